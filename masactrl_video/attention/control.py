@@ -1,0 +1,187 @@
+"""What the controlled layers of a UNet share: the step in progress, its record, and the count of what was done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.attention_processor import Attention
+
+from masactrl_video.attention.branches import Branch
+from masactrl_video.attention.layers import Layer
+from masactrl_video.attention.mutual import masked_attention, source_attention, union_attention
+from masactrl_video.attention.object_map import binary_mask, normalised
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
+from masactrl_video.attention.step import UNetCall, index_of_timestep
+from masactrl_video.errors import UserError
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """Where the masks of the masked mode come from."""
+
+    target_tokens: tuple[int, ...] = ()
+    """Positions of the object's words in the target's prompt; empty where the target's masks are given."""
+    threshold: float = 0.1
+    """Normalised attention from which a pixel belongs to the object (MasaCtrl, Sec. 4.2)."""
+    source_mask: torch.Tensor | None = None
+    """(height, width) bool on the latent grid: a given mask instead of the source's recorded object maps."""
+
+
+class AttentionControl:
+    """What the controlled layers share during one context, and the count of what they did."""
+
+    def __init__(
+        self, source: RecordedSource, plan: ControlPlan, branches: Sequence[Branch], masks: MaskRule | None
+    ) -> None:
+        missing = [layer.name for layer in plan.layers if layer.name not in source.layers]
+        unrecorded = [step for step in plan.steps if step not in source.steps]
+        if missing and plan.steps:
+            raise UserError(f"the source was recorded without layer {missing[0]}; record it from a lower masa_layer on")
+        if unrecorded and plan.layers:
+            raise UserError(f"the source was recorded without step {unrecorded[0]} of {len(source.timesteps)}")
+        self.source, self.plan, self.branches, self.masks = source, plan, branches, masks
+        self.record: StepRecord | None = None
+        """The source at the step in progress; None where that step is not controlled."""
+        self.target_mask: torch.Tensor | None = None
+        """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
+        self.calls: Counter[int] = Counter()
+        """Step → UNet calls made at it."""
+        self.fired: Counter[tuple[int, str]] = Counter()
+        """(step, layer) → attention calls that used the source."""
+        self._maps: dict[str, torch.Tensor] = {}
+        self._rows = branch_rows(source.branches, branches)
+        self._step: int | None = None
+        self._latent_size = (0, 0)
+
+    def begin(self, call: UNetCall) -> None:
+        """Start of a UNet call: find its step by its timestep, and that step's record."""
+        if call.rows % len(self.branches):
+            raise UserError(f"a UNet call had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
+        step = index_of_timestep(self.source.timesteps, call.timestep)
+        self.calls[step] += 1
+        if step not in self.plan.steps or not self.plan.layers:
+            self.record = None
+        elif step != self._step or self.record is None:
+            self.record = self.source.read(step)
+        self._step, self._latent_size = step, call.latent_size
+        self._maps.clear()
+
+    def attend(self, layer: Layer, attn: Attention, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Mutual self-attention of one layer: (rows, tokens, channels) → (rows, tokens, heads x head_dim)."""
+        assert self.record is not None
+        assert self._step is not None
+        grid = layer.grid(self._latent_size)
+        if grid[0] * grid[1] != hidden_states.shape[1]:
+            raise RuntimeError(f"{layer.name}: {hidden_states.shape[1]} tokens, expected {grid[0]} x {grid[1]}")
+        self.fired[self._step, layer.name] += 1
+        key, value = (
+            _heads(states[self._rows, None], attn.heads).squeeze(1)  # -> (branches, heads, source tokens, head_dim)
+            for states in (self.record.keys[layer.name], self.record.values[layer.name])
+        )
+        query = self._by_branch(attn.to_q(hidden_states), attn.heads)
+        if self.plan.mode == "union":
+            own_key = self._by_branch(attn.to_k(hidden_states), attn.heads)
+            own_value = self._by_branch(attn.to_v(hidden_states), attn.heads)
+            out = union_attention(query, own_key, own_value, key, value)
+        else:
+            out = self._long_attention(query, key, value, grid)
+        return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
+
+    def _long_attention(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, grid: tuple[int, int]
+    ) -> torch.Tensor:
+        """All frames of a branch as one long query: (branches, frames, heads, tokens, head_dim), in and out."""
+        branches, frames, heads, tokens, head_dim = query.shape
+        long = query.transpose(1, 2).reshape(branches, heads, frames * tokens, head_dim)
+        if self.plan.mode == "masked":
+            source_mask, target_mask = self._binary_masks(grid)
+            repeats = frames // target_mask.shape[0]  # both branches of a frame where the source's are shared
+            out = masked_attention(long, key, value, target_mask.repeat(repeats, 1).flatten(), source_mask)
+        else:
+            out = source_attention(long, key, value)
+        return out.reshape(branches, heads, frames, tokens, head_dim).transpose(1, 2)
+
+    def _by_branch(self, states: torch.Tensor, heads: int) -> torch.Tensor:
+        """(rows, tokens, channels) → (branches, frames, heads, tokens, head_dim).
+
+        Where the source's branches are shared there is one "branch", and all rows are frames of it.
+        """
+        split = states.reshape(len(self._rows), -1, *states.shape[1:])
+        return _heads(split, heads)
+
+    def target_object_map(self) -> torch.Tensor | None:
+        """(frames, height, width) in [0, 1]: the target's object map as far as this UNet call has made it."""
+        return normalised([self._maps[name] for name in sorted(self._maps)]) if self._maps else None
+
+    def check_fired(self, calls_per_step: int | None = None) -> dict[str, int]:
+        """Compare the controlled attention calls with what the plan implies.
+
+        Args:
+            calls_per_step: UNet calls that every step must have seen, where the caller knows.
+
+        Returns:
+            Figures for the run's report.
+
+        Raises:
+            RuntimeError: a layer was not controlled in a call where it had to be, or where it must not.
+        """
+        if calls_per_step is not None:
+            counts = {step: self.calls[step] for step in range(len(self.source.timesteps))}
+            wrong = {step: count for step, count in counts.items() if count != calls_per_step}
+            if wrong:
+                raise RuntimeError(f"UNet calls per denoising step: expected {calls_per_step}, got {wrong}")
+        expected = Counter(
+            {
+                (step, layer.name): self.calls[step]
+                for step in self.plan.steps
+                for layer in self.plan.layers
+                if self.calls[step]
+            }
+        )
+        if expected != self.fired:
+            (step, layer), count = next(iter((expected - self.fired or self.fired - expected).items()))
+            raise RuntimeError(
+                f"mutual self-attention was off by {count} calls at step {step}, layer {layer}: "
+                f"{self.fired.total()} controlled attention calls, expected {expected.total()}"
+            )
+        return {
+            "steps": len(self.plan.steps),
+            "layers": len(self.plan.layers),
+            "unet_calls": self.calls.total(),
+            "controlled_attention_calls": self.fired.total(),
+            "expected_attention_calls": expected.total(),
+        }
+
+    def map_size(self) -> tuple[int, int] | None:
+        """Latent size for the object maps of the call in progress; None at a step that is not controlled."""
+        return self._latent_size if self.record is not None else None
+
+    def keep_maps_in(self) -> dict[str, torch.Tensor]:
+        """Where the cross-attention layers put the target's object attention of the call in progress."""
+        return self._maps
+
+    def _binary_masks(self, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masks on a layer's grid: the source's (tokens,) and the target's (frames, tokens)."""
+        assert self.masks is not None
+        assert self.record is not None
+        if self.masks.source_mask is not None:
+            source = binary_mask(self.masks.source_mask[None], 0.5, grid)[0]
+        elif self.record.object_map is not None:
+            source = binary_mask(self.record.object_map[None], self.masks.threshold, grid)[0]
+        else:
+            raise UserError("masked mode: the source was recorded without an object map, and no source mask is given")
+        if self.target_mask is not None:
+            return source, binary_mask(self.target_mask, 0.5, grid)
+        target_map = self.target_object_map()
+        if target_map is None:
+            raise UserError("masked mode: neither words of the object nor target masks are given")
+        return source, binary_mask(target_map, self.masks.threshold, grid)
+
+
+def _heads(states: torch.Tensor, heads: int) -> torch.Tensor:
+    """(branches, frames, tokens, channels) → (branches, frames, heads, tokens, head_dim)."""
+    return states.reshape(*states.shape[:-1], heads, -1).transpose(2, 3)

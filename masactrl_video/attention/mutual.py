@@ -1,0 +1,68 @@
+"""Mutual self-attention as arithmetic: tensors in, tensors out (MasaCtrl, Sec. 4.1 and 4.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def source_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Eq. 5: all target queries attend to the source's keys and values.
+
+    Args:
+        query: (branches, heads, frames x tokens, head_dim). The frames share the source, so they are one long query.
+        key, value: (branches, heads, source tokens, head_dim).
+    """
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def union_attention(
+    query: torch.Tensor,
+    own_key: torch.Tensor,
+    own_value: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+) -> torch.Tensor:
+    """Each frame attends to its own tokens and to the source's, in one softmax.
+
+    Args:
+        query, own_key, own_value: (branches, frames, heads, tokens, head_dim).
+        key, value: (branches, heads, source tokens, head_dim).
+    """
+    branches, frames = query.shape[:2]
+    both_keys = torch.cat([own_key, key.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
+    both_values = torch.cat([own_value, value.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
+    out = F.scaled_dot_product_attention(
+        query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1)
+    )  # -> (branches x frames, heads, tokens, head_dim)
+    return out.reshape(branches, frames, *out.shape[1:])
+
+
+def masked_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    target_mask: torch.Tensor,
+    source_mask: torch.Tensor,
+) -> torch.Tensor:
+    """Eq. 6-8: figure queries attend to the source's figure, ground queries to its ground.
+
+    With binary masks, blending two full attentions (Eq. 8) equals letting query i see only the keys j with
+    `source_mask[j] == target_mask[i]`: two smaller attentions on gathered rows. A side that the source does not have
+    at all (an empty figure, say) would leave its queries without a key: they attend to the whole source.
+
+    Args:
+        query: (branches, heads, frames x tokens, head_dim).
+        key, value: (branches, heads, source tokens, head_dim).
+        target_mask: bool, (frames x tokens,).
+        source_mask: bool, (source tokens,).
+    """
+    out = torch.empty_like(query)
+    for side in (True, False):
+        queries = (target_mask == side).nonzero().squeeze(1)
+        keys = (source_mask == side).nonzero().squeeze(1)
+        if len(queries) == 0:
+            continue
+        side_key, side_value = (key[:, :, keys], value[:, :, keys]) if len(keys) else (key, value)
+        out[:, :, queries] = F.scaled_dot_product_attention(query[:, :, queries], side_key, side_value)
+    return out

@@ -1,0 +1,78 @@
+"""What is controlled: which denoising steps, which layers, in which mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from diffusers import UNet2DConditionModel
+
+from masactrl_video.attention.layers import Layer, layers_from, layers_named, mask_layers, self_attention_layers
+from masactrl_video.errors import UserError
+
+Mode = Literal["source", "union", "masked"]
+
+
+@dataclass(frozen=True)
+class ControlPlan:
+    """Where mutual self-attention replaces self-attention (MasaCtrl, Eq. 5)."""
+
+    steps: tuple[int, ...]
+    """Controlled denoising steps, counted from 0."""
+    layers: tuple[Layer, ...]
+    """Controlled layers in forward order."""
+    mode: Mode = "source"
+    """`source`: {Q, K_s, V_s} (the paper, Eq. 5). `union`: {Q, [K; K_s], [V; V_s]}, a target that also keeps its own
+    keys. `masked`: figure attends to figure and ground to ground (Eq. 6-8)."""
+    mask_layers: tuple[Layer, ...] = ()
+    """Layers whose cross-attention gives the object map; empty where no map is taken from words."""
+
+
+def plan_control(
+    unet: UNet2DConditionModel,
+    num_steps: int,
+    *,
+    masa_step: int = 4,
+    masa_layer: int = 10,
+    masa_steps: Sequence[int] | None = None,
+    masa_layers: Sequence[str] | None = None,
+    mode: Mode = "source",
+    mask_grid_divisor: int | None = None,
+) -> ControlPlan:
+    """Resolve MasaCtrl's S and L, or explicit lists, against a UNet and a number of denoising steps.
+
+    Args:
+        masa_step: S; control from this step on, counted from 0. `num_steps` or more controls nothing.
+        masa_layer: L; control from this self-attention layer on, counted from 0 in forward order.
+        masa_steps: explicit steps instead of S.
+        masa_layers: explicit layers instead of L, by number or by the beginning of their name.
+        mask_grid_divisor: where object maps are taken from cross-attention, latent side / map side; None: nowhere.
+
+    Raises:
+        UserError: a step or layer that does not exist, or a masked layer that runs before the first object map.
+    """
+    layers = self_attention_layers(unet)
+    chosen = layers_named(layers, masa_layers) if masa_layers is not None else layers_from(layers, masa_layer)
+    steps = _explicit_steps(masa_steps, num_steps) if masa_steps is not None else _steps_from(masa_step, num_steps)
+    maps = mask_layers(layers, mask_grid_divisor) if mask_grid_divisor is not None else ()
+    if mode == "masked" and maps and chosen and chosen[0].index <= maps[0].index:
+        raise UserError(
+            f"masa_layer: masked mode cannot control layer {chosen[0].index}: the object map comes from the "
+            f"cross-attention of layers {', '.join(str(layer.index) for layer in maps)}, which runs later; "
+            f"start at layer {maps[0].index + 1}, or give mask images"
+        )
+    return ControlPlan(steps, chosen, mode, maps)
+
+
+def _steps_from(first: int, num_steps: int) -> tuple[int, ...]:
+    if first < 0:
+        raise UserError(f"masa_step: got {first}; give 0 or more ({num_steps} or more controls nothing)")
+    return tuple(range(first, num_steps))
+
+
+def _explicit_steps(steps: Sequence[int], num_steps: int) -> tuple[int, ...]:
+    wrong = [step for step in steps if not 0 <= step < num_steps]
+    if wrong:
+        raise UserError(f"masa_steps: got {wrong[0]}; there are {num_steps} denoising steps, 0 to {num_steps - 1}")
+    return tuple(sorted(set(steps)))

@@ -1,0 +1,113 @@
+"""Recording a source: its keys and values, and where its object is, at every denoising step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+
+from masactrl_video.attention.branches import GUIDED
+from masactrl_video.attention.keep import KeepKeysValues, KeepObjectMap
+from masactrl_video.attention.layers import Layer, layers_from, mask_layers, self_attention_layers
+from masactrl_video.attention.object_map import normalised
+from masactrl_video.attention.processors import Processor, installed
+from masactrl_video.attention.recorded import MemorySource, StepRecord
+from masactrl_video.attention.step import UNetCall, watch_calls
+from masactrl_video.errors import UserError
+
+
+@contextmanager
+def record_attention(
+    unet: UNet2DConditionModel,
+    layers: Sequence[Layer],
+    on_step: Callable[[float, StepRecord], None],
+    *,
+    branches: Sequence[str] = GUIDED,
+    object_tokens: Sequence[int] = (),
+    map_layers: Sequence[Layer] = (),
+) -> Iterator[None]:
+    """Inside the context, every UNet call on one image ends in `on_step(timestep, record)`.
+
+    Args:
+        layers: self-attention layers whose keys and values are kept.
+        branches: the rows of each call, e.g. `("unconditional", "conditional")`; the object map is taken from the last.
+        object_tokens: positions of the object's words in the prompt; empty: no object map.
+        map_layers: layers whose cross-attention makes the object map.
+    """
+    kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    maps: dict[str, torch.Tensor] = {}
+    current: list[UNetCall] = []  # the call in progress
+
+    def begin(call: UNetCall) -> None:
+        if call.rows != len(branches):
+            raise UserError(
+                f"a source is one image: a UNet call had {call.rows} rows where {len(branches)} "
+                f"({', '.join(branches)}) were expected; record one image at a time, and say with `branches` "
+                "whether classifier-free guidance is on"
+            )
+        kept.clear()
+        maps.clear()
+        current[:] = [call]
+
+    def end(*_: Any) -> None:
+        missing = [layer.name for layer in layers if layer.name not in kept]
+        if missing:
+            raise RuntimeError(f"the attention of {missing[0]} was not recorded: its processor was never called")
+        object_map = normalised([m.float() for m in maps.values()])[0] if maps else None
+        keys, values = ({name: pair[i] for name, pair in kept.items()} for i in (0, 1))
+        on_step(current[0].timestep, StepRecord(keys, values, object_map))
+
+    before = unet.attn_processors
+    processors: dict[str, Processor] = {
+        layer.self_processor: KeepKeysValues(layer, before[layer.self_processor], kept) for layer in layers
+    }
+    if object_tokens:
+        for layer in map_layers:
+            processors[layer.cross_processor] = KeepObjectMap(
+                layer, before[layer.cross_processor], object_tokens, branches, lambda: current[0].latent_size, maps
+            )
+    with ExitStack() as stack:
+        stack.enter_context(installed(unet, processors))
+        stack.enter_context(watch_calls(unet, begin))
+        stack.callback(unet.register_forward_hook(end).remove)
+        yield
+
+
+@contextmanager
+def record_source(
+    unet: UNet2DConditionModel,
+    *,
+    masa_layer: int = 10,
+    branches: Sequence[str] = GUIDED,
+    object_tokens: Sequence[int] = (),
+    mask_grid_divisor: int = 4,
+) -> Iterator[MemorySource]:
+    """Record in memory whatever a loaded pipeline denoises inside the context.
+
+    ```python
+    with record_source(pipe.unet) as source:
+        source_image = pipe(prompt, latents=noise).images[0]
+    with use_source(pipe.unet, source):
+        image = pipe(other_prompt, latents=noise).images[0]
+    ```
+
+    Args:
+        masa_layer: keys and values of this self-attention layer and later ones are kept (MasaCtrl's L).
+        branches: `GUIDED` with classifier-free guidance (the default of diffusers), else `UNGUIDED`.
+        object_tokens: positions of the object's words in the prompt, for the masked mode (see `find_words`).
+        mask_grid_divisor: latent side / side of the cross-attention maps that make the object map.
+
+    Raises:
+        UserError: more than one image in a call, or a timestep that comes twice.
+    """
+    all_layers = self_attention_layers(unet)
+    layers = layers_from(all_layers, masa_layer)
+    source = MemorySource(tuple(branches), tuple(layer.name for layer in layers))
+    map_layers = mask_layers(all_layers, mask_grid_divisor) if object_tokens else ()
+    with record_attention(
+        unet, layers, source.add, branches=branches, object_tokens=object_tokens, map_layers=map_layers
+    ):
+        yield source

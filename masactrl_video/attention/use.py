@@ -1,0 +1,115 @@
+"""Mutual self-attention on a UNet: inside the context its calls query the recorded source (MasaCtrl, Sec. 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+
+from masactrl_video.attention.branches import GUIDED, Branch
+from masactrl_video.attention.control import AttentionControl, MaskRule
+from masactrl_video.attention.keep import KeepObjectMap
+from masactrl_video.attention.layers import Layer
+from masactrl_video.attention.plan import ControlPlan, Mode, plan_control
+from masactrl_video.attention.processors import Processor, installed
+from masactrl_video.attention.recorded import RecordedSource
+from masactrl_video.attention.step import watch_calls
+from masactrl_video.errors import UserError
+
+
+class _MutualSelfAttention:
+    """diffusers attention processor: the source's keys and values at controlled steps, the original otherwise."""
+
+    def __init__(self, layer: Layer, original: Processor, control: AttentionControl) -> None:
+        self.layer, self.original, self.control = layer, original, control
+
+    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.control.record is None:
+            plain: torch.Tensor = self.original(attn, hidden_states, *args, **kwargs)
+            return plain
+        attended = self.control.attend(self.layer, attn, hidden_states)
+        out: torch.Tensor = attn.to_out[1](attn.to_out[0](attended))
+        if attn.residual_connection:
+            out = out + hidden_states
+        return out / float(attn.rescale_output_factor)
+
+
+@contextmanager
+def control_attention(
+    unet: UNet2DConditionModel,
+    source: RecordedSource,
+    plan: ControlPlan,
+    *,
+    branches: Sequence[Branch] = GUIDED,
+    masks: MaskRule | None = None,
+) -> Iterator[AttentionControl]:
+    """Inside the context, the UNet's calls follow `plan`; on leaving, the UNet is as before.
+
+    The step of a call is found by its timestep, so any sampling loop works, a diffusers pipeline's too. When the
+    context ends without an exception, the controlled attention calls are compared with the plan.
+
+    Args:
+        branches: order of the rows in each call (see `branches.GUIDED`).
+        masks: needed in the masked mode.
+    """
+    if plan.mode == "masked" and masks is None:
+        raise UserError("masked mode: give the words of the object, or masks")
+    control = AttentionControl(source, plan, branches, masks)
+    before = unet.attn_processors
+    processors: dict[str, Processor] = {
+        layer.self_processor: _MutualSelfAttention(layer, before[layer.self_processor], control)
+        for layer in plan.layers
+    }
+    if plan.mode == "masked" and masks is not None and masks.target_tokens:
+        for layer in plan.mask_layers:
+            processors[layer.cross_processor] = KeepObjectMap(
+                layer,
+                before[layer.cross_processor],
+                masks.target_tokens,
+                branches,
+                control.map_size,
+                control.keep_maps_in(),
+            )
+    with installed(unet, processors), watch_calls(unet, control.begin):
+        yield control
+    control.check_fired()
+
+
+@contextmanager
+def use_source(
+    unet: UNet2DConditionModel,
+    source: RecordedSource,
+    *,
+    masa_step: int = 4,
+    masa_layer: int = 10,
+    masa_steps: Sequence[int] | None = None,
+    masa_layers: Sequence[str] | None = None,
+    mode: Mode = "source",
+    branches: Sequence[Branch] = GUIDED,
+    masks: MaskRule | None = None,
+    mask_grid_divisor: int = 4,
+) -> Iterator[AttentionControl]:
+    """Make every UNet call inside the context use the recorded source (the short form of `control_attention`).
+
+    See `plan_control` for the arguments that say where, and `record_source` for an example.
+
+    Raises:
+        UserError: steps, layers or branches that the UNet or the source does not have.
+        RuntimeError: on leaving, when a layer was not controlled where it had to be.
+    """
+    plan = plan_control(
+        unet,
+        len(source.timesteps),
+        masa_step=masa_step,
+        masa_layer=masa_layer,
+        masa_steps=masa_steps,
+        masa_layers=masa_layers,
+        mode=mode,
+        mask_grid_divisor=mask_grid_divisor if masks is not None and masks.target_tokens else None,
+    )
+    with control_attention(unet, source, plan, branches=branches, masks=masks) as control:
+        yield control

@@ -1,0 +1,108 @@
+"""Everything that determines what is recorded of a source: the cache is named by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import diffusers
+import torch
+from pydantic import JsonValue
+
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.cache.fingerprint import hash_module, hash_tensor
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.guidance_network import GuidanceNetwork, PreparedGuidance
+from masactrl_video.model.schedulers import timesteps_of
+from masactrl_video.model.text import TextCondition
+from masactrl_video.source.source import GeneratedSource, RealSource
+
+
+def network_identity(network: torch.nn.Module) -> dict[str, JsonValue]:
+    """Weights, configuration and the patches that diffusers can put on a network (LoRA scales, FreeU)."""
+    scales = {
+        name: dict(module.scaling)
+        for name, module in network.named_modules()
+        if isinstance(getattr(module, "scaling", None), dict)
+    }
+    free_u = [
+        [getattr(block, factor, None) for factor in ("s1", "s2", "b1", "b2")]
+        for block in getattr(network, "up_blocks", [])
+    ]
+    config = {key: value for key, value in dict(getattr(network, "config", {})).items() if not key.startswith("_")}
+    return {
+        "weights": hash_module(network),
+        "config": _as_json(config),
+        "lora_scales": _as_json(scales),
+        "free_u": _as_json(free_u),
+    }
+
+
+def source_identity(
+    source: GeneratedSource | RealSource,
+    model: DiffusionModel,
+    plan: ControlPlan,
+    object_text: TextCondition | None,
+    object_tokens: Sequence[int],
+) -> dict[str, JsonValue]:
+    """What determines the recorded keys, values and maps, as JSON."""
+    common: dict[str, JsonValue] = {
+        "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
+        "device": model.device.type,
+        "dtype": str(model.dtype),
+        "unet": network_identity(model.unet),
+        "scheduler": {
+            "class": type(source.scheduler).__name__,
+            "config": _as_json({k: v for k, v in dict(source.scheduler.config).items() if not k.startswith("_")}),
+            "timesteps": [float(t) for t in timesteps_of(source.scheduler)],
+        },
+        "prompts": _text_identity(source.text),
+        "steps": list(plan.steps),
+        "layers": [layer.name for layer in plan.layers],
+        "object": {
+            "prompt": _text_identity(object_text) if object_text is not None else None,
+            "tokens": list(object_tokens),
+            "layers": [layer.name for layer in plan.mask_layers],
+        },
+    }
+    return common | (_generated(source) if isinstance(source, GeneratedSource) else _real(source))
+
+
+def _generated(source: GeneratedSource) -> dict[str, JsonValue]:
+    return {
+        "source": "generated",
+        "noise": hash_tensor(source.noise),
+        "seed": source.denoising.seed,
+        "guidance_scale": float(source.denoising.guidance_scale),
+        "guidance": [_network(network, tensors) for network, tensors in _guidance_of(source.guidance)],
+    }
+
+
+def _real(source: RealSource) -> dict[str, JsonValue]:
+    return {"source": "real", "picture": hash_tensor(source.picture_latents)}
+
+
+def _guidance_of(guidance: PreparedGuidance) -> list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]]:
+    return [(network, (pictures,)) for network, pictures in guidance.controlnets] + list(guidance.adapters)
+
+
+def _network(network: GuidanceNetwork, tensors: tuple[torch.Tensor, ...]) -> JsonValue:
+    return {
+        "name": network.name,
+        "network": network_identity(network.module),
+        "scale": float(network.scale),
+        "start": float(network.start),
+        "end": float(network.end),
+        "pictures": [hash_tensor(tensor) for tensor in tensors],
+    }
+
+
+def _text_identity(text: TextCondition) -> JsonValue:
+    return [hash_tensor(t) if t is not None else None for t in (text.hidden_states, text.pooled, text.time_ids)]
+
+
+def _as_json(value: Any) -> JsonValue:
+    """Configurations as JSON; what JSON does not know (tuples, paths, dtypes) by its text."""
+    out: JsonValue = json.loads(json.dumps(value, sort_keys=True, default=str))
+    return out

@@ -1,0 +1,145 @@
+"""Looking after the cache: where it is, what is in it, whether it is whole, and what may go."""
+
+import math
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from masactrl_video.cache.index import INDEX_NAME, CacheDamaged, CacheIndex, is_entry_id, read_index
+from masactrl_video.cache.partial import folder_bytes, remove, remove_abandoned
+from masactrl_video.cache.verify import check_entry
+from masactrl_video.errors import UserError
+
+_DAY_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class EntrySummary:
+    """One folder of the cache."""
+
+    name: str
+    """Fingerprint, or the hidden name of a folder that was never finished."""
+    bytes: int
+    """On disk, all files together."""
+    last_used_seconds: float
+    """Unix time."""
+    index: CacheIndex | None
+    """None when it cannot be read."""
+    problem: str | None
+    """Why the entry cannot be used, as far as was looked."""
+
+
+def default_cache_root() -> Path:
+    """`$MASACTRL_VIDEO_CACHE`, else `$XDG_CACHE_HOME/masactrl-video`, else `~/.cache/masactrl-video`."""
+    if own := os.environ.get("MASACTRL_VIDEO_CACHE"):
+        return Path(own).expanduser()
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification says that relative paths are to be ignored.
+    return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "masactrl-video"
+
+
+def list_entries(root: Path) -> list[EntrySummary]:
+    """All entries, longest unused first; only their indexes are read."""
+    if not root.exists():
+        return []
+    if not root.is_dir():
+        raise UserError(f"the cache {root} is not a folder: set MASACTRL_VIDEO_CACHE to one")
+    summaries = [_summary(path) for path in root.iterdir() if is_entry_id(path.name)]
+    return sorted((s for s in summaries if s), key=lambda summary: (summary.last_used_seconds, summary.name))
+
+
+def verify_entries(root: Path, ids: Collection[str] | None = None) -> list[EntrySummary]:
+    """Check every byte of the entries with these ids (None: of all); `problem` says what was found.
+
+    Raises:
+        UserError: no such entry.
+    """
+    entries = list_entries(root)
+    if ids is not None:
+        _require(ids, entries, root)
+    return [_verified(root, entry) for entry in entries if ids is None or entry.name in ids]
+
+
+def prune(
+    root: Path,
+    *,
+    ids: Collection[str] = (),
+    older_than_days: float | None = None,
+    max_bytes: int | None = None,
+    everything: bool = False,
+) -> list[EntrySummary]:
+    """Remove entries and return them; folders left by processes that died go in any case.
+
+    Args:
+        root: folder of the whole cache.
+        ids: entries to remove, damaged ones too.
+        older_than_days: remove what was not used for so many days.
+        max_bytes: then remove the longest unused until the rest is not larger than this.
+        everything: remove all entries.
+
+    Raises:
+        UserError: no such entry, a negative limit, or a folder that cannot be removed.
+    """
+    for limit in (older_than_days, max_bytes):
+        if limit is not None and limit < 0:
+            raise UserError(f"the limit {limit} for pruning the cache is negative: give 0 or more")
+    entries = list_entries(root)
+    _require(ids, entries, root)
+    before_seconds = -math.inf if older_than_days is None else time.time() - older_than_days * _DAY_SECONDS
+    chosen = [e for e in entries if everything or e.name in ids or e.last_used_seconds < before_seconds]
+    if max_bytes is not None:
+        chosen += _excess([e for e in entries if e not in chosen], max_bytes)
+    for entry in chosen:
+        _remove(root / entry.name)
+    return chosen + _remove_abandoned(root)
+
+
+def _excess(oldest_first: list[EntrySummary], max_bytes: int) -> list[EntrySummary]:
+    total_bytes = sum(entry.bytes for entry in oldest_first)
+    excess = []
+    for entry in oldest_first:
+        if total_bytes <= max_bytes:
+            break
+        excess.append(entry)
+        total_bytes -= entry.bytes
+    return excess
+
+
+def _require(ids: Collection[str], entries: list[EntrySummary], root: Path) -> None:
+    if unknown := sorted(set(ids) - {entry.name for entry in entries}):
+        raise UserError(f"no entry {unknown[0]!r} in the cache {root}: `masactrl-video cache list` shows the ids")
+
+
+def _summary(folder: Path) -> EntrySummary | None:
+    index, problem = None, None
+    try:
+        index = read_index(folder)
+    except CacheDamaged as damage:
+        problem = str(damage)
+    clock = folder / INDEX_NAME if index else folder
+    try:
+        return EntrySummary(folder.name, folder_bytes(folder), clock.lstat().st_mtime, index, problem)
+    except FileNotFoundError:  # another process removed it meanwhile
+        return None
+
+
+def _verified(root: Path, entry: EntrySummary) -> EntrySummary:
+    try:
+        check_entry(root / entry.name)
+    except CacheDamaged as damage:
+        return replace(entry, problem=str(damage))
+    return entry
+
+
+def _remove(folder: Path) -> None:
+    try:
+        remove(folder)
+    except OSError as error:
+        raise UserError(f"cannot remove {folder.name} from the cache {folder.parent}: {error.strerror}") from error
+
+
+def _remove_abandoned(root: Path) -> list[EntrySummary]:
+    removed = remove_abandoned(root) if root.exists() else {}
+    return [EntrySummary(name, size, 0.0, None, "left by a process that died") for name, size in removed.items()]

@@ -1,0 +1,78 @@
+"""One denoising step of a batch of frames: guidance, UNet, classifier-free guidance, scheduler."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.guidance_network import PreparedGuidance
+from masactrl_video.model.schedulers import scheduler_step
+from masactrl_video.model.text import TextCondition
+
+
+@dataclass
+class FrameBatch:
+    """Frames that pass through the UNet together, somewhere on their way from noise to picture."""
+
+    latents: torch.Tensor
+    """(frames, channels, height, width) at the noise level of the step to come."""
+    guidance: PreparedGuidance
+    scheduler: Any
+    """Its own: multistep schedulers keep the last predictions inside."""
+
+    @classmethod
+    def from_noise(cls, noise: torch.Tensor, guidance: PreparedGuidance, scheduler: Any) -> FrameBatch:
+        """Start from standard normal noise (frames, channels, height, width)."""
+        own = copy.deepcopy(scheduler)
+        return cls(noise * own.init_noise_sigma, guidance, own)
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """What all batches of a run share."""
+
+    model: DiffusionModel
+    text: TextCondition
+    guidance_scale: float
+    seed: int
+    """For schedulers that draw noise at every step."""
+
+    @torch.no_grad()
+    def step(self, batch: FrameBatch, step: int) -> None:
+        """Take `batch` through denoising step `step`."""
+        timestep = batch.scheduler.timesteps[step]
+        model_input = batch.scheduler.scale_model_input(batch.latents, timestep)
+        num_steps = len(batch.scheduler.timesteps)
+        branches = predict_noise(self.model, model_input, timestep, self.text, batch.guidance, step, num_steps)
+        noise = classifier_free_guidance(branches, self.guidance_scale)
+        batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
+
+
+@torch.no_grad()
+def predict_noise(
+    model: DiffusionModel,
+    model_input: torch.Tensor,
+    timestep: torch.Tensor,
+    text: TextCondition,
+    guidance: PreparedGuidance,
+    step: int,
+    num_steps: int,
+) -> torch.Tensor:
+    """The UNet's output for all branches: (frames, channels, height, width) → (branches, frames, channels, ...)."""
+    rows = model_input.repeat(text.branches, 1, 1, 1)  # -> (branches x frames, channels, height, width)
+    arguments = text.for_frames(model_input.shape[0])
+    residuals = guidance.residuals(rows, timestep, step, num_steps, arguments, text.branches)
+    out: torch.Tensor = model.unet(rows, timestep, return_dict=False, **arguments, **residuals)[0]
+    return out.reshape(text.branches, *model_input.shape)
+
+
+def classifier_free_guidance(branches: torch.Tensor, scale: float) -> torch.Tensor:
+    """(branches, frames, ...) → (frames, ...): away from the unconditional prediction by `scale`."""
+    if branches.shape[0] == 1:
+        return branches[0]
+    unconditional, conditional = branches[0], branches[1]
+    return unconditional + scale * (conditional - unconditional)

@@ -1,0 +1,68 @@
+"""A loaded model: a diffusers pipeline, its ControlNets and T2I-Adapters, and what is read off them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from masactrl_video.model.guidance_network import GuidanceNetwork
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """The parts that denoising needs. `pipe` is a loaded Stable Diffusion pipeline (1.x, 2.x or XL)."""
+
+    pipe: Any
+    networks: tuple[GuidanceNetwork, ...] = ()
+    """ControlNets and T2I-Adapters in use, in the order of the guidance."""
+
+    @property
+    def unet(self) -> UNet2DConditionModel:
+        """The noise predictor."""
+        unet: UNet2DConditionModel = self.pipe.unet
+        return unet
+
+    @property
+    def vae(self) -> AutoencoderKL:
+        """The autoencoder between pictures and latents."""
+        vae: AutoencoderKL = self.pipe.vae
+        return vae
+
+    @property
+    def device(self) -> torch.device:
+        """Where the UNet is."""
+        device: torch.device = self.unet.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the UNet."""
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Picture side divided by latent side."""
+        factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return factor
+
+    @property
+    def size_factor(self) -> int:
+        """Width and height of a picture must be multiples of this."""
+        return math.lcm(self.vae_scale_factor, *(network.size_factor for network in self.networks))
+
+    @property
+    def native_area_px(self) -> int:
+        """Area of the pictures that the model was trained on."""
+        sample_size = self.unet.config.sample_size
+        height, width = sample_size if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
+        area: int = height * width * self.vae_scale_factor**2
+        return area
+
+    def latent_size(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Height and width of the latents of a picture."""
+        return height_px // self.vae_scale_factor, width_px // self.vae_scale_factor

@@ -1,0 +1,43 @@
+"""Between pictures and latents, and the noise that denoising starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from masactrl_video.model.diffusion import DiffusionModel
+
+
+def initial_noise(model: DiffusionModel, size_px: tuple[int, int], seed: int) -> torch.Tensor:
+    """Standard normal noise for one picture of `size_px` (height, width): (1, channels, height, width).
+
+    Drawn on the CPU in float32, so that a seed means the same picture on every device.
+    """
+    shape = (1, model.unet.config.in_channels, *model.latent_size(*size_px))
+    noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+    return noise.to(model.device, model.dtype)
+
+
+@torch.no_grad()
+def encode_picture(model: DiffusionModel, picture: NDArray[np.uint8]) -> torch.Tensor:
+    """RGB uint8 (height, width, 3) → scaled latents (1, channels, height, width), the mean of the VAE's posterior."""
+    vae = model.vae
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(vae.device, vae.dtype) / 127.5 - 1
+    latents: torch.Tensor = vae.encode(pixels).latent_dist.mean
+    return latents.to(model.dtype) * float(vae.config.scaling_factor)
+
+
+@torch.no_grad()
+def decode_latents(model: DiffusionModel, latents: torch.Tensor) -> NDArray[np.uint8]:
+    """Scaled latents (frames, channels, height, width) → RGB uint8 (frames, height, width, 3).
+
+    One frame at a time: memory stays small, and a frame's pixels do not depend on its neighbours in the batch.
+    """
+    vae = model.vae
+    pictures = []
+    for frame in latents:
+        pixels = vae.decode(frame[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0][0]
+        levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+        pictures.append(levels.permute(1, 2, 0).cpu().numpy())
+    return np.stack(pictures)

@@ -1,0 +1,71 @@
+"""Schedulers that visit each timestep of a fixed list once."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal
+
+import diffusers
+import torch
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.diffusion import DiffusionModel
+
+SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm"]
+
+_CLASSES: dict[SchedulerName, str] = {
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "deis": "DEISMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-a": "EulerAncestralDiscreteScheduler",
+    "lcm": "LCMScheduler",
+}
+
+
+def make_scheduler(model: DiffusionModel, name: SchedulerName, num_inference_steps: int) -> Any:
+    """A scheduler with the noise levels that the model was trained with, its timesteps set.
+
+    DDIM is set up as in the paper: no clipping of the predicted picture, which latents are not bound to, and the last
+    step ends at the lowest noise level of the training (`set_alpha_to_one=False`).
+
+    Raises:
+        UserError: more steps than the model has noise levels, or a scheduler that repeats timesteps.
+    """
+    own = {"clip_sample": False, "set_alpha_to_one": False} if name == "ddim" else {}
+    scheduler = getattr(diffusers, _CLASSES[name]).from_config(model.pipe.scheduler.config, **own)
+    levels = scheduler.config.num_train_timesteps
+    if not 1 <= num_inference_steps <= levels:
+        raise UserError(
+            f"num_inference_steps: got {num_inference_steps}; this model has {levels} noise levels, give 1 to {levels}"
+        )
+    scheduler.set_timesteps(num_inference_steps, device=model.device)
+    if len(set(scheduler.timesteps.tolist())) != len(scheduler.timesteps):
+        raise UserError(
+            f"scheduler {name}: with {num_inference_steps} steps it visits a timestep twice, so that a step cannot be "
+            "known by its timestep; take ddim, or another number of steps"
+        )
+    return scheduler
+
+
+def timesteps_of(scheduler: Any) -> list[float]:
+    """The scheduler's timesteps as numbers, in the order of the denoising steps."""
+    return [float(t) for t in scheduler.timesteps.tolist()]
+
+
+def scheduler_step(
+    scheduler: Any, noise: torch.Tensor, timestep: torch.Tensor, latents: torch.Tensor, seed: int, step: int
+) -> torch.Tensor:
+    """One denoising step: (frames, channels, height, width) → the same at the next, lower noise level.
+
+    A stochastic scheduler draws noise here. It is drawn on the CPU from `seed` and `step` alone and is the same for
+    every frame and for the source, else frames would differ by their noise.
+    """
+    extra: dict[str, Any] = {}
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        generators = [torch.Generator("cpu").manual_seed(seed * 100_003 + step + 1) for _ in range(latents.shape[0])]
+        extra["generator"] = generators
+    out: torch.Tensor = scheduler.step(noise, timestep, latents, return_dict=False, **extra)[0]
+    return out

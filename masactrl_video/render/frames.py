@@ -1,0 +1,157 @@
+"""Rendering frames against a recorded source: chunk by chunk, step by step, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from masactrl_video.attention.branches import GUIDED, UNGUIDED
+from masactrl_video.attention.control import AttentionControl, MaskRule
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.recorded import RecordedSource
+from masactrl_video.attention.use import control_attention
+from masactrl_video.errors import UserError
+from masactrl_video.model.denoise import Denoising, FrameBatch
+from masactrl_video.model.guidance_network import prepare_guidance
+from masactrl_video.model.latents import decode_latents, initial_noise
+from masactrl_video.video.png import write_png
+
+NoiseKind = Literal["shared", "per-frame"]
+
+
+class Pictures(Protocol):
+    """Pictures that are read when they are needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        """RGB uint8 (height, width, 3)."""
+
+
+@dataclass(frozen=True)
+class FramesJob:
+    """Everything that rendering a frame needs besides its number."""
+
+    denoising: Denoising
+    scheduler: Any
+    source: RecordedSource
+    source_noise: torch.Tensor
+    """(1, channels, height, width): z_T of the source."""
+    plan: ControlPlan
+    guidance: Sequence[Pictures]
+    """One for each network of the model."""
+    masks: MaskRule | None = None
+    target_masks: Pictures | None = None
+    """Given masks of the frames, white where the object is, instead of masks by words."""
+    noise: NoiseKind = "shared"
+
+    def noise_of(self, frames: Sequence[int]) -> torch.Tensor:
+        """Initial noise (frames, channels, height, width), standard normal; the source's for all unless per frame."""
+        if self.noise == "shared":
+            return self.source_noise.expand(len(frames), -1, -1, -1)
+        model = self.denoising.model
+        height, width = self.source_noise.shape[-2:]
+        size_px = (height * model.vae_scale_factor, width * model.vae_scale_factor)
+        return torch.cat([initial_noise(model, size_px, self.denoising.seed + 1 + frame) for frame in frames])
+
+    def batch(self, frames: Sequence[int]) -> FrameBatch:
+        """Frames at the beginning of their denoising."""
+        pictures = [np.stack([kind[frame] for frame in frames]) for kind in self.guidance]
+        guidance = prepare_guidance(self.denoising.model.networks, pictures)
+        return FrameBatch.from_noise(self.noise_of(frames), guidance, self.scheduler)
+
+    def given_masks(self, frames: Sequence[int]) -> torch.Tensor | None:
+        """Given masks of a batch, (frames, height, width) bool."""
+        if self.target_masks is None:
+            return None
+        stacked = np.stack([self.target_masks[frame] for frame in frames])
+        return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
+
+    def controlled(self) -> Any:
+        """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
+        branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
+        return control_attention(self.denoising.model.unet, self.source, self.plan, branches=branches, masks=self.masks)
+
+
+def denoise_chunk(
+    job: FramesJob,
+    control: AttentionControl,
+    batches: Sequence[Sequence[int]],
+    on_step: Callable[[int, Sequence[int]], None] = lambda step, frames: None,
+) -> list[torch.Tensor]:
+    """Denoise several batches side by side, so that each step of the source is read once for all of them.
+
+    Args:
+        batches: frame numbers of each batch.
+        on_step: called with the step's index and the batch's frames after every UNet call.
+
+    Returns:
+        Latents (frames, channels, height, width) of each batch.
+    """
+    started = [job.batch(frames) for frames in batches]
+    masks = [job.given_masks(frames) for frames in batches]
+    for step in range(len(job.scheduler.timesteps)):
+        for frames, batch, mask in zip(batches, started, masks, strict=True):
+            control.target_mask = mask
+            job.denoising.step(batch, step)
+            on_step(step, frames)
+    return [batch.latents for batch in started]
+
+
+def render_frames(
+    job: FramesJob, paths: Sequence[Path], *, batch_size: int, chunk_frames: int, text: dict[str, str]
+) -> dict[str, Any]:
+    """Render every frame whose picture is not there yet.
+
+    Batches are always cut at multiples of `batch_size`: sums in floating point depend on a batch's composition, and
+    frames must come out the same after an interruption.
+
+    Args:
+        paths: where the picture of each frame goes.
+        chunk_frames: frames whose latents are in memory at the same time; bounds memory for any length of clip.
+        text: parameters, written into every picture.
+
+    Returns:
+        Figures for the report: frames rendered and kept, and the count of controlled attention calls.
+    """
+    batches = [range(first, min(first + batch_size, len(paths))) for first in range(0, len(paths), batch_size)]
+    todo = [frames for frames in batches if not all(paths[frame].exists() for frame in frames)]
+    per_chunk = max(1, chunk_frames // batch_size)
+    steps = len(job.scheduler.timesteps)
+    todo_frames = sum(len(frames) for frames in todo)
+    with (
+        job.controlled() as control,
+        tqdm(total=todo_frames * steps, desc="render", unit="frame·step", smoothing=0.05) as progress,
+    ):
+
+        def on_step(step: int, frames: Sequence[int]) -> None:
+            progress.set_postfix_str(f"frame {frames[0] + 1}-{frames[-1] + 1} of {len(paths)}, step {step + 1}/{steps}")
+            progress.update(len(frames))
+
+        for first in range(0, len(todo), per_chunk):
+            chunk = todo[first : first + per_chunk]
+            for frames, latents in zip(chunk, denoise_chunk(job, control, chunk, on_step), strict=True):
+                _write_batch(job, paths, frames, latents, text)
+    figures = control.check_fired(calls_per_step=len(todo))
+    return {"frames": len(paths), "frames_rendered": todo_frames, "batch_size": batch_size, "attention": figures}
+
+
+def _write_batch(
+    job: FramesJob, paths: Sequence[Path], frames: Sequence[int], latents: torch.Tensor, text: dict[str, str]
+) -> None:
+    finite = latents.flatten(1).isfinite().all(dim=1).tolist()
+    for frame, good in zip(frames, finite, strict=True):
+        if not good:
+            raise UserError(
+                f"frame {frame}: its latents are not finite numbers in {job.denoising.model.dtype}; "
+                "render with --dtype float32 (or bfloat16)"
+            )
+    for frame, picture in zip(frames, decode_latents(job.denoising.model, latents), strict=True):
+        write_png(paths[frame], picture, text)

@@ -1,0 +1,59 @@
+"""Deterministic DDIM inversion: from a picture's latents to the noise that leads back to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMInverseScheduler, DDIMScheduler
+from tqdm import tqdm
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.denoise import predict_noise
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.guidance_network import PreparedGuidance
+from masactrl_video.model.text import TextCondition
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Latents of a picture at every noise level of a scheduler."""
+
+    latents: tuple[torch.Tensor, ...]
+    """`latents[i]` (1, channels, height, width) enters denoising step i; the last one is the picture's own."""
+
+
+@torch.no_grad()
+def invert(model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Any) -> Trajectory:
+    """DDIM inversion without guidance (MasaCtrl, Sec. 4.1; Song et al. 2021, Eq. 13 read backwards).
+
+    The UNet is evaluated at the latents of the lower noise level with the timestep of the higher one, the usual
+    approximation, so the trajectory must be replayed rather than denoised again to come back to the picture.
+
+    Args:
+        picture_latents: (1, channels, height, width), scaled.
+        text: one branch, usually the null prompt.
+        scheduler: the DDIM scheduler of the denoising, with its timesteps set.
+
+    Raises:
+        UserError: another scheduler than DDIM, or one whose timesteps the inverse does not visit.
+    """
+    if not isinstance(scheduler, DDIMScheduler):
+        raise UserError(
+            f"scheduler: a real source is inverted with DDIM, got {type(scheduler).__name__}; "
+            "take scheduler ddim, or let the source be generated"
+        )
+    inverse = DDIMInverseScheduler.from_config(scheduler.config)
+    inverse.set_timesteps(len(scheduler.timesteps), device=model.device)
+    if inverse.timesteps.tolist() != scheduler.timesteps.flip(0).tolist():
+        raise UserError(
+            f"scheduler: timestep_spacing {scheduler.config.timestep_spacing!r} with {len(scheduler.timesteps)} steps "
+            "cannot be inverted; take `leading` spacing, or another number of steps"
+        )
+    levels = [picture_latents]
+    for step in tqdm(range(len(inverse.timesteps)), desc="source: invert", unit="step", leave=False):
+        timestep = inverse.timesteps[step]
+        noise = predict_noise(model, levels[-1], timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+        levels.append(inverse.step(noise, timestep, levels[-1], return_dict=False)[0])
+    return Trajectory(tuple(reversed(levels)))

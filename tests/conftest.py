@@ -1,0 +1,19 @@
+"""Fixtures that every test folder may use."""
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any test imports a library that reads it
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads cost more than they bring
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Real clips, poses and weights that lie beside a developer's checkout; they are never part of the project."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no folder {SHARED.name}/ with real clips beside the checkout")
+    return SHARED
