@@ -1,0 +1,98 @@
+"""The guidance of a clip: made once, frame by frame, and reused while nothing that determines it has changed."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from masactrl_video.errors import UserError
+from masactrl_video.guidance.frame_guidance import FrameGuidance
+from masactrl_video.guidance.pose import Pose
+from masactrl_video.guidance.pose_json import write_poses
+from masactrl_video.guidance.staging import staged_folder
+from masactrl_video.guidance.store import INDEX_NAME, POSE_NAME, GuidanceFrames, GuidanceIndex, frame_name, read_index
+
+logger = logging.getLogger(__name__)
+
+
+def extract_guidance(
+    frames: Iterable[NDArray[np.uint8]], *, folder: Path, key: str, make: FrameGuidance, total: int | None = None
+) -> GuidanceFrames:
+    """One guidance picture for each frame, in `folder`.
+
+    frames are RGB uint8 (height, width, 3), fitted to the render size, all of one size, and are streamed. key names
+    everything that determines the result. Complete guidance with the same key is reused without touching `frames`;
+    guidance with another key is replaced. total serves the progress bar alone. Raises UserError when there are no
+    frames, when `folder` holds something else, or when `make` refuses its input; nothing is left behind then.
+    """
+    existing = _reusable(folder, key)
+    if existing is not None:
+        logger.info("%s: guidance reused", folder)
+        return existing
+    with staged_folder(folder) as staging:
+        index = _write(tqdm(frames, total=total, desc=f"guidance ({make.kind})", unit="frame"), staging, key, make)
+        (staging / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
+    _report_missing(index, folder)
+    return GuidanceFrames.open(folder)
+
+
+def frame_ranges(indices: Sequence[int]) -> str:
+    """Ascending frame numbers, at least one, in short: "frames 3–7, 12"."""
+    breaks = [place for place, (left, right) in enumerate(pairwise(indices), 1) if right != left + 1]
+    bounds = pairwise([0, *breaks, len(indices)])
+    runs = [(indices[start], indices[stop - 1]) for start, stop in bounds]
+    word = "frame" if len(indices) == 1 else "frames"
+    return f"{word} " + ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in runs)
+
+
+def _reusable(folder: Path, key: str) -> GuidanceFrames | None:
+    """The guidance in the folder when it is complete and has this key."""
+    if not (folder / INDEX_NAME).is_file() or read_index(folder).key != key:
+        return None
+    try:
+        return GuidanceFrames.open(folder)
+    except UserError as error:
+        logger.warning("%s; made anew", error)
+        return None
+
+
+def _write(frames: Iterable[NDArray[np.uint8]], staging: Path, key: str, make: FrameGuidance) -> GuidanceIndex:
+    poses: list[Pose] = []
+    missing: list[int] = []
+    size: tuple[int, ...] | None = None
+    for index, guidance in enumerate(make(frames)):
+        size = size or guidance.image.shape
+        if guidance.image.shape != size:
+            raise ValueError(f"frame {index}: guidance {guidance.image.shape} after {size}; one size a clip")
+        Image.fromarray(guidance.image).save(staging / frame_name(index))
+        if guidance.pose is not None:
+            poses.append(guidance.pose)
+        if guidance.person_missing:
+            missing.append(index)
+    if size is None:
+        raise UserError("no frames to make guidance from; at least one is needed")
+    if poses:
+        write_poses(staging / POSE_NAME, poses)
+    filled = any(poses[number].has_person for number in missing)
+    return GuidanceIndex(
+        key=key,
+        kind=make.kind,
+        frame_count=index + 1,
+        width_px=size[1],
+        height_px=size[0],
+        missing=tuple(missing),
+        filled=filled,
+    )
+
+
+def _report_missing(index: GuidanceIndex, folder: Path) -> None:
+    if not index.missing:
+        return
+    numbers, count = frame_ranges(index.missing), f"{len(index.missing)} of {index.frame_count}"
+    remedy = "filled from their neighbours" if index.filled else "their guidance is black"
+    logger.warning("%s: no person found in %s (%s): %s", folder, numbers, count, remedy)

@@ -1,0 +1,137 @@
+"""The ways to come by a guidance picture for each frame of a clip."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masactrl_video.errors import UserError
+from masactrl_video.guidance.canny import canny_edges, check_thresholds
+from masactrl_video.guidance.detectors import PoseDetector
+from masactrl_video.guidance.draw import draw_pose
+from masactrl_video.guidance.fill import fill_missing
+from masactrl_video.guidance.pose import Pose
+
+Image = NDArray[np.uint8]
+"""RGB uint8 (height, width, 3)"""
+
+Given = TypeVar("Given")
+
+
+@dataclass(frozen=True, eq=False)
+class GuidanceFrame:
+    """The guidance of one frame."""
+
+    image: Image
+    pose: Pose | None = None
+    """what was drawn, where it was a pose"""
+    person_missing: bool = False
+    """nobody was found in this frame; its pose is empty, or filled from its neighbours"""
+
+
+class FrameGuidance(Protocol):
+    """Makes the guidance of a clip from its fitted frames, one for each and of its size."""
+
+    @property
+    def kind(self) -> str:
+        """One word for the index and the progress bar: canny, pose or given."""
+
+    def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
+        """One guidance frame for each frame, in order; as lazily as the kind allows."""
+
+
+@dataclass(frozen=True)
+class CannyGuidance:
+    """Edges of each frame. Raises UserError for thresholds that are not 0 <= low <= high."""
+
+    low_threshold: float = 100
+    high_threshold: float = 200
+    kind: str = field(default="canny", init=False)
+
+    def __post_init__(self) -> None:
+        check_thresholds(self.low_threshold, self.high_threshold)
+
+    def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
+        return (GuidanceFrame(canny_edges(frame, self.low_threshold, self.high_threshold)) for frame in frames)
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedPoses:
+    """The poses that a detector finds in each frame.
+
+    With fill_missing_poses, all frames are searched before the first is drawn; only poses are kept meanwhile.
+    """
+
+    detector: PoseDetector
+    fill_missing_poses: bool = False
+    kind: str = field(default="pose", init=False)
+
+    def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
+        return _drawn((self.detector(frame) for frame in frames), fill=self.fill_missing_poses)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPoses:
+    """Poses that are there already, one for each frame, on canvases of the frames' size (see Pose.transform)."""
+
+    poses: Sequence[Pose]
+    fill_missing_poses: bool = False
+    kind: str = field(default="pose", init=False)
+
+    def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
+        """Raises UserError when a canvas has another size than its frame, or when the counts differ."""
+        return _drawn(self._checked(frames), fill=self.fill_missing_poses)
+
+    def _checked(self, frames: Iterable[Image]) -> Iterator[Pose]:
+        for index, (frame, pose) in enumerate(_paired(frames, self.poses, "poses")):
+            _require_same_size(index, frame, (pose.width_px, pose.height_px))
+            yield pose
+
+
+@dataclass(frozen=True, eq=False)
+class GivenFrames:
+    """Guidance pictures that are there already, one for each frame, of the frames' size; read once."""
+
+    pictures: Iterable[Image]
+    kind: str = field(default="given", init=False)
+
+    def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
+        """Raises UserError when a picture has another size than its frame, or when the counts differ."""
+        for index, (frame, picture) in enumerate(_paired(frames, self.pictures, "guidance pictures")):
+            _require_same_size(index, frame, (picture.shape[1], picture.shape[0]))
+            yield GuidanceFrame(picture)
+
+
+def _drawn(poses: Iterable[Pose], *, fill: bool) -> Iterator[GuidanceFrame]:
+    if not fill:
+        for pose in poses:
+            yield GuidanceFrame(draw_pose(pose), pose, person_missing=not pose.has_person)
+        return
+    found = list(poses)
+    for before, pose in zip(found, fill_missing(found), strict=True):
+        yield GuidanceFrame(draw_pose(pose), pose, person_missing=not before.has_person)
+
+
+def _paired(frames: Iterable[Image], given: Iterable[Given], what: str) -> Iterator[tuple[Image, Given]]:
+    """Frames with what was given for them. Raises UserError with both counts when they differ."""
+    frame_iterator, given_iterator, count = iter(frames), iter(given), 0
+    for frame in frame_iterator:
+        item = next(given_iterator, None)
+        if item is None:
+            frame_count = count + 1 + sum(1 for _ in frame_iterator)
+            raise UserError(f"{count} {what} for {frame_count} frames; one for each frame is needed: cut the clip")
+        yield frame, item
+        count += 1
+    if rest := sum(1 for _ in given_iterator):
+        raise UserError(f"{count + rest} {what} for {count} frames; one for each frame is needed: cut the {what}")
+
+
+def _require_same_size(index: int, frame: Image, given_px: tuple[int, int]) -> None:
+    wanted_px = frame.shape[1], frame.shape[0]
+    if given_px != wanted_px:
+        raise UserError(
+            f"frame {index}: its guidance is {given_px[0]}x{given_px[1]}, the frame {wanted_px[0]}x{wanted_px[1]};"
+            " fit both in the same way"
+        )

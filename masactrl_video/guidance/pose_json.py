@@ -1,0 +1,143 @@
+"""Pose JSON as the field writes it, in and out.
+
+Read: ControlNet, A1111 and ComfyUI (`people`, `canvas_width`, `canvas_height`; one frame or a list of frames),
+CMU OpenPose (a folder with one file per frame, BODY_25, no canvas size), and old pose editors
+(`width`, `height`, `keypoints`). Written: the list of frames of ComfyUI.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from masactrl_video.errors import UserError
+from masactrl_video.guidance.editor_json import editor_people
+from masactrl_video.guidance.keypoint_arrays import body_px, keypoints_px
+from masactrl_video.guidance.pose import BODY_POINTS, FACE_POINTS, HAND_POINTS, Keypoints, Person, Pose
+
+logger = logging.getLogger(__name__)
+
+LARGEST_FILE_BYTES = 256 * 1024**2
+MOST_PEOPLE = 1000
+LARGEST_SIDE_PX = 65535
+
+
+def read_poses(path: Path, *, size_px: tuple[int, int] | None = None) -> list[Pose]:
+    """One pose per frame, from a file or from a folder of files in natural order (2 before 10).
+
+    size_px (width, height) is the canvas of frames that name none, as in CMU OpenPose: the clip's own size.
+    Raises UserError, naming file, frame and field, when something cannot be read.
+    """
+    files = sorted(path.glob("*.json"), key=_natural_order) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path}: no .json file in this folder; give a pose JSON or a folder with one for each frame")
+    poses = [pose for file in files for pose in _read_file(file, size_px)]
+    if not poses:
+        raise UserError(f"{path}: an empty list; at least one frame is needed")
+    return poses
+
+
+def write_poses(path: Path, poses: Sequence[Pose]) -> None:
+    """Writes the list of frames that ComfyUI and ControlNet editors read, in pixels; a file at `path` is replaced.
+
+    A found point gets confidence 1, because some readers drop every point below that.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps([_frame_json(pose) for pose in poses]), encoding="utf-8")
+    partial.replace(path)
+
+
+def _frame_json(pose: Pose) -> dict[str, Any]:
+    people = [
+        {
+            "pose_keypoints_2d": _numbers(person.body),
+            "face_keypoints_2d": _numbers(person.face),
+            "hand_left_keypoints_2d": _numbers(person.left_hand),
+            "hand_right_keypoints_2d": _numbers(person.right_hand),
+        }
+        for person in pose.people
+    ]
+    return {"people": people, "canvas_width": pose.width_px, "canvas_height": pose.height_px}
+
+
+def _numbers(points: Keypoints | None) -> list[float] | None:
+    if points is None:
+        return None
+    # str() of a float32 is its shortest exact form: 0.1 rather than 0.10000000149011612
+    return [number for x, y, c in points for number in (float(str(x)), float(str(y)), float(c > 0))]
+
+
+def _natural_order(file: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def _read_file(file: Path, size_px: tuple[int, int] | None) -> list[Pose]:
+    content = _load_json(file)
+    if isinstance(content, list):
+        return [_pose(frame, size_px, f"{file}: frame {index}") for index, frame in enumerate(content)]
+    return [_pose(content, size_px, f"{file}: frame 0")]
+
+
+def _load_json(file: Path) -> Any:
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; give a pose JSON or a folder with one for each frame")
+    if (size_bytes := file.stat().st_size) > LARGEST_FILE_BYTES:
+        raise UserError(f"{file}: {size_bytes} bytes; pose JSON is read up to {LARGEST_FILE_BYTES}")
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise UserError(f"{file}: not valid JSON: {error}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _pose(frame: Any, size_px: tuple[int, int] | None, where: str) -> Pose:
+    if not isinstance(frame, dict) or not ({"people", "keypoints"} & frame.keys()):
+        raise UserError(
+            f"{where}: an object with `people` (ControlNet, OpenPose) or `keypoints` (old editors) is wanted"
+        )
+    canvas = _canvas(frame, size_px, where)
+    if frame.get("animals"):
+        logger.warning("%s: `animals` is ignored, only people are drawn", where)
+    people = frame["people"] if "people" in frame else editor_people(frame["keypoints"], where)
+    if not isinstance(people, list) or len(people) > MOST_PEOPLE:
+        raise UserError(f"{where}: people: a list of at most {MOST_PEOPLE} is wanted")
+    persons = (_person(person, canvas, f"{where}: people[{index}]") for index, person in enumerate(people))
+    return Pose(tuple(persons), *canvas)
+
+
+def _canvas(frame: dict[str, Any], size_px: tuple[int, int] | None, where: str) -> tuple[int, int]:
+    """Width and height, from the frame where it names them."""
+    names = ("canvas_width", "canvas_height") if "people" in frame else ("width", "height")
+    sides: list[Any] = [frame.get(name) for name in names]
+    if sides == [None, None]:
+        if size_px is None:
+            raise UserError(f"{where}: names no {names[0]} and {names[1]}; give the size of the clip it belongs to")
+        return size_px
+    for name, side in zip(names, sides, strict=True):
+        if type(side) not in (int, float) or not 1 <= side <= LARGEST_SIDE_PX or side != int(side):
+            raise UserError(f"{where}: {name}: got {side!r}; allowed: whole pixels from 1 to {LARGEST_SIDE_PX}")
+    return int(sides[0]), int(sides[1])
+
+
+def _person(person: Any, size_px: tuple[int, int], where: str) -> Person:
+    if not isinstance(person, dict):
+        raise UserError(f"{where}: an object with pose_keypoints_2d is wanted")
+
+    def part(name: str, allowed: tuple[int, ...]) -> Keypoints | None:
+        numbers = person.get(name)
+        if numbers is None or numbers == []:
+            return None
+        return keypoints_px(numbers, allowed=allowed, size_px=size_px, where=f"{where}.{name}")
+
+    body = person.get("pose_keypoints_2d") or [0] * (3 * BODY_POINTS)
+    return Person(
+        body=body_px(body, size_px=size_px, where=f"{where}.pose_keypoints_2d"),
+        face=part("face_keypoints_2d", FACE_POINTS),
+        left_hand=part("hand_left_keypoints_2d", (HAND_POINTS,)),
+        right_hand=part("hand_right_keypoints_2d", (HAND_POINTS,)),
+    )
