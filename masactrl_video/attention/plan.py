@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from diffusers import UNet2DConditionModel
 
 from masactrl_video.attention.layers import Layer, layers_from, layers_named, mask_layers, self_attention_layers
 from masactrl_video.errors import UserError
-
-Mode = Literal["source", "union", "masked"]
+from masactrl_video.settings.names import Mode
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,6 @@ class ControlPlan:
     layers: tuple[Layer, ...]
     """Controlled layers in forward order."""
     mode: Mode = "source"
-    """`source`: {Q, K_s, V_s} (the paper, Eq. 5). `union`: {Q, [K; K_s], [V; V_s]}, a target that also keeps its own
-    keys. `masked`: figure attends to figure and ground to ground (Eq. 6-8)."""
     mask_layers: tuple[Layer, ...] = ()
     """Layers whose cross-attention gives the object map; empty where no map is taken from words."""
 

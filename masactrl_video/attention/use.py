@@ -14,11 +14,12 @@ from masactrl_video.attention.branches import GUIDED, Branch
 from masactrl_video.attention.control import AttentionControl, MaskRule
 from masactrl_video.attention.keep import KeepObjectMap
 from masactrl_video.attention.layers import Layer
-from masactrl_video.attention.plan import ControlPlan, Mode, plan_control
+from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.processors import Processor, installed
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.step import watch_calls
 from masactrl_video.errors import UserError
+from masactrl_video.settings.names import Mode
 
 
 class _MutualSelfAttention:

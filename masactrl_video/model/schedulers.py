@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal
+from typing import Any
 
 import diffusers
 import torch
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
-
-SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm"]
+from masactrl_video.settings.names import SchedulerName
 
 _CLASSES: dict[SchedulerName, str] = {
     "ddim": "DDIMScheduler",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,9 +21,8 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.denoise import Denoising, FrameBatch
 from masactrl_video.model.guidance_network import prepare_guidance
 from masactrl_video.model.latents import decode_latents, initial_noise
+from masactrl_video.settings.names import NoiseKind
 from masactrl_video.video.png import write_png
-
-NoiseKind = Literal["shared", "per-frame"]
 
 
 class Pictures(Protocol):

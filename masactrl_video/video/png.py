@@ -1,24 +1,56 @@
-"""Single pictures on disk, with the parameters that made them."""
+"""PNG files with the parameters that made them in their text chunks."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from masactrl_video.errors import UserError
+from masactrl_video.video.replace import replacing
 
 
 def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> None:
-    """Write RGB uint8 (height, width, 3) so that `path` is whole or absent; `text` goes into PNG text chunks."""
-    info = PngImagePlugin.PngInfo()
+    """Write an RGB picture (height, width, 3); an existing file is replaced in one step.
+
+    `text` becomes text chunks: any keyword of 1 to 79 Latin characters, any Unicode text.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"{picture.shape = }, {picture.dtype = }; expected uint8 (height, width, 3)")
+    chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
-        info.add_itxt(key, value)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+        chunks.add_itxt(key, value)
+    with replacing(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG", pnginfo=chunks, compress_level=4)
+
+
+def read_png(path: Path) -> NDArray[np.uint8]:
+    """The picture as RGB (height, width, 3).
+
+    Raises:
+        UserError: there is no such file, or it is no PNG.
+    """
+    with _open_png(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+def read_png_text(path: Path) -> dict[str, str]:
+    """What `write_png` was given as text.
+
+    Raises:
+        UserError: there is no such file, or it is no PNG.
+    """
+    with _open_png(path) as image:
+        return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
+
+
+def _open_png(path: Path) -> Image.Image:
     try:
-        Image.fromarray(picture).save(partial, format="PNG", pnginfo=info)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        return Image.open(path, formats=["PNG"])
+    except FileNotFoundError:
+        raise UserError(f"no such picture: {path}") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"{path} is not a PNG picture that can be read ({error})") from None

@@ -1,0 +1,83 @@
+"""Times of frames as whole ticks, so that nothing drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate, pairwise, product
+from pathlib import Path
+
+from masactrl_video.errors import UserError
+
+# Times that were exact explain themselves exactly. Matroska and WebM keep whole milliseconds: 30 frames/s read
+# 33, 34, 33 ms …; in a short clip 24 and 23.976 frames/s are both that close, so this comes second.
+_TOLERANCES_SECONDS = (0.00002, 0.001)
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """Durations of frames in whole ticks."""
+
+    per_second: Fraction
+    durations: tuple[int, ...]
+
+    @property
+    def seconds(self) -> Fraction:
+        """Of all frames together."""
+        return sum(self.durations) / self.per_second
+
+
+def plan_ticks(durations_seconds: Sequence[float], ticks_per_second: int, *, keeps_any_rate: bool) -> Ticks:
+    """One tick a frame where the rate is constant and the container can hold it, else the container's own ticks.
+
+    Raises:
+        UserError: a frame is shorter than a tick.
+    """
+    rate = constant_rate(durations_seconds) if keeps_any_rate else None
+    if rate is not None:
+        return Ticks(rate, (1,) * len(durations_seconds))
+    ends = [0, *(round(end * ticks_per_second) for end in accumulate(durations_seconds))]
+    ticks = tuple(after - before for before, after in pairwise(ends))
+    if min(ticks) < 1:
+        shortest = ticks.index(min(ticks))
+        raise UserError(
+            f"frame {shortest} lasts {durations_seconds[shortest]:.4f} s, but this kind of video "
+            f"cannot show frames for less than {1 / ticks_per_second} s: choose another kind, such as MP4"
+        )
+    return Ticks(Fraction(ticks_per_second), ticks)
+
+
+def constant_rate(durations_seconds: Sequence[float]) -> Fraction | None:
+    """The plainest frame rate that shows every frame within a millisecond of its time; None where the rate varies.
+
+    Whole rates come first, then the NTSC ones (n · 1000/1001), then the nearest fraction.
+    """
+    measured = len(durations_seconds) / sum(durations_seconds)
+    ntsc = Fraction(round(measured * 1.001) * 1000, 1001)
+    candidates = (Fraction(round(measured)), ntsc, Fraction(measured).limit_denominator(1001))
+    for tolerance_seconds, rate in product(_TOLERANCES_SECONDS, candidates):
+        if rate > 0 and _largest_error_seconds(rate, durations_seconds) <= tolerance_seconds:
+            return rate
+    return None
+
+
+def _largest_error_seconds(rate: Fraction, durations_seconds: Sequence[float]) -> float:
+    ends = accumulate(durations_seconds)
+    return max(abs(end - n / float(rate)) for n, end in enumerate(ends, start=1))
+
+
+def concat_script(frames: Sequence[Path], ticks: Ticks) -> str:
+    """ffmpeg's list of files with a duration for each (https://ffmpeg.org/ffmpeg-formats.html#concat)."""
+    micros = [0, *(round(end / ticks.per_second * 1_000_000) for end in accumulate(ticks.durations))]
+    lines = ["ffconcat version 1.0"]
+    for frame, (start, end) in zip(frames, pairwise(micros), strict=True):
+        lines += [_quoted(frame), f"option framerate {ticks.per_second}", f"duration {end - start}us"]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(frame: Path) -> str:
+    name = str(frame.absolute())
+    if "\n" in name:
+        raise UserError(f"the path {name!r} has a line break, which ffmpeg's list of files cannot hold: rename it")
+    return "file 'file:" + name.replace("'", r"'\''") + "'"

@@ -1,0 +1,122 @@
+"""Frames on disk become a video file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from masactrl_video.encode.audio import plan_audio
+from masactrl_video.encode.container import container_for
+from masactrl_video.encode.ffmpeg import run_ffmpeg
+from masactrl_video.encode.timing import Ticks, concat_script, plan_ticks
+from masactrl_video.errors import UserError
+from masactrl_video.video.replace import replacing
+
+# Without stating it, ffmpeg converts by BT.601 and leaves the file untagged; players then guess, and colours shift.
+_BT709 = (
+    "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,format={pix_fmt},"
+    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+)
+# One palette a frame: a palette for all would hold the whole clip in memory.
+_GIF_PALETTES = "split[a][b];[a]palettegen=stats_mode=single[palette];[b][palette]paletteuse=new=1"
+
+
+def encode_video(
+    frames: Sequence[Path],
+    durations_seconds: Sequence[float],
+    output: Path,
+    *,
+    audio_from: Path | None = None,
+    audio_start_seconds: float = 0.0,
+    codec: str | None = None,
+    pix_fmt: str = "yuv420p",
+    crf: int = 17,
+    metadata: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Make a video of picture files: each exactly once, for its duration, at its size, in BT.709 colours.
+
+    Args:
+        frames: picture files of one size.
+        durations_seconds: how long each is shown; a constant rate is kept exactly, other times to the container's
+            ticks (MP4 and MOV 1/90000 s, MKV and WebM 1/1000 s, GIF 1/100 s) without drifting.
+        output: the suffix chooses the container: .mp4, .mov, .mkv, .webm or .gif.
+        audio_from: file whose sound goes along, where it has any.
+        audio_start_seconds: where in it the first frame lies.
+        codec: an encoder of ffmpeg; None for H.264, in WebM VP9.
+        pix_fmt: pixel format of ffmpeg; not used for GIF.
+        crf: quality, lower is better: 0-51 for H.264, 0-63 for VP9; not used for GIF.
+        metadata: parameters, kept as one JSON object in the tag "comment"; GIF has no tags.
+        overwrite: whether an existing `output` may be replaced.
+
+    Raises:
+        UserError: the output exists, its suffix is unknown, the frames' sizes cannot be encoded, or ffmpeg fails.
+    """
+    if not frames or len(frames) != len(durations_seconds) or min(durations_seconds) <= 0:
+        raise ValueError(f"{len(frames) = }, {len(durations_seconds) = }; expected one duration above 0 for each frame")
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists; choose another name, or allow overwriting")
+    container = container_for(output)
+    codec = codec or container.video_codec
+    ticks = plan_ticks(durations_seconds, container.ticks_per_second, keeps_any_rate=container.keeps_any_rate)
+    picture_options = _picture_options(codec, pix_fmt, crf, _common_size(frames))
+    with replacing(output) as partial:
+        sound = plan_audio(audio_from, audio_start_seconds, float(ticks.seconds), container, partial)
+        arguments = ["-f", "concat", "-safe", "0", "-protocol_whitelist", "file,pipe", "-i", "pipe:0"]
+        arguments += [*sound.input_options, "-map", "0:v", *sound.output_options, *_timing_options(ticks, codec)]
+        arguments += [*picture_options, *container.options, *_tags(metadata), "-map_chapters", "-1"]
+        arguments.append(str(partial.absolute()))
+        problem = run_ffmpeg(arguments, stdin=concat_script(frames, ticks))
+        if problem is not None:
+            raise UserError(f"ffmpeg could not write {output}: {problem}")
+
+
+def _common_size(frames: Sequence[Path]) -> tuple[int, int]:
+    """(width, height) of all frames; ffmpeg would scale those that differ without a word."""
+    sizes = set()
+    for frame in frames:
+        with Image.open(frame) as image:
+            sizes.add(image.size)
+    if len(sizes) > 1:
+        raise UserError(f"frames of one video must have one size, but there are {sorted(sizes)}")
+    return sizes.pop()
+
+
+def _picture_options(codec: str, pix_fmt: str, crf: int, size: tuple[int, int]) -> list[str]:
+    if codec == "gif":
+        return ["-vf", _GIF_PALETTES, "-c:v", codec]
+    _check_even(size, pix_fmt)
+    look = ["-vf", _BT709.format(pix_fmt=pix_fmt)] if pix_fmt.startswith("yuv") else []
+    return [*look, "-c:v", codec, "-crf", str(crf), "-pix_fmt", pix_fmt]
+
+
+def _check_even(size: tuple[int, int], pix_fmt: str) -> None:
+    """Formats that store colour at half the width (4:2:2) or half of both sides (4:2:0) need even sides."""
+    steps = (2, 2) if "420" in pix_fmt else (2, 1) if "422" in pix_fmt else (1, 1)
+    if any(side_px % step for side_px, step in zip(size, steps, strict=True)):
+        raise UserError(
+            f"frames of {size[0]}x{size[1]} cannot be encoded as {pix_fmt}, which needs even sides: "
+            f"choose an even size, or pix_fmt yuv444p"
+        )
+
+
+def _timing_options(ticks: Ticks, codec: str) -> list[str]:
+    """Times as the list of files gives them: no frame is dropped or repeated to fit a rate."""
+    rate = ticks.per_second
+    options = ["-fps_mode:v", "passthrough", "-enc_time_base:v", f"{rate.denominator}:{rate.numerator}"]
+    if max(ticks.durations) == 1:
+        return options
+    # ffmpeg lets the last frame last one tick. Its packet gets the true duration; without B-frames it is also the last
+    # packet, and MP4 tells the duration of a varying rate right only then.
+    last = f"setts=duration='if(eq(N,{len(ticks.durations) - 1}),{ticks.durations[-1]},DURATION)'"
+    options += ["-bf:v", "0", "-bsf:v", last]
+    if codec == "libx264":  # it would take the ticks for the frame rate, and claim a level that few players decode
+        options += ["-x264-params", f"fps={(len(ticks.durations) / ticks.seconds).limit_denominator(1000)}"]
+    return options
+
+
+def _tags(metadata: Mapping[str, str] | None) -> list[str]:
+    return ["-metadata", f"comment={json.dumps(dict(metadata), ensure_ascii=False)}"] if metadata else []

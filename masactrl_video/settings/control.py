@@ -1,0 +1,24 @@
+"""One guidance network as settings name it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from masactrl_video.settings.names import AdapterKind
+
+
+class Control(BaseModel):
+    """A ControlNet or T2I-Adapter, what it reads, how strongly and when it acts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    """`pose` and `canny` are extracted from the clip; any other kind needs ready-made pictures (`guidance_video`)."""
+    adapter: AdapterKind
+    model: str
+    """Hub id, local folder, or (ControlNet) one `.safetensors` file."""
+    scale: float = Field(default=1.0, ge=0)
+    start: float = Field(default=0.0, ge=0, le=1)
+    end: float = Field(default=1.0, ge=0, le=1)
+    revision: str | None = None
+    variant: str | None = None

@@ -1,0 +1,24 @@
+"""The words that settings choose between, for the modules that act on them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+FitMode = Literal["crop", "pad", "resize"]
+"""How frames get the model's size: scale to cover and cut, scale to fit inside and add black bars, or stretch."""
+
+AdapterKind = Literal["controlnet", "t2i-adapter"]
+"""Kinds of guidance networks."""
+
+DtypeName = Literal["float32", "float16", "bfloat16"]
+"""Number formats of a model."""
+
+SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm"]
+"""Schedulers that visit each timestep of a fixed list once."""
+
+NoiseKind = Literal["shared", "per-frame"]
+"""Initial noise: the source's for all frames, or another for each."""
+
+Mode = Literal["source", "union", "masked"]
+"""Which keys a controlled layer queries: `source`: {Q, K_s, V_s} (MasaCtrl, Eq. 5); `union`: {Q, [K; K_s], [V; V_s]},
+a target that also keeps its own; `masked`: figure to figure and ground to ground (Eq. 6-8)."""

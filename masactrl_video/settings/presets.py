@@ -1,0 +1,89 @@
+"""Presets and configuration files: YAML in, validated settings out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from masactrl_video.errors import UserError
+from masactrl_video.settings.settings import Settings
+
+DEFAULT_PRESET = "demo"
+
+_MAX_CONFIG_BYTES = 1_000_000
+
+
+def preset_folder() -> Path:
+    """Where the presets lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the package."""
+    return sorted(path.stem for path in preset_folder().glob("*.yaml"))
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Settings of a shipped preset.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise UserError(
+            f"preset: there is no {name!r}; there are: {', '.join(preset_names())}; for a file use --config"
+        )
+    return read_config(preset_folder() / f"{name}.yaml")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Settings from a YAML file: a mapping of setting to value.
+
+    Raises:
+        UserError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise UserError(f"{path}: over {_MAX_CONFIG_BYTES} bytes; a configuration is a short YAML file")
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a configuration ({error})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise UserError(f"{path}: a configuration is a mapping of settings to values, got {type(data).__name__}")
+    return data
+
+
+def resolve(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
+    """Settings from a preset and what the user changed; `controls` are merged by name.
+
+    Raises:
+        UserError: an unknown setting, or a value that it cannot have.
+    """
+    merged = {**base, **changes}
+    if isinstance(base.get("controls"), dict) and isinstance(changes.get("controls"), dict):
+        merged["controls"] = {**base["controls"], **changes["controls"]}
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(_one_line(error)) from error
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem, with the setting's name, what was given and what is allowed."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting; see masactrl-video render --help"
+    if first["type"] == "missing":
+        return f"{where}: missing; give --{where.replace('_', '-')} or set it in the configuration"
+    message = first["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: got {first['input']!r}; {message}{more}" if where else f"{message}{more}"

@@ -1,0 +1,172 @@
+"""Everything that determines a rendered video, as one flat, frozen record.
+
+The names are those of the YAML keys and, with dashes, of the command line's flags; the descriptions are their help.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from masactrl_video.settings.control import Control
+from masactrl_video.settings.names import DtypeName, FitMode, Mode, NoiseKind, SchedulerName
+
+
+def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:
+    """A setting with its help text and the group under which the command line lists it."""
+    return Field(default=default, description=help, json_schema_extra={"group": group}, **limits)
+
+
+class Settings(BaseModel):
+    """Resolved settings of a render."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    clip: Path = option("clip", "video (MP4, MOV, MKV, WebM, GIF) or folder of images")
+    skip_first_frames: int = option("clip", "frames left out at the start", 0, ge=0)
+    select_every_nth: int = option("clip", "take every n-th frame; the duration stays", 1, ge=1)
+    frame_load_cap: int | None = option("clip", "take at most this many frames", None, ge=1)
+    frame_rate: float | None = option("clip", "frames a second of a folder of images (24 if not given)", None, gt=0)
+    fit: FitMode = option(
+        "clip",
+        "how frames get the model's size: crop (scale to cover, cut both sides alike), pad (scale to fit inside, black "
+        "bars) or resize (stretch)",
+        "crop",
+    )
+    width: int | None = option(
+        "clip", "width in px; without width and height: the clip's shape, the model's area", None, ge=1
+    )
+    height: int | None = option("clip", "height in px", None, ge=1)
+
+    guidance: list[str] = option("guidance", "names of the controls in use, e.g. pose canny", ["canny"])
+    controls: dict[str, Control] = option("guidance", "ControlNets and T2I-Adapters to choose from, by name", {})
+    guidance_video: dict[str, Path] = option(
+        "guidance", "ready-made guidance instead of extraction, KIND=VIDEO_OR_FOLDER", {}
+    )
+    pose_detector: str | None = option(
+        "guidance",
+        "hub id or folder of controlnet_aux's OpenPose weights, or an 18-point OpenPose network (.onnx)",
+        None,
+    )
+    pose_json: Path | None = option("guidance", "OpenPose JSON (one list, or a folder with a file a frame)", None)
+    fill_missing_poses: bool = option("guidance", "frames without a person take their neighbours' pose", False)
+    canny_low_threshold: int = option("guidance", "lower threshold of the edge detector", 100, ge=0)
+    canny_high_threshold: int = option("guidance", "upper threshold of the edge detector", 200, ge=0)
+
+    model: str = option("model", "hub id, diffusers folder, or one .safetensors file; `demo` ships with the package")
+    revision: str | None = option("model", "branch, tag or commit on the hub", None)
+    variant: str | None = option("model", "variant of the weight files, e.g. fp16", None)
+    single_file_config: str | None = option(
+        "model", "for a .safetensors file: hub id or folder with its configuration and tokenizer", None
+    )
+    dtype: DtypeName | None = option("model", "number format (float16 on a GPU, float32 elsewhere, if not given)", None)
+    device: str | None = option("model", "cuda, mps or cpu (the first that there is, if not given)", None)
+    lora: dict[str, float] = option("model", "LoRA files, FILE=SCALE", {})
+    scheduler: SchedulerName = option("model", "sampler; ddim as in the paper", "ddim")
+
+    prompt: str = option("prompt", "what the frames show")
+    negative_prompt: str = option("prompt", "what they should not show", "")
+    num_inference_steps: int = option("prompt", "denoising steps", 50, ge=1)
+    guidance_scale: float = option("prompt", "classifier-free guidance; 1 or less: none", 7.5, ge=0)
+    seed: int = option("prompt", "of the initial noise", 0, ge=0, lt=2**32)
+    noise: NoiseKind = option("prompt", "initial noise: the source's for all frames, or another for each", "shared")
+
+    source: Literal["generate", "clip"] = option(
+        "source", "generate the source from a prompt, or invert the clip's own frame", "generate"
+    )
+    source_frame: int = option(
+        "source", "frame (of those taken, from 0) whose guidance or picture is the source's", 0, ge=0
+    )
+    source_image: Path | None = option("source", "invert this picture as the source", None)
+    source_prompt: str | None = option(
+        "source", "prompt of the source (the prompt if generated, empty if inverted, when not given)", None
+    )
+    source_caption: str | None = option(
+        "source", "masked mode, inverted source: a caption that names the object (the prompt if not given)", None
+    )
+
+    masa_step: int = option("attention", "S: denoising step from which the source's keys and values are used", 4, ge=0)
+    masa_layer: int = option("attention", "L: self-attention layer (forward order) from which they are used", 10, ge=0)
+    masa_steps: list[int] | None = option("attention", "explicit steps instead of S", None)
+    masa_layers: list[str] | None = option("attention", "explicit layers instead of L: numbers or names", None)
+    attention_mode: Mode = option(
+        "attention",
+        "source: the source's keys only (the paper); union: the frame's own too; masked: figure to figure, ground to "
+        "ground",
+        "source",
+    )
+    mask_words: list[str] = option("attention", "masked mode: words of the object in the prompt", [])
+    source_mask_words: list[str] | None = option("attention", "its words in the source's prompt, if others", None)
+    source_mask: Path | None = option("attention", "masked mode: picture, white where the source's object is", None)
+    target_masks: Path | None = option(
+        "attention", "masked mode: video or folder, white where each frame's object is", None
+    )
+    mask_threshold: float = option(
+        "attention", "normalised attention from which a pixel is the object's", 0.1, ge=0, le=1
+    )
+    mask_grid_divisor: int = option("attention", "masks come from cross-attention at latent side / this", 4, ge=1)
+
+    batch_size: int = option("work", "frames that go through the model together", 4, ge=1)
+    chunk_frames: int = option("work", "frames in memory at a time; the cache is read once for each chunk", 32, ge=1)
+    cache_dir: Path | None = option("work", "cache of recorded sources (~/.cache/masactrl-video if not given)", None)
+
+    audio: bool = option("output", "keep the clip's sound", True)
+    codec: str | None = option("output", "ffmpeg's encoder (H.264, in WebM VP9, if not given)", None)
+    pix_fmt: str = option("output", "pixel format of the video", "yuv420p")
+    crf: int = option("output", "quality, lower is better", 17, ge=0, le=63)
+    side_by_side: bool = option("output", "also a video of clip, guidance and result", True)
+    save_masks: bool = option("output", "masked mode: also write the masks", False)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        unknown = [name for name in self.guidance if name not in self.controls]
+        if unknown:
+            known = ", ".join(self.controls) or "none"
+            raise ValueError(f"guidance: there is no control named {unknown[0]!r}; there are: {known}")
+        if len(set(self.guidance)) != len(self.guidance):
+            raise ValueError("guidance: a control is named twice")
+        unused = [kind for kind in self.guidance_video if kind not in self.kinds]
+        if unused:
+            raise ValueError(
+                f"guidance_video: {unused[0]!r} is not among the guidance in use ({', '.join(self.kinds)})"
+            )
+        if self.source_image is not None and self.source == "clip":
+            raise ValueError("source_image and source clip exclude each other: name one source")
+        if self.attention_mode == "masked":
+            self._check_masks()
+        elif self.mask_words or self.source_mask or self.target_masks or self.save_masks:
+            raise ValueError("mask_words, source_mask, target_masks and save_masks belong to attention_mode masked")
+        return self
+
+    def _check_masks(self) -> None:
+        if not self.mask_words and self.target_masks is None:
+            raise ValueError(
+                "attention_mode masked: give mask_words, the object's words in the prompt, or target_masks"
+            )
+        if not self.mask_words and not self.source_mask_words and self.source_mask is None:
+            raise ValueError(
+                "attention_mode masked: give the source's mask too: mask_words, source_mask_words or source_mask"
+            )
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of guidance in use, each once."""
+        return list(dict.fromkeys(self.controls[name].kind for name in self.guidance))
+
+    @property
+    def guided(self) -> bool:
+        """Whether classifier-free guidance is on."""
+        return self.guidance_scale > 1
+
+    @property
+    def real_source(self) -> bool:
+        """Whether the source is a given picture, which is inverted."""
+        return self.source == "clip" or self.source_image is not None
+
+    def as_yaml_data(self) -> dict[str, Any]:
+        """Plain data for a YAML file that reproduces these settings."""
+        data: dict[str, Any] = self.model_dump(mode="json")
+        return data

@@ -1,0 +1,34 @@
+"""A name for the content of a clip, under which whatever was made from it can be found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from masactrl_video.video.frame import Selection
+from masactrl_video.video.image_folder import list_images
+from masactrl_video.video.local_file import local_path
+
+
+def fingerprint_clip(path: Path, selection: Selection | None = None) -> str:
+    """SHA-256 (hex) of a video file's bytes, or of a folder's images in order, with the selection.
+
+    File names, dates and the frame rate of a folder do not enter: they change no pixel.
+
+    Raises:
+        UserError: there is no such file or folder, or the folder holds no images.
+    """
+    path = local_path(path)
+    files = list_images(path) if path.is_dir() else [path]
+    content = {"files": [_sha256(file) for file in files], "selection": asdict(selection or Selection())}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""What ffmpeg knows about a video file without decoding it: times of the frames, size, rotation, sound."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from masactrl_video.errors import UserError
+from masactrl_video.video.frame import Timing
+
+READABLE_FORMATS = "mov,mp4,matroska,webm,gif"
+"""ffmpeg's names of the containers that are read. Playlists and concat scripts are not: they open further files."""
+
+_DISCARD = 0x4  # AV_PKT_FLAG_DISCARD: the packet is decoded, but an edit list keeps its frame from being shown
+_UNKNOWN = -(2**63)  # AV_NOPTS_VALUE
+
+
+@dataclass(frozen=True)
+class VideoProbe:
+    """The first video stream of a file."""
+
+    timings: tuple[Timing, ...]
+    """Of every frame that is shown, in order; exact, from the packets."""
+    stored_width_px: int
+    stored_height_px: int
+    pixel_aspect_ratio: Fraction
+    """Width of a stored pixel divided by its height; 1 where the file does not say."""
+    rotation_degrees: int
+    """Clockwise turn that the file asks players for: 0, 90, 180 or 270."""
+    has_audio: bool
+
+
+def probe_video(path: Path) -> VideoProbe:
+    """Read the packets of the file at an absolute path.
+
+    decord's own timestamps are not used: they are 32-bit, start at 0 whatever the clip's start is,
+    and count the frames that an edit list hides.
+
+    Raises:
+        UserError: the file is no readable video, has no frames, or has more than one video stream.
+    """
+    listing, log = _run_ffmpeg(path)
+    streams = log.split("\nStream mapping:")[0]
+    _check_single_stream(path, streams)
+    header = dict(re.findall(r"^#(\w+) 0: (.*)$", listing, re.MULTILINE))
+    width_px, height_px = map(int, header["dimensions"].split("x"))
+    return VideoProbe(
+        timings=_timings(path, listing, Fraction(header["tb"])),
+        stored_width_px=width_px,
+        stored_height_px=height_px,
+        pixel_aspect_ratio=Fraction(header.get("sar", "1/1").replace("0/1", "1/1")),
+        rotation_degrees=_rotation_degrees(path, streams),
+        has_audio=_has_audio(streams),
+    )
+
+
+def has_audio(path: Path) -> bool:
+    """Whether a media file of any kind holds sound; False where ffmpeg cannot read it."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-protocol_whitelist", "file"]
+    result = subprocess.run([*command, "-i", str(path.absolute())], capture_output=True, text=True, errors="replace")
+    return _has_audio(result.stderr)
+
+
+def _has_audio(streams: str) -> bool:
+    return re.search(r"^  Stream #0:\d+.*?: Audio: ", streams, re.MULTILINE) is not None
+
+
+def _run_ffmpeg(path: Path) -> tuple[str, str]:
+    # framecrc lists one packet a line; with "-c copy" nothing is decoded. 0:V leaves cover art out.
+    safe = ["-protocol_whitelist", "file", "-format_whitelist", READABLE_FORMATS]
+    copy = ["-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", *safe, "-i", str(path), *copy]
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if result.returncode == 0:
+        return result.stdout, result.stderr
+    if "matches no streams" in result.stderr:
+        raise UserError(f"{path} holds no video stream")
+    reason = result.stderr.strip().rpartition("\n")[2]
+    raise UserError(f"{path} is not a video that can be read ({reason}); allowed are MP4, MOV, MKV, WebM and GIF")
+
+
+def _check_single_stream(path: Path, streams: str) -> None:
+    found = re.findall(r"^  Stream #0:\d+.*?: Video: .*$", streams, re.MULTILINE)
+    if sum("(attached pic)" not in line for line in found) > 1:
+        raise UserError(f"{path} holds several video streams; keep one: ffmpeg -i in.mp4 -map 0:v:0 -c copy out.mp4")
+
+
+def _rotation_degrees(path: Path, streams: str) -> int:
+    match = re.search(r"Display Matrix: rotation of (-?[\d.]+) degrees", streams)
+    degrees = round(-float(match[1])) % 360 if match else 0  # ffmpeg counts anticlockwise
+    if degrees % 90:
+        raise UserError(f"{path} asks for a rotation of {degrees} degrees; only 0, 90, 180 and 270 can be shown")
+    return degrees
+
+
+def _timings(path: Path, listing: str, tick_seconds: Fraction) -> tuple[Timing, ...]:
+    packets = sorted(_packets(listing))
+    if not packets:
+        raise UserError(f"{path} holds no frames")
+    ticks = [start for start, _ in packets]
+    ticks.append(ticks[-1] + _last_duration(packets, tick_seconds))
+    gaps = [after - before for before, after in pairwise(ticks)]
+    if ticks[0] == _UNKNOWN or min(gaps) <= 0:
+        raise UserError(f"{path} has frames without a time of their own; repair it: ffmpeg -i in.mp4 out.mkv")
+    return tuple(
+        Timing(index, float(start * tick_seconds), float(gap * tick_seconds))
+        for index, (start, gap) in enumerate(zip(ticks, gaps, strict=False))
+    )
+
+
+def _packets(listing: str) -> list[tuple[int, int]]:
+    """(presentation time, duration) in ticks of the packets that are shown, in file order."""
+    rows = [line.split(",") for line in listing.splitlines() if not line.startswith("#")]
+    flags = [next((int(field.split("=")[1], 16) for field in row if field.startswith(" F=")), 0) for row in rows]
+    return [(int(row[2]), int(row[3])) for row, flag in zip(rows, flags, strict=True) if not flag & _DISCARD]
+
+
+def _last_duration(packets: list[tuple[int, int]], tick_seconds: Fraction) -> int:
+    """The last packet's own duration; Matroska may leave it out, then that of the frame before, then 1/25 s."""
+    if packets[-1][1] > 0:
+        return packets[-1][1]
+    return packets[-1][0] - packets[-2][0] if len(packets) > 1 else max(1, round(Fraction(1, 25) / tick_seconds))

@@ -1,0 +1,189 @@
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import accumulate
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from video.made_clips import ffmpeg, make_sounding_clip
+
+from masactrl_video.encode.video import encode_video
+from masactrl_video.errors import UserError
+from masactrl_video.video.clip import open_clip
+from masactrl_video.video.png import write_png
+
+SUFFIXES = [".mp4", ".mov", ".mkv", ".webm", ".gif"]
+TICK_SECONDS = {".mp4": 1 / 90_000, ".mov": 1 / 90_000, ".mkv": 0.001, ".webm": 0.001, ".gif": 0.01}
+
+
+def picture(n: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
+    """A smooth coloured picture with a bright square that moves with n."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    image = np.stack([columns * 255 / width, rows * 255 / height, np.full_like(rows, 90)], -1).astype(np.uint8)
+    image[8:24, 2 * n : 2 * n + 16] = (250, 240, 30)
+    return image
+
+
+def write_frames(folder: Path, count: int, width: int = 64, height: int = 48) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    frames = [folder / f"{n:03d}.png" for n in range(count)]
+    for n, frame in enumerate(frames):
+        write_png(frame, picture(n, width, height))
+    return frames
+
+
+def described(path: Path) -> str:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", str(path)]
+    return subprocess.run(command, capture_output=True, text=True).stderr
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+def check_times(path: Path, durations: Sequence[float], tolerance_seconds: float) -> None:
+    timeline = open_clip(path).timeline()
+    starts = [0.0, *accumulate(durations)]
+    assert [timing.start_seconds for timing in timeline] == pytest.approx(starts[:-1], abs=tolerance_seconds)
+    last = timeline[-1]
+    assert last.start_seconds + last.duration_seconds == pytest.approx(starts[-1], abs=tolerance_seconds)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(25), Fraction(8)])
+def test_a_constant_rate_is_kept_to_the_last_frame(tmp_path: Path, suffix: str, rate: Fraction) -> None:
+    durations = [float(1 / rate)] * 12
+    output = tmp_path / f"out{suffix}"
+    encode_video(write_frames(tmp_path / "frames", 12), durations, output)
+    exact = suffix in (".mp4", ".mov")
+    check_times(output, durations, 1e-6 if exact else TICK_SECONDS[suffix])
+    if exact:
+        assert open_clip(output).info.average_frame_rate == pytest.approx(float(rate), abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("last_seconds", [0.02, 0.5])
+def test_varying_times_are_kept_to_the_last_frame(tmp_path: Path, suffix: str, last_seconds: float) -> None:
+    durations = [0.04, 0.1, 0.033333, 0.02, 0.25, 0.041708, last_seconds]
+    output = tmp_path / f"out{suffix}"
+    encode_video(write_frames(tmp_path / "frames", 7), durations, output)
+    check_times(output, durations, TICK_SECONDS[suffix])
+
+
+def test_varying_times_claim_no_level_that_players_refuse(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+    encode_video(write_frames(tmp_path / "frames", 3), [0.04, 0.1, 0.05], output)
+    avc_configuration = output.read_bytes().partition(b"avcC")[2]
+    assert avc_configuration[3] <= 40, "H.264 level times ten"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_frame_comes_back_once_at_its_size_and_in_its_colours(tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"out{suffix}"
+    encode_video(write_frames(tmp_path / "frames", 10, 70, 50), [0.1] * 10, output)
+    decoded = [frame.pixels for frame in open_clip(output)]
+    assert [frame.shape for frame in decoded] == [(50, 70, 3)] * 10
+    assert min(psnr(frame, picture(n, 70, 50)) for n, frame in enumerate(decoded)) > 29
+    flat = [frame[12:20, 2 * n + 4 : 2 * n + 12].reshape(-1, 3).mean(0) for n, frame in enumerate(decoded)]
+    assert np.abs(np.array(flat) - (250, 240, 30)).max() < 6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_colours_are_tagged_and_parameters_noted(tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"out{suffix}"
+    parameters = {"prompt": "a 'red' bear; \\ = ö", "seed": "7"}
+    encode_video(write_frames(tmp_path / "frames", 2), [0.1, 0.1], output, metadata=parameters)
+    text = described(output)
+    assert "yuv420p(tv, bt709" in text
+    note = re.search(r"comment\s+: (.*)", text, re.IGNORECASE)
+    assert note is not None
+    assert json.loads(note[1]) == parameters
+
+
+def test_odd_sizes_need_a_format_without_colour_subsampling(tmp_path: Path) -> None:
+    frames, output = write_frames(tmp_path / "frames", 2, 51, 33), tmp_path / "out.mp4"
+    with pytest.raises(UserError, match=r"51x33 .* yuv444p"):
+        encode_video(frames, [0.1, 0.1], output)
+    encode_video(frames, [0.1, 0.1], output, pix_fmt="yuv444p")
+    assert open_clip(output).frame(1).pixels.shape == (33, 51, 3)
+
+
+def first_beep_seconds(path: Path) -> float:
+    samples = path.with_suffix(".raw")
+    ffmpeg("-i", path, "-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "8000", "-f", "s16le", samples)
+    return float(np.flatnonzero(np.abs(np.fromfile(samples, np.int16).astype(float)) > 3000)[0] / 8000)
+
+
+@pytest.mark.parametrize(("source", "audio_codec"), [("a.mp4", "aac"), ("a.mkv", "libopus"), ("a.mov", "pcm_s16le")])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+@pytest.mark.parametrize("start_seconds", [0.0, 0.5])
+def test_sound_stays_with_its_picture(
+    tmp_path: Path, source: str, audio_codec: str, suffix: str, start_seconds: float
+) -> None:
+    sounding = make_sounding_clip(tmp_path / source, audio_codec=audio_codec)
+    output = tmp_path / f"out{suffix}"
+    frames = write_frames(tmp_path / "frames", 8)
+    encode_video(frames, [0.25] * 8, output, audio_from=sounding, audio_start_seconds=start_seconds)
+    assert first_beep_seconds(output) == pytest.approx(1 - start_seconds, abs=0.025)
+    duration = re.search(r"Duration: 00:00:([\d.]+)", described(output))
+    assert duration is not None
+    assert float(duration[1]) == pytest.approx(2, abs=0.06), "sound ends with a whole packet"
+
+
+def test_sound_is_copied_where_the_container_takes_it(tmp_path: Path) -> None:
+    sounding = make_sounding_clip(tmp_path / "a.mkv", audio_codec="libmp3lame")
+    frames = write_frames(tmp_path / "frames", 4)
+    for suffix, codec in ((".mp4", "mp3"), (".webm", "opus")):
+        encode_video(frames, [0.1] * 4, tmp_path / f"out{suffix}", audio_from=sounding)
+        assert f"Audio: {codec}" in described(tmp_path / f"out{suffix}")
+
+
+def test_gif_says_that_sound_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sounding = make_sounding_clip(tmp_path / "a.mp4")
+    encode_video(write_frames(tmp_path / "frames", 2), [0.1, 0.1], tmp_path / "out.gif", audio_from=sounding)
+    assert "holds no sound" in caplog.text
+
+
+def test_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path: Path) -> None:
+    frames, output = write_frames(tmp_path / "frames", 2), tmp_path / "out.mp4"
+    output.write_text("mine")
+    with pytest.raises(UserError, match="exists"):
+        encode_video(frames, [0.1, 0.1], output)
+    assert output.read_text() == "mine"
+    encode_video(frames, [0.1, 0.1], output, overwrite=True)
+    assert len(open_clip(output)) == 2
+
+
+def test_failing_leaves_nothing_behind_and_says_why(tmp_path: Path) -> None:
+    frames, output = write_frames(tmp_path / "frames", 2), tmp_path / "out.mp4"
+    with pytest.raises(UserError, match="Unknown encoder 'nonesuch'"):
+        encode_video(frames, [0.1, 0.1], output, codec="nonesuch")
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+def test_unknown_suffix_is_refused_with_the_allowed_ones(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"\.mp4, \.mov, \.mkv, \.webm, \.gif"):
+        encode_video(write_frames(tmp_path / "frames", 1), [0.1], tmp_path / "out.xyz")
+
+
+def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    frames = [*write_frames(tmp_path / "a", 1), *write_frames(tmp_path / "b", 1, 70, 50)]
+    with pytest.raises(UserError, match="one size"):
+        encode_video(frames, [0.1, 0.1], tmp_path / "out.mp4")
+
+
+def test_names_with_quotes_and_spaces_work(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "it's a folder, really %d", 2)
+    encode_video(frames, [0.1, 0.1], tmp_path / "it's out.mp4")
+    assert len(open_clip(tmp_path / "it's out.mp4")) == 2
+
+
+def test_frames_too_short_for_the_container_are_refused(tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "frames", 3)
+    with pytest.raises(UserError, match=r"frame 1 lasts 0\.0040 s"):
+        encode_video(frames, [0.1, 0.004, 0.1], tmp_path / "out.gif")
