@@ -1,0 +1,146 @@
+"""The demo model's networks, with random weights: Stable Diffusion 1.x in every place, only narrower."""
+
+from dataclasses import dataclass, replace
+
+from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, T2IAdapter, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+LATENT_CHANNELS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How wide the networks are; what they consist of is the same at every size."""
+
+    unet_channels: tuple[int, int, int, int]
+    """Channels of the UNet at 1, 1/2, 1/4 and 1/8 of the latent side."""
+    vae_channels: tuple[int, int, int, int]
+    """Channels of the autoencoder at 1, 1/2, 1/4 and 1/8 of the picture's side."""
+    condition_channels: tuple[int, int, int, int]
+    """Channels through which a ControlNet brings its picture down to the latent side."""
+    text_width: int
+    text_layers: int
+    heads: int
+    """Attention heads of the UNet and of the text encoder."""
+    norm_groups: int
+    adapter_blocks: int
+    """Residual blocks of a T2I-Adapter per resolution."""
+    max_tokens: int = 40
+
+
+STAND_IN = Size(
+    unet_channels=(16, 16, 24, 24),
+    vae_channels=(8, 8, 16, 16),
+    condition_channels=(8, 8, 8, 16),
+    text_width=32,
+    text_layers=1,
+    heads=2,
+    norm_groups=8,
+    adapter_blocks=1,
+)
+"""About a million weights, for tests and for the time before the training."""
+
+DEMO = Size(
+    unet_channels=(32, 64, 96, 96),
+    vae_channels=(16, 32, 48, 64),
+    condition_channels=(16, 24, 32, 48),
+    text_width=96,
+    text_layers=3,
+    heads=4,
+    norm_groups=16,
+    adapter_blocks=1,
+)
+"""The size that is trained and ships."""
+
+SMALL = replace(DEMO, vae_channels=(8, 24, 48, 64), text_width=64, text_layers=2)
+"""The size that two CPU cores can train."""
+
+SIZES = {"stand-in": STAND_IN, "small": SMALL, "demo": DEMO}
+
+
+def build_unet(size: Size, sample_size: int) -> UNet2DConditionModel:
+    """SD-1.x's UNet: 16 self-attention layers, 0-5 on the way down, 6 in the middle, 7-15 on the way up.
+
+    Args:
+        sample_size: side of the latents that the model is trained on, written to its config as the default.
+    """
+    return UNet2DConditionModel(
+        sample_size=sample_size,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=size.unet_channels,
+        layers_per_block=2,
+        cross_attention_dim=size.text_width,
+        attention_head_dim=size.heads,  # the number of heads, as in SD's own config
+        norm_num_groups=size.norm_groups,
+    )
+
+
+def build_vae(size: Size, sample_size: int) -> AutoencoderKL:
+    """An autoencoder with factor 8 and four latent channels; the scaling factor is measured after its training.
+
+    Args:
+        sample_size: side of the pictures in pixels, written to the config.
+    """
+    return AutoencoderKL(
+        sample_size=sample_size,
+        down_block_types=("DownEncoderBlock2D",) * len(size.vae_channels),
+        up_block_types=("UpDecoderBlock2D",) * len(size.vae_channels),
+        block_out_channels=size.vae_channels,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=4,
+        scaling_factor=1.0,
+    )
+
+
+def build_text_encoder(size: Size, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """A CLIP text transformer for the given tokenizer's ids and length."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.text_width,
+        intermediate_size=4 * size.text_width,
+        projection_dim=size.text_width,
+        num_hidden_layers=size.text_layers,
+        num_attention_heads=size.heads,
+        max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def build_scheduler() -> DDIMScheduler:
+    """DDIM over Stable Diffusion's betas, for a network that predicts the velocity."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+    )
+
+
+def build_controlnet(size: Size, unet: UNet2DConditionModel) -> ControlNetModel:
+    """A ControlNet that starts as a copy of the UNet's way down and adds nothing until it is trained."""
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=size.condition_channels)
+
+
+def build_t2i_adapter(size: Size, image_factor: int) -> T2IAdapter:
+    """A T2I-Adapter for RGB conditions.
+
+    Args:
+        image_factor: pixels per latent, the autoencoder's factor.
+    """
+    return T2IAdapter(
+        in_channels=3,
+        channels=list(size.unet_channels),
+        num_res_blocks=size.adapter_blocks,
+        downscale_factor=image_factor,
+        adapter_type="full_adapter",
+    )

@@ -1,0 +1,63 @@
+"""The demo model on disk: an ordinary diffusers folder, and the guidance networks beside its parts."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.modeling_utils import ModelMixin
+from transformers import CLIPTextModel, CLIPTokenizer
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""The folder that ships with the package."""
+
+CONDITIONS = ("pose", "canny")
+
+
+def write_weights(
+    folder: Path,
+    *,
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
+    scheduler: DDIMScheduler,
+    guidance: Mapping[str, ModelMixin],
+) -> None:
+    """Writes everything in float16 safetensors; ``folder`` is replaced as a whole or left as it was.
+
+    Args:
+        guidance: ControlNets and T2I-Adapters by the name of their folder, such as ``controlnet-pose``.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=folder.name) as temporary:
+        whole = Path(temporary) / "whole"
+        pipeline = StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.to(torch.float16).save_pretrained(whole)
+        tokenizer.backend_tokenizer.model.save(
+            str(whole / "tokenizer")
+        )  # vocab.json, merges.txt: transformers 4 reads them
+        _load_as_float32(whole / "text_encoder" / "config.json")
+        for name, network in guidance.items():
+            network.to(torch.float16).save_pretrained(whole / name)
+        if folder.exists():
+            shutil.move(folder, Path(temporary) / "old")
+        whole.replace(folder)
+
+
+def _load_as_float32(config: Path) -> None:
+    """transformers gives a model the type it was saved in, diffusers gives float32: let both do the latter."""
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "dtype": "float32"}, indent=2, sort_keys=True) + "\n")

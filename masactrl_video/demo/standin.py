@@ -1,0 +1,72 @@
+"""Writes a stand-in for the trained weights: the same folder with narrow networks and seeded random weights.
+
+``python -m masactrl_video.demo.standin [FOLDER]``
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import ControlNetModel
+from diffusers.models.modeling_utils import ModelMixin
+
+from masactrl_video.demo.architecture import (
+    STAND_IN,
+    build_controlnet,
+    build_scheduler,
+    build_t2i_adapter,
+    build_text_encoder,
+    build_unet,
+    build_vae,
+)
+from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_weights
+from masactrl_video.demo.tokenizer import build_tokenizer
+from masactrl_video.demo.world.vocabulary import known_words
+
+
+def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:
+    """Writes the stand-in to ``folder``, replacing what is there.
+
+    Args:
+        sample_px: side of the pictures that the model makes unless another size is asked for.
+    """
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer(known_words(), STAND_IN.max_tokens)
+    vae = build_vae(STAND_IN, sample_px)
+    factor = 2 ** (len(STAND_IN.vae_channels) - 1)
+    unet = build_unet(STAND_IN, sample_px // factor)
+    guidance: dict[str, ModelMixin] = {}
+    for condition in CONDITIONS:
+        guidance[f"controlnet-{condition}"] = _wake(build_controlnet(STAND_IN, unet))
+        guidance[f"t2i-adapter-{condition}"] = build_t2i_adapter(STAND_IN, factor)
+    write_weights(
+        folder,
+        vae=vae,
+        text_encoder=build_text_encoder(STAND_IN, tokenizer),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=build_scheduler(),
+        guidance=guidance,
+    )
+
+
+def _wake(controlnet: ControlNetModel) -> ControlNetModel:
+    """Gives the convolutions that start at zero small random weights: an untrained ControlNet would add nothing."""
+    outputs = (
+        *controlnet.controlnet_down_blocks,
+        controlnet.controlnet_mid_block,
+        controlnet.controlnet_cond_embedding.conv_out,
+    )
+    for convolution in outputs:
+        torch.nn.init.normal_(convolution.weight, std=0.02)
+    return controlnet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=WEIGHTS)
+    write_stand_in(parser.parse_args().folder)
+
+
+if __name__ == "__main__":
+    main()

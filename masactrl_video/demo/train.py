@@ -1,0 +1,55 @@
+"""Trains the demo model: draws pictures, then the autoencoder, then the UNet with its guidance networks.
+
+``python -m masactrl_video.demo.train --stage all --out .training/run``; stopped and started again, it goes on.
+"""
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+import torch
+
+from masactrl_video.demo.architecture import SIZES
+from masactrl_video.demo.training.plan import Plan
+from masactrl_video.demo.training.stages import STAGES
+from masactrl_video.demo.world.identity import WORLDS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
+    parser.add_argument("--out", type=Path, required=True, help="folder for pictures, checkpoints and logs")
+    parser.add_argument("--networks", choices=SIZES, default="demo", help="how wide the networks are")
+    parser.add_argument("--world", choices=WORLDS, default="full")
+    parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels")
+    parser.add_argument("--frames", type=int, default=20_000, help="pictures to draw")
+    parser.add_argument("--minutes", type=float, default=20, help="training time of each stage in all")
+    parser.add_argument("--until", help="clock time, HH:MM in UTC today, at which to stop whatever is running")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bfloat16", action="store_true", help="autocast; for GPUs")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the networks")
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw pictures")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--seed", type=int, default=0)
+    args = vars(parser.parse_args())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    stage, threads, until = args.pop("stage"), args.pop("threads"), args.pop("until")
+    if threads:
+        torch.set_num_threads(threads)
+    plan = Plan(**args, until=_unix_time(until) if until else None)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    for name in STAGES if stage == "all" else [stage]:
+        logging.info("stage %s", name)
+        STAGES[name](plan)
+
+
+def _unix_time(clock: str) -> float:
+    hour, minute = (int(part) for part in clock.split(":"))
+    return (int(time.time()) // 86_400) * 86_400.0 + 3600 * hour + 60 * minute
+
+
+if __name__ == "__main__":
+    main()

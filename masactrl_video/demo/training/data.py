@@ -1,0 +1,86 @@
+"""Training pictures, drawn once into memory-mapped arrays."""
+
+import json
+import multiprocessing
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from masactrl_video.demo.world.frame import Frame, random_frame
+from masactrl_video.demo.world.identity import WORLDS
+from masactrl_video.guidance.draw import draw_pose
+from masactrl_video.guidance.pose import Person, Pose
+
+CANNY_THRESHOLDS = (100, 200)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Drawn frames in memory-mapped arrays."""
+
+    images: NDArray[np.uint8]
+    """RGB (frames, height, width, 3)."""
+    masks: NDArray[np.uint8]
+    """1 on the character. (frames, height, width)"""
+    keypoints: NDArray[np.float32]
+    """Pixels. (frames, 18, 2)"""
+    captions: list[str]
+
+    def pose_picture(self, index: int) -> NDArray[np.uint8]:
+        """The skeleton of one frame as ControlNets see it. RGB (height, width, 3)"""
+        height, width = self.images.shape[1:3]
+        body = np.concatenate([self.keypoints[index], np.ones((18, 1), np.float32)], axis=1)
+        return draw_pose(Pose((Person(body),), width, height))
+
+    def canny_picture(self, index: int) -> NDArray[np.uint8]:
+        """The edges of one frame, white on black. RGB (height, width, 3)"""
+        edges = cv2.Canny(np.ascontiguousarray(self.images[index]), *CANNY_THRESHOLDS)
+        return np.repeat(edges[..., None], 3, axis=2)
+
+    def condition_picture(self, condition: str, index: int) -> NDArray[np.uint8]:
+        """The picture of one frame for the ``pose`` or ``canny`` networks."""
+        return {"pose": self.pose_picture, "canny": self.canny_picture}[condition](index)
+
+
+def training_frame(index: int, seed: int, size_px: int, world: str) -> Frame:
+    """The frame of an index, of an identity that is not held out."""
+    frames = (random_frame((seed, index, attempt), size_px, size_px, WORLDS[world]) for attempt in count())
+    return next(frame for frame in frames if not frame.identity.held_out)
+
+
+def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, workers: int) -> None:
+    """Draws training frames into ``folder``, which must not exist yet."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        whole = Path(temporary) / "whole"
+        whole.mkdir()
+        images = _array(whole / "images.npy", np.uint8, (frames, size_px, size_px, 3))
+        masks = _array(whole / "masks.npy", np.uint8, (frames, size_px, size_px))
+        keypoints = _array(whole / "keypoints.npy", np.float32, (frames, 18, 2))
+        captions = []
+        draw = partial(training_frame, seed=seed, size_px=size_px, world=world)
+        with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
+            drawn = pool.imap(draw, range(frames), chunksize=64)
+            for index, frame in enumerate(tqdm(drawn, total=frames, mininterval=10)):
+                images[index], masks[index], keypoints[index] = frame.image, frame.mask, frame.keypoints
+                captions.append(frame.caption)
+        (whole / "captions.json").write_text(json.dumps(captions))
+        whole.rename(folder)
+
+
+def open_frames(folder: Path) -> Frames:
+    """Opens frames that ``draw_frames`` wrote."""
+    images, masks, keypoints = (
+        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("images", "masks", "keypoints")
+    )
+    return Frames(images, masks, keypoints, json.loads((folder / "captions.json").read_text()))
+
+
+def _array(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap[tuple[int, ...], np.dtype[np.generic]]":
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)

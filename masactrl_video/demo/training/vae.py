@@ -1,0 +1,84 @@
+"""The autoencoder's training."""
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from masactrl_video.demo.training.data import Frames
+from masactrl_video.demo.training.run import Losses
+
+KL_WEIGHT = 1e-4
+EDGE_WEIGHT = 0.5
+
+
+def vae_losses(vae: AutoencoderKL, pictures: Tensor) -> Losses:
+    """Absolute error of colours and of their gradients, and the divergence from unit normal latents.
+
+    Args:
+        pictures: (batch, 3, height, width) in [-1, 1].
+    """
+    posterior = vae.encode(pictures).latent_dist
+    decoded = vae.decode(posterior.sample()).sample
+    edges = zip(_edges(decoded), _edges(pictures), strict=True)
+    return {
+        "colour": F.l1_loss(decoded, pictures) + F.mse_loss(decoded, pictures),
+        "edge": EDGE_WEIGHT * torch.stack([F.l1_loss(ours, theirs) for ours, theirs in edges]).sum(),
+        "kl": KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel(),
+    }
+
+
+def _edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Differences of neighbours downwards and to the right."""
+    return pictures.diff(dim=-2), pictures.diff(dim=-1)
+
+
+def picture_batch(frames: Frames, random: np.random.Generator, batch_size: int, crop_px: int, device: str) -> Tensor:
+    """Random crops of random frames. (batch, 3, crop, crop) in [-1, 1]"""
+    side = frames.images.shape[1]
+    crops = []
+    for index in random.integers(len(frames.images), size=batch_size):
+        top, left = random.integers(0, side - crop_px + 1, 2)
+        crops.append(frames.images[index, top : top + crop_px, left : left + crop_px])
+    return to_tensor(np.stack(crops), device)
+
+
+def to_tensor(pictures: NDArray[np.uint8], device: str) -> Tensor:
+    """RGB uint8 (batch, height, width, 3) to (batch, 3, height, width) in [-1, 1]."""
+    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def encode_all(vae: AutoencoderKL, frames: Frames, device: str, batch_size: int = 32) -> Tensor:
+    """The latents' means of all frames, not scaled. (frames, channels, rows, columns) on the CPU"""
+    starts = range(0, len(frames.images), batch_size)
+    batches = (to_tensor(np.asarray(frames.images[at : at + batch_size]), device) for at in starts)
+    return torch.cat([vae.encode(batch).latent_dist.mean.cpu() for batch in batches])
+
+
+@torch.no_grad()
+def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
+    """Gives every latent channel mean 0 and deviation 1 on the given latents, by the 1x1 convolutions around them.
+
+    Stable Diffusion has one scaling factor for all channels and no offset; with this it can stay at 1.
+    """
+    channels = latents.shape[1]
+    mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    mean, deviation = mean.to(vae.device), deviation.to(vae.device)
+    into, out = vae.quant_conv, vae.post_quant_conv
+    into.weight[:channels] /= deviation[:, None, None, None]
+    into.bias[:channels] = (into.bias[:channels] - mean) / deviation
+    into.bias[channels:] -= 2 * deviation.log()  # the second half of the outputs is the logarithm of the variance
+    out.bias += out.weight[:, :, 0, 0] @ mean
+    out.weight *= deviation[None, :, None, None]
+    vae.register_to_config(scaling_factor=1.0)
+
+
+@torch.no_grad()
+def reconstruction_psnr(vae: AutoencoderKL, frames: Frames, device: str, count: int = 64) -> float:
+    """Decibels over the first frames, through the latents' means."""
+    pictures = to_tensor(np.asarray(frames.images[:count]), device)
+    decoded = vae.decode(vae.encode(pictures).latent_dist.mean).sample.clamp(-1, 1)
+    return float(-10 * torch.log10(((decoded - pictures) / 2).square().mean()))
