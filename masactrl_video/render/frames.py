@@ -105,7 +105,13 @@ def denoise_chunk(
 
 
 def render_frames(
-    job: FramesJob, paths: Sequence[Path], *, batch_size: int, chunk_frames: int, text: dict[str, str]
+    job: FramesJob,
+    paths: Sequence[Path],
+    *,
+    batch_size: int,
+    chunk_frames: int,
+    text: dict[str, str],
+    mask_paths: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Render every frame whose picture is not there yet.
 
@@ -116,6 +122,7 @@ def render_frames(
         paths: where the picture of each frame goes.
         chunk_frames: frames whose latents are in memory at the same time; bounds memory for any length of clip.
         text: parameters, written into every picture.
+        mask_paths: masked mode: where each frame's object map of the last controlled step goes; empty: nowhere.
 
     Returns:
         Figures for the report: frames rendered and kept, and the count of controlled attention calls.
@@ -133,6 +140,8 @@ def render_frames(
         def on_step(step: int, frames: Sequence[int]) -> None:
             progress.set_postfix_str(f"frame {frames[0] + 1}-{frames[-1] + 1} of {len(paths)}, step {step + 1}/{steps}")
             progress.update(len(frames))
+            if mask_paths and step == job.plan.steps[-1]:
+                _write_masks(control, [mask_paths[frame] for frame in frames])
 
         for first in range(0, len(todo), per_chunk):
             chunk = todo[first : first + per_chunk]
@@ -154,3 +163,12 @@ def _write_batch(
             )
     for frame, picture in zip(frames, decode_latents(job.denoising.model, latents), strict=True):
         write_png(paths[frame], picture, text)
+
+
+def _write_masks(control: AttentionControl, paths: Sequence[Path]) -> None:
+    maps = control.target_object_map()
+    if maps is None:  # the masks were given
+        return
+    for path, object_map in zip(paths, maps.cpu().numpy(), strict=True):
+        grey = np.round(object_map * 255).astype(np.uint8)
+        write_png(path, np.repeat(grey[..., None], 3, axis=2))

@@ -22,3 +22,5 @@ class Control(BaseModel):
     end: float = Field(default=1.0, ge=0, le=1)
     revision: str | None = None
     variant: str | None = None
+    single_file_config: str | None = None
+    """For a `.safetensors` file: hub id or folder with its configuration."""

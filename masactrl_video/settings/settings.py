@@ -67,7 +67,7 @@ class Settings(BaseModel):
     lora: dict[str, float] = option("model", "LoRA files, FILE=SCALE", {})
     scheduler: SchedulerName = option("model", "sampler; ddim as in the paper", "ddim")
 
-    prompt: str = option("prompt", "what the frames show")
+    prompt: str = option("prompt", "what the frames show", "")
     negative_prompt: str = option("prompt", "what they should not show", "")
     num_inference_steps: int = option("prompt", "denoising steps", 50, ge=1)
     guidance_scale: float = option("prompt", "classifier-free guidance; 1 or less: none", 7.5, ge=0)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.settings.names import FitMode
 from masactrl_video.video.target_size import choose_size
-
-FitMode = Literal["crop", "pad", "resize"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,10 @@ class Fit:
         result[top_px : top_px + cut.shape[0], left_px : left_px + cut.shape[1]] = cut
         return result
 
-    def apply_points(self, xy: NDArray[np.floating]) -> NDArray[np.floating]:
+    def apply_points(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same transform for points in pixels, shape (..., 2); the centre of the first pixel is (0, 0)."""
         scale = np.array(self._scale)
-        moved: NDArray[np.floating] = (np.asarray(xy) + 0.5) * scale - 0.5 + np.array([self.left_px, self.top_px])
+        moved: NDArray[np.float64] = (np.asarray(xy) + 0.5) * scale - 0.5 + np.array([self.left_px, self.top_px])
         return moved
 
     def describe(self) -> str:

@@ -49,7 +49,7 @@ class ImageFolder:
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """The images at `positions`, RGB (height, width, 3); turned by their EXIF orientation, transparency dropped."""
         for position in positions:
-            pixels = _read_image(self._files[position])
+            pixels = read_image(self._files[position])
             if pixels.shape[1::-1] != (self.info.width_px, self.info.height_px):
                 raise UserError(f"{self._files[position]} has changed, or is turned by a late EXIF chunk: save it anew")
             yield pixels
@@ -91,7 +91,12 @@ def _size(file: Path) -> tuple[int, int]:
         return (height_px, width_px) if sideways else (width_px, height_px)
 
 
-def _read_image(file: Path) -> NDArray[np.uint8]:
+def read_image(file: Path) -> NDArray[np.uint8]:
+    """A picture file as RGB (height, width, 3); turned by its EXIF orientation, transparency dropped.
+
+    Raises:
+        UserError: no such file, no picture, or more than 8 bits a channel.
+    """
     with _open_image(file) as image:
         try:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))

@@ -1,0 +1,100 @@
+"""`masactrl-video cache list|show|verify|prune`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from masactrl_video.cache.manage import EntrySummary, default_cache_root, list_entries, prune, verify_entries
+from masactrl_video.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sub-commands and their flags."""
+    parser.add_argument("--cache-dir", type=Path, help="the cache (default: ~/.cache/masactrl-video)")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="all entries, with size and last use")
+    show = actions.add_parser("show", help="what determined an entry and what is in it")
+    show.add_argument("id", help="name of the entry; its beginning is enough")
+    verify = actions.add_parser("verify", help="read entries whole and compare them with their checksums")
+    verify.add_argument("id", nargs="*", help="names of entries (default: all)")
+    remove = actions.add_parser("prune", help="remove entries, those longest unused first")
+    remove.add_argument("id", nargs="*", help="remove these entries")
+    remove.add_argument("--older-than-days", type=float, metavar="N", help="remove what was not used for N days")
+    remove.add_argument("--max-size", metavar="SIZE", help="remove until the cache is at most this large, e.g. 8GiB")
+    remove.add_argument("--all", action="store_true", help="remove everything")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the sub-command."""
+    root: Path = arguments.cache_dir or default_cache_root()
+    if arguments.action == "list":
+        return _print(list_entries(root), root)
+    if arguments.action == "show":
+        return _show(root, arguments.id)
+    if arguments.action == "verify":
+        entries = verify_entries(root, _whole_ids(root, arguments.id) or None)
+        _print(entries, root)
+        return 2 if any(entry.problem for entry in entries) else 0
+    return _prune(root, arguments)
+
+
+def _show(root: Path, start: str) -> int:
+    (name,) = _whole_ids(root, [start])
+    (entry,) = [entry for entry in list_entries(root) if entry.name == name]
+    if entry.index is None:
+        raise UserError(entry.problem or f"{name} has no index")
+    print(json.dumps(json.loads(entry.index.model_dump_json()), indent=1))
+    return 0
+
+
+def _prune(root: Path, arguments: argparse.Namespace) -> int:
+    ids = _whole_ids(root, arguments.id)
+    if not (ids or arguments.all or arguments.older_than_days is not None or arguments.max_size):
+        raise UserError("cache prune: say what to remove: names of entries, --older-than-days, --max-size or --all")
+    removed = prune(
+        root,
+        ids=ids,
+        older_than_days=arguments.older_than_days,
+        max_bytes=_bytes(arguments.max_size) if arguments.max_size else None,
+        everything=arguments.all,
+    )
+    print(f"removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 1e6:.1f} MB")
+    return 0
+
+
+def _whole_ids(root: Path, starts: list[str]) -> list[str]:
+    names = [entry.name for entry in list_entries(root)] if starts else []
+    whole = []
+    for start in starts:
+        matches = [name for name in names if name.startswith(start)]
+        if len(matches) != 1:
+            raise UserError(f"cache: {start!r} names {len(matches)} entries of {root}; see `masactrl-video cache list`")
+        whole += matches
+    return whole
+
+
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _bytes(text: str) -> int:
+    number = text.rstrip("BbGgIiKkMm").strip()
+    unit = _UNITS.get(text[len(number) :].strip().upper() or "B")
+    try:
+        size = float(number)
+    except ValueError:
+        unit = None
+    if unit is None or not 0 <= size < 2**63:
+        raise UserError(f"--max-size: got {text!r}; write a number and a unit, such as 500MB or 8GiB")
+    return int(size * unit)
+
+
+def _print(entries: list[EntrySummary], root: Path) -> int:
+    for entry in entries:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used_seconds))
+        steps = f"{len(entry.index.steps)} steps x {len(entry.index.layers)} layers" if entry.index else ""
+        print(f"{entry.name}  {entry.bytes / 1e6:10.1f} MB  used {used}  {entry.problem or steps}")
+    print(f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / 1e6:.1f} MB in {root}")
+    return 0

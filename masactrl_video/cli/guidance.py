@@ -1,0 +1,26 @@
+"""`masactrl-video guidance`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from masactrl_video.cli.options import add_settings, settings_from
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    add_settings(parser, groups=("clip", "guidance", "model", "output"))
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for guidance pictures, videos and poses"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    settings = settings_from(arguments)
+    from masactrl_video.stages.alone import write_guidance
+
+    for kind, folder in write_guidance(settings, arguments.output).items():
+        print(f"{kind}: {folder}")
+    return 0

@@ -1,0 +1,74 @@
+"""The command line: `masactrl-video COMMAND`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+import masactrl_video
+from masactrl_video.cli.options import Parser
+from masactrl_video.errors import UserError
+
+COMMANDS = {
+    "render": "render a clip: one character, the same from frame to frame",
+    "probe": "what is known about a clip before it is rendered",
+    "frames": "stage 1: the clip's frames at the model's size, as pictures",
+    "guidance": "stage 2: guidance pictures for every frame",
+    "source": "stages 3 and 4: make the source and record it in the cache",
+    "encode": "stage 6: rendered frames become a video with a clip's times and sound",
+    "cache": "list, show, verify or prune recorded sources",
+}
+"""Command → its one line of help; module `cli.<command>` has `add_arguments` and `run`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except UserError as error:
+        print(f"masactrl-video: {_printable(str(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("masactrl-video: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # e.g. `| head`
+        sys.stderr.close()
+        return 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = Parser(prog="masactrl-video", description=masactrl_video.__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=masactrl_video.__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = argv[0] if argv else None
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name == chosen:  # the other commands' flags are not needed, and neither is what they import
+            module = import_module(f"masactrl_video.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+            command.add_argument("-v", "--verbose", action="store_true", help="say more about what is done")
+            command.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
+    arguments = parser.parse_args(argv)
+    _set_up_logging(arguments.verbose, arguments.quiet)
+    run: Callable[..., int] = arguments.run
+    return run(arguments)
+
+
+def _set_up_logging(verbose: bool, quiet: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("masactrl_video")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+
+def _printable(text: str) -> str:
+    """One line without control characters: names of files may hold terminal escapes."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Command-line flags made of the settings, and settings made of the flags."""
+
+from __future__ import annotations
+
+import argparse
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from masactrl_video.errors import UserError
+from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset, resolve
+from masactrl_video.settings.settings import Settings
+
+_NOT_FLAGS = ("clip", "controls")
+"""The clip is the positional argument; the controls have flags of their own."""
+
+_METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+
+
+class Parser(argparse.ArgumentParser):
+    """Bad arguments get one line, like all other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str] | None = None) -> None:
+    """The clip, the preset and a flag for every setting of the named groups (all by default)."""
+    parser.add_argument("clip", nargs="?", help="video or folder of images (may stand in the configuration instead)")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--preset", metavar="NAME", help=f"settings to start from (default: {DEFAULT_PRESET})")
+    chosen.add_argument("--config", type=Path, metavar="FILE", help="a YAML file to start from, e.g. an earlier run's")
+    sections: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
+        if name in _NOT_FLAGS or (groups is not None and group not in groups):
+            continue
+        section = sections.setdefault(group, parser.add_argument_group(group) if group not in sections else None)
+        _add_flag(section, name, field)
+    if groups is None or "guidance" in groups:
+        _add_control_flags(sections["guidance"])
+
+
+def settings_from(arguments: argparse.Namespace) -> Settings:
+    """Preset or configuration file, then the flags that were given.
+
+    Raises:
+        UserError: an unknown preset, or values that do not go together.
+    """
+    base = read_config(arguments.config) if arguments.config else read_preset(arguments.preset or DEFAULT_PRESET)
+    given = vars(arguments)
+    changes = {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
+    changes |= _controls(base, given, changes.get("guidance", base.get("guidance")))
+    return resolve(base, changes)
+
+
+def _add_flag(section: Any, name: str, field: FieldInfo) -> None:
+    kind, flag = _plain_type(field.annotation), "--" + name.replace("_", "-")
+    text = (field.description or "") + _default_text(field)
+    options: dict[str, Any] = {"dest": name, "default": None, "help": text.replace("%", "%%")}
+    origin = get_origin(kind)
+    if kind is bool:
+        section.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+    elif origin is Literal:
+        section.add_argument(flag, choices=get_args(kind), **options)
+    elif origin is list:
+        section.add_argument(flag, nargs="*", metavar=_METAVARS[get_args(kind)[0]], **options)
+    elif origin is dict:
+        value_type = get_args(kind)[1]
+        section.add_argument(
+            flag, action=_Pairs, metavar="FILE[=SCALE]" if value_type is float else "KIND=PATH", **options
+        )
+    else:
+        section.add_argument(flag, metavar=_METAVARS[kind], **options)
+
+
+def _plain_type(annotation: Any) -> Any:
+    """The type without `| None`."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _default_text(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined or field.default in (None, "", [], {}):
+        return ""
+    default = " ".join(field.default) if isinstance(field.default, list) else field.default
+    return f" (default: {default})"
+
+
+class _Pairs(argparse.Action):
+    """NAME=VALUE, repeatable, into a dict; a LoRA's scale may be left out."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        name, equals, value = values.rpartition("=")
+        if not equals:
+            if self.dest != "lora":
+                raise UserError(f"{option_string}: got {values!r}; write it as {self.metavar}")
+            name, value = values, "1.0"
+        pairs = dict(getattr(namespace, self.dest) or {})
+        pairs[name] = value
+        setattr(namespace, self.dest, pairs)
+
+
+def _add_control_flags(section: Any) -> None:
+    help_text = "use this {} for a kind of guidance"
+    section.add_argument("--controlnet", action=_Pairs, metavar="KIND=MODEL", help=help_text.format("ControlNet"))
+    section.add_argument("--t2i-adapter", action=_Pairs, metavar="KIND=MODEL", help=help_text.format("T2I-Adapter"))
+    for name, what in (
+        ("controlnet-conditioning-scale", "weight"),
+        ("control-guidance-start", "fraction of the steps at which it begins to act"),
+        ("control-guidance-end", "fraction of the steps at which it stops acting"),
+    ):
+        section.add_argument(
+            f"--{name}", nargs="+", type=float, metavar="X", help=f"{what} of each control in use (one value: of all)"
+        )
+
+
+def _controls(base: Mapping[str, Any], given: Mapping[str, Any], in_use: Any) -> dict[str, Any]:
+    """Changes to `controls` and `guidance` from the flags that name networks, weights and ranges."""
+    named: dict[str, dict[str, Any]] = {}
+    for kind, model in (given.get("controlnet") or {}).items():
+        named[kind] = {"kind": kind, "adapter": "controlnet", "model": model}
+    for kind, model in (given.get("t2i_adapter") or {}).items():
+        named[f"t2i-{kind}"] = {"kind": kind, "adapter": "t2i-adapter", "model": model}
+    if named and given.get("guidance") is None:
+        in_use = list(named)
+    controls = {**(base.get("controls") or {}), **named}
+    names = [name for name in in_use or [] if name in controls]
+    for key, flag in (
+        ("scale", "controlnet_conditioning_scale"),
+        ("start", "control_guidance_start"),
+        ("end", "control_guidance_end"),
+    ):
+        for name, value in zip(names, _one_each(flag, given.get(flag), len(names)), strict=False):
+            controls[name] = {**controls[name], key: value}
+    changed = {name: controls[name] for name in controls if controls[name] != (base.get("controls") or {}).get(name)}
+    if not changed:
+        return {}
+    return {"controls": changed, "guidance": in_use}
+
+
+def _one_each(flag: str, values: Sequence[float] | None, count: int) -> Iterable[float]:
+    if values is None:
+        return ()
+    if len(values) not in (1, count):
+        raise UserError(
+            f"--{flag.replace('_', '-')}: got {len(values)} values for {count} controls; give one, or one for each"
+        )
+    return [*values] * count if len(values) == 1 else values

@@ -1,0 +1,22 @@
+"""`masactrl-video probe`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("clip", type=Path, help="video or folder of images")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from masactrl_video.video.clip import open_clip
+
+    info = open_clip(arguments.clip).info
+    print(f"{info.path}: {info.kind}, {info.width_px}x{info.height_px} px, rotated by {info.rotation_degrees} degrees")
+    print(f"{info.num_frames} frames, {info.average_frame_rate:.3f} a second, {info.duration_seconds:.3f} seconds")
+    print("with sound" if info.has_audio else "without sound")
+    return 0

@@ -1,0 +1,133 @@
+"""Loading Stable Diffusion 1.x, 2.x and XL, and the guidance networks beside it, from wherever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from safetensors import safe_open
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.device import DtypeName, choose_device, choose_dtype
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.fit import check_network, check_unet, pipeline_class
+from masactrl_video.model.guidance_network import GuidanceNetwork
+from masactrl_video.model.hub import fetch_model_index, fetch_pipeline
+from masactrl_video.model.loading import check_complete, loading, refuse_missing
+from masactrl_video.model.location import check_safetensors, local_path
+from masactrl_video.model.lora import LoraFile, add_loras
+from masactrl_video.model.network import NetworkChoice, load_network
+from masactrl_video.model.single_file import load_single_file
+
+
+def load_model(
+    name: str,
+    *,
+    networks: Sequence[NetworkChoice] = (),
+    revision: str | None = None,
+    variant: str | None = None,
+    dtype: DtypeName | None = None,
+    device: str | None = None,
+    config: str | None = None,
+    loras: Sequence[LoraFile] = (),
+) -> DiffusionModel:
+    """Load a model with its guidance networks, all on one device in one number format.
+
+    See `load_pipeline` for the arguments.
+
+    Raises:
+        UserError: anything is missing, of a wrong kind, or does not fit together.
+    """
+    pipe = load_pipeline(
+        name, revision=revision, variant=variant, dtype=dtype, device=device, config=config, loras=loras
+    )
+    loaded = []
+    for choice in networks:
+        network = load_network(choice, pipe.unet.dtype, pipe.unet.device)
+        check_network(choice.name, network, pipe.unet)
+        loaded.append(GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end))
+    return DiffusionModel(pipe, tuple(loaded))
+
+
+def load_pipeline(
+    name: str,
+    *,
+    revision: str | None = None,
+    variant: str | None = None,
+    dtype: DtypeName | None = None,
+    device: str | None = None,
+    config: str | None = None,
+    loras: Sequence[LoraFile] = (),
+) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
+    """Load a text-to-image pipeline, ready for inference, without its safety checker.
+
+    Args:
+        name: hub id, local diffusers folder, one `.safetensors` file in the original (LDM) layout, or `demo`.
+        revision: branch, tag or commit of a hub id.
+        variant: which of several weight files, e.g. `fp16` for `*.fp16.safetensors`.
+        dtype: number format; float16 on a CUDA GPU and float32 elsewhere when not given.
+        device: a CUDA GPU, else mps, else the CPU when not given.
+        config: for a single file: local folder or hub id of a diffusers model with the same architecture, whose
+            configurations and tokenizer are taken; when not given, diffusers asks the hub for the usual ones.
+
+    Raises:
+        UserError: not to be found, not Stable Diffusion, only pickles, or a LoRA that does not fit.
+    """
+    place = choose_device(device)
+    number_format = choose_dtype(dtype, place)
+    path = local_path(name, "model")
+    if path is not None and revision:
+        raise UserError(f"model {name!r}: revision is for hub ids")
+    with loading("model", name):
+        if path is not None and path.is_file():
+            if variant:
+                raise UserError(f"model {name!r}: variant is for hub ids and folders")
+            pipe = load_single_file(name, path, config, number_format)
+        else:
+            if config:
+                raise UserError(f"model {name!r}: config is for a single .safetensors file")
+            pipe = _load_folder(name, path or _fetch(name, revision, variant), variant, number_format)
+        for part in (pipe.unet, pipe.vae, pipe.text_encoder, getattr(pipe, "text_encoder_2", None)):
+            if part is not None:
+                check_complete("model", name, part.eval())
+        check_unet(name, pipe)
+        if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast and number_format == torch.float16:
+            pipe.vae.to(torch.float32)  # SDXL's VAE overflows in float16
+        add_loras(pipe, loras)
+        return pipe.to(place)
+
+
+def _fetch(name: str, revision: str | None, variant: str | None) -> Path:
+    pipeline_class(name, fetch_model_index(name, revision))  # before gigabytes of something else are fetched
+    return fetch_pipeline(name, revision, variant)
+
+
+def _load_folder(name: str, folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
+    pipeline = pipeline_class(name, folder / "model_index.json")
+    text_encoders = [part for part in pipeline.__init__.__annotations__ if part.startswith("text_encoder")]
+    for part in ("unet", "vae", *text_encoders):
+        check_safetensors(folder / part, name, "model", variant)
+    pipe = pipeline.from_pretrained(
+        str(folder),
+        variant=variant,
+        torch_dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        safety_checker=None,
+        feature_extractor=None,
+    )
+    for part in text_encoders:
+        refuse_missing("model", name, _missing(folder / part, getattr(pipe, part)))
+    return pipe
+
+
+def _missing(folder: Path, text_encoder: torch.nn.Module) -> list[str]:
+    """Weights that are in none of the folder's files: transformers would leave them at random values."""
+    held = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as tensors:
+            held |= {key.removeprefix("text_model.") for key in tensors.keys()}  # noqa: SIM118, it is no mapping
+    return [key for key in text_encoder.state_dict() if key.removeprefix("text_model.") not in held]

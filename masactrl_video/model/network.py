@@ -1,0 +1,90 @@
+"""Loading a ControlNet or T2I-Adapter."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import ControlNetModel, T2IAdapter
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.hub import fetch_network
+from masactrl_video.model.loading import check_complete, loading
+from masactrl_video.model.location import check_safetensors, local_path
+
+NetworkKind = Literal["controlnet", "t2i-adapter"]
+
+_CLASSES: dict[NetworkKind, type[ControlNetModel | T2IAdapter]] = {
+    "controlnet": ControlNetModel,
+    "t2i-adapter": T2IAdapter,
+}
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """Which network reads a guidance, and how strongly and when it acts."""
+
+    guidance: str
+    """Name of the guidance that it reads, e.g. `pose`."""
+    kind: NetworkKind
+    name: str
+    """Hub id, local folder, or for a ControlNet one `.safetensors` file."""
+    scale: float = 1.0
+    start: float = 0.0
+    """Fraction of the denoising steps at which it begins to act."""
+    end: float = 1.0
+    """Fraction of the denoising steps at which it stops acting."""
+    revision: str | None = None
+    variant: str | None = None
+    config: str | None = None
+    """For a single file: local folder or hub id of a ControlNet with the same architecture; else the hub is asked."""
+
+
+def load_network(choice: NetworkChoice, dtype: torch.dtype, device: torch.device) -> ControlNetModel | T2IAdapter:
+    """Load a guidance network, ready for inference.
+
+    Raises:
+        UserError: not to be found, another kind of network, or only pickles.
+    """
+    path = local_path(choice.name, choice.kind)
+    with loading(choice.kind, choice.name):
+        if path is not None and path.is_file():
+            network = _from_file(choice, path, dtype)
+        else:
+            network = _from_folder(choice, path, dtype)
+        check_complete(choice.kind, choice.name, network)
+        return network.to(device).eval()
+
+
+def _from_file(choice: NetworkChoice, path: Path, dtype: torch.dtype) -> ControlNetModel:
+    if choice.kind != "controlnet":
+        raise UserError(f"{choice.kind} {choice.name!r}: give its folder; only ControlNets come as one file")
+    if choice.revision or choice.variant:
+        raise UserError(f"{choice.kind} {choice.name!r}: revision and variant are for hub ids and folders")
+    return ControlNetModel.from_single_file(str(path), config=choice.config, torch_dtype=dtype)
+
+
+def _from_folder(choice: NetworkChoice, path: Path | None, dtype: torch.dtype) -> ControlNetModel | T2IAdapter:
+    if choice.config:
+        raise UserError(f"{choice.kind} {choice.name!r}: config is for a single .safetensors file")
+    if path is not None and choice.revision:
+        raise UserError(f"{choice.kind} {choice.name!r}: revision is for hub ids")
+    folder = path or fetch_network(choice.name, choice.kind, choice.revision, choice.variant)
+    _check_class(choice, folder)
+    check_safetensors(folder, choice.name, choice.kind, choice.variant)
+    return _CLASSES[choice.kind].from_pretrained(
+        str(folder), variant=choice.variant, use_safetensors=True, torch_dtype=dtype, local_files_only=True
+    )
+
+
+def _check_class(choice: NetworkChoice, folder: Path) -> None:
+    expected = _CLASSES[choice.kind].__name__
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UserError(f"{choice.kind} {choice.name!r}: no config.json in {folder}; give the folder of a {expected}")
+    values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+    if values.get("_class_name") != expected:
+        raise UserError(f"{choice.kind} {choice.name!r}: it is a {values.get('_class_name')}, not a {expected}")

@@ -1,0 +1,88 @@
+"""The stages one by one, for those who want only a part of the way."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+from masactrl_video.errors import UserError
+from masactrl_video.guidance.store import frame_name
+from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.clip import open_fitted, selection_of
+from masactrl_video.stages.encode import encode_frames_like, encode_guidance
+from masactrl_video.stages.guidance import make_guidance
+from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.render_clip import write_source_picture
+from masactrl_video.stages.source import cache_root, plan_source
+from masactrl_video.video.clip import open_clip
+from masactrl_video.video.image_folder import list_images
+from masactrl_video.video.png import write_png
+
+
+def write_frames(settings: Settings, folder: Path) -> int:
+    """Stage 1: the clip's frames at the model's size as `folder`/000000.png …; returns their number.
+
+    Raises:
+        UserError: the folder exists.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists; give another folder")
+    clip = open_fitted(settings, model_from_settings(settings))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+        pictures = Path(partial) / "pictures"
+        pictures.mkdir()
+        for index, frame in enumerate(tqdm(clip, total=len(clip), desc="frames", unit="frame")):
+            write_png(pictures / frame_name(index), frame)
+        pictures.rename(folder)
+    return len(clip)
+
+
+def write_guidance(settings: Settings, folder: Path) -> dict[str, Path]:
+    """Stage 2: `folder`/KIND/ with pictures (and pose.json), and `folder`/KIND.mp4; returns the folder of each kind."""
+    clip = open_fitted(settings, model_from_settings(settings))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
+    for kind, pictures in made.items():
+        encode_guidance(settings, clip, pictures, folder / f"{kind}.mp4")
+    return {kind: pictures.folder for kind, pictures in made.items()}
+
+
+def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = False) -> str:
+    """Stages 3 and 4: make the source, record it in the cache, write its picture; returns the cache entry's name.
+
+    Raises:
+        UserError: the picture exists, or is not a .png.
+    """
+    if picture.suffix.lower() != ".png":
+        raise UserError(f"{picture}: the source image is written as .png")
+    if picture.exists() and not overwrite:
+        raise UserError(f"{picture} exists; give another name, or --overwrite")
+    model = model_from_settings(settings)
+    clip = open_fitted(settings, model)
+    with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
+        kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
+        guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
+        source = plan_source(settings, model, clip, guidance).record(model, cache_root(settings))
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    write_source_picture(settings, model, source, picture)
+    return source.entry.folder.name
+
+
+def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: bool = False) -> None:
+    """Stage 6: pictures that are there already become a video with the clip's times and sound.
+
+    Raises:
+        UserError: not as many pictures as frames are taken from the clip, or the output exists.
+    """
+    clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate)
+    if not folder.is_dir():
+        raise UserError(f"--frames: {folder} is not a folder")
+    pictures = list_images(folder)
+    if len(pictures) != len(clip):
+        raise UserError(
+            f"{folder} holds {len(pictures)} pictures, but {len(clip)} frames are taken from {settings.clip}"
+        )
+    encode_frames_like(settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite)

@@ -1,0 +1,97 @@
+"""Stage 1: the clip, and how its frames get the model's size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.settings.settings import Settings
+from masactrl_video.video.clip import Clip, open_clip
+from masactrl_video.video.fit import Fit, plan_fit
+from masactrl_video.video.frame import Selection
+from masactrl_video.video.image_folder import read_image
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FittedClip:
+    """A clip whose frames have the size that the model takes."""
+
+    clip: Clip
+    fit: Fit
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """Frames RGB uint8 (height, width, 3), streamed."""
+        return (self.fit.apply(frame.pixels) for frame in self.clip)
+
+    def frame(self, n: int) -> NDArray[np.uint8]:
+        """The n-th frame."""
+        return self.fit.apply(self.clip.frame(n).pixels)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.fit.height_px, self.fit.width_px
+
+
+def open_fitted(settings: Settings, model: DiffusionModel) -> FittedClip:
+    """Open the clip and plan its fit to the model's size factor; what is done to the frames is logged."""
+    clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate)
+    if settings.source_frame >= len(clip):
+        raise UserError(
+            f"source_frame: got {settings.source_frame}; {len(clip)} frames are taken, 0 to {len(clip) - 1}"
+        )
+    fitted = FittedClip(clip, fit_for(settings, model, clip.info.width_px, clip.info.height_px))
+    logger.info("%s: %d frames, %s", settings.clip, len(clip), fitted.fit.describe())
+    return fitted
+
+
+def selection_of(settings: Settings) -> Selection:
+    """Which frames are taken."""
+    return Selection(settings.skip_first_frames, settings.select_every_nth, settings.frame_load_cap)
+
+
+def fit_for(settings: Settings, model: DiffusionModel, width_px: int, height_px: int) -> Fit:
+    """How pictures of a size are fitted to the clip's target size."""
+    return plan_fit(
+        width_px,
+        height_px,
+        mode=settings.fit,
+        target_width_px=settings.width,
+        target_height_px=settings.height,
+        size_factor=model.size_factor,
+        native_area_px=model.native_area_px,
+    )
+
+
+def fit_like_frames(settings: Settings, width_px: int, height_px: int, size_px: tuple[int, int]) -> Fit:
+    """How pictures of another size are brought to the frames' size (height, width), by the same mode."""
+    height, width = size_px
+    return plan_fit(
+        width_px,
+        height_px,
+        mode=settings.fit,
+        target_width_px=width,
+        target_height_px=height,
+        size_factor=1,
+        native_area_px=height * width,
+    )
+
+
+def read_fitted(settings: Settings, path: Path, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """A single picture file at the frames' size (height, width); what is done to it is logged."""
+    picture = read_image(path)
+    fit = fit_like_frames(settings, picture.shape[1], picture.shape[0], size_px)
+    logger.info("%s: %s", path, fit.describe())
+    return fit.apply(picture)

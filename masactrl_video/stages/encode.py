@@ -1,0 +1,84 @@
+"""Stage 6: the frames, the guidance and the side-by-side become videos with the clip's times and sound."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from masactrl_video.encode.side_by_side import side_by_side
+from masactrl_video.encode.video import encode_video
+from masactrl_video.guidance.store import GuidanceFrames, frame_name
+from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.clip import FittedClip
+from masactrl_video.stages.outputs import Outputs
+from masactrl_video.video.clip import Clip
+from masactrl_video.video.png import read_png, write_png
+
+
+def encode_result(settings: Settings, clip: FittedClip, outputs: Outputs, overwrite: bool) -> None:
+    """The rendered frames as the output video."""
+    metadata = {"masactrl-video": json.dumps(settings.as_yaml_data(), ensure_ascii=False)}
+    encode_frames_like(
+        settings,
+        clip.clip,
+        outputs.frames(len(clip)),
+        outputs.video,
+        audio=settings.audio,
+        metadata=metadata,
+        overwrite=overwrite,
+    )
+
+
+def encode_guidance(settings: Settings, clip: FittedClip, guidance: GuidanceFrames, output: Path) -> None:
+    """A control's guidance pictures as a video beside the result."""
+    paths = [guidance.folder / frame_name(index) for index in range(len(guidance))]
+    encode_frames_like(settings, clip.clip, paths, output, audio=False, metadata={}, overwrite=True)
+
+
+def encode_side_by_side(
+    settings: Settings, clip: FittedClip, guidance: Sequence[tuple[str, GuidanceFrames]], outputs: Outputs
+) -> None:
+    """Clip, guidance and result next to each other, frame by frame."""
+    with tempfile.TemporaryDirectory(dir=outputs.folder, prefix=".side-by-side-") as folder:
+        paths = [Path(folder) / frame_name(index) for index in range(len(clip))]
+        frames = zip(paths, clip, outputs.frames(len(clip)), strict=True)
+        for index, (path, original, result) in enumerate(tqdm(frames, total=len(clip), desc="side by side")):
+            panels = [
+                ("clip", original),
+                *((name, kind[index]) for name, kind in guidance),
+                ("result", read_png(result)),
+            ]
+            write_png(path, side_by_side(panels))
+        encode_frames_like(
+            settings, clip.clip, paths, outputs.side_by_side, audio=settings.audio, metadata={}, overwrite=True
+        )
+
+
+def encode_frames_like(
+    settings: Settings,
+    clip: Clip,
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    audio: bool,
+    metadata: dict[str, str],
+    overwrite: bool,
+) -> None:
+    """Pictures as a video with the times of `clip` and, with `audio`, its sound."""
+    timeline = clip.timeline()
+    encode_video(
+        paths,
+        [timing.duration_seconds for timing in timeline],
+        output,
+        audio_from=settings.clip if audio and clip.info.has_audio else None,
+        audio_start_seconds=timeline[0].start_seconds,
+        codec=settings.codec,
+        pix_fmt=settings.pix_fmt,
+        crf=settings.crf,
+        metadata=metadata,
+        overwrite=overwrite,
+    )

@@ -1,0 +1,108 @@
+"""Stage 2: guidance pictures for every frame, extracted or ready-made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masactrl_video.errors import UserError
+from masactrl_video.guidance.detectors import open_pose_detector
+from masactrl_video.guidance.extract import extract_guidance
+from masactrl_video.guidance.frame_guidance import (
+    CannyGuidance,
+    DetectedPoses,
+    FrameGuidance,
+    GivenFrames,
+    GivenPoses,
+)
+from masactrl_video.guidance.identity import files_sha256
+from masactrl_video.guidance.pose import Pose
+from masactrl_video.guidance.pose_json import read_poses
+from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.clip import FittedClip, fit_like_frames, selection_of
+from masactrl_video.video.clip import open_clip
+from masactrl_video.video.fingerprint import fingerprint_clip
+
+logger = logging.getLogger(__name__)
+
+
+def make_guidance(settings: Settings, clip: FittedClip, kind: str, folder: Path) -> GuidanceFrames:
+    """Guidance of one kind in `folder`; reused when nothing that determines it has changed.
+
+    Raises:
+        UserError: no way to come by this kind is given, or what is given does not fit the clip.
+    """
+    make, made_from = _way(settings, clip, kind)
+    return _extract(settings, clip, folder, make, [kind, made_from])
+
+
+def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: Path) -> GuidanceFrames:
+    """Given masks, one for each frame, at the frames' size; white is the object."""
+    return _extract(settings, clip, folder, GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path))
+
+
+def _extract(settings: Settings, clip: FittedClip, folder: Path, make: FrameGuidance, made_from: Any) -> GuidanceFrames:
+    key = {
+        "clip": fingerprint_clip(settings.clip, selection_of(settings)),
+        "fit": asdict(clip.fit),
+        "from": made_from,
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return extract_guidance(clip, folder=folder, key=digest, make=make, total=len(clip))
+
+
+def _way(settings: Settings, clip: FittedClip, kind: str) -> tuple[FrameGuidance, Any]:
+    """How guidance of a kind is made, and what that depends on besides the clip."""
+    if kind in settings.guidance_video:
+        path = settings.guidance_video[kind]
+        return GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
+    if kind == "canny":
+        thresholds = (settings.canny_low_threshold, settings.canny_high_threshold)
+        return CannyGuidance(*thresholds), thresholds
+    if kind != "pose":
+        raise UserError(f"guidance {kind!r} cannot be extracted; give it ready-made: --guidance-video {kind}=VIDEO")
+    fill = settings.fill_missing_poses
+    if settings.pose_json is not None:
+        poses = _fitted_poses(settings, clip, settings.pose_json)
+        files = sorted(settings.pose_json.iterdir()) if settings.pose_json.is_dir() else [settings.pose_json]
+        return GivenPoses(poses, fill), [files_sha256(files), fill]
+    if settings.pose_detector is not None:
+        detector = open_pose_detector(settings.pose_detector)
+        return DetectedPoses(detector, fill), [detector.identity, fill]
+    raise UserError(
+        "guidance 'pose': give --pose-detector (a hub id, a folder of OpenPose weights, or an 18-point .onnx network), "
+        "--pose-json, or --guidance-video pose=VIDEO"
+    )
+
+
+def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose]:
+    """Poses of the selected frames on the fitted canvas."""
+    info, fit = clip.clip.info, clip.fit
+    poses = read_poses(path, size_px=(info.width_px, info.height_px))
+    if len(poses) != len(clip):  # one for each frame of the whole clip: the same selection is taken
+        poses = [poses[position] for position in selection_of(settings).positions(len(poses))]
+    return [
+        pose.scaled(width_px=info.width_px, height_px=info.height_px).transform(
+            fit.apply_points, width_px=fit.width_px, height_px=fit.height_px
+        )
+        for pose in poses
+    ]
+
+
+def _fitted_pictures(settings: Settings, clip: FittedClip, path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Ready-made pictures, one for each frame, at the frames' size."""
+    ready = open_clip(path)
+    if len(ready) != len(clip):
+        ready = open_clip(path, selection_of(settings))
+    fit = fit_like_frames(settings, ready.info.width_px, ready.info.height_px, clip.size_px)
+    logger.info("%s: %s", path, fit.describe())
+    return (fit.apply(frame.pixels) for frame in ready)

@@ -1,0 +1,42 @@
+"""From settings to a loaded model."""
+
+from __future__ import annotations
+
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.load import load_model
+from masactrl_video.model.lora import LoraFile
+from masactrl_video.model.network import NetworkChoice
+from masactrl_video.settings.control import Control
+from masactrl_video.settings.settings import Settings
+
+
+def model_from_settings(settings: Settings) -> DiffusionModel:
+    """Load the model with the networks of the guidance in use.
+
+    Raises:
+        UserError: weights that cannot be found, read or combined.
+    """
+    return load_model(
+        settings.model,
+        networks=[_network(settings.controls[name]) for name in settings.guidance],
+        revision=settings.revision,
+        variant=settings.variant,
+        dtype=settings.dtype,
+        device=settings.device,
+        config=settings.single_file_config,
+        loras=[LoraFile(path, scale) for path, scale in settings.lora.items()],
+    )
+
+
+def _network(control: Control) -> NetworkChoice:
+    return NetworkChoice(
+        guidance=control.kind,
+        kind=control.adapter,
+        name=control.model,
+        scale=control.scale,
+        start=control.start,
+        end=control.end,
+        revision=control.revision,
+        variant=control.variant,
+        config=control.single_file_config,
+    )

@@ -1,0 +1,79 @@
+"""Stage 5: every frame, rendered against the recorded source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from masactrl_video.attention.control import MaskRule
+from masactrl_video.cache.source import CachedSource
+from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.model.denoise import Denoising
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.text import encode_prompt, find_words
+from masactrl_video.render.frames import FramesJob, render_frames
+from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.clip import FittedClip
+from masactrl_video.stages.guidance import make_target_masks
+from masactrl_video.stages.outputs import Outputs
+from masactrl_video.stages.source import PlannedSource, read_mask
+
+
+def render_stage(
+    settings: Settings,
+    model: DiffusionModel,
+    clip: FittedClip,
+    guidance: Sequence[GuidanceFrames],
+    planned: PlannedSource,
+    source: CachedSource,
+    outputs: Outputs,
+) -> dict[str, Any]:
+    """Render the frames that are not there yet; returns the figures of `render_frames`."""
+    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, clip.size_px)
+    target_masks = None
+    if settings.target_masks is not None:
+        target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
+    job = FramesJob(
+        denoising=Denoising(model, text, settings.guidance_scale, settings.seed),
+        scheduler=planned.scheduler,
+        source=source,
+        source_noise=source.initial_noise,
+        plan=planned.plan,
+        guidance=guidance,
+        masks=_mask_rule(settings, model, clip.size_px),
+        target_masks=target_masks,
+        noise=settings.noise,
+    )
+    mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
+    for path in mask_paths[:1]:
+        path.parent.mkdir(exist_ok=True)
+    return render_frames(
+        job,
+        outputs.frames(len(clip)),
+        batch_size=settings.batch_size,
+        chunk_frames=settings.chunk_frames,
+        text=picture_text(settings),
+        mask_paths=mask_paths,
+    )
+
+
+def picture_text(settings: Settings) -> dict[str, str]:
+    """Parameters in a picture's text chunks: for people, in the form they know, and complete as JSON."""
+    parameters = (
+        f"{settings.prompt}\nNegative prompt: {settings.negative_prompt}\nSteps: {settings.num_inference_steps}, "
+        f"Sampler: {settings.scheduler}, CFG scale: {settings.guidance_scale:g}, Seed: {settings.seed}, "
+        f"Model: {settings.model}"
+    )
+    return {"parameters": parameters, "masactrl-video": json.dumps(settings.as_yaml_data(), ensure_ascii=False)}
+
+
+def _mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int]) -> MaskRule | None:
+    if settings.attention_mode != "masked":
+        return None
+    source_mask = None
+    if settings.source_mask is not None:
+        source_mask = read_mask(settings, settings.source_mask, size_px).to(model.device)
+    by_words = settings.target_masks is None
+    tokens = find_words(model.pipe.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
+    return MaskRule(tokens, settings.mask_threshold, source_mask)

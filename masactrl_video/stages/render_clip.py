@@ -1,0 +1,97 @@
+"""The whole way of a clip: video → guidance → source → cache → render → encode."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from masactrl_video.cache.source import CachedSource
+from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.latents import decode_latents
+from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.clip import FittedClip, open_fitted
+from masactrl_video.stages.encode import encode_guidance, encode_result, encode_side_by_side
+from masactrl_video.stages.guidance import make_guidance
+from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.outputs import Outputs, claimed
+from masactrl_video.stages.render import picture_text, render_stage
+from masactrl_video.stages.report import Report
+from masactrl_video.stages.source import PlannedSource, cache_root, plan_attention, plan_source
+from masactrl_video.video.png import write_png
+
+logger = logging.getLogger(__name__)
+
+
+def render_clip(
+    settings: Settings, output: Path, *, overwrite: bool = False, model: DiffusionModel | None = None
+) -> Outputs:
+    """Render a clip to `output` and everything else into the folder of the same name beside it.
+
+    A run that was interrupted goes on when it is called again with the same settings and output.
+
+    Args:
+        settings: see `masactrl_video.settings`.
+        output: .mp4, .mov, .mkv, .webm or .gif.
+        overwrite: replace an existing output and begin anew.
+        model: one that is loaded already; by default it is loaded as the settings say.
+
+    Raises:
+        UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
+    """
+    outputs, report = Outputs(output), Report()
+    with report.stage("load"):
+        model = model or model_from_settings(settings)
+        clip = open_fitted(settings, model)
+        plan_attention(settings, model)  # whatever is wrong is said before hours of work
+    with claimed(outputs, settings, overwrite):
+        with report.stage("guidance"):
+            guidance = guidance_stage(settings, clip, outputs)
+        with report.stage("source"):
+            planned = plan_source(settings, model, clip, guidance)
+            source = planned.record(model, cache_root(settings))
+            write_source_picture(settings, model, source, outputs.source)
+        with report.stage("render"):
+            report.figures["render"] = render_stage(settings, model, clip, guidance, planned, source, outputs)
+        with report.stage("encode"):
+            encode_stage(settings, clip, guidance, outputs, overwrite)
+        report.figures |= describe(clip, guidance, planned, source)
+        report.write(outputs.report, model)
+    return outputs
+
+
+def guidance_stage(settings: Settings, clip: FittedClip, outputs: Outputs) -> list[GuidanceFrames]:
+    """Guidance for each control in use; controls of the same kind share its pictures."""
+    made = {kind: make_guidance(settings, clip, kind, outputs.guidance(kind)) for kind in settings.kinds}
+    return [made[settings.controls[name].kind] for name in settings.guidance]
+
+
+def write_source_picture(settings: Settings, model: DiffusionModel, source: CachedSource, path: Path) -> None:
+    """The source as the model has made or reconstructed it."""
+    write_png(path, decode_latents(model, source.latents)[0], picture_text(settings))
+
+
+def encode_stage(
+    settings: Settings, clip: FittedClip, guidance: list[GuidanceFrames], outputs: Outputs, overwrite: bool
+) -> None:
+    """Guidance videos and side-by-side first: the output appears when everything else is there."""
+    kinds = dict(zip((settings.controls[name].kind for name in settings.guidance), guidance, strict=True))
+    for kind, pictures in kinds.items():
+        encode_guidance(settings, clip, pictures, outputs.guidance_video(kind))
+    if settings.side_by_side:
+        encode_side_by_side(settings, clip, list(kinds.items()), outputs)
+    encode_result(settings, clip, outputs, overwrite)
+
+
+def describe(
+    clip: FittedClip, guidance: list[GuidanceFrames], planned: PlannedSource, source: CachedSource
+) -> dict[str, object]:
+    """Facts for the report that are not figures of one stage."""
+    return {
+        "fit": clip.fit.describe(),
+        "frames_without_person": sorted({frame for kind in guidance for frame in kind.missing}),
+        "controlled_steps": list(planned.plan.steps),
+        "controlled_layers": [layer.name for layer in planned.plan.layers],
+        "cache_entry": str(source.entry.folder),
+        "cache_bytes": sum(file.bytes for file in source.entry.index.files.values()),
+    }

@@ -1,0 +1,63 @@
+"""The figures of a run, in a JSON file beside its output."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+import masactrl_video
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.video.replace import replacing
+
+
+@dataclass
+class Report:
+    """Figures gathered during a run."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Stage → wall-clock time."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+    def write(self, path: Path, model: DiffusionModel) -> None:
+        """Write everything as JSON, with versions, device and peak memory."""
+        about = {
+            "versions": {
+                "masactrl-video": masactrl_video.__version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "diffusers": diffusers.__version__,
+                "transformers": transformers.__version__,
+            },
+            "device": str(model.device),
+            "dtype": str(model.dtype),
+            "peak_memory_bytes": _peak_memory_bytes(model.device),
+            "seconds": self.seconds,
+        }
+        with replacing(path) as partial:
+            partial.write_text(json.dumps(self.figures | about, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    """Of the device if it has memory of its own, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit_bytes = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes

@@ -1,0 +1,154 @@
+"""Stage 3 and 4: the source, generated or real, recorded in the cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from masactrl_video.attention.branches import GUIDED, UNGUIDED
+from masactrl_video.attention.plan import ControlPlan, plan_control
+from masactrl_video.attention.recorded import SHARED
+from masactrl_video.cache.manage import default_cache_root
+from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source, expected_bytes
+from masactrl_video.errors import UserError
+from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.model.denoise import Denoising
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.guidance_network import prepare_guidance
+from masactrl_video.model.latents import encode_picture, initial_noise
+from masactrl_video.model.schedulers import make_scheduler
+from masactrl_video.model.text import encode_prompt, find_words
+from masactrl_video.settings.settings import Settings
+from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.stages.clip import FittedClip, read_fitted
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """A source that is not yet made, and what of it will be recorded."""
+
+    source: GeneratedSource | RealSource
+    branches: Sequence[str]
+    plan: ControlPlan
+    words: ObjectWords
+    scheduler: Any
+
+    def record(self, model: DiffusionModel, root: Path) -> CachedSource:
+        """The recorded source, from the cache or recorded now."""
+        size = expected_bytes(model, self.source, len(self.branches), self.plan)
+        logger.info(
+            "source: %d steps x %d layers x %d branches, %.1f MB in the cache",
+            len(self.plan.steps),
+            len(self.plan.layers),
+            len(self.branches),
+            size / 1e6,
+        )
+        return cached_source(root, model, self.source, self.branches, self.plan, self.words)
+
+
+def plan_source(
+    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames]
+) -> PlannedSource:
+    """Resolve the settings of the source against the model and the clip.
+
+    Args:
+        guidance: one for each network of the model, for a source that is generated under it.
+
+    Raises:
+        UserError: steps, layers, words or a scheduler that do not go together.
+    """
+    scheduler, plan = plan_attention(settings, model)
+    plan_for = _real if settings.real_source else _generated
+    source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
+    return PlannedSource(source, branches, plan, words, scheduler)
+
+
+def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, ControlPlan]:
+    """The scheduler, and where the source is used: what can be checked before anything is computed.
+
+    Raises:
+        UserError: steps, layers or a scheduler that the model does not have, or words that are not in the prompt.
+    """
+    if not settings.prompt:
+        raise UserError("prompt: missing; say with --prompt what the frames show")
+    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps)
+    if settings.attention_mode == "masked" and settings.target_masks is None:
+        find_words(model.pipe.tokenizer, settings.prompt, settings.mask_words)
+    plan = plan_control(
+        model.unet,
+        settings.num_inference_steps,
+        masa_step=settings.masa_step,
+        masa_layer=settings.masa_layer,
+        masa_steps=settings.masa_steps,
+        masa_layers=settings.masa_layers,
+        mode=settings.attention_mode,
+        mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
+    )
+    return scheduler, plan
+
+
+def cache_root(settings: Settings) -> Path:
+    """Where recorded sources are kept."""
+    return settings.cache_dir or default_cache_root()
+
+
+def _generated(
+    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames], scheduler: Any
+) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
+    """From a prompt, under the guidance of the chosen frame."""
+    prompt = settings.prompt if settings.source_prompt is None else settings.source_prompt
+    text = encode_prompt(model, prompt, settings.negative_prompt, settings.guided, clip.size_px)
+    pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
+    source = GeneratedSource(
+        Denoising(model, text, settings.guidance_scale, settings.seed),
+        scheduler,
+        initial_noise(model, clip.size_px, settings.seed),
+        prepare_guidance(model.networks, pictures),
+    )
+    words = _source_words(settings)
+    tokens = find_words(model.pipe.tokenizer, prompt, words) if words else ()
+    return source, GUIDED if settings.guided else UNGUIDED, ObjectWords(tokens)
+
+
+def _real(
+    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames], scheduler: Any
+) -> tuple[RealSource, Sequence[str], ObjectWords]:
+    """A given picture or the clip's own frame, inverted without guidance."""
+    if settings.source_image is not None:
+        picture = read_fitted(settings, settings.source_image, clip.size_px)
+    else:
+        picture = clip.frame(settings.source_frame)
+    text = encode_prompt(model, settings.source_prompt or "", settings.negative_prompt, settings.guided, clip.size_px)
+    text, branches = unique_branches(text, GUIDED if settings.guided else UNGUIDED, SHARED)
+    source = RealSource(model, scheduler, encode_picture(model, picture), text)
+    words = _source_words(settings)
+    if not words:
+        return source, branches, ObjectWords(())
+    caption = settings.source_caption or settings.source_prompt or settings.prompt
+    tokens = find_words(model.pipe.tokenizer, caption, words)
+    return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", False, clip.size_px))
+
+
+def _source_words(settings: Settings) -> Sequence[str]:
+    """Words whose cross-attention gives the source's mask; none where a mask is given."""
+    if settings.attention_mode != "masked" or settings.source_mask is not None:
+        return ()
+    return settings.source_mask_words or settings.mask_words
+
+
+def read_mask(settings: Settings, path: Path, size_px: tuple[int, int]) -> torch.Tensor:
+    """A mask picture as (height, width) bool: white is the object."""
+    mask = torch.from_numpy(read_fitted(settings, path, size_px)[..., 0] > 127)
+    if mask.all() or not mask.any():
+        raise UserError(
+            f"{path}: the mask is {'all' if mask.all() else 'nowhere'} white; white is the object, black is not"
+        )
+    return mask
