@@ -1,3 +1,30 @@
 """Consistent video frames from an image diffusion model, without training (MasaCtrl, arXiv 2304.08465)."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from masactrl_video.attention.record import record_source as record_source
+    from masactrl_video.attention.use import use_source as use_source
+    from masactrl_video.errors import UserError as UserError
+    from masactrl_video.model.diffusion import DiffusionModel as DiffusionModel
+    from masactrl_video.settings.settings import Settings as Settings
+    from masactrl_video.stages.render_clip import render_clip as render_clip
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "record_source": "attention.record",
+    "use_source": "attention.use",
+    "UserError": "errors",
+    "DiffusionModel": "model.diffusion",
+    "Settings": "settings.settings",
+    "render_clip": "stages.render_clip",
+}
+"""The public names and the modules they live in; imported when they are asked for, so that `--help` need not wait."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

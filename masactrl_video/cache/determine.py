@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
+from peft.tuners.lora import LoraLayer
 from pydantic import JsonValue
 
 from masactrl_video.attention.plan import ControlPlan
@@ -20,11 +23,11 @@ from masactrl_video.source.source import GeneratedSource, RealSource
 
 
 def network_identity(network: torch.nn.Module) -> dict[str, JsonValue]:
-    """Weights, configuration and the patches that diffusers can put on a network (LoRA scales, FreeU)."""
-    scales = {
-        name: dict(module.scaling)
-        for name, module in network.named_modules()
-        if isinstance(getattr(module, "scaling", None), dict)
+    """Weights, configuration and the patches that diffusers can put on a network (LoRA, FreeU)."""
+    loras = {
+        name: [dict(layer.scaling), list(layer.active_adapters), list(layer.merged_adapters), layer.disable_adapters]
+        for name, layer in network.named_modules()
+        if isinstance(layer, LoraLayer)
     }
     free_u = [
         [getattr(block, factor, None) for factor in ("s1", "s2", "b1", "b2")]
@@ -34,7 +37,7 @@ def network_identity(network: torch.nn.Module) -> dict[str, JsonValue]:
     return {
         "weights": hash_module(network),
         "config": _as_json(config),
-        "lora_scales": _as_json(scales),
+        "loras": _as_json(loras),
         "free_u": _as_json(free_u),
     }
 
@@ -103,6 +106,18 @@ def _text_identity(text: TextCondition) -> JsonValue:
 
 
 def _as_json(value: Any) -> JsonValue:
-    """Configurations as JSON; what JSON does not know (tuples, paths, dtypes) by its text."""
-    out: JsonValue = json.loads(json.dumps(value, sort_keys=True, default=str))
+    """Configurations as JSON, tuples as lists.
+
+    Raises:
+        TypeError: a kind of value whose text may be shortened or hold an address in memory.
+    """
+    out: JsonValue = json.loads(json.dumps(value, sort_keys=True, default=_known))
     return out
+
+
+def _known(value: Any) -> JsonValue:
+    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):  # a scheduler's trained_betas
+        return hash_tensor(torch.as_tensor(value))
+    if isinstance(value, (torch.dtype, torch.device, PurePath)):
+        return str(value)
+    raise TypeError(f"no fingerprint for a {type(value).__name__}: {value!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -52,17 +53,23 @@ def _run(argv: Sequence[str]) -> int:
             command.add_argument("-v", "--verbose", action="store_true", help="say more about what is done")
             command.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
     arguments = parser.parse_args(argv)
-    _set_up_logging(arguments.verbose, arguments.quiet)
+    logger = _set_up_logging(arguments.verbose, arguments.quiet)
+    if arguments.quiet or not sys.stderr.isatty():
+        os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; bars would fill a log file
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     run: Callable[..., int] = arguments.run
-    return run(arguments)
+    with logging_redirect_tqdm([logger]):  # log lines above the bars, not through them
+        return run(arguments)
 
 
-def _set_up_logging(verbose: bool, quiet: bool) -> None:
+def _set_up_logging(verbose: bool, quiet: bool) -> logging.Logger:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("masactrl_video")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    return logger
 
 
 def _printable(text: str) -> str:

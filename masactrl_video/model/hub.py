@@ -49,7 +49,7 @@ def fetch_network(name: str, what: str, revision: str | None, variant: str | Non
 
 
 def fetch_configs(name: str) -> Path:
-    """Folder of a pipeline's configurations and tokenizers, without weights."""
+    """Folder of a model's configurations and tokenizers, without weights."""
     with _mendable(name, "config", None):
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt"]))
 

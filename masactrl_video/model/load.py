@@ -41,6 +41,8 @@ def load_model(
     Raises:
         UserError: anything is missing, of a wrong kind, or does not fit together.
     """
+    for choice in networks:
+        local_path(choice.name, choice.kind)  # a mistyped path is told before gigabytes are loaded
     pipe = load_pipeline(
         name, revision=revision, variant=variant, dtype=dtype, device=device, config=config, loras=loras
     )
@@ -94,7 +96,11 @@ def load_pipeline(
             if part is not None:
                 check_complete("model", name, part.eval())
         check_unet(name, pipe)
-        if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast and number_format == torch.float16:
+        if (
+            isinstance(pipe, StableDiffusionXLPipeline)
+            and pipe.vae.config.force_upcast
+            and number_format == torch.float16
+        ):
             pipe.vae.to(torch.float32)  # SDXL's VAE overflows in float16
         add_loras(pipe, loras)
         return pipe.to(place)

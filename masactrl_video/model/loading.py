@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import shorten
 
 import torch
 from safetensors import SafetensorError
@@ -19,8 +20,8 @@ def loading(what: str, name: str) -> Iterator[None]:
         with quietly():
             yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{what} {name!r}: it cannot be loaded: {reason or type(error).__name__}") from error
+        reason = shorten(str(error), 300, placeholder=" ...") or type(error).__name__
+        raise UserError(f"{what} {name!r}: it cannot be loaded: {reason}") from error
 
 
 def check_complete(what: str, name: str, module: torch.nn.Module) -> None:

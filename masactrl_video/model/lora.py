@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.loading import loading
 from masactrl_video.model.location import local_path
 
 logger = logging.getLogger(__name__)
@@ -40,17 +41,14 @@ def _add(pipe: Any, lora: LoraFile, adapter: str) -> None:
     path = local_path(lora.path, "LoRA")
     if path is None or not path.is_file():
         raise UserError(f"LoRA {lora.path!r}: give one local .safetensors file")
-    try:
-        in_file, *_ = pipe.lora_state_dict(str(path.parent), weight_name=path.name, use_safetensors=True)
-        pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=adapter, use_safetensors=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"LoRA {lora.path!r}: it does not fit this model ({reason})") from error
+    arguments = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
+    with loading("LoRA", lora.path):
+        in_file, *_ = pipe.lora_state_dict(str(path.parent), unet_config=pipe.unet.config, **arguments)
+        pipe.load_lora_weights(str(path.parent), adapter_name=adapter, **arguments)
     parts = [getattr(pipe, part, None) for part in ("unet", "text_encoder", "text_encoder_2")]
-    loaded = sum(f".{adapter}." in name for part in parts if part for name, _ in part.named_parameters())
+    loaded = sum(f".{adapter}." in name for part in parts if part is not None for name, _ in part.named_parameters())
     if not loaded:
         raise UserError(f"LoRA {lora.path!r}: none of its {len(in_file)} tensors belongs to a layer of this model")
     if loaded < len(in_file):
-        logger.warning(
-            "LoRA %s: %d of its %d tensors are for no layer of this model", path, len(in_file) - loaded, len(in_file)
-        )
+        unused = len(in_file) - loaded
+        logger.warning("LoRA %s: %d of its %d tensors belong to no layer of this model", path, unused, len(in_file))

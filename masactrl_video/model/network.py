@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import torch
 from diffusers import ControlNetModel, T2IAdapter
+from safetensors import safe_open
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.hub import fetch_network
+from masactrl_video.model.hub import fetch_configs, fetch_network
 from masactrl_video.model.loading import check_complete, loading
 from masactrl_video.model.location import check_safetensors, local_path
 
@@ -64,7 +65,28 @@ def _from_file(choice: NetworkChoice, path: Path, dtype: torch.dtype) -> Control
         raise UserError(f"{choice.kind} {choice.name!r}: give its folder; only ControlNets come as one file")
     if choice.revision or choice.variant:
         raise UserError(f"{choice.kind} {choice.name!r}: revision and variant are for hub ids and folders")
-    return ControlNetModel.from_single_file(str(path), config=choice.config, torch_dtype=dtype)
+    with safe_open(path, framework="numpy") as file:  # reads the header only
+        if not any(key.startswith(("control_model.", "controlnet_cond_embedding.")) for key in file.keys()):  # noqa: SIM118
+            raise UserError(f"{choice.kind} {choice.name!r}: the file holds no ControlNet")
+    folder = _config_folder(choice) if choice.config else None
+    try:
+        return ControlNetModel.from_single_file(
+            str(path), config=str(folder) if folder else None, torch_dtype=dtype, local_files_only=folder is not None
+        )
+    except OSError as error:
+        if folder is not None:
+            raise
+        raise UserError(
+            f"{choice.kind} {choice.name!r}: a single file holds only weights, and its configuration is not to be had "
+            "from the hub; give as config a local folder of a ControlNet of the same architecture"
+        ) from error
+
+
+def _config_folder(choice: NetworkChoice) -> Path:
+    assert choice.config is not None
+    folder = local_path(choice.config, "config") or fetch_configs(choice.config)
+    _check_class(choice, folder)
+    return folder
 
 
 def _from_folder(choice: NetworkChoice, path: Path | None, dtype: torch.dtype) -> ControlNetModel | T2IAdapter:

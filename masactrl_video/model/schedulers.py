@@ -27,20 +27,24 @@ _CLASSES: dict[SchedulerName, str] = {
 def make_scheduler(model: DiffusionModel, name: SchedulerName, num_inference_steps: int) -> Any:
     """A scheduler with the noise levels that the model was trained with, its timesteps set.
 
-    DDIM is set up as in the paper: no clipping of the predicted picture, which latents are not bound to, and the last
+    The predicted picture is never clipped: latents are not bound to a range. DDIM is set up as in the paper: its last
     step ends at the lowest noise level of the training (`set_alpha_to_one=False`).
 
     Raises:
         UserError: more steps than the model has noise levels, or a scheduler that repeats timesteps.
     """
-    own = {"clip_sample": False, "set_alpha_to_one": False} if name == "ddim" else {}
+    own = {"clip_sample": False} if name in ("ddim", "ddpm", "lcm") else {}
+    own |= {"set_alpha_to_one": False} if name == "ddim" else {}
     scheduler = getattr(diffusers, _CLASSES[name]).from_config(model.pipe.scheduler.config, **own)
     levels = scheduler.config.num_train_timesteps
     if not 1 <= num_inference_steps <= levels:
         raise UserError(
             f"num_inference_steps: got {num_inference_steps}; this model has {levels} noise levels, give 1 to {levels}"
         )
-    scheduler.set_timesteps(num_inference_steps, device=model.device)
+    try:
+        scheduler.set_timesteps(num_inference_steps, device=model.device)
+    except ValueError as error:  # limits of a scheduler's own, e.g. LCM's 50 steps
+        raise UserError(f"num_inference_steps: got {num_inference_steps}; scheduler {name}: {error}") from error
     if len(set(scheduler.timesteps.tolist())) != len(scheduler.timesteps):
         raise UserError(
             f"scheduler {name}: with {num_inference_steps} steps it visits a timestep twice, so that a step cannot be "

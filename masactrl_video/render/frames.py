@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from masactrl_video.model.guidance_network import prepare_guidance
 from masactrl_video.model.latents import decode_latents, initial_noise
 from masactrl_video.settings.names import NoiseKind
 from masactrl_video.video.png import write_png
+
+logger = logging.getLogger(__name__)
 
 
 class Pictures(Protocol):
@@ -147,6 +150,7 @@ def render_frames(
             chunk = todo[first : first + per_chunk]
             for frames, latents in zip(chunk, denoise_chunk(job, control, chunk, on_step), strict=True):
                 _write_batch(job, paths, frames, latents, text)
+            logger.info("render: %d of %d frames are done", chunk[-1][-1] + 1, len(paths))
     figures = control.check_fired(calls_per_step=len(todo))
     return {"frames": len(paths), "frames_rendered": todo_frames, "batch_size": batch_size, "attention": figures}
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.load import load_model
 from masactrl_video.model.lora import LoraFile
 from masactrl_video.model.network import NetworkChoice
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def model_from_settings(settings: Settings) -> DiffusionModel:
@@ -16,6 +20,10 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
     Raises:
         UserError: weights that cannot be found, read or combined.
     """
+    if settings.model == "demo":
+        logger.info(
+            "the demo model only knows its cartoon world; for real pictures take another preset, e.g. sd15-controlnet"
+        )
     return load_model(
         settings.model,
         networks=[_network(settings.controls[name]) for name in settings.guidance],
