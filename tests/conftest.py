@@ -6,7 +6,11 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any test imports a library that reads it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads cost more than they bring
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("slow machines", deadline=None)
+hypothesis.settings.load_profile("slow machines")
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

@@ -100,7 +100,7 @@ def use_source(
 
     Raises:
         UserError: steps, layers or branches that the UNet or the source does not have.
-        RuntimeError: on leaving, when a layer was not controlled where it had to be.
+        RuntimeError: on leaving, when a layer was not controlled where it had to be, or the UNet was never called.
     """
     plan = plan_control(
         unet,
@@ -114,3 +114,5 @@ def use_source(
     )
     with control_attention(unet, source, plan, branches=branches, masks=masks) as control:
         yield control
+    if not control.calls:
+        raise RuntimeError("this UNet was never called under mutual self-attention; was another pipeline used?")

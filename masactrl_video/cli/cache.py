@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
 from masactrl_video.cache.manage import EntrySummary, default_cache_root, list_entries, prune, verify_entries
 from masactrl_video.errors import UserError
 
+_PLACE_HELP = "the cache (default: $MASACTRL_VIDEO_CACHE, else ~/.cache/masactrl-video)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-commands and their flags."""
-    parser.add_argument("--cache-dir", type=Path, help="the cache (default: ~/.cache/masactrl-video)")
+    place = argparse.ArgumentParser(add_help=False)  # understood before and after the sub-command
+    place.add_argument("--cache-dir", type=Path, default=argparse.SUPPRESS, help=_PLACE_HELP)
+    parser.add_argument("--cache-dir", type=Path, help=_PLACE_HELP)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="all entries, with size and last use")
-    show = actions.add_parser("show", help="what determined an entry and what is in it")
+    actions.add_parser("list", parents=[place], allow_abbrev=False, help="all entries, with size and last use")
+    show = actions.add_parser(
+        "show", parents=[place], allow_abbrev=False, help="what determined an entry and what is in it"
+    )
     show.add_argument("id", help="name of the entry; its beginning is enough")
-    verify = actions.add_parser("verify", help="read entries whole and compare them with their checksums")
+    verify = actions.add_parser(
+        "verify", parents=[place], allow_abbrev=False, help="read entries whole and compare them with their checksums"
+    )
     verify.add_argument("id", nargs="*", help="names of entries (default: all)")
-    remove = actions.add_parser("prune", help="remove entries, those longest unused first")
+    remove = actions.add_parser(
+        "prune", parents=[place], allow_abbrev=False, help="remove entries, those longest unused first"
+    )
     remove.add_argument("id", nargs="*", help="remove these entries")
     remove.add_argument("--older-than-days", type=float, metavar="N", help="remove what was not used for N days")
     remove.add_argument("--max-size", metavar="SIZE", help="remove until the cache is at most this large, e.g. 8GiB")
@@ -52,6 +63,10 @@ def _show(root: Path, start: str) -> int:
 
 def _prune(root: Path, arguments: argparse.Namespace) -> int:
     ids = _whole_ids(root, arguments.id)
+    if arguments.all and (ids or arguments.older_than_days is not None or arguments.max_size):
+        raise UserError("cache prune: --all removes everything; give it alone")
+    if arguments.older_than_days is not None and not math.isfinite(arguments.older_than_days):
+        raise UserError(f"--older-than-days: got {arguments.older_than_days}; give a number of days")
     if not (ids or arguments.all or arguments.older_than_days is not None or arguments.max_size):
         raise UserError("cache prune: say what to remove: names of entries, --older-than-days, --max-size or --all")
     removed = prune(

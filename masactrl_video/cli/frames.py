@@ -10,7 +10,7 @@ from masactrl_video.cli.options import add_settings, settings_from
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_settings(parser, groups=("clip", "model"))
+    add_settings(parser, groups=("clip", "model"), without=("lora", "scheduler"))
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures; it must not exist")
 
 

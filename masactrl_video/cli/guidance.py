@@ -10,10 +10,15 @@ from masactrl_video.cli.options import add_settings, settings_from
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_settings(parser, groups=("clip", "guidance", "model", "output"))
+    add_settings(
+        parser,
+        groups=("clip", "guidance", "model", "output"),
+        without=("lora", "scheduler", "controls", "audio", "side_by_side", "save_masks"),
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for guidance pictures, videos and poses"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing videos")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,6 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments)
     from masactrl_video.stages.alone import write_guidance
 
-    for kind, folder in write_guidance(settings, arguments.output).items():
+    for kind, folder in write_guidance(settings, arguments.output, overwrite=arguments.overwrite).items():
         print(f"{kind}: {folder}")
     return 0

@@ -32,11 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"masactrl-video: {_printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("masactrl-video: stopped; the same command goes on where it was", file=sys.stderr)
+        print(f"masactrl-video: stopped{_how_to_go_on(sys.argv[1:] if argv is None else argv)}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # e.g. `| head`
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, a folder that may not be read, …
+        print(f"masactrl-video: {_printable(str(error))}", file=sys.stderr)
+        return 2
+
+
+def _how_to_go_on(argv: Sequence[str]) -> str:
+    if list(argv[:1]) != ["render"]:
+        return ""
+    return "; the same command goes on where it was" + (", without --overwrite" if "--overwrite" in argv else "")
 
 
 def _run(argv: Sequence[str]) -> int:

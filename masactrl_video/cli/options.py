@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from masactrl_video.errors import UserError
-from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset, resolve
+from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_config, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 
 _NOT_FLAGS = ("clip", "controls")
@@ -28,21 +28,33 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see {self.prog} --help")
 
 
-def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str] | None = None) -> None:
-    """The clip, the preset and a flag for every setting of the named groups (all by default)."""
+def add_settings(
+    parser: argparse.ArgumentParser, groups: Sequence[str] | None = None, without: Collection[str] = ()
+) -> None:
+    """The clip, the preset and a flag for every setting of the named groups (all by default).
+
+    Args:
+        without: settings that do nothing in this command, so that it has no flag for them; `controls` stands for the
+            weights of the guidance networks.
+    """
     parser.add_argument("clip", nargs="?", help="video or folder of images (may stand in the configuration instead)")
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--preset", metavar="NAME", help=f"settings to start from (default: {DEFAULT_PRESET})")
+    chosen.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"settings to start from: {', '.join(preset_names())} (default: {DEFAULT_PRESET})",
+    )
     chosen.add_argument("--config", type=Path, metavar="FILE", help="a YAML file to start from, e.g. an earlier run's")
+    preset = read_preset(DEFAULT_PRESET)
     sections: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
         group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
-        if name in _NOT_FLAGS or (groups is not None and group not in groups):
+        if name in (*_NOT_FLAGS, *without) or (groups is not None and group not in groups):
             continue
         section = sections.setdefault(group, parser.add_argument_group(group) if group not in sections else None)
-        _add_flag(section, name, field)
-    if groups is None or "guidance" in groups:
-        _add_control_flags(sections["guidance"])
+        _add_flag(section, name, field, preset)
+    if "guidance" in sections:
+        _add_control_flags(sections["guidance"], weights="controls" not in without)
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
@@ -58,9 +70,9 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return resolve(base, changes)
 
 
-def _add_flag(section: Any, name: str, field: FieldInfo) -> None:
+def _add_flag(section: Any, name: str, field: FieldInfo, preset: Mapping[str, Any]) -> None:
     kind, flag = _plain_type(field.annotation), "--" + name.replace("_", "-")
-    text = (field.description or "") + _default_text(field)
+    text = (field.description or "") + _default_text(field, preset.get(name))
     options: dict[str, Any] = {"dest": name, "default": None, "help": text.replace("%", "%%")}
     origin = get_origin(kind)
     if kind is bool:
@@ -85,39 +97,64 @@ def _plain_type(annotation: Any) -> Any:
     return annotation
 
 
-def _default_text(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined or field.default in (None, "", [], {}):
+def _default_text(field: FieldInfo, preset: Any) -> str:
+    """What holds when the flag is not given: by itself, and in the default preset where that says something else."""
+    own = None if field.default is PydanticUndefined else field.default
+    texts = [_as_typed(value) for value in (own, preset)]
+    if preset is None or texts[0] == texts[1]:
+        return f" (default: {texts[0]})" if texts[0] else ""
+    return f" (default: {f'{texts[0]}; ' if texts[0] else ''}in preset {DEFAULT_PRESET}: {texts[1]})"
+
+
+def _as_typed(value: Any) -> str:
+    """A default as one would type it; empty where there is none."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value in (None, "", [], {}):
         return ""
-    default = " ".join(field.default) if isinstance(field.default, list) else field.default
-    return f" (default: {default})"
+    return " ".join(value) if isinstance(value, list) else str(value)
 
 
 class _Pairs(argparse.Action):
     """NAME=VALUE, repeatable, into a dict; a LoRA's scale may be left out."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        name, equals, value = values.rpartition("=")
-        if not equals:
-            if self.dest != "lora":
-                raise UserError(f"{option_string}: got {values!r}; write it as {self.metavar}")
-            name, value = values, "1.0"
+        if self.dest == "lora":
+            name, equals, value = values.rpartition("=")  # paths may hold one too
+            name, value = (name, value) if equals else (values, "1.0")
+        else:
+            name, equals, value = values.partition("=")
+        if not name or not value:
+            raise UserError(f"{option_string}: got {values!r}; write it as {self.metavar}")
         pairs = dict(getattr(namespace, self.dest) or {})
-        pairs[name] = value
-        setattr(namespace, self.dest, pairs)
+        if name in pairs:
+            raise UserError(f"{option_string}: {name!r} is given twice")
+        setattr(namespace, self.dest, {**pairs, name: value})
 
 
-def _add_control_flags(section: Any) -> None:
-    help_text = "use this {} for a kind of guidance"
-    section.add_argument("--controlnet", action=_Pairs, metavar="KIND=MODEL", help=help_text.format("ControlNet"))
-    section.add_argument("--t2i-adapter", action=_Pairs, metavar="KIND=MODEL", help=help_text.format("T2I-Adapter"))
-    for name, what in (
-        ("controlnet-conditioning-scale", "weight"),
-        ("control-guidance-start", "fraction of the steps at which it begins to act"),
-        ("control-guidance-end", "fraction of the steps at which it stops acting"),
-    ):
+def _add_control_flags(section: Any, weights: bool) -> None:
+    for flag, what in (("controlnet", "ControlNet"), ("t2i-adapter", "T2I-Adapter")):
         section.add_argument(
-            f"--{name}", nargs="+", type=float, metavar="X", help=f"{what} of each control in use (one value: of all)"
+            f"--{flag}",
+            action=_Pairs,
+            metavar="KIND=MODEL",
+            help=f"use this {what} for a kind of guidance (repeatable)",
         )
+    for name, what in _WEIGHTS if weights else ():
+        section.add_argument(
+            f"--{name}",
+            nargs="+",
+            type=float,
+            metavar="X",
+            help=f"{what}, for each control in use (one value: for all)",
+        )
+
+
+_WEIGHTS = (
+    ("controlnet-conditioning-scale", "weight"),
+    ("control-guidance-start", "fraction of the steps at which it begins to act"),
+    ("control-guidance-end", "fraction of the steps at which it stops acting"),
+)
 
 
 def _controls(base: Mapping[str, Any], given: Mapping[str, Any], in_use: Any) -> dict[str, Any]:
@@ -129,6 +166,8 @@ def _controls(base: Mapping[str, Any], given: Mapping[str, Any], in_use: Any) ->
         named[f"t2i-{kind}"] = {"kind": kind, "adapter": "t2i-adapter", "model": model}
     if named and given.get("guidance") is None:
         in_use = list(named)
+    if idle := [name for name in named if name not in (in_use or [])]:
+        raise UserError(f"--guidance: {idle[0]!r} was given a network, but is not named here")
     controls = {**(base.get("controls") or {}), **named}
     names = [name for name in in_use or [] if name in controls]
     for key, flag in (
@@ -139,15 +178,13 @@ def _controls(base: Mapping[str, Any], given: Mapping[str, Any], in_use: Any) ->
         for name, value in zip(names, _one_each(flag, given.get(flag), len(names)), strict=False):
             controls[name] = {**controls[name], key: value}
     changed = {name: controls[name] for name in controls if controls[name] != (base.get("controls") or {}).get(name)}
-    if not changed:
-        return {}
-    return {"controls": changed, "guidance": in_use}
+    return {"controls": changed, "guidance": in_use} if named or changed else {}
 
 
 def _one_each(flag: str, values: Sequence[float] | None, count: int) -> Iterable[float]:
     if values is None:
         return ()
-    if len(values) not in (1, count):
+    if count == 0 or len(values) not in (1, count):
         raise UserError(
             f"--{flag.replace('_', '-')}: got {len(values)} values for {count} controls; give one, or one for each"
         )

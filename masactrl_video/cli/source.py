@@ -10,7 +10,11 @@ from masactrl_video.cli.options import add_settings, settings_from
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_settings(parser)
+    add_settings(
+        parser,
+        groups=("clip", "guidance", "model", "prompt", "source", "attention", "work"),
+        without=("noise", "mask_threshold", "batch_size", "chunk_frames"),
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="the source image (.png)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing picture")
 

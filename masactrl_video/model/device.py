@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
 from masactrl_video.errors import UserError
-
-DtypeName = Literal["float32", "float16", "bfloat16"]
+from masactrl_video.settings.names import DtypeName
 
 _DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,

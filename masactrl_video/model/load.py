@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.device import DtypeName, choose_device, choose_dtype
+from masactrl_video.model.device import choose_device, choose_dtype
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.fit import check_network, check_unet, pipeline_class
 from masactrl_video.model.guidance_network import GuidanceNetwork
@@ -21,6 +21,7 @@ from masactrl_video.model.location import check_safetensors, local_path
 from masactrl_video.model.lora import LoraFile, add_loras
 from masactrl_video.model.network import NetworkChoice, load_network
 from masactrl_video.model.single_file import load_single_file
+from masactrl_video.settings.names import DtypeName
 
 
 def load_model(
@@ -80,30 +81,29 @@ def load_pipeline(
     """
     place = choose_device(device)
     number_format = choose_dtype(dtype, place)
-    path = local_path(name, "model")
-    if path is not None and revision:
-        raise UserError(f"model {name!r}: revision is for hub ids")
     with loading("model", name):
-        if path is not None and path.is_file():
-            if variant:
-                raise UserError(f"model {name!r}: variant is for hub ids and folders")
-            pipe = load_single_file(name, path, config, number_format)
-        else:
-            if config:
-                raise UserError(f"model {name!r}: config is for a single .safetensors file")
-            pipe = _load_folder(name, path or _fetch(name, revision, variant), variant, number_format)
-        for part in (pipe.unet, pipe.vae, pipe.text_encoder, getattr(pipe, "text_encoder_2", None)):
-            if part is not None:
-                check_complete("model", name, part.eval())
+        pipe = _load(name, revision, variant, config, number_format)
+        for part in [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]:
+            check_complete("model", name, part.eval())
         check_unet(name, pipe)
-        if (
-            isinstance(pipe, StableDiffusionXLPipeline)
-            and pipe.vae.config.force_upcast
-            and number_format == torch.float16
-        ):
-            pipe.vae.to(torch.float32)  # SDXL's VAE overflows in float16
+        if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast:
+            pipe.vae.to(torch.float32 if number_format == torch.float16 else number_format)  # it overflows in float16
         add_loras(pipe, loras)
         return pipe.to(place)
+
+
+def _load(name: str, revision: str | None, variant: str | None, config: str | None, dtype: torch.dtype) -> Any:
+    path = local_path(name, "model")
+    is_file = path is not None and path.is_file()
+    if path is not None and revision:
+        raise UserError(f"model {name!r}: revision is for hub ids")
+    if is_file and variant:
+        raise UserError(f"model {name!r}: variant is for hub ids and folders")
+    if config and not is_file:
+        raise UserError(f"model {name!r}: config is for a single .safetensors file")
+    if path is not None and is_file:
+        return load_single_file(name, path, config, dtype)
+    return _load_folder(name, path or _fetch(name, revision, variant), variant, dtype)
 
 
 def _fetch(name: str, revision: str | None, variant: str | None) -> Path:

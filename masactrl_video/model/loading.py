@@ -19,6 +19,8 @@ def loading(what: str, name: str) -> Iterator[None]:
     try:
         with quietly():
             yield
+    except NotImplementedError as error:  # a tensor without values was to be moved
+        raise UserError(f"{what} {name!r}: weights are missing in its files ({error})") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = shorten(str(error), 300, placeholder=" ...") or type(error).__name__
         raise UserError(f"{what} {name!r}: it cannot be loaded: {reason}") from error

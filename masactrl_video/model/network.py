@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel, T2IAdapter
@@ -15,10 +15,9 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.hub import fetch_configs, fetch_network
 from masactrl_video.model.loading import check_complete, loading
 from masactrl_video.model.location import check_safetensors, local_path
+from masactrl_video.settings.names import AdapterKind
 
-NetworkKind = Literal["controlnet", "t2i-adapter"]
-
-_CLASSES: dict[NetworkKind, type[ControlNetModel | T2IAdapter]] = {
+_CLASSES: dict[AdapterKind, type[ControlNetModel | T2IAdapter]] = {
     "controlnet": ControlNetModel,
     "t2i-adapter": T2IAdapter,
 }
@@ -30,7 +29,7 @@ class NetworkChoice:
 
     guidance: str
     """Name of the guidance that it reads, e.g. `pose`."""
-    kind: NetworkKind
+    kind: AdapterKind
     name: str
     """Hub id, local folder, or for a ControlNet one `.safetensors` file."""
     scale: float = 1.0

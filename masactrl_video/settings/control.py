@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 from masactrl_video.settings.names import AdapterKind
 
@@ -10,9 +11,9 @@ from masactrl_video.settings.names import AdapterKind
 class Control(BaseModel):
     """A ControlNet or T2I-Adapter, what it reads, how strongly and when it acts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    kind: str
+    kind: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")  # part of file names
     """`pose` and `canny` are extracted from the clip; any other kind needs ready-made pictures (`guidance_video`)."""
     adapter: AdapterKind
     model: str
@@ -24,3 +25,11 @@ class Control(BaseModel):
     variant: str | None = None
     single_file_config: str | None = None
     """For a `.safetensors` file: hub id or folder with its configuration."""
+
+    @model_validator(mode="after")
+    def _acts_at_all(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError(
+                f"it begins to act at {self.start:g} and stops at {self.end:g}: give a start below the end"
+            )
+        return self

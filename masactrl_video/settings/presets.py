@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from masactrl_video.errors import UserError
+from masactrl_video.settings.idle import refuse_idle
 from masactrl_video.settings.settings import Settings
 
 DEFAULT_PRESET = "demo"
 
 _MAX_CONFIG_BYTES = 1_000_000
+
+_SHORT = Repr()  # a few lines of YAML can stand for a value of gigabytes
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 
 
 def preset_folder() -> Path:
@@ -53,8 +58,9 @@ def read_config(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: over {_MAX_CONFIG_BYTES} bytes; a configuration is a short YAML file")
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a configuration ({error})") from error
-    except yaml.YAMLError as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise UserError(f"{path}: cannot be read as a configuration ({reason})") from error
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # PyYAML lets the last three through
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError(f"{path}: a configuration is a mapping of settings to values, got {type(data).__name__}")
@@ -65,15 +71,17 @@ def resolve(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
     """Settings from a preset and what the user changed; `controls` are merged by name.
 
     Raises:
-        UserError: an unknown setting, or a value that it cannot have.
+        UserError: an unknown setting, a value that it cannot have, or a change without effect.
     """
     merged = {**base, **changes}
     if isinstance(base.get("controls"), dict) and isinstance(changes.get("controls"), dict):
         merged["controls"] = {**base["controls"], **changes["controls"]}
     try:
-        return Settings.model_validate(merged)
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
         raise UserError(_one_line(error)) from error
+    refuse_idle(settings, changes)
+    return settings
 
 
 def _one_line(error: ValidationError) -> str:
@@ -83,7 +91,10 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no such setting; see masactrl-video render --help"
     if first["type"] == "missing":
-        return f"{where}: missing; give --{where.replace('_', '-')} or set it in the configuration"
+        flag = {"clip": "name it on the command line", "model": "give --model"}.get(where, "it belongs there")
+        return f"{where}: missing; {flag}, or set it in the configuration"
     message = first["msg"].removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: got {first['input']!r}; {message}{more}" if where else f"{message}{more}"
+    is_whole = first["type"] == "value_error"  # the message names the settings that disagree
+    got = "" if is_whole else f"got {_SHORT.repr(first['input'])}; "
+    return f"{where}: {got}{message}{more}" if where else f"{message}{more}"

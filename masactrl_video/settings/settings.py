@@ -20,10 +20,13 @@ def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:
     return Field(default=default, description=help, json_schema_extra={"group": group}, **limits)
 
 
+_ONLY_MASKED = ("mask_words", "source_mask_words", "source_mask", "target_masks", "source_caption", "save_masks")
+
+
 class Settings(BaseModel):
     """Resolved settings of a render."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     clip: Path = option("clip", "video (MP4, MOV, MKV, WebM, GIF) or folder of images")
     skip_first_frames: int = option("clip", "frames left out at the start", 0, ge=0)
@@ -44,7 +47,7 @@ class Settings(BaseModel):
     guidance: list[str] = option("guidance", "names of the controls in use, e.g. pose canny", ["canny"])
     controls: dict[str, Control] = option("guidance", "ControlNets and T2I-Adapters to choose from, by name", {})
     guidance_video: dict[str, Path] = option(
-        "guidance", "ready-made guidance instead of extraction, KIND=VIDEO_OR_FOLDER", {}
+        "guidance", "ready-made guidance instead of extraction, KIND=VIDEO_OR_FOLDER (repeatable)", {}
     )
     pose_detector: str | None = option(
         "guidance",
@@ -64,7 +67,7 @@ class Settings(BaseModel):
     )
     dtype: DtypeName | None = option("model", "number format (float16 on a GPU, float32 elsewhere, if not given)", None)
     device: str | None = option("model", "cuda, mps or cpu (the first that there is, if not given)", None)
-    lora: dict[str, float] = option("model", "LoRA files, FILE=SCALE", {})
+    lora: dict[str, float] = option("model", "LoRA files, FILE=SCALE (1 if not given)", {})
     scheduler: SchedulerName = option("model", "sampler; ddim as in the paper", "ddim")
 
     prompt: str = option("prompt", "what the frames show", "")
@@ -122,6 +125,19 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        self._check_guidance()
+        self._check_source()
+        if self.attention_mode == "masked":
+            self._check_masks()
+        elif idle := [name for name in _ONLY_MASKED if getattr(self, name)]:
+            raise ValueError(f"{idle[0]} belongs to attention_mode masked")
+        if self.batch_size > self.chunk_frames:
+            raise ValueError(
+                f"batch_size {self.batch_size} is more than chunk_frames, {self.chunk_frames}: the frames in memory"
+            )
+        return self
+
+    def _check_guidance(self) -> None:
         unknown = [name for name in self.guidance if name not in self.controls]
         if unknown:
             known = ", ".join(self.controls) or "none"
@@ -131,15 +147,16 @@ class Settings(BaseModel):
         unused = [kind for kind in self.guidance_video if kind not in self.kinds]
         if unused:
             raise ValueError(
-                f"guidance_video: {unused[0]!r} is not among the guidance in use ({', '.join(self.kinds)})"
+                f"guidance_video: {unused[0]!r} is not among the guidance in use ({', '.join(self.kinds) or 'none'})"
             )
+
+    def _check_source(self) -> None:
         if self.source_image is not None and self.source == "clip":
             raise ValueError("source_image and source clip exclude each other: name one source")
-        if self.attention_mode == "masked":
-            self._check_masks()
-        elif self.mask_words or self.source_mask or self.target_masks or self.save_masks:
-            raise ValueError("mask_words, source_mask, target_masks and save_masks belong to attention_mode masked")
-        return self
+        if self.real_source and self.scheduler != "ddim":
+            raise ValueError(
+                f"scheduler {self.scheduler}: a real source is inverted with ddim; take that, or a generated source"
+            )
 
     def _check_masks(self) -> None:
         if not self.mask_words and self.target_masks is None:
@@ -150,6 +167,14 @@ class Settings(BaseModel):
             raise ValueError(
                 "attention_mode masked: give the source's mask too: mask_words, source_mask_words or source_mask"
             )
+        if self.source_mask is not None and self.source_mask_words:
+            raise ValueError("source_mask and source_mask_words exclude each other: name one mask of the source")
+        if self.target_masks is not None and self.mask_words and (self.source_mask or self.source_mask_words):
+            raise ValueError("mask_words: target_masks and the source's own mask leave them without effect")
+        if self.source_caption is not None and (self.source_mask is not None or not self.real_source):
+            raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
+        if self.save_masks and self.target_masks is not None:
+            raise ValueError("save_masks: target_masks are given, so there are no others to save")
 
     @property
     def kinds(self) -> list[str]:
@@ -165,6 +190,11 @@ class Settings(BaseModel):
     def real_source(self) -> bool:
         """Whether the source is a given picture, which is inverted."""
         return self.source == "clip" or self.source_image is not None
+
+    @property
+    def masked_by_words(self) -> bool:
+        """Whether a mask, of the source or of the frames, is found by the words of the object."""
+        return self.attention_mode == "masked" and (self.target_masks is None or self.source_mask is None)
 
     def as_yaml_data(self) -> dict[str, Any]:
         """Plain data for a YAML file that reproduces these settings."""

@@ -44,16 +44,26 @@ def invert(model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondi
             f"scheduler: a real source is inverted with DDIM, got {type(scheduler).__name__}; "
             "take scheduler ddim, or let the source be generated"
         )
-    inverse = DDIMInverseScheduler.from_config(scheduler.config)
-    inverse.set_timesteps(len(scheduler.timesteps), device=model.device)
-    if inverse.timesteps.tolist() != scheduler.timesteps.flip(0).tolist():
-        raise UserError(
-            f"scheduler: timestep_spacing {scheduler.config.timestep_spacing!r} with {len(scheduler.timesteps)} steps "
-            "cannot be inverted; take `leading` spacing, or another number of steps"
-        )
+    inverse = _inverse_of(scheduler, model.device)
     levels = [picture_latents]
     for step in tqdm(range(len(inverse.timesteps)), desc="source: invert", unit="step", leave=False):
         timestep = inverse.timesteps[step]
         noise = predict_noise(model, levels[-1], timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
         levels.append(inverse.step(noise, timestep, levels[-1], return_dict=False)[0])
     return Trajectory(tuple(reversed(levels)))
+
+
+def _inverse_of(scheduler: DDIMScheduler, device: torch.device) -> DDIMInverseScheduler:
+    """The scheduler that visits the same timesteps upwards."""
+    inverse = DDIMInverseScheduler.from_config(scheduler.config)
+    try:
+        inverse.set_timesteps(len(scheduler.timesteps), device=device)
+        visits_the_same = inverse.timesteps.tolist() == scheduler.timesteps.flip(0).tolist()
+    except ValueError:  # a spacing that diffusers' inverse does not know
+        visits_the_same = False
+    if not visits_the_same:
+        raise UserError(
+            f"scheduler: timestep_spacing {scheduler.config.timestep_spacing!r} with {len(scheduler.timesteps)} steps "
+            "cannot be inverted; take `leading` spacing, or another number of steps"
+        )
+    return inverse

@@ -10,13 +10,13 @@ from tqdm import tqdm
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.clip import open_fitted, selection_of
+from masactrl_video.stages.clip import fit_clip, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance
 from masactrl_video.stages.guidance import make_guidance
+from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
-from masactrl_video.stages.source import cache_root, plan_source
-from masactrl_video.video.clip import open_clip
+from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
 from masactrl_video.video.image_folder import list_images
 from masactrl_video.video.png import write_png
 
@@ -29,7 +29,8 @@ def write_frames(settings: Settings, folder: Path) -> int:
     """
     if folder.exists():
         raise UserError(f"{folder} exists; give another folder")
-    clip = open_fitted(settings, model_from_settings(settings))
+    selected = open_selected(settings)
+    clip = fit_clip(settings, selected, model_from_settings(settings))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
         pictures = Path(partial) / "pictures"
@@ -40,13 +41,30 @@ def write_frames(settings: Settings, folder: Path) -> int:
     return len(clip)
 
 
-def write_guidance(settings: Settings, folder: Path) -> dict[str, Path]:
-    """Stage 2: `folder`/KIND/ with pictures (and pose.json), and `folder`/KIND.mp4; returns the folder of each kind."""
-    clip = open_fitted(settings, model_from_settings(settings))
-    folder.mkdir(parents=True, exist_ok=True)
-    made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
+def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
+    """Stage 2: `folder`/KIND/ with pictures (and pose.json), and `folder`/KIND.mp4; returns the folder of each kind.
+
+    Raises:
+        UserError: no guidance is in use, it cannot be made, or a video exists.
+    """
+    if not settings.kinds:
+        raise UserError("guidance: none is in use; name it with --guidance")
+    videos = {kind: folder / f"{kind}.mp4" for kind in settings.kinds}
+    check_inputs(settings, *(folder / kind for kind in settings.kinds), *videos.values())
+    for video in videos.values():
+        if video.exists() and not overwrite:
+            raise UserError(f"{video} exists; give another folder, or --overwrite")
+    selected = open_selected(settings)
+    clip = fit_clip(settings, selected, model_from_settings(settings))
+    is_new = not folder.exists()
+    try:
+        made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
+    except UserError:
+        if is_new and folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
     for kind, pictures in made.items():
-        encode_guidance(settings, clip, pictures, folder / f"{kind}.mp4")
+        encode_guidance(settings, clip, pictures, videos[kind])
     return {kind: pictures.folder for kind, pictures in made.items()}
 
 
@@ -60,8 +78,12 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
         raise UserError(f"{picture}: the source image is written as .png")
     if picture.exists() and not overwrite:
         raise UserError(f"{picture} exists; give another name, or --overwrite")
+    check_inputs(settings, picture)
+    check_prompt(settings)
+    selected = open_selected(settings)
     model = model_from_settings(settings)
-    clip = open_fitted(settings, model)
+    clip = fit_clip(settings, selected, model)
+    plan_attention(settings, model)
     with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
         kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
@@ -77,7 +99,8 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
     Raises:
         UserError: not as many pictures as frames are taken from the clip, or the output exists.
     """
-    clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate)
+    check_inputs(settings, output)
+    clip = open_selected(settings)
     if not folder.is_dir():
         raise UserError(f"--frames: {folder} is not a folder")
     pictures = list_images(folder)
@@ -85,4 +108,5 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         raise UserError(
             f"{folder} holds {len(pictures)} pictures, but {len(clip)} frames are taken from {settings.clip}"
         )
+    output.parent.mkdir(parents=True, exist_ok=True)
     encode_frames_like(settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite)

@@ -45,13 +45,22 @@ class FittedClip:
         return self.fit.height_px, self.fit.width_px
 
 
-def open_fitted(settings: Settings, model: DiffusionModel) -> FittedClip:
-    """Open the clip and plan its fit to the model's size factor; what is done to the frames is logged."""
+def open_selected(settings: Settings) -> Clip:
+    """Open the clip: what can be said about it without a model.
+
+    Raises:
+        UserError: no clip, none of its frames, or not the source's.
+    """
     clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate)
     if settings.source_frame >= len(clip):
         raise UserError(
             f"source_frame: got {settings.source_frame}; {len(clip)} frames are taken, 0 to {len(clip) - 1}"
         )
+    return clip
+
+
+def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedClip:
+    """Plan the clip's fit to the model's size factor; what is done to the frames is logged."""
     fitted = FittedClip(clip, fit_for(settings, model, clip.info.width_px, clip.info.height_px))
     logger.info("%s: %d frames, %s", settings.clip, len(clip), fitted.fit.describe())
     return fitted

@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
+from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames, frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
@@ -31,6 +33,26 @@ def encode_result(settings: Settings, clip: FittedClip, outputs: Outputs, overwr
         metadata=metadata,
         overwrite=overwrite,
     )
+
+
+def check_encoding(settings: Settings, size_px: tuple[int, int], suffix: str) -> None:
+    """See that pictures of a size (height, width) can be encoded as the settings say, by encoding one.
+
+    Raises:
+        UserError: an encoder or pixel format that ffmpeg does not have, or that does not fit the kind of video.
+    """
+    if suffix.lower() == ".gif" and (settings.codec, settings.pix_fmt, settings.crf) != _DEFAULT_LOOK:
+        raise UserError("codec, pix_fmt and crf have no effect on a GIF; leave them out, or take another kind of video")
+    with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
+        picture, video = Path(folder) / "black.png", Path(folder) / f"trial{suffix}"
+        write_png(picture, np.zeros((*size_px, 3), np.uint8))
+        try:
+            encode_video([picture], [1.0], video, codec=settings.codec, pix_fmt=settings.pix_fmt, crf=settings.crf)
+        except UserError as error:
+            raise UserError(str(error).replace(str(video), f"a {suffix} file")) from error
+
+
+_DEFAULT_LOOK = tuple(Settings.model_fields[name].default for name in ("codec", "pix_fmt", "crf"))
 
 
 def encode_guidance(settings: Settings, clip: FittedClip, guidance: GuidanceFrames, output: Path) -> None:

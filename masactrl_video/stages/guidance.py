@@ -73,7 +73,7 @@ def _way(settings: Settings, clip: FittedClip, kind: str) -> tuple[FrameGuidance
     fill = settings.fill_missing_poses
     if settings.pose_json is not None:
         poses = _fitted_poses(settings, clip, settings.pose_json)
-        files = sorted(settings.pose_json.iterdir()) if settings.pose_json.is_dir() else [settings.pose_json]
+        files = sorted(settings.pose_json.glob("*.json")) if settings.pose_json.is_dir() else [settings.pose_json]
         return GivenPoses(poses, fill), [files_sha256(files), fill]
     if settings.pose_detector is not None:
         detector = open_pose_detector(settings.pose_detector)
@@ -88,7 +88,7 @@ def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose
     """Poses of the selected frames on the fitted canvas."""
     info, fit = clip.clip.info, clip.fit
     poses = read_poses(path, size_px=(info.width_px, info.height_px))
-    if len(poses) != len(clip):  # one for each frame of the whole clip: the same selection is taken
+    if _is_for_whole_clip(clip, len(poses), path):
         poses = [poses[position] for position in selection_of(settings).positions(len(poses))]
     return [
         pose.scaled(width_px=info.width_px, height_px=info.height_px).transform(
@@ -101,8 +101,16 @@ def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose
 def _fitted_pictures(settings: Settings, clip: FittedClip, path: Path) -> Iterator[NDArray[np.uint8]]:
     """Ready-made pictures, one for each frame, at the frames' size."""
     ready = open_clip(path)
-    if len(ready) != len(clip):
+    if _is_for_whole_clip(clip, len(ready), path):
         ready = open_clip(path, selection_of(settings))
     fit = fit_like_frames(settings, ready.info.width_px, ready.info.height_px, clip.size_px)
     logger.info("%s: %s", path, fit.describe())
     return (fit.apply(frame.pixels) for frame in ready)
+
+
+def _is_for_whole_clip(clip: FittedClip, count: int, path: Path) -> bool:
+    """Whether the same selection must be taken of what is given, or it was made for the frames taken."""
+    taken, whole = len(clip), clip.clip.info.num_frames
+    if count not in (taken, whole):
+        raise UserError(f"{path} is for {count} frames; {taken} are taken of the clip's {whole}: give one for each")
+    return count != taken

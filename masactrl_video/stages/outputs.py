@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,6 @@ from masactrl_video.errors import UserError
 from masactrl_video.settings.presets import read_config
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.replace import replacing
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +66,43 @@ class Outputs:
         return [self.folder / "masks" / f"{index:06d}.png" for index in range(count)]
 
 
+def check_free(outputs: Outputs, settings: Settings, overwrite: bool) -> None:
+    """See that a run may write there, before anything slow begins; nothing is written.
+
+    Raises:
+        UserError: an unknown suffix, the video exists, or the folder holds something else than this run began.
+    """
+    container_for(outputs.video)
+    advice = "give another output, or --overwrite to begin anew"
+    if outputs.video.exists() and not overwrite:
+        raise UserError(f"{outputs.video} exists; {advice}")
+    if not outputs.folder.exists() or (outputs.folder.is_dir() and not any(outputs.folder.iterdir())):
+        return
+    if not _is_ours(outputs.config):
+        raise UserError(f"{outputs.folder} exists and was not made by this command; give another output")
+    changed = [] if overwrite else _changed(read_config(outputs.config), settings.as_yaml_data())
+    if changed:
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise UserError(f"{outputs.folder} is from a run with other settings: {changed[0]}{more}; {advice}")
+
+
+def _is_ours(config: Path) -> bool:
+    return config.is_file() and config.read_bytes().startswith(_HEADER.partition(";")[0].encode())
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs in the settings that determine the frames, for the user to read."""
+    return [
+        f"{name} was {before.get(name)!r}, now {now[name]!r}"
+        for name in now
+        if name not in _NOT_IN_FRAMES and before.get(name) != now[name]
+    ]
+
+
+_NOT_IN_FRAMES = ("chunk_frames", "cache_dir", "audio", "codec", "pix_fmt", "crf", "side_by_side")
+"""Settings that change no pixel: an interrupted run may go on with others."""
+
+
 @contextmanager
 def claimed(outputs: Outputs, settings: Settings, overwrite: bool) -> Iterator[None]:
     """Make the output's folder ours: new, or that of an interrupted run with the same settings.
@@ -76,10 +110,13 @@ def claimed(outputs: Outputs, settings: Settings, overwrite: bool) -> Iterator[N
     A folder that is new and would stay without a frame because the input cannot be used is removed again.
 
     Raises:
-        UserError: the video exists, or the folder holds something else, and `overwrite` is off.
+        UserError: see `check_free`.
     """
+    check_free(outputs, settings, overwrite)
     is_new = not outputs.folder.exists()
-    _claim(outputs, settings, overwrite)
+    if overwrite:
+        _clear(outputs, settings)
+    _begin(outputs, settings)
     try:
         yield
     except UserError:
@@ -88,40 +125,28 @@ def claimed(outputs: Outputs, settings: Settings, overwrite: bool) -> Iterator[N
         raise
 
 
-def _claim(outputs: Outputs, settings: Settings, overwrite: bool) -> None:
-    container_for(outputs.video)  # an unknown suffix is found now, not after hours
-    wanted = settings.as_yaml_data()
-    if overwrite:
-        shutil.rmtree(outputs.folder / "frames", ignore_errors=True)
-    else:
-        _refuse_existing(outputs, wanted)
+def _clear(outputs: Outputs, settings: Settings) -> None:
+    """Remove an earlier run's files; guidance that may be reused stays, and so does whatever is not ours."""
+    reusable = {outputs.guidance(kind) for kind in settings.kinds}
+    outputs.video.unlink(missing_ok=True)
+    for pattern in _MADE:
+        for path in set(outputs.folder.glob(pattern)) - reusable:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+_MADE = ("frames", "masks", "target-masks", "guidance-*", "side-by-side.*", "source.png", "report.json")
+_HEADER = "# Resolved settings; `masactrl-video render --config THIS_FILE -o OTHER.mp4` makes the same frames.\n"
+
+
+def _begin(outputs: Outputs, settings: Settings) -> None:
+    text = _HEADER + yaml.safe_dump(settings.as_yaml_data(), sort_keys=False, allow_unicode=True)
     try:
         for folder in (outputs.folder, outputs.folder / "frames"):
             folder.mkdir(parents=True, exist_ok=True)
         with replacing(outputs.config) as partial:
-            partial.write_text(_HEADER + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8")
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{outputs.folder}: cannot be written ({error.strerror}); choose another output") from error
-
-
-_HEADER = "# Resolved settings; `masactrl-video render --config THIS_FILE -o OTHER.mp4` makes the same frames.\n"
-
-
-def _refuse_existing(outputs: Outputs, wanted: dict[str, Any]) -> None:
-    advice = "give another output, or --overwrite to begin anew"
-    if outputs.video.exists():
-        raise UserError(f"{outputs.video} exists; {advice}")
-    if not outputs.folder.exists() or not any(outputs.folder.iterdir()):
-        return
-    if not outputs.config.is_file():
-        raise UserError(f"{outputs.folder} exists and was not made by an interrupted run; {advice}")
-    before = read_config(outputs.config)
-    changed = [name for name in wanted if before.get(name) != wanted[name]]
-    if changed:
-        name = changed[0]
-        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
-        raise UserError(
-            f"{outputs.folder} is from a run with other settings: {name} was {before.get(name)!r}, "
-            f"now {wanted[name]!r}{more}; {advice}"
-        )
-    logger.info("%s: an interrupted run with the same settings goes on", outputs.folder)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from masactrl_video.attention.control import MaskRule
 from masactrl_video.cache.source import CachedSource
+from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
@@ -18,6 +23,7 @@ from masactrl_video.stages.clip import FittedClip
 from masactrl_video.stages.guidance import make_target_masks
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.stages.source import PlannedSource, read_mask
+from masactrl_video.video.png import read_png_text
 
 
 def render_stage(
@@ -30,12 +36,12 @@ def render_stage(
     outputs: Outputs,
 ) -> dict[str, Any]:
     """Render the frames that are not there yet; returns the figures of `render_frames`."""
-    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, clip.size_px)
+    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, clip.size_px)
     target_masks = None
     if settings.target_masks is not None:
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
     job = FramesJob(
-        denoising=Denoising(model, text, settings.guidance_scale, settings.seed),
+        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed),
         scheduler=planned.scheduler,
         source=source,
         source_noise=source.initial_noise,
@@ -45,17 +51,41 @@ def render_stage(
         target_masks=target_masks,
         noise=settings.noise,
     )
+    text = picture_text(settings) | {"made-from": _made_from(guidance, source, target_masks)}
+    _check_kept(outputs.frames(len(clip)), text["made-from"])
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
     for path in mask_paths[:1]:
         path.parent.mkdir(exist_ok=True)
-    return render_frames(
-        job,
-        outputs.frames(len(clip)),
-        batch_size=settings.batch_size,
-        chunk_frames=settings.chunk_frames,
-        text=picture_text(settings),
-        mask_paths=mask_paths,
-    )
+    try:
+        return render_frames(
+            job,
+            outputs.frames(len(clip)),
+            batch_size=settings.batch_size,
+            chunk_frames=settings.chunk_frames,
+            text=text,
+            mask_paths=mask_paths,
+        )
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            f"{model.device} has not enough memory for batch_size {settings.batch_size} and chunk_frames "
+            f"{settings.chunk_frames} at {clip.size_px[1]}x{clip.size_px[0]}; give less of one of them"
+        ) from error
+
+
+def _made_from(guidance: Sequence[GuidanceFrames], source: CachedSource, masks: GuidanceFrames | None) -> str:
+    """Names the content of what the settings only name by path."""
+    keys = [source.entry.folder.name, *(kind.key for kind in (*guidance, *([masks] if masks else [])))]
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
+
+
+def _check_kept(frames: Sequence[Path], made_from: str) -> None:
+    """See that the frames of an interrupted run were made from the same clip, source and model."""
+    for path in frames:
+        if path.exists() and read_png_text(path).get("made-from") != made_from:
+            raise UserError(
+                f"{path}: it was made from another clip, source or model than are there now under the same names; "
+                "give another output, or --overwrite to begin anew"
+            )
 
 
 def picture_text(settings: Settings) -> dict[str, str]:

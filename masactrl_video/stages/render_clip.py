@@ -10,14 +10,15 @@ from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.clip import FittedClip, open_fitted
-from masactrl_video.stages.encode import encode_guidance, encode_result, encode_side_by_side
+from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
+from masactrl_video.stages.encode import check_encoding, encode_guidance, encode_result, encode_side_by_side
 from masactrl_video.stages.guidance import make_guidance
+from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
-from masactrl_video.stages.outputs import Outputs, claimed
+from masactrl_video.stages.outputs import Outputs, check_free, claimed
 from masactrl_video.stages.render import picture_text, render_stage
 from masactrl_video.stages.report import Report
-from masactrl_video.stages.source import PlannedSource, cache_root, plan_attention, plan_source
+from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
 from masactrl_video.video.png import write_png
 
 logger = logging.getLogger(__name__)
@@ -40,10 +41,15 @@ def render_clip(
         UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
     """
     outputs, report = Outputs(output), Report()
+    check_free(outputs, settings, overwrite)  # whatever is wrong is said before hours of work
+    check_inputs(settings, outputs.video, outputs.folder)
+    check_prompt(settings)
     with report.stage("load"):
+        selected = open_selected(settings)
         model = model or model_from_settings(settings)
-        clip = open_fitted(settings, model)
-        plan_attention(settings, model)  # whatever is wrong is said before hours of work
+        clip = fit_clip(settings, selected, model)
+        plan_attention(settings, model)
+        check_encoding(settings, clip.size_px, outputs.video.suffix)
     with claimed(outputs, settings, overwrite):
         with report.stage("guidance"):
             guidance = guidance_stage(settings, clip, outputs)

@@ -71,17 +71,29 @@ def plan_source(
     return PlannedSource(source, branches, plan, words, scheduler)
 
 
+def check_prompt(settings: Settings) -> None:
+    """See that there is a prompt; presets for real models have none.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not settings.prompt:
+        raise UserError("prompt: missing; say with --prompt what the frames show")
+
+
 def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, ControlPlan]:
     """The scheduler, and where the source is used: what can be checked before anything is computed.
 
     Raises:
-        UserError: steps, layers or a scheduler that the model does not have, or words that are not in the prompt.
+        UserError: steps, layers or a scheduler that the model does not have, words that are not in their prompt, or
+            guidance or masks that no step would use.
     """
-    if not settings.prompt:
-        raise UserError("prompt: missing; say with --prompt what the frames show")
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps)
+    _check_guidance_acts(model, settings.num_inference_steps)
     if settings.attention_mode == "masked" and settings.target_masks is None:
         find_words(model.pipe.tokenizer, settings.prompt, settings.mask_words)
+    if words := _source_words(settings):
+        find_words(model.pipe.tokenizer, _source_caption(settings), words)
     plan = plan_control(
         model.unet,
         settings.num_inference_steps,
@@ -92,7 +104,20 @@ def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, Cont
         mode=settings.attention_mode,
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )
+    if not (plan.steps and plan.layers):
+        if settings.save_masks:
+            raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
+        logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
     return scheduler, plan
+
+
+def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
+    for network in model.networks:
+        if not any(network.acts_at(step, num_steps) for step in range(num_steps)):
+            raise UserError(
+                f"guidance {network.name!r}: none of the {num_steps} steps lies whole between {network.start:g} and "
+                f"{network.end:g}, where it acts; widen that"
+            )
 
 
 def cache_root(settings: Settings) -> Path:
@@ -104,7 +129,7 @@ def _generated(
     settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames], scheduler: Any
 ) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
     """From a prompt, under the guidance of the chosen frame."""
-    prompt = settings.prompt if settings.source_prompt is None else settings.source_prompt
+    prompt = _source_caption(settings)
     text = encode_prompt(model, prompt, settings.negative_prompt, settings.guided, clip.size_px)
     pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
     source = GeneratedSource(
@@ -132,9 +157,16 @@ def _real(
     words = _source_words(settings)
     if not words:
         return source, branches, ObjectWords(())
-    caption = settings.source_caption or settings.source_prompt or settings.prompt
+    caption = _source_caption(settings)
     tokens = find_words(model.pipe.tokenizer, caption, words)
     return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", False, clip.size_px))
+
+
+def _source_caption(settings: Settings) -> str:
+    """The text that names the source's object: its own prompt, or where an inverted source has none, a caption."""
+    if settings.real_source:
+        return settings.source_caption or settings.source_prompt or settings.prompt
+    return settings.prompt if settings.source_prompt is None else settings.source_prompt
 
 
 def _source_words(settings: Settings) -> Sequence[str]:

@@ -1,0 +1,130 @@
+"""Frames rendered by this package and by diffusers alone, set up alike so that they can be compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from diffusers import (
+    StableDiffusionControlNetPipeline,
+    StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLPipeline,
+)
+from numpy.typing import NDArray
+
+from masactrl_video.attention.branches import GUIDED
+from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
+from masactrl_video.model.denoise import Denoising
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.guidance_network import prepare_guidance
+from masactrl_video.model.latents import initial_noise
+from masactrl_video.model.schedulers import make_scheduler
+from masactrl_video.model.text import TextCondition
+from masactrl_video.render.frames import FramesJob
+from masactrl_video.source.source import GeneratedSource
+
+SEED, GUIDANCE_SCALE = 0, 7.5
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Timed(Generic[Result]):
+    """What some work returned and how long it took."""
+
+    result: Result
+    seconds: float
+    """On the clock."""
+    cpu_seconds: float
+    """Of all threads together: hardly depends on what else the machine is doing."""
+
+
+def timed(work: Callable[[], Result]) -> Timed[Result]:
+    """Do the work and take its time."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    result = work()
+    return Timed(result, time.perf_counter() - start, time.process_time() - cpu_start)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames to render with one ControlNet, from one prompt with classifier-free guidance."""
+
+    model: DiffusionModel
+    text: TextCondition
+    pictures: NDArray[np.uint8]
+    """Guidance, RGB (frames, height, width, 3)."""
+    num_inference_steps: int
+
+    @property
+    def scheduler(self) -> Any:
+        """DDIM with its timesteps set."""
+        return make_scheduler(self.model, "ddim", self.num_inference_steps)
+
+    @property
+    def noise(self) -> torch.Tensor:
+        """(1, channels, height, width), the same for all frames and the source."""
+        height, width = self.pictures.shape[1:3]
+        return initial_noise(self.model, (height, width), SEED)
+
+    @property
+    def denoising(self) -> Denoising:
+        """What source and frames share."""
+        return Denoising(self.model, self.text, GUIDANCE_SCALE, SEED)
+
+    def record(self, root: Path, plan: ControlPlan, words: Sequence[int] = ()) -> CachedSource:
+        """The source, generated under the first frame's guidance and recorded in a cache at `root`."""
+        guidance = prepare_guidance(self.model.networks, [self.pictures[:1]])
+        source = GeneratedSource(self.denoising, self.scheduler, self.noise, guidance)
+        return cached_source(root, self.model, source, GUIDED, plan, ObjectWords(tuple(words)))
+
+    def job(self, source: CachedSource, plan: ControlPlan, words: Sequence[int] = ()) -> FramesJob:
+        """The frames, to be rendered against the source."""
+        masks = MaskRule(tuple(words)) if words else None
+        return FramesJob(
+            self.denoising, self.scheduler, source, source.initial_noise, plan, [list(self.pictures)], masks
+        )
+
+    def plain(self, output_type: str = "np") -> Callable[[Sequence[int]], Any]:
+        """The same frames by diffusers' own ControlNet pipeline: frame numbers → pictures (or `latent`)."""
+        pipe, network = self.model.pipe, self.model.networks[0]
+        xl = isinstance(pipe, StableDiffusionXLPipeline)
+        kind = StableDiffusionXLControlNetPipeline if xl else StableDiffusionControlNetPipeline
+        extra = {"add_watermarker": False} if xl else {"requires_safety_checker": False}
+        plain = kind(**pipe.components, controlnet=network.module, **extra)
+        plain.set_progress_bar_config(disable=True)
+
+        def render(frames: Sequence[int]) -> Any:
+            return plain(
+                image=network.prepare(self.pictures[list(frames)]),
+                latents=self.noise.repeat(len(frames), 1, 1, 1),
+                num_inference_steps=self.num_inference_steps,
+                guidance_scale=GUIDANCE_SCALE,
+                controlnet_conditioning_scale=network.scale,
+                output_type=output_type,
+                **self._embeddings(len(frames)),
+            ).images
+
+        return render
+
+    def _embeddings(self, frames: int) -> dict[str, torch.Tensor]:
+        tensors = {"prompt_embeds": self.text.hidden_states}
+        if self.text.pooled is not None:
+            tensors["pooled_prompt_embeds"] = self.text.pooled
+        both = {}
+        for name, (negative, positive) in tensors.items():
+            repeats = (frames,) + (1,) * positive.ndim
+            both |= {name: positive.repeat(repeats), f"negative_{name}": negative.repeat(repeats)}
+        return both
+
+
+def random_pictures(frames: int, height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """Guidance that shows nothing, for times and memory: RGB (frames, height, width, 3)."""
+    return np.random.default_rng(SEED).integers(0, 256, (frames, height_px, width_px, 3), dtype=np.uint8)

@@ -1,0 +1,80 @@
+"""Mutual self-attention as arithmetic, against the paper's equations written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from masactrl_video.attention.mutual import masked_attention, source_attention, union_attention
+
+BRANCHES, HEADS, FRAMES, TOKENS, SOURCE, DIM = 2, 3, 2, 10, 7, 4
+
+
+def full_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """Attention with its matrix; `seen` (source tokens,) says which keys may be looked at."""
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    return scores.masked_fill(~seen, -torch.inf).softmax(-1) @ value
+
+
+@pytest.fixture
+def tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(tokens: int) -> torch.Tensor:
+        return torch.randn(BRANCHES, HEADS, tokens, DIM, generator=generator)
+
+    return normal(FRAMES * TOKENS), normal(SOURCE), normal(SOURCE)
+
+
+def test_source_attention_is_equation_5(tensors: tuple[torch.Tensor, ...]) -> None:
+    expected = full_attention(*tensors, torch.ones(SOURCE, dtype=torch.bool))
+    assert (source_attention(*tensors) - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_masked_attention_is_equations_6_to_8(tensors: tuple[torch.Tensor, ...], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    source = torch.rand(SOURCE, generator=generator) > 0.5
+    source[0], source[1] = True, False
+    target = torch.rand(FRAMES * TOKENS, generator=generator) > 0.5
+    figure, ground = full_attention(*tensors, source), full_attention(*tensors, ~source)
+    blend = target.float()[:, None]
+    expected = figure * blend + ground * (1 - blend)
+    assert (masked_attention(*tensors, target, source) - expected).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("figure", [True, False])
+def test_a_side_that_the_source_does_not_have_attends_to_the_whole_source(
+    tensors: tuple[torch.Tensor, ...], figure: bool
+) -> None:
+    source = torch.full((SOURCE,), figure)
+    target = torch.arange(FRAMES * TOKENS) % 2 == 0
+    out = masked_attention(*tensors, target, source)
+    assert (out - source_attention(*tensors)).abs().max() < 1e-6  # one side by right, the other for want of keys
+
+
+@pytest.mark.parametrize("figure", [True, False])
+def test_a_target_may_be_all_figure_or_all_ground(tensors: tuple[torch.Tensor, ...], figure: bool) -> None:
+    source = torch.arange(SOURCE) < 3
+    out = masked_attention(*tensors, torch.full((FRAMES * TOKENS,), figure), source)
+    assert (out - full_attention(*tensors, source == figure)).abs().max() < 1e-6
+
+
+def test_union_is_one_softmax_over_own_and_source_keys() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, own_key, own_value = torch.randn(3, BRANCHES, FRAMES, HEADS, TOKENS, DIM, generator=generator)
+    key, value = torch.randn(2, BRANCHES, HEADS, SOURCE, DIM, generator=generator)
+    out = union_attention(query, own_key, own_value, key, value)
+    for branch in range(BRANCHES):
+        for frame in range(FRAMES):
+            keys = torch.cat([own_key[branch, frame], key[branch]], dim=1)
+            values = torch.cat([own_value[branch, frame], value[branch]], dim=1)
+            seen = torch.ones(TOKENS + SOURCE, dtype=torch.bool)
+            expected = full_attention(query[branch, frame], keys, values, seen)
+            assert (out[branch, frame] - expected).abs().max() < 1e-6
+
+
+def test_union_with_the_source_itself_is_its_own_attention() -> None:
+    query, key, value = torch.randn(3, BRANCHES, 1, HEADS, TOKENS, DIM, generator=torch.Generator().manual_seed(0))
+    out = union_attention(query, key, value, key[:, 0], value[:, 0])
+    assert (out[:, 0] - source_attention(query[:, 0], key[:, 0], value[:, 0])).abs().max() < 1e-6

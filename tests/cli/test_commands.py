@@ -1,0 +1,98 @@
+"""Every command once, as a user types it."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from masactrl_video.cli.main import main
+
+SHORT = ("--num-inference-steps", "2", "--masa-step", "1", "--frame-load-cap", "2")
+Run = Callable[..., object]
+
+
+def test_render_says_where_the_result_is(run: Run, clip: Path, tmp_path: Path) -> None:
+    ran = run("render", clip, "-o", tmp_path / "new" / "out.mp4", *SHORT)
+    assert ran.status == 0
+    assert str(tmp_path / "new" / "out.mp4") in ran.out
+    assert "2 frames, 48x48 → 128x128" in ran.err
+    assert (tmp_path / "new" / "out.mp4").is_file()
+    quiet = run("render", "-q", "--config", tmp_path / "new" / "out" / "config.yaml", "-o", tmp_path / "again.mp4")
+    assert (quiet.status, quiet.err) == (0, "")
+    first, again = ((tmp_path / name / "frames" / "000001.png").read_bytes() for name in ("new/out", "again"))
+    assert first == again
+
+
+def test_probe_tells_the_facts_of_a_clip(run: Run, clip: Path) -> None:
+    lines = run("probe", clip).out.splitlines()
+    assert lines == [
+        f"{clip}: video, 48x48 px, rotated by 0 degrees",
+        "3 frames, 10.000 a second, 0.300 seconds",
+        "without sound",
+    ]
+
+
+def test_the_stages_can_be_run_one_by_one(run: Run, clip: Path, tmp_path: Path) -> None:
+    assert "2 frames" in run("frames", clip, "-o", tmp_path / "frames", "--frame-load-cap", "2").out
+    assert "canny" in run("guidance", clip, "-o", tmp_path / "guidance", "--frame-load-cap", "2").out
+    ran = run("encode", clip, "--frames", tmp_path / "frames", "-o", tmp_path / "out.webm", "--frame-load-cap", "2")
+    assert (ran.status, ran.out.strip()) == (0, str(tmp_path / "out.webm"))
+    assert (tmp_path / "guidance" / "canny.mp4").is_file()
+
+
+def test_the_cache_is_listed_shown_verified_and_pruned(run: Run, clip: Path, tmp_path: Path) -> None:
+    place = ("--cache-dir", tmp_path / "cache")
+    recorded = run("source", clip, "-o", tmp_path / "source.png", *SHORT, *place)
+    entry = recorded.out.split()[-1]
+    assert f"{entry} " in run("cache", "list", *place).out
+    assert f"{entry} " in run("cache", *place, "list").out
+    shown = json.loads(run("cache", "show", entry[:6], *place).out)
+    assert (shown["fingerprint"], shown["steps"]) == (entry, [1])
+    assert run("cache", "verify", *place).status == 0
+    assert "removed 0 entries" in run("cache", "prune", "--max-size", "1GiB", *place).out
+    damaged = tmp_path / "cache" / entry / "source.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\0")
+    found = run("cache", "verify", *place)
+    assert found.status == 2
+    assert "source.safetensors" in found.out
+    assert "removed 1 entries" in run("cache", "prune", entry[:6], *place).out
+    assert run("cache", "list", *place).out.startswith("0 entries")
+
+
+def test_ctrl_c_stops_and_the_same_command_goes_on(run: Run, clip: Path, tmp_path: Path) -> None:
+    steps = ("--num-inference-steps", "12", "--batch-size", "1", "--chunk-frames", "1", "--guidance")
+    arguments = ["render", str(clip), "-o", "out.mp4", *steps, "--cache-dir", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "masactrl_video.cli.main", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    first = tmp_path / "out" / "frames" / "000000.png"
+    deadline = time.monotonic() + 120
+    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "masactrl-video: stopped; the same command goes on where it was"
+    assert not (tmp_path / "out.mp4").exists()
+    assert len(list(first.parent.iterdir())) < 3
+    kept = first.stat().st_mtime_ns
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    assert first.stat().st_mtime_ns == kept
+    assert run(*arguments[:3], tmp_path / "whole.mp4", *arguments[4:]).status == 0
+    for name in ("000000.png", "000001.png", "000002.png"):
+        assert (tmp_path / "whole" / "frames" / name).read_bytes() == (first.parent / name).read_bytes()
+
+
+def test_a_pipe_that_closes_is_no_crash(clip: Path) -> None:
+    program = f"{sys.executable} -m masactrl_video.cli.main render --help | head -1"
+    done = subprocess.run(program, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("usage:")
+    assert "Traceback" not in done.stderr
+
+
+def test_main_without_arguments_reads_the_command_line(monkeypatch: object, capsys: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["masactrl-video", "probe", "none.mp4"])  # type: ignore[attr-defined]
+    assert main() == 2
+    assert "no such file" in capsys.readouterr().err  # type: ignore[attr-defined]

@@ -1,0 +1,45 @@
+"""The custom pipeline `pipelines/masactrl_controlnet`, loaded with `custom_pipeline=`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models
+
+
+@pytest.fixture(scope="module")
+def results(model_folder: Path, results_of: Callable[..., dict[str, Any]], tmp_path_factory: Any) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("controlnet")
+    tiny_models.controlnet(tiny_models.sd1_unet()).save_pretrained(folder)
+    return results_of("run_masactrl_controlnet.py", model_folder, folder)
+
+
+def test_images_equal_use_source_by_hand(results: dict[str, Any]) -> None:
+    assert results["pipeline"].shape == (3, 4, 8, 8)
+    np.testing.assert_array_equal(results["pipeline"], results["by hand"])
+
+
+def test_every_image_follows_its_own_control_image(results: dict[str, Any]) -> None:
+    assert np.abs(results["pipeline"][1] - results["pipeline"][2]).max() > 1e-3
+
+
+def test_control_past_the_last_step_equals_the_plain_pipeline_bit_for_bit(results: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(results["uncontrolled"], results["plain"])
+    assert np.abs(results["uncontrolled"] - results["pipeline"])[1:].max() > 1e-4, "control changes nothing"
+
+
+def test_processors_are_restored(results: dict[str, Any]) -> None:
+    assert results["restored"]
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("one image", "image: got Image; give a list with a control image for each target"),
+        ("too many prompts", "prompt: got 3 for 2 control images; give one, or one for each"),
+    ],
+)
+def test_wrong_arguments_are_named(results: dict[str, Any], case: str, expected: str) -> None:
+    assert str(results[case]) == expected
