@@ -20,7 +20,7 @@ def write_table(path: Path, title: str, rows: Sequence[Mapping[str, str]]) -> No
         f"# {title}",
         "",
         f"Made by `python {shlex.join(sys.argv)}` on {os.cpu_count()} cores ({platform.machine()}, "
-        f"{torch.get_num_threads()} threads), torch {torch.__version__}, diffusers {diffusers.__version__}.",
+        f"threads: {torch.get_num_threads()}), torch {torch.__version__}, diffusers {diffusers.__version__}.",
         "What the columns mean: [README](README.md).",
         "",
         f"| {' | '.join(columns)} |",

@@ -106,12 +106,12 @@ def _text_identity(text: TextCondition) -> JsonValue:
 
 
 def _as_json(value: Any) -> JsonValue:
-    """Configurations as JSON, tuples as lists.
+    """Configurations as JSON, tuples as lists, infinity (DPM-Solver++ has one) by its name.
 
     Raises:
         TypeError: a kind of value whose text may be shortened or hold an address in memory.
     """
-    out: JsonValue = json.loads(json.dumps(value, sort_keys=True, default=_known))
+    out: JsonValue = json.loads(json.dumps(value, sort_keys=True, default=_known), parse_constant=str)
     return out
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from masactrl_video.cli.control_flags import Pairs, add_control_flags, controls_from
 from masactrl_video.errors import UserError
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_config, read_preset, resolve
 from masactrl_video.settings.settings import Settings
@@ -54,7 +55,7 @@ def add_settings(
         section = sections.setdefault(group, parser.add_argument_group(group) if group not in sections else None)
         _add_flag(section, name, field, preset)
     if "guidance" in sections:
-        _add_control_flags(sections["guidance"], weights="controls" not in without)
+        add_control_flags(sections["guidance"], weights="controls" not in without)
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
@@ -66,7 +67,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     base = read_config(arguments.config) if arguments.config else read_preset(arguments.preset or DEFAULT_PRESET)
     given = vars(arguments)
     changes = {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
-    changes |= _controls(base, given, changes.get("guidance", base.get("guidance")))
+    changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))
     return resolve(base, changes)
 
 
@@ -84,7 +85,7 @@ def _add_flag(section: Any, name: str, field: FieldInfo, preset: Mapping[str, An
     elif origin is dict:
         value_type = get_args(kind)[1]
         section.add_argument(
-            flag, action=_Pairs, metavar="FILE[=SCALE]" if value_type is float else "KIND=PATH", **options
+            flag, action=Pairs, metavar="FILE[=SCALE]" if value_type is float else "KIND=PATH", **options
         )
     else:
         section.add_argument(flag, metavar=_METAVARS[kind], **options)
@@ -113,79 +114,3 @@ def _as_typed(value: Any) -> str:
     if value in (None, "", [], {}):
         return ""
     return " ".join(value) if isinstance(value, list) else str(value)
-
-
-class _Pairs(argparse.Action):
-    """NAME=VALUE, repeatable, into a dict; a LoRA's scale may be left out."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        if self.dest == "lora":
-            name, equals, value = values.rpartition("=")  # paths may hold one too
-            name, value = (name, value) if equals else (values, "1.0")
-        else:
-            name, equals, value = values.partition("=")
-        if not name or not value:
-            raise UserError(f"{option_string}: got {values!r}; write it as {self.metavar}")
-        pairs = dict(getattr(namespace, self.dest) or {})
-        if name in pairs:
-            raise UserError(f"{option_string}: {name!r} is given twice")
-        setattr(namespace, self.dest, {**pairs, name: value})
-
-
-def _add_control_flags(section: Any, weights: bool) -> None:
-    for flag, what in (("controlnet", "ControlNet"), ("t2i-adapter", "T2I-Adapter")):
-        section.add_argument(
-            f"--{flag}",
-            action=_Pairs,
-            metavar="KIND=MODEL",
-            help=f"use this {what} for a kind of guidance (repeatable)",
-        )
-    for name, what in _WEIGHTS if weights else ():
-        section.add_argument(
-            f"--{name}",
-            nargs="+",
-            type=float,
-            metavar="X",
-            help=f"{what}, for each control in use (one value: for all)",
-        )
-
-
-_WEIGHTS = (
-    ("controlnet-conditioning-scale", "weight"),
-    ("control-guidance-start", "fraction of the steps at which it begins to act"),
-    ("control-guidance-end", "fraction of the steps at which it stops acting"),
-)
-
-
-def _controls(base: Mapping[str, Any], given: Mapping[str, Any], in_use: Any) -> dict[str, Any]:
-    """Changes to `controls` and `guidance` from the flags that name networks, weights and ranges."""
-    named: dict[str, dict[str, Any]] = {}
-    for kind, model in (given.get("controlnet") or {}).items():
-        named[kind] = {"kind": kind, "adapter": "controlnet", "model": model}
-    for kind, model in (given.get("t2i_adapter") or {}).items():
-        named[f"t2i-{kind}"] = {"kind": kind, "adapter": "t2i-adapter", "model": model}
-    if named and given.get("guidance") is None:
-        in_use = list(named)
-    if idle := [name for name in named if name not in (in_use or [])]:
-        raise UserError(f"--guidance: {idle[0]!r} was given a network, but is not named here")
-    controls = {**(base.get("controls") or {}), **named}
-    names = [name for name in in_use or [] if name in controls]
-    for key, flag in (
-        ("scale", "controlnet_conditioning_scale"),
-        ("start", "control_guidance_start"),
-        ("end", "control_guidance_end"),
-    ):
-        for name, value in zip(names, _one_each(flag, given.get(flag), len(names)), strict=False):
-            controls[name] = {**controls[name], key: value}
-    changed = {name: controls[name] for name in controls if controls[name] != (base.get("controls") or {}).get(name)}
-    return {"controls": changed, "guidance": in_use} if named or changed else {}
-
-
-def _one_each(flag: str, values: Sequence[float] | None, count: int) -> Iterable[float]:
-    if values is None:
-        return ()
-    if count == 0 or len(values) not in (1, count):
-        raise UserError(
-            f"--{flag.replace('_', '-')}: got {len(values)} values for {count} controls; give one, or one for each"
-        )
-    return [*values] * count if len(values) == 1 else values

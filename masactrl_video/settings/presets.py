@@ -74,8 +74,11 @@ def resolve(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
         UserError: an unknown setting, a value that it cannot have, or a change without effect.
     """
     merged = {**base, **changes}
-    if isinstance(base.get("controls"), dict) and isinstance(changes.get("controls"), dict):
-        merged["controls"] = {**base["controls"], **changes["controls"]}
+    own = base.get("controls", {})
+    if isinstance(own, dict) and isinstance(changes.get("controls"), dict):
+        merged["controls"] = {**own, **changes["controls"]}
+    elif not isinstance(own, dict):
+        merged["controls"] = own  # for validation to say what is wrong
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:

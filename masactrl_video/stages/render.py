@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from masactrl_video.attention.control import MaskRule
+from masactrl_video.cache.fingerprint import hash_module
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames
@@ -51,7 +52,7 @@ def render_stage(
         target_masks=target_masks,
         noise=settings.noise,
     )
-    text = picture_text(settings) | {"made-from": _made_from(guidance, source, target_masks)}
+    text = picture_text(settings) | {"made-from": _made_from(model, guidance, source, target_masks)}
     _check_kept(outputs.frames(len(clip)), text["made-from"])
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
     for path in mask_paths[:1]:
@@ -72,9 +73,12 @@ def render_stage(
         ) from error
 
 
-def _made_from(guidance: Sequence[GuidanceFrames], source: CachedSource, masks: GuidanceFrames | None) -> str:
+def _made_from(
+    model: DiffusionModel, guidance: Sequence[GuidanceFrames], source: CachedSource, masks: GuidanceFrames | None
+) -> str:
     """Names the content of what the settings only name by path."""
     keys = [source.entry.folder.name, *(kind.key for kind in (*guidance, *([masks] if masks else [])))]
+    keys += [hash_module(network.module) for network in model.networks]
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 

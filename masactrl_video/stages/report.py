@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,9 +55,13 @@ class Report:
             partial.write_text(json.dumps(self.figures | about, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Of the device if it has memory of its own, else of this process."""
+def _peak_memory_bytes(device: torch.device) -> int | None:
+    """Of the device if it has memory of its own, else of this process; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit_bytes = 1 if platform.system() == "Darwin" else 1024
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,7 +74,7 @@ SWITCHED_OFF = {"audio": "--no-audio", "side_by_side": "--no-side-by-side"}
 
 
 def settings(*arguments: str) -> Settings:
-    parser = Parser(prog="masactrl-video")
+    parser = Parser(prog="masactrl-video", allow_abbrev=False)
     add_settings(parser)
     return settings_from(parser.parse_args(["clip.mp4", *arguments]))
 
@@ -175,6 +177,30 @@ def test_flags_come_after_the_configuration_which_comes_after_nothing(tmp_path: 
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "controls: [pose]",
+        "controls: {canny: demo/controlnet-canny}",
+        "controls: 3",
+        "guidance: 3",
+        "guidance: [[canny]]",
+        "guidance: {canny: 1}",
+        "guidance_video: canny.mp4",
+        "lora: a.safetensors",
+    ],
+)
+@pytest.mark.parametrize("beside", [[], ["--controlnet-conditioning-scale", "0.5"], ["--t2i-adapter", "canny=a/b"]])
+def test_a_configuration_of_another_shape_is_refused(tmp_path: Path, text: str, beside: list[str]) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"model: demo\n{text}\n")
+    if text.startswith("guidance: ") and beside[:1] == ["--t2i-adapter"]:
+        assert settings("--config", str(file), *beside).guidance == ["t2i-canny"]  # takes the place of what is there
+        return
+    with pytest.raises(UserError):
+        settings("--config", str(file), *beside)
+
+
+@pytest.mark.parametrize(
     ("command", "absent"),
     [
         ("frames", ["--seed", "--scheduler", "--audio", "--guidance"]),
@@ -183,6 +209,6 @@ def test_flags_come_after_the_configuration_which_comes_after_nothing(tmp_path: 
         ("source", ["--batch-size", "--noise", "--audio", "--crf"]),
     ],
 )
-def test_a_command_has_no_flags_that_it_would_ignore(run: object, command: str, absent: list[str]) -> None:
-    text = run(command, "--help").out.split()  # type: ignore[operator]
+def test_a_command_has_no_flags_that_it_would_ignore(run: Callable[..., Any], command: str, absent: list[str]) -> None:
+    text = run(command, "--help").out.split()
     assert [flag for flag in absent if flag in text or f"[{flag}" in text] == []

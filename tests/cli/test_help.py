@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -30,17 +31,17 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(run: Callable[..., object], command: str) -> None:
+def test_every_command_has_help(run: Callable[..., Any], command: str) -> None:
     ran = run(command, "--help")
     assert ran.status == 0
     assert COMMANDS[command] in " ".join(ran.out.split())
 
 
-def test_the_version_is_the_packages(run: Callable[..., object]) -> None:
+def test_the_version_is_the_packages(run: Callable[..., Any]) -> None:
     assert run("--version").out.strip() == masactrl_video.__version__
 
 
-def test_help_says_what_holds_without_a_flag(run: Callable[..., object]) -> None:
+def test_help_says_what_holds_without_a_flag(run: Callable[..., Any]) -> None:
     text = " ".join(run("render", "--help").out.split())
     assert "denoising steps (default: 50; in preset demo: 20)" in text
     assert "keep the clip's sound (default: yes)" in text

@@ -27,13 +27,14 @@ for each in (pipe, plain):
 before = dict(pipe.unet.attn_processors)
 pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 source_control, *controls = [Image.fromarray(picture) for picture in pixels]
-common = {"num_inference_steps": STEPS, "latents": torch.randn(1, 4, 8, 8), "output_type": "latent"}
+latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+common = {"num_inference_steps": STEPS, "latents": latents, "output_type": "latent"}
 
 
 def by_hand() -> torch.Tensor:
     with record_source(plain.unet, masa_layer=8) as source:
         images = [plain(SOURCE, source_control, **common).images]
-    with use_source(plain.unet, source, masa_step=2, masa_layer=8):
+    with use_source(plain.unet, source, masa_step=0, masa_layer=8):
         images += [plain(TARGET, control, **common).images for control in controls]
     return torch.cat(images)
 
@@ -47,7 +48,7 @@ def message(image: object, prompt: object = TARGET) -> str:
 
 
 results = {
-    "pipeline": pipe(TARGET, SOURCE, controls, source_control, **common).images,
+    "pipeline": pipe(TARGET, SOURCE, controls, source_control, masa_step=0, **common).images,
     "by hand": by_hand(),
     "uncontrolled": pipe(TARGET, SOURCE, controls, source_control, masa_step=STEPS, **common).images,
     "plain": torch.cat(

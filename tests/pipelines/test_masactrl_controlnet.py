@@ -12,7 +12,9 @@ import tiny_models
 @pytest.fixture(scope="module")
 def results(model_folder: Path, results_of: Callable[..., dict[str, Any]], tmp_path_factory: Any) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("controlnet")
-    tiny_models.controlnet(tiny_models.sd1_unet()).save_pretrained(folder)
+    controlnet = tiny_models.controlnet(tiny_models.sd1_unet())
+    controlnet.controlnet_cond_embedding.conv_out.weight.data *= 30  # so narrow a network hardly sees its picture
+    controlnet.save_pretrained(folder)
     return results_of("run_masactrl_controlnet.py", model_folder, folder)
 
 
@@ -27,7 +29,7 @@ def test_every_image_follows_its_own_control_image(results: dict[str, Any]) -> N
 
 def test_control_past_the_last_step_equals_the_plain_pipeline_bit_for_bit(results: dict[str, Any]) -> None:
     np.testing.assert_array_equal(results["uncontrolled"], results["plain"])
-    assert np.abs(results["uncontrolled"] - results["pipeline"])[1:].max() > 1e-4, "control changes nothing"
+    assert np.abs(results["uncontrolled"] - results["pipeline"])[1:].max() > 1e-3, "control changes nothing"
 
 
 def test_processors_are_restored(results: dict[str, Any]) -> None:

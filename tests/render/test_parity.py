@@ -117,7 +117,11 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
     target = encode_prompt(model, PROMPT, case.negative, True, case.size)
 
     def rows(source: torch.Tensor | None, targets: torch.Tensor | None) -> torch.Tensor | None:
-        return None if source is None else torch.cat([torch.stack([s, t, t]) for s, t in zip(source, targets)])
+        return (
+            None
+            if source is None
+            else torch.cat([torch.stack([s, t, t]) for s, t in zip(source, targets, strict=True)])
+        )
 
     hidden = rows(own.hidden_states, target.hidden_states)
     added = {"text_embeds": rows(own.pooled, target.pooled), "time_ids": rows(own.time_ids, target.time_ids)}
@@ -127,7 +131,7 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
     def call(x: torch.Tensor, t: torch.Tensor, step: int) -> torch.Tensor:
         down, mid, inner = None, None, None
         unguided_rows = [0, 3] if case.real else []  # a real source takes part without guidance
-        for network, frames in zip(model.networks, guide):
+        for network, frames in zip(model.networks, guide, strict=True):
             if step / STEPS < network.start or (step + 1) / STEPS > network.end:
                 continue
             cond = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
@@ -135,7 +139,7 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
                 features = [f.repeat(2, 1, 1, 1) * network.scale for f in network.module(cond)]
                 for f in features:
                     f[unguided_rows] = 0
-                inner = features if inner is None else [a + b for a, b in zip(inner, features)]
+                inner = features if inner is None else [a + b for a, b in zip(inner, features, strict=True)]
                 continue
             d, m = network.module(
                 x, t, hidden, controlnet_cond=cond.repeat(2, 1, 1, 1), conditioning_scale=network.scale,
@@ -143,7 +147,7 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
             )  # fmt: skip
             for f in (*d, m):
                 f[unguided_rows] = 0
-            down = d if down is None else [a + b for a, b in zip(down, d)]
+            down = d if down is None else [a + b for a, b in zip(down, d, strict=True)]
             mid = m if mid is None else mid + m
         residuals: dict[str, Any] = {}
         if down is not None:

@@ -16,7 +16,7 @@ from masactrl_video.model.text import TextCondition, encode_prompt
 from masactrl_video.source.invert import invert
 from masactrl_video.source.source import RealSource
 
-SIZE = (64, 96)
+SIZE = (32, 48)
 
 
 def tiny_model(**scheduler: Any) -> DiffusionModel:

@@ -40,6 +40,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(clip: Path, cache_dir: Path) -> Made:
     """Settings of the preset demo with 2 steps, of which the second is controlled, for 2 frames of the clip."""
     short = {"clip": clip, "cache_dir": cache_dir, "num_inference_steps": 2, "masa_step": 1, "frame_load_cap": 2}
+    short |= {"side_by_side": False}
     return lambda **changes: resolve({**read_preset("demo"), **short}, changes)
 
 
@@ -71,7 +72,7 @@ def render(demo: Made, models: Callable[[Settings], DiffusionModel]) -> Render:
 @pytest.fixture(scope="session")
 def rendered(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     """All 4 frames, by edges, as a test may look at but not change."""
-    return render(tmp_path_factory.mktemp("rendered") / "out.mp4", frame_load_cap=None)
+    return render(tmp_path_factory.mktemp("rendered") / "out.mp4", frame_load_cap=None, side_by_side=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_poses_for_another_number_of_frames_are_refused(render: Render, tmp_path
 def test_a_ready_made_video_is_the_guidance(
     render: Render,
     demo: Callable[..., Settings],
-    models: Callable[..., object],
+    models: Callable[..., Any],
     clip: Path,
     tmp_path: Path,
     whole: bool,
@@ -109,7 +110,7 @@ def test_weights_and_ranges_have_an_effect(render: Render, frames_of: Frames, tm
         for index, changes in enumerate([{}, {"scale": 0.5}, {"start": 0.5}, {"end": 0.5}])
     ]
     assert len({np.stack(frames_of(outputs)).tobytes() for outputs in made}) == 4
-    with pytest.raises(UserError, match="none of the 2 steps lies whole between 0 and 0.4"):
+    with pytest.raises(UserError, match=r"none of the 2 steps lies whole between 0 and 0\.4"):
         render(tmp_path / "out.mp4", **control(end=0.4))
 
 

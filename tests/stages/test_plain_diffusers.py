@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from masactrl_video.video.png import read_png
 def test_control_past_the_last_step_is_a_plain_call(
     render: Callable[..., Outputs],
     demo: Callable[..., Settings],
-    models: Callable[..., object],
+    models: Callable[..., Any],
     tmp_path: Path,
     scheduler: str,
 ) -> None:

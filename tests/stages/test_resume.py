@@ -75,17 +75,17 @@ def test_another_setting_in_the_same_folder_is_refused_with_the_difference(finis
 
 def test_another_clip_under_the_same_name_is_refused(render: Render, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=0.08)
-    outputs = render(tmp_path / "out.mp4", clip=clip, side_by_side=False)
+    outputs = render(tmp_path / "out.mp4", clip=clip)
     make_clip(clip, seconds=0.08, options=("-vf", "negate"))
     outputs.video.unlink()
     with pytest.raises(UserError, match="made from another clip"):
-        render(outputs.video, clip=clip, side_by_side=False)
+        render(outputs.video, clip=clip)
 
 
 def test_overwrite_begins_anew_and_leaves_nothing_stale(finished: Outputs, render: Render) -> None:
     (finished.folder / "notes.txt").write_text("mine")
     (finished.folder / "masks").mkdir()
-    render(finished.video, overwrite=True, guidance=[], side_by_side=False)
+    render(finished.video, overwrite=True, guidance=[])
     names = {path.name for path in finished.folder.iterdir()}
     assert names == {"config.yaml", "report.json", "source.png", "frames", "notes.txt"}
     assert len(list((finished.folder / "frames").iterdir())) == 2

@@ -15,7 +15,7 @@ from masactrl_video.video.png import read_png
 
 @pytest.mark.parametrize("name", get_args(SchedulerName))
 def test_every_scheduler_renders(render: Callable[..., Outputs], tmp_path: Path, name: str) -> None:
-    outputs = render(tmp_path / "out.mp4", scheduler=name, guidance=[], side_by_side=False)
+    outputs = render(tmp_path / "out.mp4", scheduler=name, guidance=[])
     attention = json.loads(outputs.report.read_text())["render"]["attention"]
     assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 8
     first, second = (read_png(path) for path in outputs.frames(2))

@@ -27,7 +27,7 @@ def test_frames_have_a_size_that_the_model_takes(
     render: Render, tmp_path: Path, clip_size: str, changes: dict[str, object], size: tuple[int, int]
 ) -> None:
     clip = make_clip(tmp_path / "clip.mp4", size=clip_size, seconds=0.08)
-    outputs = render(tmp_path / "out.mp4", clip=clip, side_by_side=False, **changes)
+    outputs = render(tmp_path / "out.mp4", clip=clip, **changes)
     info = open_clip(outputs.video).info
     assert (info.width_px, info.height_px) == size
     assert [read_png(path).shape for path in (*outputs.frames(2), outputs.source)] == [(size[1], size[0], 3)] * 3
@@ -46,7 +46,7 @@ def test_every_second_frame_of_a_varying_rate_lasts_as_long_as_the_clip(render: 
     ffmpeg("-i", clip, "-vf", times, "-fps_mode", "passthrough", "-enc_time_base", "1:1000", varying)
     before = open_clip(varying)
     assert len({round(timing.duration_seconds, 2) for timing in before.timeline()}) > 1
-    outputs = render(tmp_path / "out.mp4", clip=varying, select_every_nth=2, frame_load_cap=None, side_by_side=False)
+    outputs = render(tmp_path / "out.mp4", clip=varying, select_every_nth=2, frame_load_cap=None)
     after = open_clip(outputs.video)
     starts = [timing.start_seconds for timing in before.timeline()][::2]
     assert len(after) == 3
@@ -61,6 +61,6 @@ def test_a_folder_of_images_has_the_rate_that_is_asked_for(render: Render, rende
 
 
 def test_sound_is_left_out_when_asked(render: Render, tmp_path: Path) -> None:
-    outputs = render(tmp_path / "out.mp4", audio=False)
+    outputs = render(tmp_path / "out.mp4", audio=False, side_by_side=True)
     assert not open_clip(outputs.video).info.has_audio
     assert not open_clip(outputs.side_by_side).info.has_audio

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def report(outputs: Outputs) -> dict[str, object]:
 
 
 def test_the_clips_own_frame_is_reconstructed(
-    render: Render, demo: Callable[..., Settings], models: Callable[..., object], tmp_path: Path
+    render: Render, demo: Callable[..., Settings], models: Callable[..., Any], tmp_path: Path
 ) -> None:
     settings = demo(source="clip", source_frame=1)
     model = models(settings)
@@ -35,7 +36,7 @@ def test_the_clips_own_frame_is_reconstructed(
 
 
 def test_a_given_picture_of_that_frame_is_the_same_source(
-    render: Render, demo: Callable[..., Settings], models: Callable[..., object], tmp_path: Path
+    render: Render, demo: Callable[..., Settings], models: Callable[..., Any], tmp_path: Path
 ) -> None:
     settings = demo(source="clip")
     frame = fit_clip(settings, open_selected(settings), models(settings)).frame(1)
