@@ -138,7 +138,10 @@ def _clear(outputs: Outputs, settings: Settings) -> None:
 
 
 _MADE = ("frames", "masks", "target-masks", "guidance-*", "side-by-side.*", "source.png", "report.json")
-_HEADER = "# Resolved settings; `masactrl-video render --config THIS_FILE -o OTHER.mp4` makes the same frames.\n# Paths are as they were given: run it from the same folder.\n"
+_HEADER = (
+    "# Resolved settings; `masactrl-video render --config THIS_FILE -o OTHER.mp4` makes the same frames.\n"
+    "# Paths are as they were given: run it from the same folder.\n"
+)
 
 
 def _begin(outputs: Outputs, settings: Settings) -> None:
