@@ -13,19 +13,13 @@ source, *frames = pipe(
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
-import numpy as np
 import torch
 from diffusers import StableDiffusionControlNetPipeline
-from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 
-from masactrl_video.attention.branches import GUIDED, UNGUIDED
-from masactrl_video.attention.control import MaskRule
-from masactrl_video.attention.record import record_source
-from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
-from masactrl_video.model.text import find_words
+from masactrl_video.render.with_pipeline import source_and_targets
 from masactrl_video.settings.names import Mode
 
 
@@ -78,43 +72,18 @@ class MasaCtrlControlNetPipeline(StableDiffusionControlNetPipeline):
         prompts = [prompt] * len(image) if isinstance(prompt, str) else list(prompt)
         if len(prompts) != len(image):
             raise UserError(f"prompt: got {len(prompts)} for {len(image)} control images; give one, or one for each")
-        if attention_mode not in get_args(Mode):
-            raise UserError(f"attention_mode: got {attention_mode!r}; give {', '.join(get_args(Mode))}")
-        masked = attention_mode == "masked"
-        if masked != bool(mask_words):
-            raise UserError("mask_words: give the words of the object in attention_mode masked, and only there")
-        source_words = find_words(self.tokenizer, source_prompt, source_mask_words or mask_words) if masked else ()
-        rules = [MaskRule(find_words(self.tokenizer, text, mask_words)) if masked else None for text in prompts]
-        branches = GUIDED if guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None else UNGUIDED
-        generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        start, plain_call = generator.get_state(), super().__call__
-
-        def make(text: str, control_image: Any) -> Any:
-            generator.set_state(start)
-            return plain_call(text, control_image, guidance_scale=guidance_scale, generator=generator, **kwargs)
-
-        with record_source(self.unet, masa_layer=masa_layer, branches=branches, object_tokens=source_words) as source:
-            made = [make(source_prompt, source_control_image)]
-        for text, control_image, masks in zip(prompts, image, rules, strict=True):
-            with use_source(
-                self.unet,
-                source,
-                masa_step=masa_step,
-                masa_layer=masa_layer,
-                mode=attention_mode,
-                branches=branches,
-                masks=masks,
-            ):
-                made.append(make(text, control_image))
-        return _joined(made, return_dict)
-
-
-def _joined(outputs: Sequence[StableDiffusionPipelineOutput], return_dict: bool) -> Any:
-    """One output of several, whatever the type of the images."""
-    images: Any = [image for output in outputs for image in output.images]
-    if isinstance(images[0], torch.Tensor):
-        images = torch.stack(images)
-    elif isinstance(images[0], np.ndarray):
-        images = np.stack(images)
-    flags = [flag for output in outputs for flag in output.nsfw_content_detected or ()] or None
-    return StableDiffusionPipelineOutput(images, flags) if return_dict else (images, flags)
+        return source_and_targets(
+            self,
+            super().__call__,
+            (source_prompt, source_control_image),
+            list(zip(prompts, image, strict=True)),
+            masa_step=masa_step,
+            masa_layer=masa_layer,
+            attention_mode=attention_mode,
+            mask_words=mask_words,
+            source_mask_words=source_mask_words,
+            guidance_scale=guidance_scale,
+            generator=generator,
+            return_dict=return_dict,
+            **kwargs,
+        )

@@ -1,0 +1,84 @@
+"""A source and its targets by a diffusers pipeline's own call, recorded in memory (for `pipelines/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
+
+from masactrl_video.attention.branches import GUIDED, UNGUIDED
+from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.record import record_source
+from masactrl_video.attention.use import use_source
+from masactrl_video.errors import UserError
+from masactrl_video.model.text import find_words
+from masactrl_video.settings.names import Mode
+
+
+def source_and_targets(
+    pipe: Any,
+    plain_call: Callable[..., StableDiffusionPipelineOutput],
+    source: Sequence[Any],
+    targets: Sequence[Sequence[Any]],
+    *,
+    masa_step: int,
+    masa_layer: int,
+    attention_mode: Mode,
+    mask_words: Sequence[str],
+    source_mask_words: Sequence[str] | None,
+    guidance_scale: float,
+    generator: torch.Generator | None,
+    return_dict: bool,
+    **kwargs: Any,
+) -> Any:
+    """Make the source, record it, and make every target against it, all from the same initial noise.
+
+    Args:
+        plain_call: the pipeline's call without mutual self-attention.
+        source: its positional arguments for the source, the prompt first.
+        targets: the same for each target.
+        kwargs: its other arguments, the same for all images.
+
+    Returns:
+        One output of `plain_call`'s kind, its images in the order source, targets.
+
+    Raises:
+        UserError: steps, layers, words or a mode that do not exist.
+    """
+    if attention_mode not in get_args(Mode):
+        raise UserError(f"attention_mode: got {attention_mode!r}; give {', '.join(get_args(Mode))}")
+    masked = attention_mode == "masked"
+    if masked != bool(mask_words):
+        raise UserError("mask_words: give the words of the object in attention_mode masked, and only there")
+    source_words = find_words(pipe.tokenizer, source[0], source_mask_words or mask_words) if masked else ()
+    rules = [MaskRule(find_words(pipe.tokenizer, target[0], mask_words)) if masked else None for target in targets]
+    guided = guidance_scale > 1 and pipe.unet.config.time_cond_proj_dim is None
+    branches = GUIDED if guided else UNGUIDED
+    generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    start = generator.get_state()
+
+    def make(arguments: Sequence[Any]) -> StableDiffusionPipelineOutput:
+        generator.set_state(start)
+        return plain_call(*arguments, guidance_scale=guidance_scale, generator=generator, **kwargs)
+
+    with record_source(pipe.unet, masa_layer=masa_layer, branches=branches, object_tokens=source_words) as recorded:
+        made = [make(source)]
+    where: dict[str, Any] = {"masa_step": masa_step, "masa_layer": masa_layer, "mode": attention_mode}
+    for target, masks in zip(targets, rules, strict=True):
+        with use_source(pipe.unet, recorded, branches=branches, masks=masks, **where):
+            made.append(make(target))
+    return _joined(made, return_dict)
+
+
+def _joined(outputs: Sequence[StableDiffusionPipelineOutput], return_dict: bool) -> Any:
+    """One output of several, whatever the type of the images."""
+    images: Any = [image for output in outputs for image in output.images]
+    if isinstance(images[0], torch.Tensor):
+        images = torch.stack(images)
+    elif isinstance(images[0], np.ndarray):
+        images = np.stack(images)
+    flags = [flag for output in outputs for flag in output.nsfw_content_detected or ()] or None
+    return StableDiffusionPipelineOutput(images, flags) if return_dict else (images, flags)
