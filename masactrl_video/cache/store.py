@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -119,7 +119,7 @@ class CacheWriter:
             format_version=FORMAT_VERSION,
             fingerprint=self.fingerprint,
             determined_by=self._determined_by,
-            created=datetime.now(timezone.utc),
+            created=datetime.now(UTC),
             branches=self._branches,
             timesteps=self._timesteps,
             steps=tuple(sorted(self._steps)),

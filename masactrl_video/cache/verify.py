@@ -8,8 +8,6 @@ from safetensors import SafetensorError, safe_open
 
 from masactrl_video.cache.index import INDEX_NAME, CacheDamaged, CacheIndex, FileEntry, TensorEntry, read_index
 
-_BLOCK_BYTES = 1 << 20
-
 
 def check_entry(folder: Path) -> CacheIndex:
     """Check index, list of files, sizes, checksums and tensors of an entry.
@@ -62,11 +60,8 @@ def _check_file(folder: Path, name: str, listed: FileEntry) -> None:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tensors(path: Path) -> dict[str, TensorEntry]:

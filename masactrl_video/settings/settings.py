@@ -6,10 +6,9 @@ The names are those of the YAML keys and, with dashes, of the command line's fla
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from typing_extensions import Self
 
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.names import DtypeName, FitMode, Mode, NoiseKind, SchedulerName
