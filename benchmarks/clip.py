@@ -43,7 +43,7 @@ class Timed(Generic[Result]):
     seconds: float
     """On the clock."""
     cpu_seconds: float
-    """Of all threads together: hardly depends on what else the machine is doing."""
+    """Of all threads together: depends less on what else the machine is doing."""
 
 
 def timed(work: Callable[[], Result]) -> Timed[Result]:

@@ -136,7 +136,7 @@ def sdxl_pipeline() -> StableDiffusionXLPipeline:
 
 
 def controlnet(unet: UNet2DConditionModel, seed: int = 3) -> ControlNetModel:
-    """A ControlNet of `unet` whose zero convolutions are not zero, so that it has an effect."""
+    """A ControlNet of `unet` whose zero convolutions are not zero, so that it has an effect and sees its picture."""
     torch.manual_seed(seed)
     net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8, 8)).eval()
     with torch.no_grad():
@@ -145,6 +145,7 @@ def controlnet(unet: UNet2DConditionModel, seed: int = 3) -> ControlNetModel:
                 ("controlnet_down_blocks", "controlnet_mid_block", "controlnet_cond_embedding.conv_out")
             ):
                 parameter.normal_(std=0.3)
+        net.controlnet_cond_embedding.conv_out.weight.mul_(30)
     return net
 
 

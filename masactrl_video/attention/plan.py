@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from diffusers import UNet2DConditionModel
 
@@ -48,6 +49,7 @@ def plan_control(
     Raises:
         UserError: a step or layer that does not exist, or a masked layer that runs before the first object map.
     """
+    check_mode(mode)
     layers = self_attention_layers(unet)
     chosen = layers_named(layers, masa_layers) if masa_layers is not None else layers_from(layers, masa_layer)
     steps = _explicit_steps(masa_steps, num_steps) if masa_steps is not None else _steps_from(masa_step, num_steps)
@@ -59,6 +61,16 @@ def plan_control(
             f"start at layer {maps[0].index + 1}, or give mask images"
         )
     return ControlPlan(steps, chosen, mode, maps)
+
+
+def check_mode(mode: str) -> None:
+    """See that a mode exists; callers from Python may have written anything.
+
+    Raises:
+        UserError: it does not.
+    """
+    if mode not in get_args(Mode):
+        raise UserError(f"attention_mode: got {mode!r}; give {', '.join(get_args(Mode))}")
 
 
 def _steps_from(first: int, num_steps: int) -> tuple[int, ...]:

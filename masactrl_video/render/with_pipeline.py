@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 
 from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.plan import check_mode
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
@@ -48,8 +49,7 @@ def source_and_targets(
     Raises:
         UserError: steps, layers, words or a mode that do not exist.
     """
-    if attention_mode not in get_args(Mode):
-        raise UserError(f"attention_mode: got {attention_mode!r}; give {', '.join(get_args(Mode))}")
+    check_mode(attention_mode)
     masked = attention_mode == "masked"
     if masked != bool(mask_words):
         raise UserError("mask_words: give the words of the object in attention_mode masked, and only there")

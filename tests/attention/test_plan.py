@@ -64,3 +64,8 @@ def test_what_the_model_does_not_have_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         plan_control(unet, 10, **arguments)
+
+
+def test_a_mode_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match="attention_mode: got 'mask'; give source, union, masked"):
+        plan_control(tiny_models.sd1_unet(), 4, mode="mask")  # type: ignore[arg-type]
