@@ -39,6 +39,17 @@ def sd1_unet() -> UNet2DConditionModel:
     ).eval()
 
 
+def sd2_unet() -> UNet2DConditionModel:
+    """SD-2.x: SD-1.x's layout with linear projections and another number of heads at each level."""
+    torch.manual_seed(0)
+    config = dict(sd1_unet().config) | {
+        "attention_head_dim": (1, 2, 4, 4),
+        "use_linear_projection": True,
+        "upcast_attention": True,
+    }
+    return UNet2DConditionModel.from_config(config).eval()
+
+
 def sdxl_unet() -> UNet2DConditionModel:
     """SDXL: three levels, none of the attention at the first, several transformer blocks at the others."""
     torch.manual_seed(0)
@@ -114,6 +125,13 @@ def sd1_pipeline() -> StableDiffusionPipeline:
         requires_safety_checker=False,
     )
     pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sd2_pipeline() -> StableDiffusionPipeline:
+    """A whole tiny SD-2.x pipeline, which predicts v."""
+    pipe = sd1_pipeline()
+    pipe.register_modules(unet=sd2_unet(), scheduler=scheduler(prediction_type="v_prediction"))
     return pipe
 
 

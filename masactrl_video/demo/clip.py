@@ -14,6 +14,7 @@ from masactrl_video.demo.world.frame import Frame, draw_frame
 from masactrl_video.demo.world.identity import Identity
 from masactrl_video.demo.world.poses import pose_of
 from masactrl_video.demo.world.vocabulary import ACTIONS, SPECIES
+from masactrl_video.video.replace import replacing
 
 HERO = Identity(
     species="bear",
@@ -39,15 +40,15 @@ def clip_frames(identity: Identity, action: str, frames: int, size_px: int) -> I
 
 def write_clip(path: Path, pictures: Iterator[np.ndarray], size_px: int, fps: float) -> None:
     """Writes square RGB uint8 pictures as H.264, through a sibling file so that nothing half-written stays."""
-    partial = path.with_name(f".partial-{path.name}")
-    writer = imageio_ffmpeg.write_frames(
-        str(partial), (size_px, size_px), fps=fps, codec="libx264", macro_block_size=1, output_params=["-crf", "18"]
-    )
-    writer.send(None)
-    for picture in pictures:
-        writer.send(np.ascontiguousarray(picture))
-    writer.close()
-    partial.replace(path)
+    size = (size_px, size_px)
+    with replacing(path) as partial:
+        writer = imageio_ffmpeg.write_frames(
+            str(partial), size, fps=fps, codec="libx264", macro_block_size=1, output_params=["-crf", "18"]
+        )
+        writer.send(None)
+        for picture in pictures:
+            writer.send(np.ascontiguousarray(picture))
+        writer.close()
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.editor_json import editor_people
 from masactrl_video.guidance.keypoint_arrays import body_px, keypoints_px
 from masactrl_video.guidance.pose import BODY_POINTS, FACE_POINTS, HAND_POINTS, Keypoints, Person, Pose
+from masactrl_video.video.replace import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,8 @@ def write_poses(path: Path, poses: Sequence[Pose]) -> None:
 
     A found point gets confidence 1, because some readers drop every point below that.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps([_frame_json(pose) for pose in poses]), encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps([_frame_json(pose) for pose in poses]), encoding="utf-8")
 
 
 def _frame_json(pose: Pose) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,7 +77,7 @@ class FramesJob:
         stacked = np.stack([self.target_masks[frame] for frame in frames])
         return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
 
-    def controlled(self) -> Any:
+    def controlled(self) -> AbstractContextManager[AttentionControl]:
         """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
         branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
         return control_attention(self.denoising.model.unet, self.source, self.plan, branches=branches, masks=self.masks)

@@ -78,7 +78,8 @@ def _made_from(
 ) -> str:
     """Names the content of what the settings only name by path."""
     keys = [source.entry.folder.name, *(kind.key for kind in (*guidance, *([masks] if masks else [])))]
-    keys += [hash_module(network.module) for network in model.networks]
+    if source.entry.index.determined_by["source"] == "real":  # made without the networks, which its name leaves out
+        keys += [hash_module(network.module) for network in model.networks]
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 

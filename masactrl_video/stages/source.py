@@ -15,7 +15,7 @@ from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.manage import default_cache_root
-from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source, expected_bytes
+from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
@@ -43,14 +43,8 @@ class PlannedSource:
 
     def record(self, model: DiffusionModel, root: Path) -> CachedSource:
         """The recorded source, from the cache or recorded now."""
-        size = expected_bytes(model, self.source, len(self.branches), self.plan)
-        logger.info(
-            "source: %d steps x %d layers x %d branches, %.1f MB in the cache",
-            len(self.plan.steps),
-            len(self.plan.layers),
-            len(self.branches),
-            size / 1e6,
-        )
+        counts = (len(self.plan.steps), len(self.plan.layers), len(self.branches))
+        logger.info("source: %d steps x %d layers x %d branches", *counts)
         return cached_source(root, model, self.source, self.branches, self.plan, self.words)
 
 

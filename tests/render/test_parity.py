@@ -45,7 +45,7 @@ class Case:
 
 
 def load(case: Case) -> DiffusionModel:
-    pipe = tiny_models.sd1_pipeline() if case.layout == "sd1" else tiny_models.sdxl_pipeline()
+    pipe = getattr(tiny_models, f"{case.layout}_pipeline")()
     networks = []
     for index, kind in enumerate(case.guidance):
         adapter = kind == "adapter"
@@ -60,7 +60,7 @@ def pictures(frames: int, size: tuple[int, int], seed: int) -> np.ndarray:
 
 
 def make_plan(model: DiffusionModel, case: Case) -> ControlPlan:
-    default = 10 if case.layout == "sd1" else 16
+    default = 16 if case.layout == "sdxl" else 10
     return plan_control(
         model.unet,
         STEPS,
@@ -221,6 +221,8 @@ CASES = {
     "sd1 real shared branches union": Case(real=True, negative="", mode="union"),
     "sd1 real shared branches masked": Case(real=True, negative="", mode="masked", guidance=("controlnet",)),
     "sd1 real controlnet and adapter 16:9": Case(real=True, guidance=("controlnet", "adapter"), size=WIDE),
+    "sd2 controlnet": Case(layout="sd2", guidance=("controlnet",)),
+    "sd2 real masked 16:9": Case(layout="sd2", mode="masked", size=WIDE, real=True),
     "sdxl": Case(layout="sdxl"),
     "sdxl union controlnet": Case(layout="sdxl", mode="union", guidance=("controlnet",)),
     "sdxl masked": Case(layout="sdxl", mode="masked"),
