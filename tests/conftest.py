@@ -21,3 +21,13 @@ def shared_folder() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no folder {SHARED.name}/ with real clips beside the checkout")
     return SHARED
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="the long form of tests that have a short one")
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether tests that have a long form run it: more kills, more damage, more inputs."""
+    return bool(pytestconfig.getoption("--full"))
