@@ -24,9 +24,9 @@ def save_checkpoint(
         whole = Path(temporary) / "whole"
         whole.mkdir()
         for name, network in networks.items():
-            save_file(_plain(network.state_dict()), whole / f"{name}.safetensors")
-            save_file(_plain(averages[name]), whole / f"{name}.average.safetensors")
-        save_file(_plain(_optimizer_tensors(optimizer)), whole / "optimizer.safetensors")
+            save_file(plain(network.state_dict()), whole / f"{name}.safetensors")
+            save_file(plain(averages[name]), whole / f"{name}.average.safetensors")
+        save_file(plain(_optimizer_tensors(optimizer)), whole / "optimizer.safetensors")
         (whole / "state.json").write_text(json.dumps(state, indent=2) + "\n")
         if folder.exists():
             folder.rename(Path(temporary) / "old")
@@ -60,7 +60,8 @@ def remove_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover)
 
 
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors wants them: on the CPU, contiguous, each with memory of its own."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 

@@ -5,7 +5,6 @@ import multiprocessing
 import tempfile
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import cv2
@@ -13,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from masactrl_video.demo.world.frame import Frame, random_frame
-from masactrl_video.demo.world.identity import WORLDS
+from masactrl_video.demo.world.frame import Frame, posed_at_random
+from masactrl_video.demo.world.identity import WORLDS, random_identity
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.pose import Person, Pose
 
 CANNY_THRESHOLDS = (100, 200)
+FRAMES_EACH = 4
+"""Frames in a row that show the same identity, each in a pose of its own."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class Frames:
 
 
 def training_frame(index: int, seed: int, size_px: int, world: str) -> Frame:
-    """The frame of an index, of an identity that is not held out."""
-    frames = (random_frame((seed, index, attempt), size_px, size_px, WORLDS[world]) for attempt in count())
-    return next(frame for frame in frames if not frame.identity.held_out)
+    """The frame of an index, of an identity that is not held out; ``FRAMES_EACH`` in a row show the same one."""
+    chosen = WORLDS[world]
+    random = np.random.default_rng((seed, index // FRAMES_EACH))
+    identity = next(one for one in iter(lambda: random_identity(random, chosen), None) if not one.held_out)
+    return posed_at_random(identity, np.random.default_rng((seed, index, 1)), size_px, size_px, chosen)
 
 
 def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, workers: int) -> None:

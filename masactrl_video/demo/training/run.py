@@ -29,7 +29,7 @@ class Settings:
     until: float | None = None
     """Unix time at which to stop whatever the budget says."""
     seed: int = 0
-    average_decay: float = 0.999
+    average_decay: float = 0.998
     warmup_steps: int = 100
     falling_part: float = 0.3
     """Part of the time, at its end, in which the learning rate falls."""
@@ -52,7 +52,7 @@ class Run:
     def __post_init__(self) -> None:
         """Moves the networks to the device and continues from the folder's checkpoint when there is one."""
         for name, network in self.networks.items():
-            network.to(self.settings.device).train()
+            network.to(self.settings.device, memory_format=torch.channels_last).train()
             self.averages[name] = {key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self._parameters(), lr=self.settings.learning_rate, weight_decay=0.01)
         remove_leftovers(self.folder)
@@ -84,7 +84,7 @@ class Run:
             now = time.monotonic()
             self.elapsed_seconds += now - before
             before = now
-            sums = {name: 0.98 * sums.get(name, value) + 0.02 * value for name, value in losses.items()}
+            sums |= {name: 0.98 * sums.get(name, value) + 0.02 * value for name, value in losses.items()}
             if now - logged > 30:
                 self._log(sums)
                 logged = now

@@ -20,9 +20,9 @@ from masactrl_video.demo.architecture import (
 )
 from masactrl_video.demo.folder import CONDITIONS
 from masactrl_video.demo.tokenizer import build_tokenizer
-from masactrl_video.demo.training.checkpoint import load_average
+from masactrl_video.demo.training.checkpoint import load_average, plain
 from masactrl_video.demo.training.data import draw_frames, open_frames
-from masactrl_video.demo.training.denoiser import GUIDANCE_DROPPED, Latents, denoising_loss, guide_of
+from masactrl_video.demo.training.denoiser import GUIDED_BY, STRIPS, Latents, denoising_loss, guide_of
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.run import Losses, Run
 from masactrl_video.demo.training.vae import (
@@ -59,47 +59,41 @@ def train_vae(plan: Plan) -> None:
     run.train(losses)
     load_average(run.checkpoint, "vae", vae)
     vae.eval()
-    some = frames.__class__(
-        frames.images[:_NORMALISED_ON],
-        frames.masks[:_NORMALISED_ON],
-        frames.keypoints[:_NORMALISED_ON],
-        frames.captions[:_NORMALISED_ON],
-    )
-    normalise_latents(vae, encode_all(vae, some, plan.device))
+    normalise_latents(vae, encode_all(vae, frames.images[:_NORMALISED_ON], plan.device))
     logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, frames, plan.device))
-    save_file({name: tensor.cpu() for name, tensor in vae.state_dict().items()}, plan.out / "vae.safetensors")
+    save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
 
 
 def train_unet(plan: Plan) -> None:
-    """Trains UNet, text encoder and the pose ControlNet together from nothing."""
+    """Trains UNet and text encoder from nothing, with every network that guides them."""
     data = _latents(plan)
     networks = _denoiser(plan)
-    networks["controlnet-pose"] = build_controlnet(plan.network_size, networks["unet"])
-    run = Run(plan.out / "unet", networks, plan.settings())
+    guides = _guides(plan, networks["unet"])
+    run = Run(plan.out / "unet", {**networks, **guides}, plan.settings())
     scheduler = build_scheduler()
-    guide = guide_of(networks["controlnet-pose"])
     unet = torch.compile(networks["unet"]) if plan.compile else networks["unet"]
+    names, parts = list(GUIDED_BY), list(GUIDED_BY.values())
 
     def losses(random: np.random.Generator) -> Losses:
-        condition = None if random.uniform() < GUIDANCE_DROPPED else "pose"
-        batch = data.batch(random, plan.batch_size, condition, plan.device)
-        name = "guided" if condition else "alone"
-        return {name: denoising_loss(unet, networks["text_encoder"], scheduler, batch, guide)}
+        name = names[int(random.choice(len(names), p=parts))]
+        condition = name.rsplit("-", 1)[1] if name else None
+        batch = data.batch(random, plan.batch_size, condition, bool(random.uniform() < STRIPS), plan.device)
+        guide = guide_of(guides[name]) if name else None
+        return {name or "alone": denoising_loss(unet, networks["text_encoder"], scheduler, batch, guide)}
 
     run.train(losses)
 
 
 def train_guidance(plan: Plan) -> None:
-    """Trains the canny ControlNet and both T2I-Adapters on the frozen UNet, each for the plan's minutes."""
+    """Trains each guidance network on, alone and for the plan's minutes, on the frozen UNet."""
     data = _latents(plan)
     frozen = _denoiser(plan)
-    for name, network in frozen.items():
+    guides = _guides(plan, frozen["unet"])
+    for name, network in {**frozen, **guides}.items():
         load_average(plan.out / "unet" / "checkpoint", name, network)
-        network.to(plan.device).requires_grad_(False).eval()
-    factor = plan.size // data.latents.shape[-1]
-    networks: dict[str, nn.Module] = {"controlnet-canny": build_controlnet(plan.network_size, frozen["unet"])}
-    networks |= {f"t2i-adapter-{name}": build_t2i_adapter(plan.network_size, factor) for name in CONDITIONS}
-    for name, network in networks.items():
+    for network in frozen.values():
+        network.to(plan.device, memory_format=torch.channels_last).requires_grad_(False).eval()
+    for name, network in guides.items():
         _train_one_guide(plan, data, frozen, name, network)
 
 
@@ -108,8 +102,8 @@ def _train_one_guide(plan: Plan, data: Latents, frozen: dict[str, nn.Module], na
     scheduler, guide = build_scheduler(), guide_of(network)
 
     def losses(random: np.random.Generator) -> Losses:
-        batch = data.batch(random, plan.batch_size, name.rsplit("-", 1)[1], plan.device)
-        return {"guided": denoising_loss(frozen["unet"], frozen["text_encoder"], scheduler, batch, guide)}
+        batch = data.batch(random, plan.batch_size, name.rsplit("-", 1)[1], False, plan.device)
+        return {name: denoising_loss(frozen["unet"], frozen["text_encoder"], scheduler, batch, guide)}
 
     run.train(losses)
 
@@ -129,12 +123,20 @@ def _denoiser(plan: Plan) -> dict[str, nn.Module]:
     return {"unet": build_unet(size, plan.size // factor), "text_encoder": build_text_encoder(size, tokenizer)}
 
 
+def _guides(plan: Plan, unet: nn.Module) -> dict[str, nn.Module]:
+    """ControlNets and T2I-Adapters, untrained, by the name of their folder."""
+    size = plan.network_size
+    factor = 2 ** (len(size.vae_channels) - 1)
+    controlnets = {f"controlnet-{condition}": build_controlnet(size, unet) for condition in CONDITIONS}
+    return controlnets | {f"t2i-adapter-{condition}": build_t2i_adapter(size, factor) for condition in CONDITIONS}
+
+
 def _latents(plan: Plan) -> Latents:
     """All frames encoded, from ``latents.safetensors`` when they were encoded before."""
     frames = open_frames(plan.frames_folder)
     path: Path = plan.out / "latents.safetensors"
     if not path.exists():
-        save_file({"latents": encode_all(load_vae(plan), frames, plan.device).contiguous()}, path)
+        save_file({"latents": encode_all(load_vae(plan), frames.images, plan.device).contiguous()}, path)
     tokenizer = build_tokenizer(known_words(), plan.network_size.max_tokens)
     tokens = tokenizer([*frames.captions, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     return Latents(frames, load_file(path)["latents"], tokens[:-1], tokens[-1])

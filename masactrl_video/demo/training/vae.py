@@ -51,10 +51,10 @@ def to_tensor(pictures: NDArray[np.uint8], device: str) -> Tensor:
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKL, frames: Frames, device: str, batch_size: int = 32) -> Tensor:
-    """The latents' means of all frames, not scaled. (frames, channels, rows, columns) on the CPU"""
-    starts = range(0, len(frames.images), batch_size)
-    batches = (to_tensor(np.asarray(frames.images[at : at + batch_size]), device) for at in starts)
+def encode_all(vae: AutoencoderKL, images: NDArray[np.uint8], device: str, batch_size: int = 32) -> Tensor:
+    """The latents' means of RGB pictures (frames, height, width, 3). (frames, channels, rows, columns) on the CPU"""
+    starts = range(0, len(images), batch_size)
+    batches = (to_tensor(np.asarray(images[at : at + batch_size]), device) for at in starts)
     return torch.cat([vae.encode(batch).latent_dist.mean.cpu() for batch in batches])
 
 

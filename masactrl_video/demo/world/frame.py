@@ -46,6 +46,12 @@ def draw_frame(identity: Identity, pose: Pose, action: str, height: int, width: 
 def random_frame(seed: int | tuple[int, ...], height: int, width: int, world: World = FULL_WORLD) -> Frame:
     """A frame whose identity, action, pose and place all follow from the seed."""
     random = np.random.default_rng(seed)
-    identity = random_identity(random, world)
+    return posed_at_random(random_identity(random, world), random, height, width, world)
+
+
+def posed_at_random(
+    identity: Identity, random: np.random.Generator, height: int, width: int, world: World = FULL_WORLD
+) -> Frame:
+    """A frame of an identity in a random pose of a random action."""
     action = world.actions[int(random.integers(len(world.actions)))]
     return draw_frame(identity, random_pose(action, random, width / height), action, height, width)
