@@ -26,11 +26,12 @@ ORDER = [
     "render",
     "encode",
     "stages",
+    "evaluate",
     "cli",
 ]
 
 IMPORTS_ONLY = {"encode": {"errors", "settings", "video"}}
-IMPORTED_ONLY_BY = {"demo": {"model", "cli"}}
+IMPORTED_ONLY_BY = {"demo": {"model", "evaluate", "cli"}}
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord"}
 

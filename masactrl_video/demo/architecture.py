@@ -42,7 +42,7 @@ STAND_IN = Size(
 """About a million weights, for tests and for the time before the training."""
 
 DEMO = Size(
-    unet_channels=(64, 96, 96, 96),
+    unet_channels=(48, 96, 96, 96),
     vae_channels=(16, 32, 48, 64),
     condition_channels=(8, 16, 32, 48),
     text_width=64,

@@ -24,6 +24,7 @@ from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_weights
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training.checkpoint import load_average
 from masactrl_video.demo.world.vocabulary import known_words
+from masactrl_video.guidance.keypoint_network import KeypointNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ def export(training: Path, folder: Path, networks: str, size_px: int) -> None:
         guidance[f"t2i-adapter-{condition}"] = build_t2i_adapter(size, factor)
     for name, network in guidance.items():
         _load_guidance(training, name, network)
+    keypoints = KeypointNetwork(sample_size=size_px)
+    load_average(training / "keypoints" / "checkpoint", "keypoints", keypoints)
     write_weights(
         folder,
         vae=vae,
@@ -61,12 +64,12 @@ def export(training: Path, folder: Path, networks: str, size_px: int) -> None:
         tokenizer=tokenizer,
         unet=unet,
         scheduler=build_scheduler(),
-        guidance=guidance,
+        beside=guidance | {"keypoints": keypoints},
     )
 
 
 def _load_guidance(training: Path, name: str, network: ModelMixin) -> None:
-    """The pose ControlNet is trained with the UNet and lies in its checkpoint; the others have their own."""
+    """The network as trained on the frozen UNet, or where that was not done, as trained together with the UNet."""
     own = training / name / "checkpoint"
     folder = own if own.exists() else training / "unet" / "checkpoint"
     load_average(folder, name, network)

@@ -1,4 +1,4 @@
-"""The demo model on disk: an ordinary diffusers folder, and the guidance networks beside its parts."""
+"""The demo model on disk: an ordinary diffusers folder, and the networks for guidance beside its parts."""
 
 import json
 import shutil
@@ -25,12 +25,13 @@ def write_weights(
     tokenizer: CLIPTokenizer,
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
-    guidance: Mapping[str, ModelMixin],
+    beside: Mapping[str, ModelMixin],
 ) -> None:
     """Writes everything in float16 safetensors; ``folder`` is replaced as a whole or left as it was.
 
     Args:
-        guidance: ControlNets and T2I-Adapters by the name of their folder, such as ``controlnet-pose``.
+        beside: ControlNets, T2I-Adapters and the keypoint network by the name of their folder, such as
+            ``controlnet-pose``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=folder.name) as temporary:
@@ -50,7 +51,7 @@ def write_weights(
             str(whole / "tokenizer")
         )  # vocab.json, merges.txt: transformers 4 reads them
         _load_as_float32(whole / "text_encoder" / "config.json")
-        for name, network in guidance.items():
+        for name, network in beside.items():
             network.to(torch.float16).save_pretrained(whole / name)
         if folder.exists():
             shutil.move(folder, Path(temporary) / "old")

@@ -22,6 +22,7 @@ from masactrl_video.demo.architecture import (
 from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_weights
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.world.vocabulary import known_words
+from masactrl_video.guidance.keypoint_network import KeypointNetwork
 
 
 def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:
@@ -46,7 +47,7 @@ def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:
         tokenizer=tokenizer,
         unet=unet,
         scheduler=build_scheduler(),
-        guidance=guidance,
+        beside=guidance | {"keypoints": KeypointNetwork(sample_size=sample_px, channels=8)},
     )
 
 

@@ -1,6 +1,8 @@
 """Trains the demo model: draws pictures, then the autoencoder, then the UNet with its guidance networks.
 
 ``python -m masactrl_video.demo.train --stage all --out .training/run``; stopped and started again, it goes on.
+``torchrun --nproc-per-node 2 -m masactrl_video.demo.train …`` shares the work among processes: one for
+each GPU, or on a CPU one for each core, which is faster than one process with as many threads.
 """
 
 import argparse
@@ -11,6 +13,7 @@ from pathlib import Path
 import torch
 
 from masactrl_video.demo.architecture import SIZES
+from masactrl_video.demo.training import processes
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.stages import STAGES
 from masactrl_video.demo.world.identity import WORLDS
@@ -39,6 +42,7 @@ def main() -> None:
     stage, threads, until = args.pop("stage"), args.pop("threads"), args.pop("until")
     if threads:
         torch.set_num_threads(threads)
+    processes.join()
     plan = Plan(**args, until=_unix_time(until) if until else None)
     plan.out.mkdir(parents=True, exist_ok=True)
     for name in STAGES if stage == "all" else [stage]:

@@ -1,5 +1,6 @@
 """Pose detectors: a frame in, a pose out."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +21,8 @@ class PoseDetector(Protocol):
 
 
 def open_pose_detector(name: str) -> PoseDetector:
-    """A detector by name: the path of an `.onnx` file, or a hub id or local folder for controlnet_aux.
+    """A detector by name: the path of an `.onnx` file, the folder of a `KeypointNetwork`, or a hub id or local folder
+    for controlnet_aux.
 
     Raises UserError when the weights cannot be had or are not of the expected kind.
     """
@@ -29,6 +31,10 @@ def open_pose_detector(name: str) -> PoseDetector:
         from masactrl_video.guidance.onnx_detector import OnnxPoseDetector
 
         return OnnxPoseDetector(name)
+    if (Path(name) / "config.json").is_file():
+        from masactrl_video.guidance.keypoint_network import NetworkPoseDetector
+
+        return NetworkPoseDetector(name)
     from masactrl_video.guidance.openpose_detector import AuxOpenposeDetector
 
     return AuxOpenposeDetector(name)

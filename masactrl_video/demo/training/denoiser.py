@@ -1,6 +1,7 @@
 """The losses of the UNet and of the networks that guide it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,18 +13,18 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel
 
 from masactrl_video.demo.training.data import FRAMES_EACH, Frames
+from masactrl_video.demo.training.pairs import Sight, seen_in_pairs
 
 CAPTION_DROPPED = 0.1
 """Part of the samples without a caption, for classifier-free guidance."""
-STRIPS = 0.5
-"""Part of the batches that are strips: two pictures of one character side by side, as in a comic. The large models learn
-from such pictures on the web that what belongs together looks alike; here they teach the self-attention the same."""
+SEEN: dict[Sight | None, float] = {None: 0.4, "both": 0.25, "first": 0.35}
+"""Parts of the batches by what the self-attention sees; with None they are single pictures."""
 GUIDED_BY: dict[str | None, float] = {
     None: 0.2,
-    "controlnet-pose": 0.4,
-    "t2i-adapter-pose": 0.15,
-    "controlnet-canny": 0.15,
-    "t2i-adapter-canny": 0.1,
+    "controlnet-pose": 0.25,
+    "t2i-adapter-pose": 0.3,
+    "controlnet-canny": 0.1,
+    "t2i-adapter-canny": 0.15,
 }
 """Parts of the batches by the network that guides them; with None the UNet stands alone."""
 
@@ -54,29 +55,26 @@ class Latents:
     empty_tokens: Tensor
     """The empty caption. (tokens,)"""
 
-    def batch(self, random: np.random.Generator, size: int, condition: str | None, strip: bool, device: str) -> Batch:
-        """Random frames, some of them without a caption, or half as many strips of two with the caption of the first."""
-        chosen = self._chosen(random, size, panels=2 if strip else 1)  # -> (rows, panels)
-        tokens = self.tokens[chosen[:, 0]].clone()
-        tokens[torch.from_numpy(random.uniform(size=len(chosen)) < CAPTION_DROPPED)] = self.empty_tokens
+    def batch(self, random: np.random.Generator, size: int, condition: str | None, pairs: bool, device: str) -> Batch:
+        """Random frames, some without a caption; of pairs, the first frames of all come before the second ones."""
+        chosen = self._chosen(random, size, each=2 if pairs else 1).T  # -> (1 or 2, rows)
+        uncaptioned = np.broadcast_to(random.uniform(size=chosen.shape[1]) < CAPTION_DROPPED, chosen.shape).flatten()
+        frames = chosen.flatten()
+        tokens = self.tokens[frames].clone()
+        tokens[torch.from_numpy(uncaptioned)] = self.empty_tokens
         pictures = None
         if condition is not None:
-            drawn = [[self.frames.condition_picture(condition, index) for index in row] for row in chosen]
-            panels = torch.from_numpy(np.array(drawn)).permute(0, 1, 4, 2, 3)  # -> (rows, panels, 3, height, width)
-            pictures = side_by_side(panels).to(device).float() / 255
-        return Batch(side_by_side(self.latents[chosen]).to(device), tokens.to(device), pictures)
+            drawn = np.stack([self.frames.condition_picture(condition, index) for index in frames])
+            pictures = torch.from_numpy(drawn).to(device).permute(0, 3, 1, 2).float() / 255
+        return Batch(self.latents[frames].to(device), tokens.to(device), pictures)
 
-    def _chosen(self, random: np.random.Generator, size: int, panels: int) -> NDArray[np.int64]:
-        """Indices of frames (size / panels, panels); those of a row are different frames of one identity."""
-        rows = size // panels
+    def _chosen(self, random: np.random.Generator, size: int, each: int) -> NDArray[np.int64]:
+        """Indices of frames (size / each, each); those of a row are different frames of one identity."""
+        rows = size // each
         identities = random.integers(len(self.latents) // FRAMES_EACH, size=(rows, 1))
-        poses = random.permuted(np.tile(np.arange(FRAMES_EACH), (rows, 1)), axis=1)[:, :panels]
-        return identities * FRAMES_EACH + poses
-
-
-def side_by_side(panels: Tensor) -> Tensor:
-    """(rows, panels, channels, height, width) to (rows, channels, height, panels x width)."""
-    return torch.cat(panels.unbind(dim=1), dim=-1)
+        poses = random.permuted(np.tile(np.arange(FRAMES_EACH), (rows, 1)), axis=1)[:, :each]
+        chosen: NDArray[np.int64] = identities * FRAMES_EACH + poses
+        return chosen
 
 
 def denoising_loss(
@@ -85,18 +83,23 @@ def denoising_loss(
     scheduler: DDIMScheduler,
     batch: Batch,
     guide: Guide | None,
+    sight: Sight | None = None,
 ) -> Tensor:
-    """Squared error of the velocity at random timesteps; without a condition the UNet is not guided."""
+    """Squared error of the velocity at random timesteps; without a condition the UNet is not guided.
+
+    The pictures of a pair are at the same timestep, each with noise of its own.
+    """
     noise = torch.randn_like(batch.latents)
-    steps = scheduler.config.num_train_timesteps
-    timesteps = torch.randint(steps, (len(noise),), device=noise.device)
+    steps, each = scheduler.config.num_train_timesteps, 2 if sight else 1
+    timesteps = torch.randint(steps, (len(noise) // each,), device=noise.device).repeat(each)
     noisy = scheduler.add_noise(batch.latents, noise, timesteps)
     target = scheduler.get_velocity(batch.latents, noise, timesteps)
     text = text_encoder(batch.tokens)[0]
     residuals = {}
     if guide is not None and batch.condition is not None:
         residuals = guide(noisy, timesteps, text, batch.condition)
-    predicted = unet(noisy, timesteps, text, **residuals).sample
+    with seen_in_pairs(unet, sight) if sight else nullcontext():
+        predicted = unet(noisy, timesteps, text, **residuals).sample
     return F.mse_loss(predicted.float(), target)
 
 

@@ -1,8 +1,9 @@
 """The stages of the training, in order; each continues where it stopped and reads what the ones before it wrote."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +21,11 @@ from masactrl_video.demo.architecture import (
 )
 from masactrl_video.demo.folder import CONDITIONS
 from masactrl_video.demo.tokenizer import build_tokenizer
+from masactrl_video.demo.training import processes
 from masactrl_video.demo.training.checkpoint import load_average, plain
 from masactrl_video.demo.training.data import draw_frames, open_frames
-from masactrl_video.demo.training.denoiser import GUIDED_BY, STRIPS, Latents, denoising_loss, guide_of
+from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Latents, denoising_loss, guide_of
+from masactrl_video.demo.training.keypoints import keypoint_losses
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.run import Losses, Run
 from masactrl_video.demo.training.vae import (
@@ -33,8 +36,11 @@ from masactrl_video.demo.training.vae import (
     vae_losses,
 )
 from masactrl_video.demo.world.vocabulary import known_words
+from masactrl_video.guidance.keypoint_network import KeypointNetwork
 
 logger = logging.getLogger(__name__)
+
+Name = TypeVar("Name")
 
 _NORMALISED_ON = 1024
 """Frames whose latents' mean and deviation are measured."""
@@ -42,8 +48,9 @@ _NORMALISED_ON = 1024
 
 def draw(plan: Plan) -> None:
     """Draws the pictures unless they are there."""
-    if not plan.frames_folder.exists():
-        draw_frames(plan.frames_folder, plan.frames, plan.size, plan.world, plan.seed, plan.workers)
+    with processes.first_alone() as first:
+        if first and not plan.frames_folder.exists():
+            draw_frames(plan.frames_folder, plan.frames, plan.size, plan.world, plan.seed, plan.workers)
 
 
 def train_vae(plan: Plan) -> None:
@@ -53,15 +60,25 @@ def train_vae(plan: Plan) -> None:
     run = Run(plan.out / "vae", {"vae": vae}, plan.settings())
     crop_px = plan.size // 2
 
-    def losses(random: np.random.Generator) -> Losses:
-        return vae_losses(vae, picture_batch(frames, random, plan.batch_size, crop_px, plan.device))
+    def losses(_: np.random.Generator, own: np.random.Generator) -> Losses:
+        return vae_losses(vae, picture_batch(frames, own, run.own_batch, crop_px, plan.device))
 
     run.train(losses)
+    if processes.rank() > 0:
+        return
     load_average(run.checkpoint, "vae", vae)
     vae.eval()
     normalise_latents(vae, encode_all(vae, frames.images[:_NORMALISED_ON], plan.device))
     logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, frames, plan.device))
     save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
+
+
+def train_keypoints(plan: Plan) -> None:
+    """Trains the network that finds the 18 keypoints."""
+    frames = open_frames(plan.frames_folder)
+    network = KeypointNetwork(sample_size=plan.size)
+    run = Run(plan.out / "keypoints", {"keypoints": network}, plan.settings())
+    run.train(lambda _, own: keypoint_losses(network, frames, own, run.own_batch, plan.device))
 
 
 def train_unet(plan: Plan) -> None:
@@ -72,16 +89,21 @@ def train_unet(plan: Plan) -> None:
     run = Run(plan.out / "unet", {**networks, **guides}, plan.settings())
     scheduler = build_scheduler()
     unet = torch.compile(networks["unet"]) if plan.compile else networks["unet"]
-    names, parts = list(GUIDED_BY), list(GUIDED_BY.values())
 
-    def losses(random: np.random.Generator) -> Losses:
-        name = names[int(random.choice(len(names), p=parts))]
+    def losses(random: np.random.Generator, own: np.random.Generator) -> Losses:
+        name, sight = _one_of(GUIDED_BY, random), _one_of(SEEN, random)
         condition = name.rsplit("-", 1)[1] if name else None
-        batch = data.batch(random, plan.batch_size, condition, bool(random.uniform() < STRIPS), plan.device)
+        batch = data.batch(own, run.own_batch, condition, sight is not None, plan.device)
         guide = guide_of(guides[name]) if name else None
-        return {name or "alone": denoising_loss(unet, networks["text_encoder"], scheduler, batch, guide)}
+        loss = denoising_loss(unet, networks["text_encoder"], scheduler, batch, guide, sight)
+        return {f"{name or 'alone'}, {sight or 'single'}": loss}
 
     run.train(losses)
+
+
+def _one_of(parts: Mapping[Name, float], random: np.random.Generator) -> Name:
+    """A name, drawn by its part of the whole."""
+    return list(parts)[int(random.choice(len(parts), p=list(parts.values())))]
 
 
 def train_guidance(plan: Plan) -> None:
@@ -92,7 +114,7 @@ def train_guidance(plan: Plan) -> None:
     for name, network in {**frozen, **guides}.items():
         load_average(plan.out / "unet" / "checkpoint", name, network)
     for network in frozen.values():
-        network.to(plan.device, memory_format=torch.channels_last).requires_grad_(False).eval()
+        network.to(plan.device).to(memory_format=torch.channels_last).requires_grad_(False).eval()
     for name, network in guides.items():
         _train_one_guide(plan, data, frozen, name, network)
 
@@ -101,8 +123,8 @@ def _train_one_guide(plan: Plan, data: Latents, frozen: dict[str, nn.Module], na
     run = Run(plan.out / name, {name: network}, plan.settings())
     scheduler, guide = build_scheduler(), guide_of(network)
 
-    def losses(random: np.random.Generator) -> Losses:
-        batch = data.batch(random, plan.batch_size, name.rsplit("-", 1)[1], False, plan.device)
+    def losses(_: np.random.Generator, own: np.random.Generator) -> Losses:
+        batch = data.batch(own, run.own_batch, name.rsplit("-", 1)[1], False, plan.device)
         return {name: denoising_loss(frozen["unet"], frozen["text_encoder"], scheduler, batch, guide)}
 
     run.train(losses)
@@ -135,8 +157,9 @@ def _latents(plan: Plan) -> Latents:
     """All frames encoded, from ``latents.safetensors`` when they were encoded before."""
     frames = open_frames(plan.frames_folder)
     path: Path = plan.out / "latents.safetensors"
-    if not path.exists():
-        save_file({"latents": encode_all(load_vae(plan), frames.images, plan.device).contiguous()}, path)
+    with processes.first_alone() as first:
+        if first and not path.exists():
+            save_file({"latents": encode_all(load_vae(plan), frames.images, plan.device).contiguous()}, path)
     tokenizer = build_tokenizer(known_words(), plan.network_size.max_tokens)
     tokens = tokenizer([*frames.captions, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     return Latents(frames, load_file(path)["latents"], tokens[:-1], tokens[-1])
@@ -145,6 +168,7 @@ def _latents(plan: Plan) -> Latents:
 STAGES: dict[str, Callable[[Plan], None]] = {
     "draw": draw,
     "vae": train_vae,
+    "keypoints": train_keypoints,
     "unet": train_unet,
     "guidance": train_guidance,
 }
