@@ -100,7 +100,7 @@ def test_folders_import_only_from_those_before_them() -> None:
         ("video/__init__.py", "from .. import render", "video/__init__.py:1: imports render"),
         ("demo/world/a.py", "from ...cli import main", "demo/world/a.py:1: imports cli"),
         ("encode/a.py", "from masactrl_video.cache.store import b", "encode may import only errors, settings, video"),
-        ("render/a.py", "import masactrl_video.demo.world", "demo may be imported only by cli, model"),
+        ("render/a.py", "import masactrl_video.demo.world", "demo may be imported only by cli, evaluate, model"),
         ("drawer/a.py", "from masactrl_video.errors import UserError", "drawer has no place in the order"),
         ("cache/a.py", "from . import b\nfrom .c import d\nfrom masactrl_video.errors import UserError", None),
         ("render/a.py", "from masactrl_video import __version__\nfrom masactrl_video.cache import b", None),
