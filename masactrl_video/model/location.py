@@ -18,6 +18,7 @@ _DEMO = {"demo": WEIGHTS} | {
     for kind in ("controlnet", "t2i-adapter")
     for condition in CONDITIONS
 }
+_DEMO |= {"demo/keypoints": WEIGHTS / "keypoints"}
 
 
 def local_path(name: str, what: str) -> Path | None:

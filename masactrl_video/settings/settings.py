@@ -50,7 +50,8 @@ class Settings(BaseModel):
     )
     pose_detector: str | None = option(
         "guidance",
-        "hub id or folder of controlnet_aux's OpenPose weights, or an 18-point OpenPose network (.onnx)",
+        "hub id or folder of controlnet_aux's OpenPose weights, an 18-point OpenPose network (.onnx), or "
+        "demo/keypoints for the cartoon world",
         None,
     )
     pose_json: Path | None = option("guidance", "OpenPose JSON (one list, or a folder with a file a frame)", None)

@@ -27,6 +27,7 @@ from masactrl_video.guidance.identity import files_sha256
 from masactrl_video.guidance.pose import Pose
 from masactrl_video.guidance.pose_json import read_poses
 from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.model.location import local_path
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip, fit_like_frames, selection_of
 from masactrl_video.video.clip import open_clip
@@ -76,12 +77,17 @@ def _way(settings: Settings, clip: FittedClip, kind: str) -> tuple[FrameGuidance
         files = sorted(settings.pose_json.glob("*.json")) if settings.pose_json.is_dir() else [settings.pose_json]
         return GivenPoses(poses, fill), [files_sha256(files), fill]
     if settings.pose_detector is not None:
-        detector = open_pose_detector(settings.pose_detector)
+        detector = open_pose_detector(_detector_place(settings.pose_detector))
         return DetectedPoses(detector, fill), [detector.identity, fill]
     raise UserError(
         "guidance 'pose': give --pose-detector (a hub id, a folder of OpenPose weights, or an 18-point .onnx network), "
         "--pose-json, or --guidance-video pose=VIDEO"
     )
+
+
+def _detector_place(name: str) -> str:
+    """Where a detector's weights are; the demo's ship with the package."""
+    return str(local_path(name, "pose_detector")) if name.startswith("demo/") else name
 
 
 def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose]:

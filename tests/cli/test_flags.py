@@ -61,7 +61,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "source_mask": (["m.png"], Path("m.png"), MASKED),
     "target_masks": (["masks"], Path("masks"), MASKED),
     "mask_threshold": (["0.5"], 0.5, MASKED),
-    "mask_grid_divisor": (["2"], 2, MASKED),
+    "mask_grid_divisor": (["4"], 4, MASKED),
     "batch_size": (["2"], 2, []),
     "chunk_frames": (["8"], 8, []),
     "cache_dir": (["cache"], Path("cache"), []),

@@ -46,7 +46,7 @@ def test_guidance_is_written_as_pictures_and_video_and_reused(demo: Made, render
     assert (folder / "canny" / "000000.png").stat().st_mtime_ns == made
 
 
-@pytest.mark.parametrize("changes", [{"guidance": []}, {"guidance": ["pose"]}])
+@pytest.mark.parametrize("changes", [{"guidance": []}, {"guidance": ["pose"], "pose_detector": None}])
 def test_guidance_that_cannot_be_made_leaves_no_folder(demo: Made, tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(UserError, match="guidance"):
         write_guidance(demo(**changes), tmp_path / "guidance")

@@ -117,7 +117,7 @@ def test_weights_and_ranges_have_an_effect(render: Render, frames_of: Frames, tm
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"guidance": ["pose"]}, "give --pose-detector"),
+        ({"guidance": ["pose"], "pose_detector": None}, "give --pose-detector"),
         (
             {
                 "guidance": ["depth"],

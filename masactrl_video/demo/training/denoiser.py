@@ -64,7 +64,7 @@ class Latents:
         tokens[torch.from_numpy(uncaptioned)] = self.empty_tokens
         pictures = None
         if condition is not None:
-            drawn = np.stack([self.frames.condition_picture(condition, index) for index in frames])
+            drawn = np.stack([self.frames.condition_picture(condition, int(index)) for index in frames])
             pictures = torch.from_numpy(drawn).to(device).permute(0, 3, 1, 2).float() / 255
         return Batch(self.latents[frames].to(device), tokens.to(device), pictures)
 
