@@ -16,7 +16,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames, frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
-from masactrl_video.stages.outputs import Outputs
+from masactrl_video.stages.outputs import SIDE_BY_SIDE_PREFIX, Outputs
 from masactrl_video.video.clip import Clip
 from masactrl_video.video.png import read_png, write_png
 
@@ -65,7 +65,7 @@ def encode_side_by_side(
     settings: Settings, clip: FittedClip, guidance: Sequence[tuple[str, GuidanceFrames]], outputs: Outputs
 ) -> None:
     """Clip, guidance and result next to each other, frame by frame."""
-    with tempfile.TemporaryDirectory(dir=outputs.folder, prefix=".side-by-side-") as folder:
+    with tempfile.TemporaryDirectory(dir=outputs.folder, prefix=SIDE_BY_SIDE_PREFIX) as folder:
         paths = [Path(folder) / frame_name(index) for index in range(len(clip))]
         frames = zip(paths, clip, outputs.frames(len(clip)), strict=True)
         for index, (path, original, result) in enumerate(tqdm(frames, total=len(clip), desc="side by side")):
