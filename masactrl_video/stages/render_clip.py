@@ -49,10 +49,12 @@ def render_clip(
         UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
     """
     outputs, report = Outputs(output), Report()
-    if wait_for_another(outputs.folder) and is_made(outputs, settings):
-        logger.info("%s was made meanwhile", outputs.video)
-        return outputs
     check_free(outputs, settings, overwrite, restart)  # whatever is wrong is said before hours of work
+    if wait_for_another(outputs.folder):
+        if is_made(outputs, settings):
+            logger.info("%s was made meanwhile", outputs.video)
+            return outputs
+        check_free(outputs, settings, overwrite, restart)
     check_inputs(settings, outputs.video, outputs.folder)
     check_prompt(settings)
     with report.stage("load"):

@@ -33,6 +33,7 @@ class Zygote:
             env=environment,
             start_new_session=True,
         )
+        self._running: set[int] = set()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin
@@ -40,9 +41,13 @@ class Zygote:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        self._running |= {answer["pid"]} if "pid" in answer else set()
+        self._running -= {request.get("wait")}
         return answer
 
     def close(self) -> None:
+        for pid in self._running:  # of tests that failed
+            os.kill(pid, signal.SIGKILL)
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(timeout=60)
@@ -70,7 +75,8 @@ class Command:
 
     @property
     def err(self) -> str:
-        return (self.folder / f"{self.name}.err").read_text()
+        path = self.folder / f"{self.name}.err"
+        return path.read_text() if path.exists() else ""
 
     @property
     def stages(self) -> dict[str, float]:
