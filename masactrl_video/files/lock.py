@@ -124,7 +124,7 @@ def lock_file(path: Path, what: str, *, wait: bool = True, create: bool = True) 
                 if not wait:
                     os.close(handle)
                     return None
-                logger.warning("waiting for %s that %s", _who(path), what)
+                _say_wait(path, what)
                 waited = True
                 _lock(handle, shared=False, wait=True)
             is_there = _is_at(handle, path)  # else the one before removed the file when done
@@ -134,6 +134,30 @@ def lock_file(path: Path, what: str, *, wait: bool = True, create: bool = True) 
         if is_there:
             return _noted(FileLock(path, handle, waited))
         os.close(handle)
+
+
+def wait_until_free(path: Path, what: str) -> bool:
+    """Wait while another process holds the lock at `path`; returns whether one did. Makes no file, and holds nothing.
+
+    Args:
+        what: see `lock_file`.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        if _lock(handle, shared=False, wait=False) is not False:
+            return False
+        _say_wait(path, what)
+        _lock(handle, shared=False, wait=True)
+        return True
+    finally:
+        os.close(handle)
+
+
+def _say_wait(path: Path, what: str) -> None:
+    logger.warning("waiting for %s that %s", _who(path), what)
 
 
 def _noted(lock: FileLock) -> FileLock:

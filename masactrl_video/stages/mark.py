@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from masactrl_video.files.lock import FileLock, lock_file, read_note
+from masactrl_video.files.lock import FileLock, lock_file, read_note, wait_until_free
 
 MARK_NAME = ".unfinished"
 
@@ -27,11 +27,7 @@ def read_state(folder: Path) -> str | None:
 
 def wait_for_another(folder: Path) -> bool:
     """Wait while another process writes into a folder; returns whether there was one."""
-    lock = lock_file(folder / MARK_NAME, _WHAT, create=False)
-    if lock is None:
-        return False
-    lock.close()
-    return lock.waited
+    return wait_until_free(folder / MARK_NAME, _WHAT)
 
 
 @contextmanager
