@@ -60,34 +60,36 @@ def test_killed_at_random_moments_of_all_stages(
         world.check_finished(folder)
         runs += 1
     record_property("figure", f"kills survived: {kills}/{wanted}, {dict(arrived)}")
-    assert set(arrived) == set(STAGES) or not full
+    assert set(arrived) >= set(STAGES) or not full
 
 
 def test_ctrl_c_stops_within_a_step_and_leaves_nothing_half_written(
     world: Any, start: Start, run_folder: Path, full: bool, record_property: Callable[[str, object], None]
 ) -> None:
     rng = random.Random(1)
-    slowest_seconds, stops, wanted = 0.0, 0, 20 if full else 1
-    for number in range(wanted):
-        stage = "render" if not full else STAGES[number % len(STAGES)]
-        folder = run_folder / f"{number // len(STAGES)}"
+    slowest_seconds, stops, runs, wanted = 0.0, 0, 0, 20 if full else 1
+    while stops < wanted:
+        folder = run_folder / f"{runs}"
         command = start(folder, *world.arguments)
-        where = strike(command, stage, signal.SIGINT, world, rng)
+        where = strike(command, STAGES[stops % len(STAGES)] if full else "render", signal.SIGINT, world, rng)
         sent = time.monotonic()
         status = command.wait()
-        if where is None or status == 0:
+        if where is None or status == 0:  # it was faster than the undisturbed run
+            assert status == 0, command.err
+            runs += 1
             continue
         slowest_seconds, stops = max(slowest_seconds, time.monotonic() - sent), stops + 1
-        assert status == 130
+        assert status == 130, command.err
         assert command.err.splitlines()[-1] == "masactrl-video: stopped; the same command goes on where it was"
         assert "Traceback" not in command.err
         check_whole(folder, world)
         assert [path.name for path in folder.rglob(".*")] in ([".unfinished"], [])
+        runs += (folder / "out.mp4").exists()
     assert slowest_seconds < 5 + max(world.seconds.values())
-    record_property("figure", f"Ctrl-C: {stops} stops, the slowest after {slowest_seconds:.2f} s")
-    command = start(run_folder / "0", *world.arguments)
+    record_property("figure", f"Ctrl-C: {stops}/{wanted} stops, the slowest after {slowest_seconds:.2f} s")
+    command = start(folder, *world.arguments)
     assert command.wait() == 0 or "out.mp4 exists" in command.err
-    world.check_finished(run_folder / "0")
+    world.check_finished(folder)
 
 
 def test_a_damaged_frame_of_a_stopped_run_is_rendered_again(world: Any, start: Start, run_folder: Path) -> None:

@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -55,6 +56,7 @@ def import_all(names: list[str]) -> int:
 def run(argv: list[str], folder: str, name: str, fail_writes_after: int | None, as_anybody: bool) -> None:
     """Be the process of one command."""
     os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     os.chdir(folder)
     for number, mode, path in ((0, "r", os.devnull), (1, "w", f"{name}.out"), (2, "w", f"{name}.err")):
         with Path(path).open(mode) as file:
