@@ -15,6 +15,7 @@ PACKAGE = Path(masactrl_video.__file__).parent
 
 ORDER = [
     "errors",
+    "files",
     "settings",
     "video",
     "guidance",
@@ -30,7 +31,7 @@ ORDER = [
     "cli",
 ]
 
-IMPORTS_ONLY = {"encode": {"errors", "settings", "video"}}
+IMPORTS_ONLY = {"encode": {"errors", "files", "settings", "video"}}
 IMPORTED_ONLY_BY = {"demo": {"model", "evaluate", "cli"}}
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord"}
@@ -99,7 +100,7 @@ def test_folders_import_only_from_those_before_them() -> None:
         ("video/a.py", "from ..render.frames import b", "video/a.py:1: imports render"),
         ("video/__init__.py", "from .. import render", "video/__init__.py:1: imports render"),
         ("demo/world/a.py", "from ...cli import main", "demo/world/a.py:1: imports cli"),
-        ("encode/a.py", "from masactrl_video.cache.store import b", "encode may import only errors, settings, video"),
+        ("encode/a.py", "from masactrl_video.cache.store import b", "encode may import only errors, files, settings"),
         ("render/a.py", "import masactrl_video.demo.world", "demo may be imported only by cli, evaluate, model"),
         ("drawer/a.py", "from masactrl_video.errors import UserError", "drawer has no place in the order"),
         ("cache/a.py", "from . import b\nfrom .c import d\nfrom masactrl_video.errors import UserError", None),

@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import StorageError
 
-ELSEWHERE = "set MASACTRL_VIDEO_CACHE to a folder elsewhere"
+ELSEWHERE = "take a folder elsewhere: --cache-dir, or MASACTRL_VIDEO_CACHE"
 
 
 @contextmanager
 def writing_in(root: Path) -> Iterator[None]:
-    """Turn what the operating system refuses (no permission, disk full, …) into a UserError."""
+    """Turn what the operating system refuses (no permission, disk full, …) into a StorageError."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write the cache in {root}: {error.strerror}; mend that, or {ELSEWHERE}") from error
+        raise StorageError(
+            f"cannot write the cache in {root}: {error.strerror}; mend that (`masactrl-video cache prune` makes room), "
+            f"or {ELSEWHERE}; the same command then goes on"
+        ) from error
 
 
 def write_through(path: Path, data: bytes) -> None:
@@ -25,14 +28,3 @@ def write_through(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's list of names is on the disk."""
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,5 +1,6 @@
 """The index of a cache entry: what it holds, where it came from, and the checksums that prove it."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Annotated
@@ -20,8 +21,11 @@ from pydantic_core import from_json
 from masactrl_video.cache.fingerprint import FINGERPRINT_LENGTH, fingerprint
 from masactrl_video.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX_NAME = "index.json"
+CHECKSUM_NAME = "index.sha256"
+"""The index's own checksum, as `sha256sum -c` takes it."""
+
 MAX_INDEX_BYTES = 16 * 2**20  # SDXL with all 70 layers, two branches and 50 steps comes to 2 MB
 
 _ENTRY_ID = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")
@@ -35,10 +39,10 @@ class CacheDamaged(UserError):  # noqa: N818, a state of the entry
     """An entry of the cache that must not be used."""
 
     def __init__(self, folder: Path, what: str) -> None:
-        name = folder.name
+        self.name, self.what = folder.name, what
         super().__init__(
-            f"cache entry {name} in {folder.parent} cannot be used: {what};"
-            f" remove it with `masactrl-video cache prune {name}`, and the next run writes it anew"
+            f"cache entry {self.name} in {folder.parent} cannot be used: {what}; the next render that needs it"
+            f" records it anew (`masactrl-video cache prune {self.name}` removes it)"
         )
 
 
@@ -106,7 +110,16 @@ def read_index(folder: Path) -> CacheIndex:
     Raises:
         CacheDamaged: it is missing, unreadable, larger than 16 MiB, of another version, or does not fit the schema.
     """
-    data = _read_limited(folder)
+    return parse_index(folder, read_index_bytes(folder))
+
+
+def checksum_text(index_bytes: bytes) -> str:
+    """Content of `index.sha256`."""
+    return f"{hashlib.sha256(index_bytes).hexdigest()}  {INDEX_NAME}\n"
+
+
+def parse_index(folder: Path, data: bytes) -> CacheIndex:
+    """The index of an entry from what `read_index_bytes` read; raises as `read_index` does."""
     try:
         raw = from_json(data, allow_inf_nan=False)
         version = raw.get("format_version") if isinstance(raw, dict) else None
@@ -124,7 +137,8 @@ def read_index(folder: Path) -> CacheIndex:
     return index
 
 
-def _read_limited(folder: Path) -> bytes:
+def read_index_bytes(folder: Path) -> bytes:
+    """`index.json` as it is; raises CacheDamaged when it is missing, unreadable or larger than 16 MiB."""
     path = folder / INDEX_NAME
     try:
         if folder.is_symlink() or path.is_symlink() or not path.is_file():

@@ -1,5 +1,6 @@
 """Looking after the cache: where it is, what is in it, whether it is whole, and what may go."""
 
+import logging
 import math
 import os
 import time
@@ -8,9 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masactrl_video.cache.index import INDEX_NAME, CacheDamaged, CacheIndex, is_entry_id, read_index
-from masactrl_video.cache.partial import folder_bytes, remove, remove_abandoned
+from masactrl_video.cache.partial import folder_bytes, making_path, remove, remove_abandoned
 from masactrl_video.cache.verify import check_entry
 from masactrl_video.errors import UserError
+from masactrl_video.files.lock import lock_file, lock_folder
+
+logger = logging.getLogger(__name__)
 
 _DAY_SECONDS = 24 * 3600
 
@@ -70,7 +74,7 @@ def prune(
     max_bytes: int | None = None,
     everything: bool = False,
 ) -> list[EntrySummary]:
-    """Remove entries and return them; folders left by processes that died go in any case.
+    """Remove entries and return them, except those in use; folders left by processes that died go in any case.
 
     Args:
         root: folder of the whole cache.
@@ -80,7 +84,7 @@ def prune(
         everything: remove all entries.
 
     Raises:
-        UserError: no such entry, a negative limit, or a folder that cannot be removed.
+        UserError: no such entry, a negative limit, or a folder that cannot be removed, or is in use and was named.
     """
     for limit in (older_than_days, max_bytes):
         if limit is not None and limit < 0:
@@ -91,9 +95,15 @@ def prune(
     chosen = [e for e in entries if everything or e.name in ids or e.last_used_seconds < before_seconds]
     if max_bytes is not None:
         chosen += _excess([e for e in entries if e not in chosen], max_bytes)
+    removed = []
     for entry in chosen:
-        _remove(root / entry.name)
-    return chosen + _remove_abandoned(root)
+        if remove_unused(root, entry.name):
+            removed.append(entry)
+        elif entry.name in ids:
+            raise UserError(f"cache entry {entry.name} is in use by another process; remove it when that has ended")
+        else:
+            logger.warning("cache entry %s is in use by another process, and stays", entry.name)
+    return removed + _remove_abandoned(root)
 
 
 def _excess(oldest_first: list[EntrySummary], max_bytes: int) -> list[EntrySummary]:
@@ -133,11 +143,29 @@ def _verified(root: Path, entry: EntrySummary) -> EntrySummary:
     return entry
 
 
-def _remove(folder: Path) -> None:
+def remove_unused(root: Path, name: str) -> bool:
+    """Remove an entry, unless a process makes, checks or reads it; returns whether it is gone.
+
+    Raises:
+        UserError: it cannot be removed.
+    """
+    folder = root / name
     try:
-        remove(folder)
+        making = lock_file(making_path(root, name), "", wait=False)
+        if making is None:
+            return False
+        try:
+            reading = lock_folder(folder, shared=False) if folder.is_dir() else None
+            if reading is None and folder.is_dir():
+                return False
+            remove(folder)
+        finally:
+            making.close(remove=True)
+    except FileNotFoundError:  # another process was faster
+        return True
     except OSError as error:
-        raise UserError(f"cannot remove {folder.name} from the cache {folder.parent}: {error.strerror}") from error
+        raise UserError(f"cannot remove {name} from the cache {root}: {error.strerror}") from error
+    return True
 
 
 def _remove_abandoned(root: Path) -> list[EntrySummary]:

@@ -1,4 +1,4 @@
-"""Folders of entries that are being written or removed: hidden, and named by the process that owns them."""
+"""Folders of entries that are being written or removed: hidden, named by the process that owns them, and locked."""
 
 import logging
 import os
@@ -6,15 +6,15 @@ import platform
 import re
 import secrets
 import shutil
-import time
 from pathlib import Path
+
+from masactrl_video.files.lock import is_abandoned, lock_file
 
 logger = logging.getLogger(__name__)
 
-SILENT_SECONDS = 24 * 3600
-"""A writer that added nothing for so long is taken for dead, even if its process number is in use."""
-
 _NAME = re.compile(r"\.[0-9a-f]+\.partial-(?P<host>.*)-(?P<pid>\d{1,9})-[0-9a-f]{8}")
+
+_LOCK = re.compile(r"\.[0-9a-f]+\.lock")
 
 
 def partial_path(root: Path, fingerprint: str) -> Path:
@@ -22,13 +22,21 @@ def partial_path(root: Path, fingerprint: str) -> Path:
     return root / f".{fingerprint}.partial-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-def _is_abandoned(path: Path, host: str, pid: int) -> bool:
-    if host == platform.node() and not _is_alive(pid):
-        return True
-    try:
-        return time.time() - path.lstat().st_mtime > SILENT_SECONDS
-    except FileNotFoundError:  # its process finished meanwhile
-        return False
+def making_path(root: Path, fingerprint: str) -> Path:
+    """The file that is locked while an entry is looked for, checked and made."""
+    return root / f".{fingerprint}.lock"
+
+
+def partials(root: Path) -> list[Path]:
+    """Folders of entries that are being written or removed, or were when a process died."""
+    return [path for path in root.iterdir() if _NAME.fullmatch(path.name)]
+
+
+def _is_abandoned(path: Path) -> bool:
+    match = _NAME.fullmatch(path.name)
+    assert match
+    dead = match["host"] == platform.node() and not _is_alive(int(match["pid"]))
+    return is_abandoned(path, dead=dead)
 
 
 def _is_alive(pid: int) -> bool:
@@ -44,13 +52,9 @@ def _is_alive(pid: int) -> bool:
 
 
 def remove_abandoned(root: Path) -> dict[str, int]:
-    """Remove partial folders whose process is dead; returns their names and sizes in bytes.
-
-    A process on this machine is asked for; in any case a folder counts when nothing was written into it for a day.
-    """
+    """Remove the partial folders in which nobody works any more; returns their names and sizes in bytes."""
     removed = {}
-    matches = [(path, _NAME.fullmatch(path.name)) for path in root.iterdir()]
-    for path in [path for path, match in matches if match and _is_abandoned(path, match["host"], int(match["pid"]))]:
+    for path in filter(_is_abandoned, partials(root)):
         try:
             size_bytes = folder_bytes(path)
             remove(path)
@@ -59,7 +63,15 @@ def remove_abandoned(root: Path) -> dict[str, int]:
             continue
         logger.info("removed %s, left by a process that died", path)
         removed[path.name] = size_bytes
+    for path in filter(_is_lock, root.iterdir()):
+        lock = lock_file(path, "", wait=False, create=False)
+        if lock is not None:
+            lock.close(remove=True)
     return removed
+
+
+def _is_lock(path: Path) -> bool:
+    return _LOCK.fullmatch(path.name) is not None
 
 
 def remove(path: Path) -> None:

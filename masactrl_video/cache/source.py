@@ -17,6 +17,8 @@ from masactrl_video.attention.record import record_attention
 from masactrl_video.attention.recorded import StepRecord
 from masactrl_video.cache.determine import source_identity
 from masactrl_video.cache.fingerprint import fingerprint
+from masactrl_video.cache.making import making, open_or_discard
+from masactrl_video.cache.quota import make_room
 from masactrl_video.cache.store import CacheEntry, CacheWriter, open_entry
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.schedulers import timesteps_of
@@ -90,34 +92,43 @@ def cached_source(
     branches: Sequence[str],
     plan: ControlPlan,
     words: ObjectWords | None = None,
+    quota_bytes: int | None = None,
 ) -> CachedSource:
-    """The recorded source from the cache at `root`; recorded now if it is not there.
+    """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
+
+    Of two processes that need the same source one records it, and the other waits for it.
 
     Args:
         branches: names of the rows of `source.text`.
         plan: its steps and layers are recorded; its `mask_layers` give the object map when `words` are given.
+        quota_bytes: the cache may have so many with the new entry; the longest unused others go first.
 
     Raises:
-        CacheDamaged: an entry with the right name whose content is not what was written.
-        UserError: no space, or no permission to write.
+        CacheDamaged: an entry that is damaged and cannot be removed, or is damaged again right after it was recorded.
+        StorageError: no space, no permission to write, or the quota is too small.
     """
     words = words or ObjectWords(())
     identity = source_identity(source, model, plan, words.caption, words.tokens)
-    entry = open_entry(root, fingerprint(identity))
-    if entry is None:
-        with CacheWriter(
-            root,
-            identity,
-            branches=branches,
-            timesteps=timesteps_of(source.scheduler),
-            layers=[layer.name for layer in plan.layers],
-            expected_bytes=expected_bytes(model, source, len(branches), plan),
-        ) as writer:
-            _record(writer, model, source, branches, plan, words)
-        entry = open_entry(root, writer.fingerprint)
-        assert entry is not None
-    else:
-        logger.info("source: cache entry %s is reused", entry.folder.name)
+    name = fingerprint(identity)
+    with making(root, name):
+        entry = open_or_discard(root, name)
+        if entry is None:
+            needed_bytes = expected_bytes(model, source, len(branches), plan)
+            if quota_bytes is not None:
+                make_room(root, quota_bytes, needed_bytes)
+            with CacheWriter(
+                root,
+                identity,
+                branches=branches,
+                timesteps=timesteps_of(source.scheduler),
+                layers=[layer.name for layer in plan.layers],
+                expected_bytes=needed_bytes,
+            ) as writer:
+                _record(writer, model, source, branches, plan, words)
+            entry = open_entry(root, name)
+            assert entry is not None
+        else:
+            logger.info("source: cache entry %s is reused", name)
     entry.touch()
     return CachedSource(entry, model.device)
 

@@ -1,34 +1,39 @@
 """Writing and reading entries of the cache: a whole entry or none."""
 
 import errno
+import hashlib
 import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 import torch
 from pydantic import JsonValue
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
-from masactrl_video.cache.durable import ELSEWHERE, sync_folder, write_through, writing_in
+from masactrl_video.cache.durable import ELSEWHERE, write_through, writing_in
 from masactrl_video.cache.fingerprint import fingerprint
 from masactrl_video.cache.index import (
+    CHECKSUM_NAME,
     FORMAT_VERSION,
     INDEX_NAME,
     CacheDamaged,
     CacheIndex,
     FileEntry,
+    checksum_text,
     is_entry_id,
     step_name,
 )
 from masactrl_video.cache.partial import partial_path, remove_abandoned
 from masactrl_video.cache.verify import check_entry, describe_file
-from masactrl_video.errors import UserError
+from masactrl_video.errors import StorageError, UserError
+from masactrl_video.files.durable import sync_folder
+from masactrl_video.files.lock import FolderLock, lock_folder
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +74,7 @@ class CacheWriter:
         self._folder = partial_path(root, self.fingerprint)
         self._files: dict[str, FileEntry] = {}
         self._steps: list[int] = []
+        self._lock: FolderLock | None = None
 
     def __enter__(self) -> "CacheWriter":
         with writing_in(self.root):
@@ -76,6 +82,7 @@ class CacheWriter:
             remove_abandoned(self.root)
             self._check_space()
             self._folder.mkdir()
+            self._lock = lock_folder(self._folder, shared=False)
         return self
 
     def __exit__(
@@ -87,6 +94,8 @@ class CacheWriter:
                     self._finish()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)  # gone already when it became the entry
+            if self._lock is not None:
+                self._lock.close()
 
     def write_step(self, step: int, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write the tensors of one denoising step (counted from 0)."""
@@ -109,9 +118,10 @@ class CacheWriter:
         free_bytes = shutil.disk_usage(self.root).free
         logger.info("cache entry %s: %.1f MB in %s", self.fingerprint, self.expected_bytes / 1e6, self.root)
         if self.expected_bytes > free_bytes:
-            raise UserError(
+            raise StorageError(
                 f"the cache needs {self.expected_bytes / 1e6:.1f} MB in {self.root},"
-                f" {free_bytes / 1e6:.1f} MB are free: make room there, or {ELSEWHERE}"
+                f" {free_bytes / 1e6:.1f} MB are free: make room there (`masactrl-video cache prune`),"
+                f" or {ELSEWHERE}"
             )
 
     def _finish(self) -> None:
@@ -126,7 +136,9 @@ class CacheWriter:
             layers=self._layers,
             files=self._files,
         )
-        write_through(self._folder / INDEX_NAME, index.model_dump_json(indent=1).encode())
+        data = index.model_dump_json(indent=1).encode()
+        write_through(self._folder / INDEX_NAME, data)
+        write_through(self._folder / CHECKSUM_NAME, checksum_text(data).encode())
         sync_folder(self._folder)
         try:
             self._folder.rename(self.root / self.fingerprint)
@@ -139,25 +151,32 @@ class CacheWriter:
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A verified entry; its tensors are read from disk when they are asked for."""
+    """A verified entry; its tensors are read from disk when they are asked for, and verified again then.
+
+    While it lives, other processes do not prune it.
+    """
 
     folder: Path
     index: CacheIndex
+    lock: FolderLock | None = field(default=None, repr=False, compare=False)
 
     def read_step(self, step: int, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-        """Tensors of a stored denoising step (counted from 0); on the CPU they are mapped from the file."""
+        """Tensors of a stored denoising step (counted from 0)."""
         return self._read(step_name(step), device)
 
     def read(self, name: str, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-        """Tensors of `<name>.safetensors`; on the CPU they are mapped from the file."""
+        """Tensors of `<name>.safetensors`."""
         return self._read(f"{name}.safetensors", device)
 
     def _read(self, name: str, device: torch.device | str) -> dict[str, torch.Tensor]:
+        """The bytes that are verified are the ones used: damage since the entry was opened is found too."""
         if name not in self.index.files:
             raise KeyError(f"{name} is not among {', '.join(sorted(self.index.files))}")
         try:
-            with safe_open(self.folder / name, framework="pt", device=str(device)) as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no mapping
+            data = (self.folder / name).read_bytes()
+            if hashlib.sha256(data).hexdigest() != self.index.files[name].sha256:
+                raise CacheDamaged(self.folder, f"{name} changed while in use: it has another checksum")
+            return {key: tensor.to(device) for key, tensor in load(data).items()}
         except (OSError, SafetensorError) as error:
             raise CacheDamaged(self.folder, f"{name} changed while in use: {error}") from error
 
@@ -180,4 +199,12 @@ def open_entry(root: Path, entry_id: str) -> CacheEntry | None:
         raise UserError(f"{entry_id!r} is not the id of a cache entry: 32 hexadecimal digits, see `cache list`")
     if not os.path.lexists(folder):
         return None
-    return CacheEntry(folder, check_entry(folder))
+    lock = _in_use(folder)  # before it is checked: from here on nobody removes it
+    return CacheEntry(folder, check_entry(folder), lock)
+
+
+def _in_use(folder: Path) -> FolderLock | None:
+    try:
+        return lock_folder(folder, shared=True)
+    except OSError as error:
+        raise CacheDamaged(folder, f"it cannot be read: {error.strerror}") from error

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from masactrl_video.cache.index import INDEX_NAME, CacheDamaged, CacheIndex, FileEntry, TensorEntry, read_index
+from masactrl_video.cache.index import (
+    CHECKSUM_NAME,
+    INDEX_NAME,
+    CacheDamaged,
+    CacheIndex,
+    FileEntry,
+    TensorEntry,
+    checksum_text,
+    parse_index,
+    read_index_bytes,
+)
 
 
 def check_entry(folder: Path) -> CacheIndex:
@@ -15,12 +25,15 @@ def check_entry(folder: Path) -> CacheIndex:
     Raises:
         CacheDamaged: the first difference found, with the file's name.
     """
-    index = read_index(folder)
+    data = read_index_bytes(folder)
+    index = parse_index(folder, data)
     try:
         _check_listing(folder, index)
         with ThreadPoolExecutor() as pool:  # hashing releases the GIL
             for _ in pool.map(lambda name: _check_file(folder, name, index.files[name]), sorted(index.files)):
                 pass
+        if (folder / CHECKSUM_NAME).read_bytes() != checksum_text(data).encode():
+            raise CacheDamaged(folder, f"{INDEX_NAME} has another checksum than in {CHECKSUM_NAME}")
     except OSError as error:
         raise CacheDamaged(folder, f"it cannot be read: {error}") from error
     return index
@@ -33,7 +46,7 @@ def describe_file(path: Path) -> FileEntry:
 
 def _check_listing(folder: Path, index: CacheIndex) -> None:
     found = {path.name for path in folder.iterdir()}
-    listed = {INDEX_NAME, *index.files}
+    listed = {INDEX_NAME, CHECKSUM_NAME, *index.files}
     for name in sorted(listed - found):
         raise CacheDamaged(folder, f"{name} is missing")
     for name in sorted(found - listed):

@@ -8,6 +8,8 @@ import math
 import time
 from pathlib import Path
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 from masactrl_video.cache.manage import EntrySummary, default_cache_root, list_entries, prune, verify_entries
 from masactrl_video.errors import UserError
 
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     verify.add_argument("id", nargs="*", help="names of entries (default: all)")
     remove = actions.add_parser(
-        "prune", parents=[place], allow_abbrev=False, help="remove entries, those longest unused first"
+        "prune", parents=[place], allow_abbrev=False, help="remove entries, those longest unused first and none in use"
     )
     remove.add_argument("id", nargs="*", help="remove these entries")
     remove.add_argument("--older-than-days", type=float, metavar="N", help="remove what was not used for N days")
@@ -91,19 +93,11 @@ def _whole_ids(root: Path, starts: list[str]) -> list[str]:
     return whole
 
 
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
 def _bytes(text: str) -> int:
-    number = text.rstrip("BbGgIiKkMm").strip()
-    unit = _UNITS.get(text[len(number) :].strip().upper() or "B")
     try:
-        size = float(number)
-    except ValueError:
-        unit = None
-    if unit is None or not 0 <= size < 2**63:
-        raise UserError(f"--max-size: got {text!r}; write a number and a unit, such as 500MB or 8GiB")
-    return int(size * unit)
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError as error:
+        raise UserError(f"--max-size: got {text!r}; write a number and a unit, such as 500MB or 8GiB") from error
 
 
 def _print(entries: list[EntrySummary], root: Path) -> int:

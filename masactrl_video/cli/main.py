@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _how_to_go_on(argv: Sequence[str]) -> str:
     if list(argv[:1]) != ["render"]:
         return ""
-    return "; the same command goes on where it was" + (", without --overwrite" if "--overwrite" in argv else "")
+    return "; the same command goes on where it was" + (", without --restart" if "--restart" in argv else "")
 
 
 def _run(argv: Sequence[str]) -> int:

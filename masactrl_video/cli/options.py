@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
+from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -19,7 +20,7 @@ from masactrl_video.settings.settings import Settings
 _NOT_FLAGS = ("clip", "controls")
 """The clip is the positional argument; the controls have flags of their own."""
 
-_METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", ByteSize: "SIZE"}
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from masactrl_video.encode.audio import plan_audio
 from masactrl_video.encode.container import container_for
 from masactrl_video.encode.ffmpeg import run_ffmpeg
 from masactrl_video.encode.timing import Ticks, concat_script, plan_ticks
-from masactrl_video.errors import UserError
+from masactrl_video.errors import StorageError, UserError
 from masactrl_video.video.replace import replacing
 
 # Without stating it, ffmpeg converts by BT.601 and leaves the file untagged; players then guess, and colours shift.
@@ -65,21 +67,32 @@ def encode_video(
     picture_options = _picture_options(codec, pix_fmt, crf, _common_size(frames))
     with replacing(output) as partial:
         sound = plan_audio(audio_from, audio_start_seconds, float(ticks.seconds), container, partial)
-        arguments = ["-f", "concat", "-safe", "0", "-protocol_whitelist", "file,pipe", "-i", "pipe:0"]
+        # ffmpeg leaves out a frame that it cannot read, says so, and calls that a success; with -xerror it stops. It
+        # would stop at a click in the clip's sound too, so that with sound the check in `_common_size` must do.
+        arguments = [] if sound.input_options else ["-xerror", "-err_detect", "crccheck+explode"]
+        arguments += ["-f", "concat", "-safe", "0", "-protocol_whitelist", "file,pipe", "-i", "pipe:0"]
         arguments += [*sound.input_options, "-map", "0:v", *sound.output_options, *_timing_options(ticks, codec)]
         arguments += [*picture_options, *container.options, *_tags(metadata), "-map_chapters", "-1"]
         arguments.append(str(partial.absolute()))
         problem = run_ffmpeg(arguments, stdin=concat_script(frames, ticks))
         if problem is not None:
+            if os.strerror(errno.ENOSPC) in problem:
+                raise StorageError(f"ffmpeg could not write {output}: {problem}; make room: the same command goes on")
             raise UserError(f"ffmpeg could not write {output}: {problem}")
 
 
 def _common_size(frames: Sequence[Path]) -> tuple[int, int]:
-    """(width, height) of all frames; ffmpeg would scale those that differ without a word."""
+    """(width, height) of all frames; ffmpeg would scale others, and leave out damaged ones, without a word."""
     sizes = set()
     for frame in frames:
-        with Image.open(frame) as image:
-            sizes.add(image.size)
+        try:
+            with Image.open(frame) as image:
+                sizes.add(image.size)
+                image.verify()  # a PNG's checksums
+        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
+            raise UserError(
+                f"{frame} cannot be read ({error}); remove it, and the same command makes it anew"
+            ) from error
     if len(sizes) > 1:
         raise UserError(f"frames of one video must have one size, but there are {sorted(sizes)}")
     return sizes.pop()

@@ -51,11 +51,13 @@ def frame_ranges(indices: Sequence[int]) -> str:
 
 
 def _reusable(folder: Path, key: str) -> GuidanceFrames | None:
-    """The guidance in the folder when it is complete and has this key."""
+    """The guidance in the folder when it is whole and has this key."""
     if not (folder / INDEX_NAME).is_file() or read_index(folder).key != key:
         return None
     try:
-        return GuidanceFrames.open(folder)
+        guidance = GuidanceFrames.open(folder)
+        guidance.check_whole()
+        return guidance
     except UserError as error:
         logger.warning("%s; made anew", error)
         return None

@@ -8,25 +8,48 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from masactrl_video.errors import UserError
+from masactrl_video.files.durable import sync_folder, sync_tree
+from masactrl_video.files.lock import is_abandoned, lock_folder
 from masactrl_video.guidance.store import INDEX_NAME, POSE_NAME, read_index
 
 FRAME_PATTERN = re.compile(r"\d{6,}\.png")
+_STAGING = re.compile(r"\.(?P<folder>.+)\.[0-9a-f]{32}\.(partial|old)", re.DOTALL)
 
 
 @contextmanager
 def staged_folder(folder: Path) -> Iterator[Path]:
     """A new sibling folder to write into; takes the place of `folder` on leaving, and is deleted after an exception.
 
+    Siblings that a process which died has left are removed.
+
     Raises UserError, before anything is written, when `folder` exists and holds something else than guidance.
     """
     require_replaceable(folder)
     staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
     staging.mkdir(parents=True)
+    lock = lock_folder(staging, shared=False)
     try:
+        _remove_abandoned(folder)
         yield staging
+        sync_tree(staging)
         _replace(folder, staging)
+        sync_folder(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if lock is not None:
+            lock.close()
+
+
+def is_staging(name: str) -> bool:
+    """Whether a folder's name is one of `staged_folder`: left by a process that died, when nobody writes there."""
+    return _STAGING.fullmatch(name) is not None
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.parent.iterdir():
+        match = _STAGING.fullmatch(path.name)
+        if match and match["folder"] == folder.name and is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def require_replaceable(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Guidance on disk: a folder with one PNG per frame, pose.json where there are poses, and index.json."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -99,13 +100,20 @@ class GuidanceFrames:
             raise IndexError(f"frame {index} of {len(self)}")
         path = self.folder / frame_name(index % len(self))
         try:
-            with Image.open(path, formats=["PNG"]) as picture:
+            data = BytesIO(path.read_bytes())  # what is checked is what is used
+            Image.open(data, formats=["PNG"]).verify()
+            with Image.open(data, formats=["PNG"]) as picture:
                 pixels = np.array(picture)
         except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
             raise UserError(f"{path}: cannot be read as a PNG ({error}); delete the folder to make it anew") from error
         if pixels.shape != (self.size[1], self.size[0], 3) or pixels.dtype != np.uint8:
             raise UserError(f"{path}: {pixels.dtype} {pixels.shape}; RGB of {self.size[0]}x{self.size[1]} is expected")
         return pixels
+
+    def check_whole(self) -> None:
+        """Compare every picture with its checksums. Raises UserError when one is damaged."""
+        for index in range(len(self)):
+            self[index]
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self[index] for index in range(len(self)))

@@ -117,7 +117,7 @@ def render_frames(
     text: dict[str, str],
     mask_paths: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Render every frame whose picture is not there yet.
+    """Render every frame whose picture, or mask, is not there yet.
 
     Batches are always cut at multiples of `batch_size`: sums in floating point depend on a batch's composition, and
     frames must come out the same after an interruption.
@@ -132,7 +132,8 @@ def render_frames(
         Figures for the report: frames rendered and kept, and the count of controlled attention calls.
     """
     batches = [range(first, min(first + batch_size, len(paths))) for first in range(0, len(paths), batch_size)]
-    todo = [frames for frames in batches if not all(paths[frame].exists() for frame in frames)]
+    made = [paths, mask_paths] if mask_paths else [paths]
+    todo = [frames for frames in batches if not all(kind[frame].exists() for kind in made for frame in frames)]
     per_chunk = max(1, chunk_frames // batch_size)
     steps = len(job.scheduler.timesteps)
     todo_frames = sum(len(frames) for frames in todo)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
 
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.names import DtypeName, FitMode, Mode, NoiseKind, SchedulerName
@@ -115,6 +115,13 @@ class Settings(BaseModel):
     batch_size: int = option("work", "frames that go through the model together", 4, ge=1)
     chunk_frames: int = option("work", "frames in memory at a time; the cache is read once for each chunk", 32, ge=1)
     cache_dir: Path | None = option("work", "cache of recorded sources (~/.cache/masactrl-video if not given)", None)
+    cache_quota: ByteSize | None = option(
+        "work",
+        "how large the cache may become, e.g. 20GiB; the longest unused sources go first, never one in use (no limit "
+        "if not given)",
+        None,
+        gt=0,
+    )
 
     audio: bool = option("output", "keep the clip's sound", True)
     codec: str | None = option("output", "ffmpeg's encoder (H.264, in WebM VP9, if not given)", None)

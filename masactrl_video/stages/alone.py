@@ -87,7 +87,8 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
         kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
-        source = plan_source(settings, model, clip, guidance).record(model, cache_root(settings))
+        planned = plan_source(settings, model, clip, guidance)
+        source = planned.record(model, cache_root(settings), settings.cache_quota)
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_source_picture(settings, model, source, picture)
     return source.entry.folder.name

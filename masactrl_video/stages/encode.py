@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
-from masactrl_video.errors import UserError
+from masactrl_video.errors import StorageError, UserError
 from masactrl_video.guidance.store import GuidanceFrames, frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
-from masactrl_video.stages.outputs import Outputs
+from masactrl_video.stages.outputs import SIDE_BY_SIDE_PREFIX, Outputs
 from masactrl_video.video.clip import Clip
 from masactrl_video.video.png import read_png, write_png
 
@@ -43,13 +43,24 @@ def check_encoding(settings: Settings, size_px: tuple[int, int], suffix: str) ->
     """
     if suffix.lower() == ".gif" and (settings.codec, settings.pix_fmt, settings.crf) != _DEFAULT_LOOK:
         raise UserError("codec, pix_fmt and crf have no effect on a GIF; leave them out, or take another kind of video")
-    with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
-        picture, video = Path(folder) / "black.png", Path(folder) / f"trial{suffix}"
-        write_png(picture, np.zeros((*size_px, 3), np.uint8))
-        try:
-            encode_video([picture], [1.0], video, codec=settings.codec, pix_fmt=settings.pix_fmt, crf=settings.crf)
-        except UserError as error:
-            raise UserError(str(error).replace(str(video), f"a {suffix} file")) from error
+    try:
+        with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
+            picture, video = Path(folder) / "black.png", Path(folder) / f"trial{suffix}"
+            write_png(picture, np.zeros((*size_px, 3), np.uint8))
+            _encode_trial(settings, picture, video)
+    except OSError as error:
+        place = tempfile.gettempdir()
+        raise StorageError(
+            f"the folder for temporary files, {place}, cannot be written ({error.strerror}); mend that, or set TMPDIR "
+            "to another: the same command then goes on"
+        ) from error
+
+
+def _encode_trial(settings: Settings, picture: Path, video: Path) -> None:
+    try:
+        encode_video([picture], [1.0], video, codec=settings.codec, pix_fmt=settings.pix_fmt, crf=settings.crf)
+    except UserError as error:
+        raise type(error)(str(error).replace(str(video), f"a {video.suffix} file")) from error
 
 
 _DEFAULT_LOOK = tuple(Settings.model_fields[name].default for name in ("codec", "pix_fmt", "crf"))
@@ -65,7 +76,7 @@ def encode_side_by_side(
     settings: Settings, clip: FittedClip, guidance: Sequence[tuple[str, GuidanceFrames]], outputs: Outputs
 ) -> None:
     """Clip, guidance and result next to each other, frame by frame."""
-    with tempfile.TemporaryDirectory(dir=outputs.folder, prefix=".side-by-side-") as folder:
+    with tempfile.TemporaryDirectory(dir=outputs.folder, prefix=SIDE_BY_SIDE_PREFIX) as folder:
         paths = [Path(folder) / frame_name(index) for index in range(len(clip))]
         frames = zip(paths, clip, outputs.frames(len(clip)), strict=True)
         for index, (path, original, result) in enumerate(tqdm(frames, total=len(clip), desc="side by side")):

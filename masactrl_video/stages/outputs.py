@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from masactrl_video.encode.container import container_for
-from masactrl_video.errors import UserError
+from masactrl_video.errors import StorageError, UserError
+from masactrl_video.guidance.staging import is_staging
 from masactrl_video.settings.presets import read_config
 from masactrl_video.settings.settings import Settings
-from masactrl_video.video.replace import replacing
+from masactrl_video.stages.difference import changed_settings
+from masactrl_video.stages.mark import DISCARDING, MARK_NAME, RENDERING, marked, read_state
+from masactrl_video.stages.storing import check_writable, storing_in
+from masactrl_video.video.replace import is_partial, replacing
+
+SIDE_BY_SIDE_PREFIX = ".side-by-side-"
+"""Of the folder with the pictures of the side-by-side video, while it is made."""
 
 
 @dataclass(frozen=True)
@@ -66,75 +72,115 @@ class Outputs:
         return [self.folder / "masks" / f"{index:06d}.png" for index in range(count)]
 
 
-def check_free(outputs: Outputs, settings: Settings, overwrite: bool) -> None:
+def check_free(outputs: Outputs, settings: Settings, overwrite: bool, restart: bool = False) -> bool:
     """See that a run may write there, before anything slow begins; nothing is written.
+
+    Returns:
+        Whether it begins anew and removes what is there; otherwise the folder is free, or the run goes on there.
 
     Raises:
         UserError: an unknown suffix, the video exists, or the folder holds something else than this run began.
+        StorageError: the folder may not be written.
     """
     container_for(outputs.video)
-    advice = "give another output, or --overwrite to begin anew"
-    if outputs.video.exists() and not overwrite:
-        raise UserError(f"{outputs.video} exists; {advice}")
-    if not outputs.folder.exists() or (outputs.folder.is_dir() and not any(outputs.folder.iterdir())):
-        return
+    video_exists, state = outputs.video.exists(), read_state(outputs.folder)
+    if video_exists and not overwrite:
+        also = "; --restart alone discards an unfinished run only" if restart else ""
+        raise UserError(f"{outputs.video} exists; give another --output, or --overwrite to replace it{also}")
+    check_writable(outputs.config if outputs.folder.is_dir() else outputs.folder)
+    if not outputs.folder.exists() or (outputs.folder.is_dir() and _holds_nothing(outputs.folder)):
+        return False
     if not _is_ours(outputs.config):
         raise UserError(f"{outputs.folder} exists and was not made by this command; give another output")
-    changed = [] if overwrite else _changed(read_config(outputs.config), settings.as_yaml_data())
+    if restart or state == DISCARDING or (video_exists and state is None):
+        return True
+    changed = changed_settings(read_config(outputs.config), settings.as_yaml_data())
     if changed:
-        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
-        raise UserError(f"{outputs.folder} is from a run with other settings: {changed[0]}{more}; {advice}")
+        raise UserError(
+            f"{outputs.folder} is from a run with other settings: {'; '.join(changed)}; "
+            "--restart discards that run and begins anew, another --output leaves it as it is"
+        )
+    return False
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Whether a run that was stopped in its first moments is all that was ever there."""
+    return all(path.name == MARK_NAME or is_partial(path.name) for path in folder.iterdir())
 
 
 def _is_ours(config: Path) -> bool:
     return config.is_file() and config.read_bytes().startswith(_HEADER.partition(";")[0].encode())
 
 
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs in the settings that determine the frames, for the user to read."""
-    return [
-        f"{name} was {before.get(name)!r}, now {now[name]!r}"
-        for name in now
-        if name not in _NOT_IN_FRAMES and before.get(name) != now[name]
-    ]
-
-
-_NOT_IN_FRAMES = ("chunk_frames", "cache_dir", "audio", "codec", "pix_fmt", "crf", "side_by_side")
-"""Settings that change no pixel: an interrupted run may go on with others."""
+def is_made(outputs: Outputs, settings: Settings) -> bool:
+    """Whether the output is finished, and by the same settings."""
+    if not outputs.video.exists() or read_state(outputs.folder) is not None or not _is_ours(outputs.config):
+        return False
+    return not changed_settings(read_config(outputs.config), settings.as_yaml_data())
 
 
 @contextmanager
-def claimed(outputs: Outputs, settings: Settings, overwrite: bool) -> Iterator[None]:
+def claimed(outputs: Outputs, settings: Settings, overwrite: bool, restart: bool = False) -> Iterator[bool]:
     """Make the output's folder ours: new, or that of an interrupted run with the same settings.
 
+    Waits for another process that writes there, and yields whether that one has made the same output meanwhile.
     A folder that is new and would stay without a frame because the input cannot be used is removed again.
 
     Raises:
         UserError: see `check_free`.
+        StorageError: what is written cannot be; finished frames stay.
     """
-    check_free(outputs, settings, overwrite)
+    check_free(outputs, settings, overwrite, restart)
     is_new = not outputs.folder.exists()
-    if overwrite:
-        _clear(outputs, settings)
-    _begin(outputs, settings)
-    try:
-        yield
-    except UserError:
-        if is_new and not any((outputs.folder / "frames").iterdir()):
-            shutil.rmtree(outputs.folder)
-        raise
+    with storing_in(outputs.folder):
+        outputs.folder.mkdir(parents=True, exist_ok=True)
+    with storing_in(outputs.folder), marked(outputs.folder) as mark:
+        if mark.waited and is_made(outputs, settings):
+            yield True
+            return
+        try:
+            if check_free(outputs, settings, overwrite, restart):
+                mark.note(state=DISCARDING)
+                _clear(outputs, settings)
+            _remove_leftovers(outputs)
+            _begin(outputs, settings)
+            mark.note(state=RENDERING)
+            yield False
+        except StorageError:
+            raise
+        except UserError:
+            if is_new and not any((outputs.folder / "frames").glob("*")):
+                shutil.rmtree(outputs.folder)
+            raise
 
 
 def _clear(outputs: Outputs, settings: Settings) -> None:
-    """Remove an earlier run's files; guidance that may be reused stays, and so does whatever is not ours."""
+    """Remove an earlier run's files; guidance that may be reused stays, and so does whatever is not ours.
+
+    A finished video stays until the new one takes its place.
+    """
     reusable = {outputs.guidance(kind) for kind in settings.kinds}
-    outputs.video.unlink(missing_ok=True)
     for pattern in _MADE:
         for path in set(outputs.folder.glob(pattern)) - reusable:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            _remove(path)
+
+
+def _remove_leftovers(outputs: Outputs) -> None:
+    """Remove what a process that died has left half-written; no other process writes there now."""
+    for folder in (outputs.folder, outputs.folder / "frames", outputs.folder / "masks"):
+        for path in folder.glob(".*"):
+            if is_partial(path.name) or is_staging(path.name) or path.name.startswith(SIDE_BY_SIDE_PREFIX):
+                _remove(path)
+    for path in outputs.video.parent.glob(".*"):
+        if is_partial(path.name, of=outputs.video):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 _MADE = ("frames", "masks", "target-masks", "guidance-*", "side-by-side.*", "source.png", "report.json")
@@ -146,10 +192,6 @@ _HEADER = (
 
 def _begin(outputs: Outputs, settings: Settings) -> None:
     text = _HEADER + yaml.safe_dump(settings.as_yaml_data(), sort_keys=False, allow_unicode=True)
-    try:
-        for folder in (outputs.folder, outputs.folder / "frames"):
-            folder.mkdir(parents=True, exist_ok=True)
-        with replacing(outputs.config) as partial:
-            partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{outputs.folder}: cannot be written ({error.strerror}); choose another output") from error
+    with replacing(outputs.config) as partial:
+        partial.write_text(text, encoding="utf-8")
+    (outputs.folder / "frames").mkdir(exist_ok=True)

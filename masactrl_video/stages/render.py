@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,22 @@ from typing import Any
 import torch
 
 from masactrl_video.attention.control import MaskRule
-from masactrl_video.cache.fingerprint import hash_module
+from masactrl_video.cache.fingerprint import hash_module, hash_tensor
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.text import encode_prompt, find_words
+from masactrl_video.model.text import TextCondition, encode_prompt, find_words
 from masactrl_video.render.frames import FramesJob, render_frames
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
 from masactrl_video.stages.guidance import make_target_masks
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.stages.source import PlannedSource, read_mask
-from masactrl_video.video.png import read_png_text
+from masactrl_video.video.png import check_png, read_png_text
+
+logger = logging.getLogger(__name__)
 
 
 def render_stage(
@@ -52,9 +55,10 @@ def render_stage(
         target_masks=target_masks,
         noise=settings.noise,
     )
-    text = picture_text(settings) | {"made-from": _made_from(model, guidance, source, target_masks)}
-    _check_kept(outputs.frames(len(clip)), text["made-from"])
+    made_from = _made_from(model, condition, guidance, source, target_masks)
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
+    _drop_damaged([*outputs.frames(len(clip)), *mask_paths])
+    _check_kept(outputs.frames(len(clip)), made_from)
     for path in mask_paths[:1]:
         path.parent.mkdir(exist_ok=True)
     try:
@@ -63,7 +67,7 @@ def render_stage(
             outputs.frames(len(clip)),
             batch_size=settings.batch_size,
             chunk_frames=settings.chunk_frames,
-            text=text,
+            text=picture_text(settings) | {"made-from": made_from},
             mask_paths=mask_paths,
         )
     except torch.cuda.OutOfMemoryError as error:
@@ -74,13 +78,29 @@ def render_stage(
 
 
 def _made_from(
-    model: DiffusionModel, guidance: Sequence[GuidanceFrames], source: CachedSource, masks: GuidanceFrames | None
+    model: DiffusionModel,
+    condition: TextCondition,
+    guidance: Sequence[GuidanceFrames],
+    source: CachedSource,
+    masks: GuidanceFrames | None,
 ) -> str:
     """Names the content of what the settings only name by path."""
     keys = [source.entry.folder.name, *(kind.key for kind in (*guidance, *([masks] if masks else [])))]
+    keys += [hash_module(model.vae), hash_tensor(condition.hidden_states)]
     if source.entry.index.determined_by["source"] == "real":  # made without the networks, which its name leaves out
         keys += [hash_module(network.module) for network in model.networks]
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
+
+
+def _drop_damaged(pictures: Sequence[Path]) -> None:
+    """Remove pictures of an interrupted run that are not as they were written: they are rendered again."""
+    for path in pictures:
+        try:
+            if path.exists():
+                check_png(path)
+        except UserError as error:
+            logger.warning("%s: it is rendered again", error)
+            path.unlink()
 
 
 def _check_kept(frames: Sequence[Path], made_from: str) -> None:
@@ -89,7 +109,7 @@ def _check_kept(frames: Sequence[Path], made_from: str) -> None:
         if path.exists() and read_png_text(path).get("made-from") != made_from:
             raise UserError(
                 f"{path}: it was made from another clip, source or model than are there now under the same names; "
-                "give another output, or --overwrite to begin anew"
+                "--restart begins anew, another --output leaves it as it is"
             )
 
 

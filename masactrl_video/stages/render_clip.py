@@ -14,8 +14,9 @@ from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.encode import check_encoding, encode_guidance, encode_result, encode_side_by_side
 from masactrl_video.stages.guidance import make_guidance
 from masactrl_video.stages.inputs import check_inputs
+from masactrl_video.stages.mark import wait_for_another
 from masactrl_video.stages.model import model_from_settings
-from masactrl_video.stages.outputs import Outputs, check_free, claimed
+from masactrl_video.stages.outputs import Outputs, check_free, claimed, is_made
 from masactrl_video.stages.render import picture_text, render_stage
 from masactrl_video.stages.report import Report
 from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
@@ -25,23 +26,35 @@ logger = logging.getLogger(__name__)
 
 
 def render_clip(
-    settings: Settings, output: Path, *, overwrite: bool = False, model: DiffusionModel | None = None
+    settings: Settings,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+    model: DiffusionModel | None = None,
 ) -> Outputs:
     """Render a clip to `output` and everything else into the folder of the same name beside it.
 
-    A run that was interrupted goes on when it is called again with the same settings and output.
+    A run that was interrupted goes on when it is called again with the same settings and output. While another process
+    renders there, this one waits.
 
     Args:
         settings: see `masactrl_video.settings`.
         output: .mp4, .mov, .mkv, .webm or .gif.
-        overwrite: replace an existing output and begin anew.
+        overwrite: replace an existing output; it stays until the new one is whole.
+        restart: discard an interrupted run, also one with other settings, and begin anew.
         model: one that is loaded already; by default it is loaded as the settings say.
 
     Raises:
         UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
     """
     outputs, report = Outputs(output), Report()
-    check_free(outputs, settings, overwrite)  # whatever is wrong is said before hours of work
+    check_free(outputs, settings, overwrite, restart)  # whatever is wrong is said before hours of work
+    if wait_for_another(outputs.folder):
+        if is_made(outputs, settings):
+            logger.info("%s was made meanwhile", outputs.video)
+            return outputs
+        check_free(outputs, settings, overwrite, restart)
     check_inputs(settings, outputs.video, outputs.folder)
     check_prompt(settings)
     with report.stage("load"):
@@ -50,20 +63,32 @@ def render_clip(
         clip = fit_clip(settings, selected, model)
         plan_attention(settings, model)
         check_encoding(settings, clip.size_px, outputs.video.suffix)
-    with claimed(outputs, settings, overwrite):
-        with report.stage("guidance"):
-            guidance = guidance_stage(settings, clip, outputs)
-        with report.stage("source"):
-            planned = plan_source(settings, model, clip, guidance)
-            source = planned.record(model, cache_root(settings))
-            write_source_picture(settings, model, source, outputs.source)
-        with report.stage("render"):
-            report.figures["render"] = render_stage(settings, model, clip, guidance, planned, source, outputs)
-        with report.stage("encode"):
-            encode_stage(settings, clip, guidance, outputs, overwrite)
-        report.figures |= describe(clip, guidance, planned, source)
-        report.write(outputs.report, model)
+    with claimed(outputs, settings, overwrite, restart) as made_meanwhile:
+        if made_meanwhile:
+            logger.info("%s was made meanwhile", outputs.video)
+        else:
+            _make(settings, model, clip, outputs, report, overwrite)
     return outputs
+
+
+def _make(
+    settings: Settings, model: DiffusionModel, clip: FittedClip, outputs: Outputs, report: Report, overwrite: bool
+) -> None:
+    """All stages. The report is there before the video, so that all is there when the video is."""
+    with report.stage("guidance"):
+        guidance = guidance_stage(settings, clip, outputs)
+    with report.stage("source"):
+        planned = plan_source(settings, model, clip, guidance)
+        source = planned.record(model, cache_root(settings), settings.cache_quota)
+        write_source_picture(settings, model, source, outputs.source)
+    with report.stage("render"):
+        report.figures["render"] = render_stage(settings, model, clip, guidance, planned, source, outputs)
+    report.figures |= describe(clip, guidance, planned, source)
+    with report.stage("encode"):
+        encode_guidance_and_side_by_side(settings, clip, guidance, outputs)
+        report.write(outputs.report, model)
+        encode_result(settings, clip, outputs, overwrite)
+    report.write(outputs.report, model)
 
 
 def guidance_stage(settings: Settings, clip: FittedClip, outputs: Outputs) -> list[GuidanceFrames]:
@@ -77,16 +102,15 @@ def write_source_picture(settings: Settings, model: DiffusionModel, source: Cach
     write_png(path, decode_latents(model, source.latents)[0], picture_text(settings))
 
 
-def encode_stage(
-    settings: Settings, clip: FittedClip, guidance: list[GuidanceFrames], outputs: Outputs, overwrite: bool
+def encode_guidance_and_side_by_side(
+    settings: Settings, clip: FittedClip, guidance: list[GuidanceFrames], outputs: Outputs
 ) -> None:
-    """Guidance videos and side-by-side first: the output appears when everything else is there."""
+    """The videos beside the result."""
     kinds = dict(zip((settings.controls[name].kind for name in settings.guidance), guidance, strict=True))
     for kind, pictures in kinds.items():
         encode_guidance(settings, clip, pictures, outputs.guidance_video(kind))
     if settings.side_by_side:
         encode_side_by_side(settings, clip, list(kinds.items()), outputs)
-    encode_result(settings, clip, outputs, overwrite)
 
 
 def describe(

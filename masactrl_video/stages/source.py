@@ -41,11 +41,11 @@ class PlannedSource:
     words: ObjectWords
     scheduler: Any
 
-    def record(self, model: DiffusionModel, root: Path) -> CachedSource:
+    def record(self, model: DiffusionModel, root: Path, quota_bytes: int | None = None) -> CachedSource:
         """The recorded source, from the cache or recorded now."""
         counts = (len(self.plan.steps), len(self.plan.layers), len(self.branches))
         logger.info("source: %d steps x %d layers x %d branches", *counts)
-        return cached_source(root, model, self.source, self.branches, self.plan, self.words)
+        return cached_source(root, model, self.source, self.branches, self.plan, self.words, quota_bytes)
 
 
 def plan_source(

@@ -47,6 +47,19 @@ def read_png_text(path: Path) -> dict[str, str]:
         return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
 
 
+def check_png(path: Path) -> None:
+    """Compare every chunk of a picture with its checksum (PNG specification, 5.3).
+
+    Raises:
+        UserError: there is no such file, it is no PNG, or it is not as it was written.
+    """
+    try:
+        with _open_png(path) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for some broken PNGs
+        raise UserError(f"{path} is damaged ({error})") from None
+
+
 def _open_png(path: Path) -> Image.Image:
     try:
         return Image.open(path, formats=["PNG"])

@@ -21,6 +21,7 @@ from masactrl_video.cache import source as module
 from masactrl_video.cache.index import CacheDamaged
 from masactrl_video.cache.manage import list_entries
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source, expected_bytes
+from masactrl_video.cache.store import CacheWriter
 from masactrl_video.errors import UserError
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
@@ -172,7 +173,7 @@ def test_whatever_determines_a_source_makes_another_entry(
     def stop(_: Path, name: str) -> Any:
         raise NamedError(name)
 
-    monkeypatch.setattr(module, "open_entry", stop)
+    monkeypatch.setattr(module, "open_or_discard", stop)
     cases = [GENERATED, REAL] + [Case(**{**vars(base), **change}) for base, change in CHANGES]
     for case in [*cases, GENERATED]:
         with pytest.raises(NamedError) as named:
@@ -201,10 +202,33 @@ def cut(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut, Path.unlink])
-def test_a_damaged_entry_is_refused(root: Path, model: DiffusionModel, damage: Callable[[Path], None]) -> None:
-    folder = Case().cached(root, model).entry.folder
-    damage(sorted(folder.glob("*.safetensors"))[0])
-    with pytest.raises(CacheDamaged):
+def test_a_damaged_entry_is_never_used_and_recorded_anew(
+    root: Path, model: DiffusionModel, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Case().cached(root, model)
+    name = sorted(first.entry.folder.glob("*.safetensors"))[0].name
+    whole = (first.entry.folder / name).read_bytes()
+    damage(first.entry.folder / name)
+    Case().cached(root, model)
+    assert (first.entry.folder / name).read_bytes() == whole
+    (line,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"cache entry {first.entry.folder.name} is damaged: {name} ")
+    assert line.endswith("; it is recorded anew")
+    assert [path.name for path in root.iterdir()] == [first.entry.folder.name]
+    first.read(2)  # what another process holds open comes back with the same bytes
+
+
+def test_an_entry_that_is_damaged_again_at_once_is_refused(
+    root: Path, model: DiffusionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = CacheWriter._finish
+
+    def on_a_bad_disk(self: CacheWriter) -> None:
+        finish(self)
+        flip_a_bit(root / self.fingerprint / "source.safetensors")
+
+    monkeypatch.setattr(CacheWriter, "_finish", on_a_bad_disk)
+    with pytest.raises(CacheDamaged, match=r"source\.safetensors has another checksum"):
         Case().cached(root, model)
 
 

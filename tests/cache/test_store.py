@@ -67,7 +67,7 @@ def test_index_says_what_the_entry_holds(root: Path, new_writer: NewWriter) -> N
     assert entry.index.created.utcoffset().total_seconds() == 0  # type: ignore[union-attr]
     tensor = entry.index.files["step-0004.safetensors"].tensors["k"]
     assert (tensor.dtype, tensor.shape) == ("BF16", (2, 3))
-    assert names(entry.folder) == ["index.json", "step-0001.safetensors", "step-0004.safetensors"]
+    assert names(entry.folder) == ["index.json", "index.sha256", "step-0001.safetensors", "step-0004.safetensors"]
 
 
 def test_absent_entry_is_none_and_other_names_are_refused(root: Path, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "batch_size": (["2"], 2, []),
     "chunk_frames": (["8"], 8, []),
     "cache_dir": (["cache"], Path("cache"), []),
+    "cache_quota": (["20GiB"], 20 * 2**30, []),
     "codec": (["libx265"], "libx265", []),
     "pix_fmt": (["yuv444p"], "yuv444p", []),
     "crf": (["20"], 20, []),

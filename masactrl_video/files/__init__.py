@@ -1,0 +1,1 @@
+"""What keeps files whole and processes apart, whatever is in them."""
