@@ -25,16 +25,21 @@ class Trajectory:
 
 
 @torch.no_grad()
-def invert(model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Any) -> Trajectory:
+def invert(
+    model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Any, iterations: int = 0
+) -> Trajectory:
     """DDIM inversion without guidance (MasaCtrl, Sec. 4.1; Song et al. 2021, Eq. 13 read backwards).
 
     The UNet is evaluated at the latents of the lower noise level with the timestep of the higher one, the usual
-    approximation, so the trajectory must be replayed rather than denoised again to come back to the picture.
+    approximation, so the trajectory must be replayed rather than denoised again to come back to the picture. Each
+    iteration asks the UNet again, at the latents found so far: a fixed point z = step(eps(z, t)), where denoising would
+    come back exactly (Pan et al. 2023, Sec. 3.2; Meiri et al. 2023).
 
     Args:
         picture_latents: (1, channels, height, width), scaled.
         text: one branch, usually the null prompt.
         scheduler: the DDIM scheduler of the denoising, with its timesteps set.
+        iterations: refinements of each step, each at the cost of another UNet call; a few are enough.
 
     Raises:
         UserError: another scheduler than DDIM, or one whose timesteps the inverse does not visit.
@@ -48,8 +53,11 @@ def invert(model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondi
     levels = [picture_latents]
     for step in tqdm(range(len(inverse.timesteps)), desc="source: invert", unit="step", leave=False):
         timestep = inverse.timesteps[step]
-        noise = predict_noise(model, levels[-1], timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
-        levels.append(inverse.step(noise, timestep, levels[-1], return_dict=False)[0])
+        higher = levels[-1]
+        for _ in range(1 + iterations):
+            noise = predict_noise(model, higher, timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+            higher = inverse.step(noise, timestep, levels[-1], return_dict=False)[0]
+        levels.append(higher)
     return Trajectory(tuple(reversed(levels)))
 
 

@@ -73,17 +73,29 @@ def check_free(outputs: Outputs, settings: Settings, overwrite: bool) -> None:
         UserError: an unknown suffix, the video exists, or the folder holds something else than this run began.
     """
     container_for(outputs.video)
-    advice = "give another output, or --overwrite to begin anew"
     if outputs.video.exists() and not overwrite:
-        raise UserError(f"{outputs.video} exists; {advice}")
-    if not outputs.folder.exists() or (outputs.folder.is_dir() and not any(outputs.folder.iterdir())):
+        raise UserError(f"{outputs.video} exists; {_ADVICE}")
+    check_folder(outputs.folder, settings, overwrite)
+
+
+_ADVICE = "give another output, or --overwrite to begin anew"
+
+
+def check_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
+    """The same for the folder alone.
+
+    Raises:
+        UserError: it holds something else than a run with these settings began.
+    """
+    config = folder / "config.yaml"
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not _is_ours(outputs.config):
-        raise UserError(f"{outputs.folder} exists and was not made by this command; give another output")
-    changed = [] if overwrite else _changed(read_config(outputs.config), settings.as_yaml_data())
+    if not _is_ours(config):
+        raise UserError(f"{folder} exists and was not made by this command; give another output")
+    changed = [] if overwrite else _changed(read_config(config), settings.as_yaml_data())
     if changed:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
-        raise UserError(f"{outputs.folder} is from a run with other settings: {changed[0]}{more}; {advice}")
+        raise UserError(f"{folder} is from a run with other settings: {changed[0]}{more}; {_ADVICE}")
 
 
 def _is_ours(config: Path) -> bool:
@@ -116,7 +128,7 @@ def claimed(outputs: Outputs, settings: Settings, overwrite: bool) -> Iterator[N
     is_new = not outputs.folder.exists()
     if overwrite:
         _clear(outputs, settings)
-    _begin(outputs, settings)
+    begin_folder(outputs.folder, _HEADER, settings, "frames")
     try:
         yield
     except UserError:
@@ -144,12 +156,17 @@ _HEADER = (
 )
 
 
-def _begin(outputs: Outputs, settings: Settings) -> None:
-    text = _HEADER + yaml.safe_dump(settings.as_yaml_data(), sort_keys=False, allow_unicode=True)
+def begin_folder(folder: Path, header: str, settings: Settings, *within: str) -> None:
+    """Make a run's folder, and others within it, and write the settings into it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    text = header + yaml.safe_dump(settings.as_yaml_data(), sort_keys=False, allow_unicode=True)
     try:
-        for folder in (outputs.folder, outputs.folder / "frames"):
-            folder.mkdir(parents=True, exist_ok=True)
-        with replacing(outputs.config) as partial:
+        for place in (folder, *(folder / name for name in within)):
+            place.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "config.yaml") as partial:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{outputs.folder}: cannot be written ({error.strerror}); choose another output") from error
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another output") from error
