@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,7 +59,7 @@ class Lockstep:
         """How many of the last rows of a target's call are conditional: its frames."""
         return rows // len(self.branches)
 
-    def check_fired(self, steps_of: dict[str, Collection[int]]) -> None:
+    def check_fired(self, steps_of: Mapping[str, Collection[int]]) -> None:
         """See that every injection happened once at each of its steps, and nowhere else.
 
         Args:
@@ -104,6 +104,6 @@ class SourceQueriesKeys:
 
 def _attended(attn: Attention, query: torch.Tensor, key: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
     """Attention by given queries and keys, all (rows, tokens, channels)."""
-    heads = (split_heads(states, attn.heads) for states in (query, key, attn.to_v(hidden_states)))
-    out = F.scaled_dot_product_attention(*heads)  # -> (rows, heads, tokens, head_dim)
+    query, key, value = (split_heads(states, attn.heads) for states in (query, key, attn.to_v(hidden_states)))
+    out = F.scaled_dot_product_attention(query, key, value)  # -> (rows, heads, tokens, head_dim)
     return finished(attn, out.transpose(1, 2).flatten(2), hidden_states)

@@ -62,7 +62,8 @@ def add_still_settings(
         nargs="+",
         action=_Pictures,
         metavar="KIND=PICTURE",
-        help="guidance pictures of the targets: one of a kind for all, or one for each",
+        help="guidance pictures of the targets: one of a kind for all, or one for each; without any picture guidance "
+        "is off",
     )
     add_settings(
         parser,

@@ -50,20 +50,39 @@ def invert(
             "take scheduler ddim, or let the source be generated"
         )
     inverse = _inverse_of(scheduler, model.device)
+    refining = _inverse_of(scheduler, model.device, prediction_type="epsilon")
     levels = [picture_latents]
     for step in tqdm(range(len(inverse.timesteps)), desc="source: invert", unit="step", leave=False):
         timestep = inverse.timesteps[step]
-        higher = levels[-1]
-        for _ in range(1 + iterations):
-            noise = predict_noise(model, higher, timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
-            higher = inverse.step(noise, timestep, levels[-1], return_dict=False)[0]
+        output = predict_noise(model, levels[-1], timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+        higher = inverse.step(output, timestep, levels[-1], return_dict=False)[0]
+        for _ in range(iterations):
+            output = predict_noise(model, higher, timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+            noise = _as_noise(scheduler, output, higher, timestep)
+            higher = refining.step(noise, timestep, levels[-1], return_dict=False)[0]
         levels.append(higher)
     return Trajectory(tuple(reversed(levels)))
 
 
-def _inverse_of(scheduler: DDIMScheduler, device: torch.device) -> DDIMInverseScheduler:
+def _as_noise(
+    scheduler: DDIMScheduler, output: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor
+) -> torch.Tensor:
+    """The noise in `latents` at `timestep` by the UNet's output there, whatever kind of output that is.
+
+    The inverse scheduler would read another kind as an output at the lower noise level.
+    """
+    kind: str = scheduler.config.prediction_type
+    alpha = float(scheduler.alphas_cumprod[int(timestep)])
+    if kind == "v_prediction":
+        return alpha**0.5 * output + (1 - alpha) ** 0.5 * latents
+    if kind == "sample":
+        return (latents - alpha**0.5 * output) / (1 - alpha) ** 0.5
+    return output
+
+
+def _inverse_of(scheduler: DDIMScheduler, device: torch.device, **changes: str) -> DDIMInverseScheduler:
     """The scheduler that visits the same timesteps upwards."""
-    inverse = DDIMInverseScheduler.from_config(scheduler.config)
+    inverse = DDIMInverseScheduler.from_config(scheduler.config, **changes)
     try:
         inverse.set_timesteps(len(scheduler.timesteps), device=device)
         visits_the_same = inverse.timesteps.tolist() == scheduler.timesteps.flip(0).tolist()

