@@ -73,11 +73,12 @@ def _as_noise(
     """
     kind: str = scheduler.config.prediction_type
     alpha = float(scheduler.alphas_cumprod[int(timestep)])
+    noise = output
     if kind == "v_prediction":
-        return alpha**0.5 * output + (1 - alpha) ** 0.5 * latents
+        noise = alpha**0.5 * output + (1 - alpha) ** 0.5 * latents
     if kind == "sample":
-        return (latents - alpha**0.5 * output) / (1 - alpha) ** 0.5
-    return output
+        noise = (latents - alpha**0.5 * output) / (1 - alpha) ** 0.5
+    return noise
 
 
 def _inverse_of(scheduler: DDIMScheduler, device: torch.device, **changes: str) -> DDIMInverseScheduler:

@@ -25,6 +25,7 @@ from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render import check_kept
 from masactrl_video.stages.shared_source import SharedSource, record_sources
+from masactrl_video.stages.source import check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
     StillCanvas,
@@ -69,6 +70,8 @@ def compare(
     check_inputs(settings, folder)
     check_strength(settings.num_inference_steps, settings.sdedit_strength)
     targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
+    for target in targets:
+        check_prompt(target)
     model = model or model_from_settings(settings)
     canvas = open_canvas(settings, model)
     check_decoder(model.unet)

@@ -22,7 +22,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.source.source import RealSource
 from masactrl_video.stages.clip import fit_for, read_fitted
 from masactrl_video.stages.render import check_kept, frames_job, made_from, picture_text
-from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import PlannedSource, cache_root, plan_attention, plan_source
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.png import write_png
 from masactrl_video.video.target_size import choose_size
@@ -85,7 +85,6 @@ def check_target(settings: StillSettings, model: DiffusionModel) -> None:
     Raises:
         UserError: no prompt, or steps, layers, words or guidance that do not go together.
     """
-    check_prompt(settings)
     plan_attention(settings, with_weights(settings, model))
 
 

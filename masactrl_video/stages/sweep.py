@@ -15,6 +15,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.shared_source import record_sources
+from masactrl_video.stages.source import check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
     check_target,
@@ -75,6 +76,7 @@ def sweep(
     cells = _cells(settings, folder)
     for cell in cells:
         check_inputs(cell.settings, folder)
+        check_prompt(cell.settings)
     model = model or model_from_settings(settings)
     canvas = open_canvas(settings, model)
     for cell in cells:

@@ -12,6 +12,7 @@ from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.shared_source import record_sources
+from masactrl_video.stages.source import check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
     StillCanvas,
@@ -54,9 +55,11 @@ def make_pictures(
     """Sources and targets of every seed, and their sheet; see `synthesize`."""
     check_still_folder(folder, settings, overwrite)
     check_inputs(settings, folder)
+    seeds = settings.all_seeds
+    for target in settings.targets(seeds[0]):
+        check_prompt(target)
     model = model or model_from_settings(settings)
     canvas = open_canvas(settings, model)
-    seeds = settings.all_seeds
     for target in settings.targets(seeds[0]):
         check_target(target, model)
     made: list[list[Path]] = []
