@@ -11,7 +11,7 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.branches import Branch
 from masactrl_video.attention.layers import Layer
-from masactrl_video.attention.mutual import masked_attention, source_attention, union_attention
+from masactrl_video.attention.mutual import masked_attention, source_attention, split_heads, union_attention
 from masactrl_video.attention.object_map import binary_mask, normalised
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
@@ -79,7 +79,9 @@ class AttentionControl:
             raise RuntimeError(f"{layer.name}: {hidden_states.shape[1]} tokens, expected {grid[0]} x {grid[1]}")
         self.fired[self._step, layer.name] += 1
         key, value = (
-            _heads(states[self._rows, None], attn.heads).squeeze(1)  # -> (branches, heads, source tokens, head_dim)
+            split_heads(states[self._rows, None], attn.heads).squeeze(
+                1
+            )  # -> (branches, heads, source tokens, head_dim)
             for states in (self.record.keys[layer.name], self.record.values[layer.name])
         )
         query = self._by_branch(attn.to_q(hidden_states), attn.heads)
@@ -111,7 +113,7 @@ class AttentionControl:
         Where the source's branches are shared there is one "branch", and all rows are frames of it.
         """
         split = states.reshape(len(self._rows), -1, *states.shape[1:])
-        return _heads(split, heads)
+        return split_heads(split, heads)
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this UNet call has made it."""
@@ -180,8 +182,3 @@ class AttentionControl:
         if target_map is None:
             raise UserError("masked mode: neither words of the object nor target masks are given")
         return source, binary_mask(target_map, self.masks.threshold, grid)
-
-
-def _heads(states: torch.Tensor, heads: int) -> torch.Tensor:
-    """(branches, frames, tokens, channels) → (branches, frames, heads, tokens, head_dim)."""
-    return states.reshape(*states.shape[:-1], heads, -1).transpose(2, 3)

@@ -8,6 +8,26 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
 
+from masactrl_video.attention.mutual import split_heads
+
+
+def cross_attention_maps(attn: Attention, hidden_states: torch.Tensor, text_states: torch.Tensor) -> torch.Tensor:
+    """How every pixel's attention is shared out among the words.
+
+    Args:
+        hidden_states: (rows, grid tokens, channels), the input of a cross-attention.
+        text_states: (rows, text tokens, text channels).
+
+    Returns:
+        (rows, heads, grid tokens, text tokens) in float32, summing to 1 over the text tokens.
+    """
+    if attn.norm_cross:
+        text_states = attn.norm_encoder_hidden_states(text_states)
+    query = split_heads(attn.to_q(hidden_states).float(), attn.heads)
+    key = split_heads(attn.to_k(text_states).float(), attn.heads)
+    scores: torch.Tensor = query @ key.transpose(-1, -2) * attn.scale
+    return scores.softmax(dim=-1)
+
 
 def object_attention(
     attn: Attention, hidden_states: torch.Tensor, text_states: torch.Tensor, tokens: Sequence[int]
@@ -22,13 +42,8 @@ def object_attention(
     Returns:
         (rows, grid tokens) in float32.
     """
-    if attn.norm_cross:
-        text_states = attn.norm_encoder_hidden_states(text_states)
-    rows, heads = hidden_states.shape[0], attn.heads
-    query = attn.to_q(hidden_states).float().reshape(rows, hidden_states.shape[1], heads, -1).transpose(1, 2)
-    key = attn.to_k(text_states).float().reshape(rows, text_states.shape[1], heads, -1).transpose(1, 2)
-    scores: torch.Tensor = query @ key.transpose(-1, -2) * attn.scale  # -> (rows, heads, grid tokens, text tokens)
-    return scores.softmax(dim=-1)[..., list(tokens)].sum(dim=-1).mean(dim=1)
+    maps = cross_attention_maps(attn, hidden_states, text_states)
+    return maps[..., list(tokens)].sum(dim=-1).mean(dim=1)
 
 
 def normalised(maps: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
 
 from masactrl_video.errors import UserError
 
@@ -26,3 +28,16 @@ def installed(unet: UNet2DConditionModel, processors: Mapping[str, Processor]) -
         yield
     finally:
         unet.set_attn_processor(before)  # a fresh dict: set_attn_processor empties the one it gets
+
+
+def finished(attn: Attention, attended: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
+    """What follows attention in every processor: projection, dropout, and what the module adds and divides by.
+
+    Args:
+        attended: (rows, tokens, heads x head_dim).
+        hidden_states: (rows, tokens, channels), the module's input.
+    """
+    out: torch.Tensor = attn.to_out[1](attn.to_out[0](attended))
+    if attn.residual_connection:
+        out = out + hidden_states
+    return out / float(attn.rescale_output_factor)

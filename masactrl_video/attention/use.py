@@ -15,7 +15,7 @@ from masactrl_video.attention.control import AttentionControl, MaskRule
 from masactrl_video.attention.keep import KeepObjectMap
 from masactrl_video.attention.layers import Layer
 from masactrl_video.attention.plan import ControlPlan, plan_control
-from masactrl_video.attention.processors import Processor, installed
+from masactrl_video.attention.processors import Processor, finished, installed
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.step import watch_calls
 from masactrl_video.errors import UserError
@@ -32,11 +32,7 @@ class _MutualSelfAttention:
         if self.control.record is None:
             plain: torch.Tensor = self.original(attn, hidden_states, *args, **kwargs)
             return plain
-        attended = self.control.attend(self.layer, attn, hidden_states)
-        out: torch.Tensor = attn.to_out[1](attn.to_out[0](attended))
-        if attn.residual_connection:
-            out = out + hidden_states
-        return out / float(attn.rescale_output_factor)
+        return finished(attn, self.control.attend(self.layer, attn, hidden_states), hidden_states)
 
 
 @contextmanager

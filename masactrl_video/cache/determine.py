@@ -83,7 +83,12 @@ def _generated(source: GeneratedSource) -> dict[str, JsonValue]:
 
 
 def _real(source: RealSource) -> dict[str, JsonValue]:
-    return {"source": "real", "picture": hash_tensor(source.picture_latents)}
+    return {
+        "source": "real",
+        "picture": hash_tensor(source.picture_latents),
+        "iterations": source.iterations,
+        "replayed": source.replayed,
+    }
 
 
 def _guidance_of(guidance: PreparedGuidance) -> list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]]:

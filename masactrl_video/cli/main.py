@@ -14,6 +14,10 @@ from masactrl_video.errors import UserError
 
 COMMANDS = {
     "render": "render a clip: one character, the same from frame to frame",
+    "synthesize": "still pictures of one character from prompts",
+    "edit": "change a given picture by a prompt and keep its character",
+    "sweep": "a grid of pictures over two settings, to find those for a model",
+    "compare": "the same target by several methods on one sheet",
     "probe": "what is known about a clip before it is rendered",
     "frames": "stage 1: the clip's frames at the model's size, as pictures",
     "guidance": "stage 2: guidance pictures for every frame",

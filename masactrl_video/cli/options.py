@@ -31,15 +31,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_settings(
-    parser: argparse.ArgumentParser, groups: Sequence[str] | None = None, without: Collection[str] = ()
+    parser: argparse.ArgumentParser,
+    groups: Sequence[str] | None = None,
+    without: Collection[str] = (),
+    kind: type[Settings] = Settings,
 ) -> None:
     """The clip, the preset and a flag for every setting of the named groups (all by default).
 
     Args:
         without: settings that do nothing in this command, so that it has no flag for them; `controls` stands for the
-            weights of the guidance networks.
+            weights of the guidance networks, and `clip` for the positional argument.
+        kind: whose settings.
     """
-    parser.add_argument("clip", nargs="?", help="video or folder of images (may stand in the configuration instead)")
+    if "clip" not in without:
+        parser.add_argument(
+            "clip", nargs="?", help="video or folder of images (may stand in the configuration instead)"
+        )
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--preset",
@@ -49,7 +56,7 @@ def add_settings(
     chosen.add_argument("--config", type=Path, metavar="FILE", help="a YAML file to start from, e.g. an earlier run's")
     preset = read_preset(DEFAULT_PRESET)
     sections: dict[str, Any] = {}
-    for name, field in Settings.model_fields.items():
+    for name, field in kind.model_fields.items():
         group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
         if name in (*_NOT_FLAGS, *without) or (groups is not None and group not in groups):
             continue

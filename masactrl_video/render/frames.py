@@ -152,7 +152,8 @@ def render_frames(
             chunk = todo[first : first + per_chunk]
             for frames, latents in zip(chunk, denoise_chunk(job, control, chunk, on_step), strict=True):
                 _write_batch(job, paths, frames, latents, text)
-            logger.info("render: %d of %d frames are done", chunk[-1][-1] + 1, len(paths))
+            if len(paths) > 1:
+                logger.info("render: %d of %d frames are done", chunk[-1][-1] + 1, len(paths))
     figures = control.check_fired(calls_per_step=len(todo))
     return {"frames": len(paths), "frames_rendered": todo_frames, "batch_size": batch_size, "attention": figures}
 
@@ -160,15 +161,23 @@ def render_frames(
 def _write_batch(
     job: FramesJob, paths: Sequence[Path], frames: Sequence[int], latents: torch.Tensor, text: dict[str, str]
 ) -> None:
-    finite = latents.flatten(1).isfinite().all(dim=1).tolist()
-    for frame, good in zip(frames, finite, strict=True):
-        if not good:
-            raise UserError(
-                f"frame {frame}: its latents are not finite numbers in {job.denoising.model.dtype}; "
-                "render with --dtype float32 (or bfloat16)"
-            )
+    check_finite(latents, [f"frame {frame}" for frame in frames], job.denoising.model.dtype)
     for frame, picture in zip(frames, decode_latents(job.denoising.model, latents), strict=True):
         write_png(paths[frame], picture, text)
+
+
+def check_finite(latents: torch.Tensor, names: Sequence[str], dtype: torch.dtype) -> None:
+    """See that latents (pictures, channels, height, width) can be decoded.
+
+    Raises:
+        UserError: numbers that overflowed; it tells the picture's name.
+    """
+    finite = latents.flatten(1).isfinite().all(dim=1).tolist()
+    for name, good in zip(names, finite, strict=True):
+        if not good:
+            raise UserError(
+                f"{name}: its latents are not finite numbers in {dtype}; render with --dtype float32 (or bfloat16)"
+            )
 
 
 def _write_masks(control: AttentionControl, paths: Sequence[Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import Repr
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -15,6 +15,8 @@ from masactrl_video.settings.idle import refuse_idle
 from masactrl_video.settings.settings import Settings
 
 DEFAULT_PRESET = "demo"
+
+S = TypeVar("S", bound=Settings)
 
 _MAX_CONFIG_BYTES = 1_000_000
 
@@ -68,7 +70,16 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def resolve(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
-    """Settings from a preset and what the user changed; `controls` are merged by name.
+    """Settings of a render from a preset and what the user changed; `controls` are merged by name.
+
+    Raises:
+        UserError: an unknown setting, a value that it cannot have, or a change without effect.
+    """
+    return resolve_as(Settings, base, changes)
+
+
+def resolve_as(kind: type[S], base: Mapping[str, Any], changes: Mapping[str, Any]) -> S:
+    """The same for settings of another kind.
 
     Raises:
         UserError: an unknown setting, a value that it cannot have, or a change without effect.
@@ -80,7 +91,7 @@ def resolve(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
     elif not isinstance(own, dict):
         merged["controls"] = own  # for validation to say what is wrong
     try:
-        settings = Settings.model_validate(merged)
+        settings = kind.model_validate(merged)
     except ValidationError as error:
         raise UserError(_one_line(error)) from error
     refuse_idle(settings, changes)

@@ -19,7 +19,7 @@ def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:
     return Field(default=default, description=help, json_schema_extra={"group": group}, **limits)
 
 
-_ONLY_MASKED = ("mask_words", "source_mask_words", "source_mask", "target_masks", "source_caption", "save_masks")
+ONLY_MASKED = ("mask_words", "source_mask_words", "source_mask", "target_masks", "source_caption", "save_masks")
 
 
 class Settings(BaseModel):
@@ -136,7 +136,7 @@ class Settings(BaseModel):
         self._check_source()
         if self.attention_mode == "masked":
             self._check_masks()
-        elif idle := [name for name in _ONLY_MASKED if getattr(self, name)]:
+        elif idle := [name for name in ONLY_MASKED if getattr(self, name)]:
             raise ValueError(f"{idle[0]} belongs to attention_mode masked")
         if self.batch_size > self.chunk_frames:
             raise ValueError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 
-from masactrl_video.model.denoise import Denoising, FrameBatch, classifier_free_guidance, predict_noise
+from masactrl_video.model.denoise import Denoising, FrameBatch, predict_noise
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import PreparedGuidance
 from masactrl_video.model.schedulers import scheduler_step
@@ -76,7 +76,7 @@ class GeneratedSource:
 
 @dataclass(frozen=True)
 class RealSource:
-    """A given picture: inverted without guidance, then its trajectory replayed, so that it is reconstructed.
+    """A given picture: inverted without guidance, then (unless told otherwise) replayed, so that it is reconstructed.
 
     The keys and values of step t come from a second pass at (z_t, t): the inversion itself evaluates the UNet at
     (z_{t-1}, t). Taking each z_t from the trajectory instead of denoising freely is the official code's
@@ -91,29 +91,51 @@ class RealSource:
     """Source prompt (usually empty) and negative prompt; one branch where they are the same."""
     trajectory: Trajectory | None = None
     """Where the inversion has been done before."""
+    iterations: int = 0
+    """Refinements of each step of the inversion (see `invert`)."""
+    replayed: bool = True
+    """Whether each step's latents are taken from the trajectory; else the noise is denoised freely."""
+
+    def inverted(self) -> RealSource:
+        """The same source with its inversion done."""
+        if self.trajectory is not None:
+            return self
+        last = self.text.branch(self.text.branches - 1)  # the conditional branch: inversion is without guidance
+        found = invert(self.model, self.picture_latents, last, self.scheduler, self.iterations)
+        return replace(self, trajectory=found)
 
     def begin(self) -> Walk:
         """Invert the picture, unless that has been done."""
-        last = self.text.branch(self.text.branches - 1)  # the conditional branch: inversion is without guidance
-        trajectory = self.trajectory or invert(self.model, self.picture_latents, last, self.scheduler)
+        trajectory = self.inverted().trajectory
+        assert trajectory is not None
         walk = Walk(trajectory.latents[0], iter(()), trajectory=trajectory)
-        walk.steps = replay(self.model, trajectory, self.text, self.scheduler, walk)
+        walk.steps = replay(self.model, trajectory, self.text, self.scheduler, walk, freely=not self.replayed)
         return walk
 
 
 @torch.no_grad()
 def replay(
-    model: DiffusionModel, trajectory: Trajectory, text: TextCondition, scheduler: Any, walk: Walk | None = None
+    model: DiffusionModel,
+    trajectory: Trajectory,
+    text: TextCondition,
+    scheduler: Any,
+    walk: Walk | None = None,
+    *,
+    freely: bool = False,
 ) -> Iterator[int]:
-    """Run the UNet at every (z_t, t) of a trajectory; the last prediction gives the reconstructed picture."""
-    num_steps = len(scheduler.timesteps)
+    """Run the UNet at every (z_t, t) of a trajectory; the last prediction gives the reconstructed picture.
+
+    Args:
+        freely: take z_T alone from the trajectory and denoise it, without guidance, as the inversion was.
+    """
+    num_steps, latents = len(scheduler.timesteps), trajectory.latents[0]
     for step, timestep in enumerate(scheduler.timesteps):
-        latents = trajectory.latents[step]
+        latents = latents if freely else trajectory.latents[step]
         branches = predict_noise(model, latents, timestep, text, PreparedGuidance(), step, num_steps)
         yield step
-    noise = classifier_free_guidance(branches[-1:], 1.0)  # no guidance, as in the inversion
+        latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
     if walk is not None:
-        walk.final_latents = scheduler_step(scheduler, noise, timestep, latents, 0, step)
+        walk.final_latents = latents
 
 
 def unique_branches(text: TextCondition, names: Sequence[str], shared: str) -> tuple[TextCondition, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.stills import StillSettings
 from masactrl_video.video.local_file import local_path
 
 
@@ -27,9 +28,20 @@ def check_inputs(settings: Settings, *written: Path) -> None:
 
 
 def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:
-    yield "clip", settings.clip
+    if isinstance(settings, StillSettings):
+        yield from _still_inputs(settings)
+    else:
+        yield "clip", settings.clip
     for name in ("source_image", "source_mask", "target_masks", "pose_json"):
         if getattr(settings, name) is not None:
             yield name, getattr(settings, name)
     for kind, path in settings.guidance_video.items():
         yield f"guidance_video {kind}", path
+
+
+def _still_inputs(settings: StillSettings) -> Iterator[tuple[str, Path]]:
+    for kind, path in settings.source_guidance.items():
+        yield f"source_guidance {kind}", path
+    for kind, paths in settings.target_guidance.items():
+        for path in paths:
+            yield f"target_guidance {kind}", path

@@ -108,6 +108,27 @@ def _holds_nothing(folder: Path) -> bool:
     return all(path.name == MARK_NAME or is_partial(path.name) for path in folder.iterdir())
 
 
+def check_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
+    """See that a run of still pictures may write into a folder; nothing is written.
+
+    Raises:
+        UserError: it holds something else than a run with these settings began.
+        StorageError: it may not be written.
+    """
+    config = folder / "config.yaml"
+    check_writable(config if folder.is_dir() else folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not _is_ours(config):
+        raise UserError(f"{folder} exists and was not made by this command; give another output")
+    changed = [] if overwrite else changed_settings(read_config(config), settings.as_yaml_data())
+    if changed:
+        raise UserError(
+            f"{folder} is from a run with other settings: {'; '.join(changed)}; give another output, or --overwrite "
+            "to begin anew"
+        )
+
+
 def _is_ours(config: Path) -> bool:
     return config.is_file() and config.read_bytes().startswith(_HEADER.partition(";")[0].encode())
 
@@ -143,7 +164,7 @@ def claimed(outputs: Outputs, settings: Settings, overwrite: bool, restart: bool
                 mark.note(state=DISCARDING)
                 _clear(outputs, settings)
             _remove_leftovers(outputs)
-            _begin(outputs, settings)
+            begin_folder(outputs.folder, _HEADER, settings, "frames")
             mark.note(state=RENDERING)
             yield False
         except StorageError:
@@ -190,8 +211,10 @@ _HEADER = (
 )
 
 
-def _begin(outputs: Outputs, settings: Settings) -> None:
-    text = _HEADER + yaml.safe_dump(settings.as_yaml_data(), sort_keys=False, allow_unicode=True)
-    with replacing(outputs.config) as partial:
+def begin_folder(folder: Path, header: str, settings: Settings, *within: str) -> None:
+    """Make a run's folder, and others within it, and write the settings into it."""
+    text = header + yaml.safe_dump(settings.as_yaml_data(), sort_keys=False, allow_unicode=True)
+    for place in (folder, *(folder / name for name in within)):
+        place.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "config.yaml") as partial:
         partial.write_text(text, encoding="utf-8")
-    (outputs.folder / "frames").mkdir(exist_ok=True)

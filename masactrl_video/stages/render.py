@@ -19,7 +19,7 @@ from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.text import TextCondition, encode_prompt, find_words
-from masactrl_video.render.frames import FramesJob, render_frames
+from masactrl_video.render.frames import FramesJob, Pictures, render_frames
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
 from masactrl_video.stages.guidance import make_target_masks
@@ -40,25 +40,15 @@ def render_stage(
     outputs: Outputs,
 ) -> dict[str, Any]:
     """Render the frames that are not there yet; returns the figures of `render_frames`."""
-    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, clip.size_px)
     target_masks = None
     if settings.target_masks is not None:
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
-    job = FramesJob(
-        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed),
-        scheduler=planned.scheduler,
-        source=source,
-        source_noise=source.initial_noise,
-        plan=planned.plan,
-        guidance=guidance,
-        masks=_mask_rule(settings, model, clip.size_px),
-        target_masks=target_masks,
-        noise=settings.noise,
-    )
-    made_from = _made_from(model, condition, guidance, source, target_masks)
+    job = frames_job(settings, model, clip.size_px, guidance, planned, source, target_masks)
+    keys = [kind.key for kind in (*guidance, *([target_masks] if target_masks else []))]
+    text = picture_text(settings) | {"made-from": made_from(model, job.denoising.text, keys, source)}
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
     _drop_damaged([*outputs.frames(len(clip)), *mask_paths])
-    _check_kept(outputs.frames(len(clip)), made_from)
+    check_kept(outputs.frames(len(clip)), text["made-from"])
     for path in mask_paths[:1]:
         path.parent.mkdir(exist_ok=True)
     try:
@@ -67,7 +57,7 @@ def render_stage(
             outputs.frames(len(clip)),
             batch_size=settings.batch_size,
             chunk_frames=settings.chunk_frames,
-            text=picture_text(settings) | {"made-from": made_from},
+            text=text,
             mask_paths=mask_paths,
         )
     except torch.cuda.OutOfMemoryError as error:
@@ -77,16 +67,41 @@ def render_stage(
         ) from error
 
 
-def _made_from(
+def frames_job(
+    settings: Settings,
     model: DiffusionModel,
-    condition: TextCondition,
-    guidance: Sequence[GuidanceFrames],
+    size_px: tuple[int, int],
+    guidance: Sequence[Pictures],
+    planned: PlannedSource,
     source: CachedSource,
-    masks: GuidanceFrames | None,
-) -> str:
-    """Names the content of what the settings only name by path."""
-    keys = [source.entry.folder.name, *(kind.key for kind in (*guidance, *([masks] if masks else [])))]
-    keys += [hash_module(model.vae), hash_tensor(condition.hidden_states)]
+    target_masks: Pictures | None = None,
+) -> FramesJob:
+    """Everything that rendering a frame against the recorded source needs besides its number.
+
+    Raises:
+        UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
+    """
+    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, size_px)
+    return FramesJob(
+        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed),
+        scheduler=planned.scheduler,
+        source=source,
+        source_noise=source.initial_noise,
+        plan=planned.plan,
+        guidance=guidance,
+        masks=_mask_rule(settings, model, size_px),
+        target_masks=target_masks,
+        noise=settings.noise,
+    )
+
+
+def made_from(model: DiffusionModel, condition: TextCondition, guidance: Sequence[str], source: CachedSource) -> str:
+    """Names the content of what the settings only name by path.
+
+    Args:
+        guidance: a key of each guidance's, and each given mask's, content.
+    """
+    keys = [source.entry.folder.name, *guidance, hash_module(model.vae), hash_tensor(condition.hidden_states)]
     if source.entry.index.determined_by["source"] == "real":  # made without the networks, which its name leaves out
         keys += [hash_module(network.module) for network in model.networks]
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
@@ -103,7 +118,7 @@ def _drop_damaged(pictures: Sequence[Path]) -> None:
             path.unlink()
 
 
-def _check_kept(frames: Sequence[Path], made_from: str) -> None:
+def check_kept(frames: Sequence[Path], made_from: str) -> None:
     """See that the frames of an interrupted run were made from the same clip, source and model."""
     for path in frames:
         if path.exists() and read_png_text(path).get("made-from") != made_from:

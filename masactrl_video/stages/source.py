@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.plan import ControlPlan, plan_control
@@ -17,18 +18,29 @@ from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.manage import default_cache_root
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
 from masactrl_video.errors import UserError
-from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import prepare_guidance
 from masactrl_video.model.latents import encode_picture, initial_noise
 from masactrl_video.model.schedulers import make_scheduler
 from masactrl_video.model.text import encode_prompt, find_words
+from masactrl_video.render.frames import Pictures
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
-from masactrl_video.stages.clip import FittedClip, read_fitted
+from masactrl_video.stages.clip import read_fitted
 
 logger = logging.getLogger(__name__)
+
+
+class Canvas(Protocol):
+    """What a source needs to know of the pictures that will follow it: a fitted clip, or a still picture's size."""
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width."""
+
+    def frame(self, n: int, /) -> NDArray[np.uint8]:
+        """The clip's n-th frame, for a source that is one."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,7 @@ class PlannedSource:
         return cached_source(root, model, self.source, self.branches, self.plan, self.words, quota_bytes)
 
 
-def plan_source(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames]
-) -> PlannedSource:
+def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures]) -> PlannedSource:
     """Resolve the settings of the source against the model and the clip.
 
     Args:
@@ -60,6 +70,8 @@ def plan_source(
         UserError: steps, layers, words or a scheduler that do not go together.
     """
     scheduler, plan = plan_attention(settings, model)
+    if not (plan.steps and plan.layers):
+        logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
     return PlannedSource(source, branches, plan, words, scheduler)
@@ -98,10 +110,8 @@ def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, Cont
         mode=settings.attention_mode,
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )
-    if not (plan.steps and plan.layers):
-        if settings.save_masks:
-            raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
-        logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
+    if settings.save_masks and not (plan.steps and plan.layers):
+        raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
     return scheduler, plan
 
 
@@ -120,7 +130,7 @@ def cache_root(settings: Settings) -> Path:
 
 
 def _generated(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames], scheduler: Any
+    settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures], scheduler: Any
 ) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
     """From a prompt, under the guidance of the chosen frame."""
     prompt = _source_caption(settings)
@@ -138,7 +148,7 @@ def _generated(
 
 
 def _real(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames], scheduler: Any
+    settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures], scheduler: Any
 ) -> tuple[RealSource, Sequence[str], ObjectWords]:
     """A given picture or the clip's own frame, inverted without guidance."""
     if settings.source_image is not None:

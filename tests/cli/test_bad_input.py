@@ -12,6 +12,7 @@ from video.made_clips import make_clip
 
 SHORT = ("--num-inference-steps", "2", "--masa-step", "1", "--frame-load-cap", "2")
 MASKED = ("--attention-mode", "masked")
+NEW = ("-o", "out", "--source-prompt", "a bear")
 
 
 @pytest.fixture
@@ -127,6 +128,29 @@ def test_render_refuses(run: Callable[..., Any], folder: Path, case: str) -> Non
         (["source", "clip.mp4", "-o", "out.jpg"], ".png"),
         (["source", "clip.mp4", "-o", "black.png"], "black.png exists"),
         (["source", "clip.mp4", "-o", "new.png", "--source-image", "text.png"], "not an image"),
+        (["synthesize", "-o", "out"], "source_prompt: missing"),
+        (["synthesize", "-o", "empty.mp4", "--source-prompt", "a bear"], "empty.mp4 exists"),
+        (["synthesize", *NEW, "--prompt", "a frog", "--attention-mode", "masked", "--mask-words", "bear"], "'bear'"),
+        (["synthesize", *NEW, "--seed", "-1"], "got -1"),
+        (["synthesize", *NEW, "--target-guidance", "black.png"], "KIND=PICTURE"),
+        (["synthesize", *NEW, "--target-guidance", "canny=none.png"], "target_guidance canny: no such file"),
+        (["synthesize", *NEW, "--target-guidance", "pose=black.png"], "not in use (canny)"),
+        (["synthesize", *NEW, "--source-guidance", "canny=text.png"], "not an image"),
+        (["synthesize", *NEW, "--guidance", "canny"], "'canny': it needs pictures"),
+        (["synthesize", *NEW, "--preset", "sd15-controlnet"], "prompt: missing"),
+        (["synthesize", *NEW, "--width", "100"], "no multiple"),
+        (["edit", "-o", "out"], "source_image: missing"),
+        (["edit", "none.jpg", "-o", "out"], "source_image: no such file"),
+        (["edit", "text.png", "-o", "out"], "not an image"),
+        (["edit", "black.png", "-o", "out", "--inversion-iterations", "-1"], "inversion_iterations: got '-1'"),
+        (["edit", "black.png", "-o", "out", "--scheduler", "euler"], "--scheduler"),
+        (["sweep", *NEW], "rows, columns: missing"),
+        (["sweep", *NEW, "--rows", "steps=1,2"], "'steps' cannot be swept"),
+        (["sweep", *NEW, "--rows", "masa_step=1,two"], "masa_step: got 'two'"),
+        (["sweep", *NEW, "--rows", "masa_step=1", "--columns", "masa_layer=8,17"], "got 17"),
+        (["sweep", *NEW, "--rows", "masa_step=1", "--no-replay"], "only a given picture is inverted"),
+        (["compare", *NEW, "--sdedit-strength", "0.01"], "sdedit_strength"),
+        (["compare", *NEW, "--p2p-cross-steps", "2"], "p2p_cross_steps: got '2'"),
         (["encode", "clip.mp4", "--frames", "none", "-o", "out.mp4"], "not a folder"),
         (["encode", "clip.mp4", "--frames", "empty", "-o", "out.mp4"], "no images"),
         (["encode", "clip.mp4", "-o", "out.mp4"], "--frames"),

@@ -114,3 +114,36 @@ def test_a_spacing_that_cannot_be_inverted_is_refused() -> None:
     model = tiny_model(timestep_spacing="linspace")
     with pytest.raises(UserError, match="'linspace' with 10 steps cannot be inverted"):
         invert(model, picture_latents(model), null_prompt(model), make_scheduler(model, "ddim", 10))
+
+
+def round_trip_error(model: DiffusionModel, iterations: int, steps: int = 10) -> float:
+    """Distance of the picture from what denoising freely, without the replay, makes of its inversion."""
+    latents, scheduler = picture_latents(model), make_scheduler(model, "ddim", steps)
+    source = RealSource(model, scheduler, latents, null_prompt(model), iterations=iterations, replayed=False)
+    walk = source.begin()
+    list(walk.steps)
+    assert walk.final_latents is not None
+    return float((walk.final_latents - latents).pow(2).mean().sqrt())
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_each_refinement_of_the_inversion_brings_denoising_nearer_to_the_picture(prediction: str) -> None:
+    model = tiny_model(prediction_type=prediction)
+    errors = [round_trip_error(model, iterations) for iterations in (0, 1, 3)]
+    print(f"root mean square error of the latents after 0, 1 and 3 iterations ({prediction}):", errors)
+    assert errors[1] < 0.7 * errors[0]
+    assert errors[2] < errors[1] / 2
+
+
+def test_a_source_that_is_not_replayed_is_what_free_denoising_makes() -> None:
+    model = tiny_model()
+    latents, scheduler, text = picture_latents(model), make_scheduler(model, "ddim", 5), null_prompt(model)
+    walk = RealSource(model, scheduler, latents, text, replayed=False).begin()
+    assert list(walk.steps) == list(range(5))
+    free = walk.initial_noise
+    with torch.no_grad():
+        for timestep in scheduler.timesteps:
+            noise = model.unet(free, timestep, **text.for_frames(1)).sample
+            free = scheduler.step(noise, timestep, free).prev_sample
+    assert walk.final_latents is not None
+    assert (walk.final_latents - free).abs().max() < 1e-5

@@ -1,0 +1,22 @@
+"""`masactrl-video compare`."""
+
+from __future__ import annotations
+
+import argparse
+
+from masactrl_video.cli.still_flags import add_still_settings, still_settings_from
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    add_still_settings(parser, ("inversion", "methods"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    settings = still_settings_from(arguments)
+    from masactrl_video.stages.compare import compare
+
+    compare(settings, arguments.output, overwrite=arguments.overwrite)
+    print(arguments.output / "sheet.png")
+    return 0

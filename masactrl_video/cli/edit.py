@@ -1,0 +1,26 @@
+"""`masactrl-video edit`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from masactrl_video.cli.still_flags import add_still_settings, still_settings_from
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument(
+        "source_image", nargs="?", type=Path, metavar="picture", help="picture to change (or in the configuration)"
+    )
+    add_still_settings(parser, ("inversion",), without=("source_image", "source_guidance", "seeds", "scheduler"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    settings = still_settings_from(arguments)
+    from masactrl_video.stages.edit import edit
+
+    edit(settings, arguments.output, overwrite=arguments.overwrite)
+    print(arguments.output / "sheet.png")
+    return 0

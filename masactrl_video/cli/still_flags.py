@@ -1,0 +1,88 @@
+"""Flags that the commands for still pictures share, and their settings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from masactrl_video.cli.control_flags import Pairs, controls_from
+from masactrl_video.cli.options import add_settings
+from masactrl_video.errors import UserError
+from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
+from masactrl_video.settings.stills import StillSettings, resolve_stills
+
+_OF_CLIPS = (
+    *("clip", "skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "guidance_video"),
+    *("pose_detector", "pose_json", "fill_missing_poses", "canny_low_threshold", "canny_high_threshold"),
+    *("source", "source_frame", "noise", "target_masks", "batch_size", "chunk_frames"),
+)
+_BY_HAND = ("prompt", "prompts", "seed", "seeds", "source_guidance", "target_guidance")
+
+
+class _Pictures(argparse.Action):
+    """KIND=PICTURE, several and repeatable, into lists by kind."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        lists: dict[str, list[Path]] = {kind: [*paths] for kind, paths in (getattr(namespace, self.dest) or {}).items()}
+        for text in values:
+            kind, equals, path = text.partition("=")
+            if not (kind and equals and path):
+                raise UserError(f"{option_string}: got {text!r}; write it as {self.metavar}")
+            lists.setdefault(kind, []).append(Path(path))
+        setattr(namespace, self.dest, lists)
+
+
+def add_still_settings(
+    parser: argparse.ArgumentParser, groups: Sequence[str] = (), without: Sequence[str] = (), several: bool = True
+) -> None:
+    """Flags of still pictures.
+
+    Args:
+        groups: besides those that all have.
+        without: settings that do nothing in this command.
+        several: whether it makes several targets.
+    """
+    targets = parser.add_argument_group("targets")
+    more: dict[str, Any] = {"nargs": "+", "action": "extend"} if several else {"nargs": 1}
+    targets.add_argument(
+        "--prompt", dest="prompts", metavar="TEXT", help="what each target shows" if several else "its prompt", **more
+    )
+    if "seeds" not in without:
+        targets.add_argument(
+            "--seed", dest="seeds", type=int, metavar="N", help="of the initial noise (default: 0)", **more
+        )
+    if "source_guidance" not in without:
+        targets.add_argument(
+            "--source-guidance", action=Pairs, metavar="KIND=PICTURE", help="guidance picture of a generated source"
+        )
+    targets.add_argument(
+        "--target-guidance",
+        nargs="+",
+        action=_Pictures,
+        metavar="KIND=PICTURE",
+        help="guidance pictures of the targets: one of a kind for all, or one for each; without any picture guidance "
+        "is off",
+    )
+    add_settings(
+        parser,
+        ("clip", "guidance", "model", "prompt", "source", "attention", "work", *groups),
+        (*_OF_CLIPS, *_BY_HAND, *without),
+        StillSettings,
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures and their sheet")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output and begin anew")
+
+
+def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
+    """Preset or configuration file, then the flags that were given.
+
+    Raises:
+        UserError: an unknown preset, or values that do not go together.
+    """
+    base = read_config(arguments.config) if arguments.config else read_preset(arguments.preset or DEFAULT_PRESET)
+    given = vars(arguments)
+    changes = {name: given[name] for name in StillSettings.model_fields if given.get(name) is not None}
+    changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))
+    return resolve_stills(base, changes)

@@ -1,0 +1,61 @@
+"""The folder of a run that makes still pictures: new, or that of an interrupted run with the same settings."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from masactrl_video.errors import StorageError, UserError
+from masactrl_video.settings.stills import StillSettings
+from masactrl_video.stages.outputs import begin_folder, check_folder
+from masactrl_video.stages.storing import storing_in
+
+SHEET = "sheet.png"
+"""Written last: a folder that has it is complete."""
+
+_MADE = ("source*.png", "target-*.png", SHEET)
+
+
+def check_still_folder(folder: Path, settings: StillSettings, overwrite: bool) -> None:
+    """See that a run may write there, before anything slow begins; nothing is written.
+
+    Raises:
+        UserError: it holds a complete run, or something else.
+    """
+    if (folder / SHEET).exists() and not overwrite:
+        raise UserError(f"{folder / SHEET} exists; give another output, or --overwrite to begin anew")
+    check_folder(folder, settings, overwrite)
+
+
+@contextmanager
+def claimed_folder(folder: Path, command: str, settings: StillSettings, overwrite: bool) -> Iterator[None]:
+    """Make the folder ours; one that is new and would stay without a picture is removed again.
+
+    Args:
+        command: by which the written configuration makes the same pictures.
+
+    Raises:
+        UserError: see `check_still_folder`.
+    """
+    check_still_folder(folder, settings, overwrite)
+    is_new = not folder.exists()
+    if overwrite:
+        for pattern in _MADE:
+            for path in folder.glob(pattern):
+                path.unlink()
+    header = (
+        f"# Resolved settings; `masactrl-video {command} --config THIS_FILE -o OTHER_FOLDER` makes the same pictures.\n"
+        "# Paths are as they were given: run it from the same folder.\n"
+    )
+    with storing_in(folder):
+        begin_folder(folder, header, settings)
+        try:
+            yield
+        except StorageError:
+            raise
+        except UserError:
+            if is_new and not any(folder.glob("*.png")):
+                shutil.rmtree(folder)
+            raise
