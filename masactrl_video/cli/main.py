@@ -14,6 +14,8 @@ from masactrl_video.errors import UserError
 
 COMMANDS = {
     "render": "render a clip: one character, the same from frame to frame",
+    "animate": "render a character from a pose sequence",
+    "pose": "extract, show, convert, smooth, retarget or tween pose sequences",
     "probe": "what is known about a clip before it is rendered",
     "frames": "stage 1: the clip's frames at the model's size, as pictures",
     "guidance": "stage 2: guidance pictures for every frame",
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _how_to_go_on(argv: Sequence[str]) -> str:
-    if list(argv[:1]) != ["render"]:
+    if list(argv[:1]) not in (["render"], ["animate"]):
         return ""
     return "; the same command goes on where it was" + (", without --overwrite" if "--overwrite" in argv else "")
 

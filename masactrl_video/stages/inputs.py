@@ -28,7 +28,7 @@ def check_inputs(settings: Settings, *written: Path) -> None:
 
 def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:
     yield "clip", settings.clip
-    for name in ("source_image", "source_mask", "target_masks", "pose_json"):
+    for name in ("source_image", "source_mask", "target_masks", "pose_json", "retarget"):
         if getattr(settings, name) is not None:
             yield name, getattr(settings, name)
     for kind, path in settings.guidance_video.items():
