@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guidance.test_onnx_detector import picture_with_people, row_network
+from guidance.row_networks import picture_with_people, row_network
 from guidance.walkers import ADULT, CHILD, lengths_of, standing, walking
 from PIL import Image
 

@@ -1,42 +1,19 @@
 import decord
 import numpy as np
 import pytest
+from guidance.row_networks import CELL_PX, HEIGHT_PX, WIDTH_PX, picture_with_people, row_network
 from onnx_writer import write_convolution
 
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.detectors import open_pose_detector
-from masactrl_video.guidance.grouping import FIELD_CHANNELS, FIELD_LIMBS
 from masactrl_video.guidance.onnx_detector import OnnxPoseDetector, OnnxPoseOptions
 from masactrl_video.guidance.onnx_shape import declared_input_shape
 from masactrl_video.guidance.pose_json import read_poses
-
-CELL_PX, REACH_CELLS = 8, 18
-HEIGHT_PX, WIDTH_PX = 160, 320
-
-
-def row_network(path, input_shape=(1, 3, HEIGHT_PX, WIDTH_PX)):
-    """Sees a person in every red cell, with part p lying p - 9 cells to its left; all fields are horizontal."""
-    weights = np.zeros((57, 3, CELL_PX, (2 * REACH_CELLS + 1) * CELL_PX), np.float32)
-    for part in range(18):
-        left = (REACH_CELLS + part - 9) * CELL_PX
-        weights[part, 2, :, left : left + CELL_PX] = 1 / (255 * CELL_PX**2)  # channel 2 is red: the input is BGR
-    bias = np.zeros(57, np.float32)
-    for (start, end), channel in zip(FIELD_LIMBS, FIELD_CHANNELS, strict=True):
-        bias[19 + channel] = np.sign(start - end)
-    pad_width = REACH_CELLS * CELL_PX
-    return write_convolution(path, weights, bias, input_shape=input_shape, stride=CELL_PX, pad_width=pad_width)
 
 
 @pytest.fixture
 def network(tmp_path):
     return row_network(tmp_path / "row.onnx")
-
-
-def picture_with_people(*cells, height_px=HEIGHT_PX, width_px=WIDTH_PX, cell_px=CELL_PX):
-    picture = np.zeros((height_px, width_px, 3), np.uint8)
-    for row, column, red in cells:
-        picture[row * cell_px : (row + 1) * cell_px, column * cell_px : (column + 1) * cell_px, 0] = red
-    return picture
 
 
 def expected_x(column, cell_px=CELL_PX):
