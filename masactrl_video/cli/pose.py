@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("poses", nargs="+" if name == "tween" else 1, type=Path, metavar="POSES", help=what)
         command.add_argument("-o", "--output", type=Path, required=True, help=out)
         command.add_argument("--overwrite", action="store_true", help="replace an existing file")
+        for short, flag, about in (
+            ("-v", "--verbose", "say more about what is done"),
+            ("-q", "--quiet", "only warnings and errors"),
+        ):  # understood before and after the sub-command
+            command.add_argument(short, flag, action="store_true", default=argparse.SUPPRESS, help=about)
         _flags(command, "pose_canvas" if name != "extract" else "pose_detector", *settings)
         return command
 
@@ -108,7 +113,8 @@ def _made(arguments: argparse.Namespace, settings: Settings) -> list[Any]:
             if arguments.fit:
                 raise UserError("--fit: it would have no effect without --canvas; leave it out")
             return poses
-        return on_canvas(poses, *arguments.canvas, arguments.fit or "pad")
+        width_px, height_px = arguments.canvas
+        return on_canvas(poses, width_px, height_px, arguments.fit or "pad")
     if arguments.action == "tween":
         at = arguments.at or [arguments.every * index for index in range(len(poses) + arguments.loop)]
         return tween(poses, at, easing=arguments.easing, loop=arguments.loop)

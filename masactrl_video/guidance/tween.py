@@ -174,7 +174,7 @@ def _joined(keys: Floats, point: int, ancestor: int | None, points: Floats, mome
 
 def _held(keys: Floats, point: int, ancestor: int | None, points: Floats, moment: _Moment) -> Floats:
     """A point that only the nearer key has: as it hangs on its ancestor there."""
-    found = keys[moment.nearer, point].copy()
+    found: Floats = keys[moment.nearer, point].copy()
     if ancestor is not None:
         found[:2] += points[ancestor, :2] - keys[moment.nearer, ancestor, :2]
     return found
@@ -212,7 +212,8 @@ def _face(keys: Floats, moment: _Moment) -> Floats:
     start, end = moment.keys[1:3]
     both = (keys[start, :, 2] > 0) & (keys[end, :, 2] > 0)
     if both.sum() < 2:
-        return keys[moment.nearer].copy()
+        held: Floats = keys[moment.nearer].copy()
+        return held
     first, last = (keys[key, both, 0] + 1j * keys[key, both, 1] for key in (start, end))
     w, centre = moment.share, (1 - moment.share) * first.mean() + moment.share * last.mean()
     first, last = first - first.mean(), last - last.mean()
@@ -230,4 +231,5 @@ def _has(keys: Floats, key: int, *points: int) -> bool:
 
 def _wrapped(angle: Floats) -> Floats:
     """Between -π and π."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
+    wrapped: Floats = (angle + math.pi) % (2 * math.pi) - math.pi
+    return wrapped

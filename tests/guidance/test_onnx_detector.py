@@ -1,4 +1,3 @@
-import decord
 import numpy as np
 import pytest
 from guidance.row_networks import CELL_PX, HEIGHT_PX, WIDTH_PX, picture_with_people, row_network
@@ -9,6 +8,7 @@ from masactrl_video.guidance.detectors import open_pose_detector
 from masactrl_video.guidance.onnx_detector import OnnxPoseDetector, OnnxPoseOptions
 from masactrl_video.guidance.onnx_shape import declared_input_shape
 from masactrl_video.guidance.pose_json import read_poses
+from masactrl_video.video.clip import open_clip
 
 
 @pytest.fixture
@@ -98,11 +98,11 @@ def test_a_cut_file_is_refused(network):
 
 def test_real_network_agrees_with_openpose_on_a_real_clip(shared_folder):
     detector = OnnxPoseDetector(shared_folder / "weights" / "pose" / "openpose18-mobilenetv2-368x432.onnx")
-    clip = decord.VideoReader(str(shared_folder / "data" / "clips" / "signing-gebaerden.mp4"))
+    clip = [frame.pixels for frame in open_clip(shared_folder / "data" / "clips" / "signing-gebaerden.mp4")]
     truth = read_poses(shared_folder / "data" / "keypoints" / "signing-gebaerden", size_px=(640, 480))
     chosen = range(0, len(clip), 15)
     wanted = np.stack([truth[index].people[0].body for index in chosen])  # -> (frames, 18, 3)
-    found = np.stack([detector(clip[index].asnumpy()).people[0].body for index in chosen])
+    found = np.stack([detector(clip[index]).people[0].body for index in chosen])
     distance_px = np.linalg.norm(wanted[..., :2] - found[..., :2], axis=-1)
     distance_px[found[..., 2] == 0] = np.inf  # a point that was not found counts as far away
     assert np.median(distance_px[wanted[..., 2] > 0]) <= 15
@@ -111,5 +111,5 @@ def test_real_network_agrees_with_openpose_on_a_real_clip(shared_folder):
 
 def test_real_network_sees_nobody_in_a_wolf(shared_folder):
     detector = OnnxPoseDetector(shared_folder / "weights" / "pose" / "openpose18-mobilenetv2-368x432.onnx")
-    clip = decord.VideoReader(str(shared_folder / "data" / "clips" / "wolf.mp4"))
-    assert not any(detector(clip[index].asnumpy()).has_person for index in range(0, 40, 5))
+    clip = [frame.pixels for frame in open_clip(shared_folder / "data" / "clips" / "wolf.mp4")]
+    assert not any(detector(clip[index]).has_person for index in range(0, 40, 5))
