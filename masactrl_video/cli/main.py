@@ -14,6 +14,8 @@ from masactrl_video.errors import UserError
 
 COMMANDS = {
     "render": "render a clip: one character, the same from frame to frame",
+    "animate": "render a character from a pose sequence",
+    "pose": "extract, show, convert, smooth, retarget or tween pose sequences",
     "synthesize": "still pictures of one character from prompts",
     "edit": "change a given picture by a prompt and keep its character",
     "sweep": "a grid of pictures over two settings, to find those for a model",
@@ -23,6 +25,7 @@ COMMANDS = {
     "guidance": "stage 2: guidance pictures for every frame",
     "source": "stages 3 and 4: make the source and record it in the cache",
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
+    "evaluate": "figures of a model of the cartoon world, where the right answers are known",
     "cache": "list, show, verify or prune recorded sources",
 }
 """Command → its one line of help; module `cli.<command>` has `add_arguments` and `run`."""
@@ -47,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _how_to_go_on(argv: Sequence[str]) -> str:
-    if list(argv[:1]) != ["render"]:
+    if list(argv[:1]) not in (["render"], ["animate"]):
         return ""
     return "; the same command goes on where it was" + (", without --restart" if "--restart" in argv else "")
 

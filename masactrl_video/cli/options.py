@@ -35,6 +35,7 @@ def add_settings(
     groups: Sequence[str] | None = None,
     without: Collection[str] = (),
     kind: type[Settings] = Settings,
+    clip: tuple[str, str] = ("clip", "video, folder of images, or pose JSON"),
 ) -> None:
     """The clip, the preset and a flag for every setting of the named groups (all by default).
 
@@ -42,11 +43,11 @@ def add_settings(
         without: settings that do nothing in this command, so that it has no flag for them; `controls` stands for the
             weights of the guidance networks, and `clip` for the positional argument.
         kind: whose settings.
+        clip: what the positional argument is called, and its help.
     """
     if "clip" not in without:
-        parser.add_argument(
-            "clip", nargs="?", help="video or folder of images (may stand in the configuration instead)"
-        )
+        text = f"{clip[1]} (may stand in the configuration instead)"
+        parser.add_argument("clip", nargs="?", metavar=clip[0], help=text)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--preset",
@@ -61,7 +62,7 @@ def add_settings(
         if name in (*_NOT_FLAGS, *without) or (groups is not None and group not in groups):
             continue
         section = sections.setdefault(group, parser.add_argument_group(group) if group not in sections else None)
-        _add_flag(section, name, field, preset)
+        add_flag(section, name, field, preset)
     if "guidance" in sections:
         add_control_flags(sections["guidance"], weights="controls" not in without)
 
@@ -79,10 +80,13 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return resolve(base, changes)
 
 
-def _add_flag(section: Any, name: str, field: FieldInfo, preset: Mapping[str, Any]) -> None:
-    kind, flag = _plain_type(field.annotation), "--" + name.replace("_", "-")
+def add_flag(
+    section: Any, name: str, field: FieldInfo, preset: Mapping[str, Any], flag: str | None = None, **more: Any
+) -> None:
+    """A flag for one setting, by default of its name; `more` goes to argparse. Values are checked with the settings."""
+    kind, flag = _plain_type(field.annotation), flag or "--" + name.replace("_", "-")
     text = (field.description or "") + _default_text(field, preset.get(name))
-    options: dict[str, Any] = {"dest": name, "default": None, "help": text.replace("%", "%%")}
+    options: dict[str, Any] = {"dest": name, "default": None, "help": text.replace("%", "%%"), **more}
     origin = get_origin(kind)
     if kind is bool:
         section.add_argument(flag, action=argparse.BooleanOptionalAction, **options)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.guidance.pose import LIMBS, Keypoints, Person, Pose
+from masactrl_video.guidance.pose import FINGERS, LIMBS, Keypoints, Person, Pose
 
 Canvas = NDArray[np.uint8]
 Color = tuple[float, float, float]
@@ -26,11 +26,6 @@ BODY_COLORS: tuple[Color, ...] = (
 LIMB_BRIGHTNESS = 0.6
 HAND_POINT_COLOR: Color = (0, 0, 255)
 FACE_POINT_COLOR: Color = (255, 255, 255)
-
-FINGERS = tuple(
-    (0 if joint == 0 else 4 * finger + joint, 4 * finger + joint + 1) for finger in range(5) for joint in range(4)
-)
-"""Wrist to tip, thumb to little finger."""
 
 TRAINED_SHORT_SIDE_PX = 512
 

@@ -11,8 +11,8 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.canny import canny_edges, check_thresholds
 from masactrl_video.guidance.detectors import PoseDetector
 from masactrl_video.guidance.draw import draw_pose
-from masactrl_video.guidance.fill import fill_missing
 from masactrl_video.guidance.pose import Pose
+from masactrl_video.guidance.treatment import PoseTreatment
 
 Image = NDArray[np.uint8]
 """RGB uint8 (height, width, 3)"""
@@ -61,15 +61,16 @@ class CannyGuidance:
 class DetectedPoses:
     """The poses that a detector finds in each frame.
 
-    With fill_missing_poses, all frames are searched before the first is drawn; only poses are kept meanwhile.
+    Where the treatment needs the whole clip, all frames are searched before the first is drawn; only poses are kept
+    meanwhile.
     """
 
     detector: PoseDetector
-    fill_missing_poses: bool = False
+    treatment: PoseTreatment = field(default_factory=PoseTreatment)
     kind: str = field(default="pose", init=False)
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
-        return _drawn((self.detector(frame) for frame in frames), fill=self.fill_missing_poses)
+        return _drawn((self.detector(frame) for frame in frames), self.treatment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +78,12 @@ class GivenPoses:
     """Poses that are there already, one for each frame, on canvases of the frames' size (see Pose.transform)."""
 
     poses: Sequence[Pose]
-    fill_missing_poses: bool = False
+    treatment: PoseTreatment = field(default_factory=PoseTreatment)
     kind: str = field(default="pose", init=False)
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
         """Raises UserError when a canvas has another size than its frame, or when the counts differ."""
-        return _drawn(self._checked(frames), fill=self.fill_missing_poses)
+        return _drawn(self._checked(frames), self.treatment)
 
     def _checked(self, frames: Iterable[Image]) -> Iterator[Pose]:
         for index, (frame, pose) in enumerate(_paired(frames, self.poses, "poses")):
@@ -104,13 +105,14 @@ class GivenFrames:
             yield GuidanceFrame(picture)
 
 
-def _drawn(poses: Iterable[Pose], *, fill: bool) -> Iterator[GuidanceFrame]:
-    if not fill:
-        for pose in poses:
+def _drawn(poses: Iterable[Pose], treatment: PoseTreatment) -> Iterator[GuidanceFrame]:
+    if not treatment.needs_whole_clip:
+        for pose in map(treatment.frame, poses):
             yield GuidanceFrame(draw_pose(pose), pose, person_missing=not pose.has_person)
         return
     found = list(poses)
-    for before, pose in zip(found, fill_missing(found), strict=True):
+    chosen = treatment.chosen(found)
+    for before, pose in zip(chosen, treatment.repaired(chosen), strict=True):
         yield GuidanceFrame(draw_pose(pose), pose, person_missing=not before.has_person)
 
 

@@ -21,6 +21,11 @@ LIMBS = (
 )  # fmt: skip
 """Pairs of body points that are joined by a line, in the order of their ControlNet colours."""
 
+FINGERS = tuple(
+    (0 if joint == 0 else 4 * finger + joint, 4 * finger + joint + 1) for finger in range(5) for joint in range(4)
+)
+"""Pairs of hand points that are joined by a line: wrist to tip, thumb to little finger."""
+
 BODY_POINTS, HAND_POINTS, FACE_POINTS = len(BODY_NAMES), 21, (68, 70)
 
 

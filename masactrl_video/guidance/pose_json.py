@@ -8,13 +8,16 @@ CMU OpenPose (a folder with one file per frame, BODY_25, no canvas size), and ol
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.editor_json import editor_people
-from masactrl_video.guidance.keypoint_arrays import body_px, keypoints_px
+from masactrl_video.guidance.keypoint_arrays import LARGEST_NORMALISED, body_px, keypoints_px
 from masactrl_video.guidance.pose import BODY_POINTS, FACE_POINTS, HAND_POINTS, Keypoints, Person, Pose
 from masactrl_video.video.replace import replacing
 
@@ -31,25 +34,54 @@ def read_poses(path: Path, *, size_px: tuple[int, int] | None = None) -> list[Po
     size_px (width, height) is the canvas of frames that name none, as in CMU OpenPose: the clip's own size.
     Raises UserError, naming file, frame and field, when something cannot be read.
     """
-    files = sorted(path.glob("*.json"), key=_natural_order) if path.is_dir() else [path]
-    if not files:
-        raise UserError(f"{path}: no .json file in this folder; give a pose JSON or a folder with one for each frame")
+    files = pose_files(path)
     poses = [pose for file in files for pose in _read_file(file, size_px)]
     if not poses:
         raise UserError(f"{path}: an empty list; at least one frame is needed")
     return poses
 
 
-def write_poses(path: Path, poses: Sequence[Pose]) -> None:
-    """Writes the list of frames that ComfyUI and ControlNet editors read, in pixels; a file at `path` is replaced.
+def pose_files(path: Path) -> list[Path]:
+    """The files that read_poses reads, in order. Raises UserError for a folder without any."""
+    files = sorted(path.glob("*.json"), key=_natural_order) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path}: no .json file in this folder; give a pose JSON or a folder with one for each frame")
+    return files
 
-    A found point gets confidence 1, because some readers drop every point below that.
+
+def write_poses(path: Path, poses: Sequence[Pose], *, normalised: bool = False) -> None:
+    """Writes the list of frames that ComfyUI and ControlNet editors read; a file at `path` is replaced.
+
+    Coordinates are pixels or, normalised, 0 to 1 of the canvas. A found point gets confidence 1, because some readers
+    drop every point below that. Raises UserError where a normalised point lies so far outside its canvas that a
+    reader would take it for pixels.
     """
+    frames = [_frame_json(pose, normalised, f"frame {index}") for index, pose in enumerate(poses)]
     with replacing(path) as partial:
-        partial.write_text(json.dumps([_frame_json(pose) for pose in poses]), encoding="utf-8")
+        partial.write_text(json.dumps(frames), encoding="utf-8")
 
 
-def _frame_json(pose: Pose) -> dict[str, Any]:
+def write_pose_folder(folder: Path, poses: Sequence[Pose], *, normalised: bool = False) -> None:
+    """Writes a new folder with one file for each frame, 000000_keypoints.json and so on, as OpenPose does.
+
+    Points are as write_poses has them, 18 a body, and every file names its canvas.
+    """
+    frames = [_frame_json(pose, normalised, f"frame {index}") for index, pose in enumerate(poses)]
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+        made = Path(partial) / "poses"
+        made.mkdir()
+        for index, frame in enumerate(frames):
+            (made / f"{index:06d}_keypoints.json").write_text(json.dumps(frame), encoding="utf-8")
+        made.rename(folder)
+
+
+def _frame_json(pose: Pose, normalised: bool, where: str) -> dict[str, Any]:
+    scaled = pose.scaled(width_px=1, height_px=1) if normalised else pose
+    reach = max(
+        (np.abs(points[:, :2]).max() for person in scaled.people for points in person.parts().values()), default=0
+    )
+    if normalised and reach > LARGEST_NORMALISED:
+        raise UserError(f"{where}: a point lies too far outside its canvas to be written as 0 to 1; write pixels")
     people = [
         {
             "pose_keypoints_2d": _numbers(person.body),
@@ -57,7 +89,7 @@ def _frame_json(pose: Pose) -> dict[str, Any]:
             "hand_left_keypoints_2d": _numbers(person.left_hand),
             "hand_right_keypoints_2d": _numbers(person.right_hand),
         }
-        for person in pose.people
+        for person in scaled.people
     ]
     return {"people": people, "canvas_width": pose.width_px, "canvas_height": pose.height_px}
 
@@ -116,7 +148,10 @@ def _canvas(frame: dict[str, Any], size_px: tuple[int, int] | None, where: str) 
     sides: list[Any] = [frame.get(name) for name in names]
     if sides == [None, None]:
         if size_px is None:
-            raise UserError(f"{where}: names no {names[0]} and {names[1]}; give the size of the clip it belongs to")
+            raise UserError(
+                f"{where}: names no {names[0]} and {names[1]}; give the size of the clip it belongs to "
+                "(--pose-canvas WIDTHxHEIGHT)"
+            )
         return size_px
     for name, side in zip(names, sides, strict=True):
         if type(side) not in (int, float) or not 1 <= side <= LARGEST_SIDE_PX or side != int(side):

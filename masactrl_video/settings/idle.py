@@ -17,8 +17,20 @@ def _extracted(kind: str) -> Callable[[Settings], bool]:
 
 _ACTS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], ...] = (
     (("canny_low_threshold", "canny_high_threshold"), _extracted("canny"), "no edges are extracted"),
-    (("pose_detector", "pose_json", "fill_missing_poses"), _extracted("pose"), "no poses are drawn"),
-    (("pose_detector",), lambda s: s.pose_json is None, "pose_json gives the poses"),
+    (
+        (
+            *("pose_detector", "pose_json", "pose_canvas", "pose_confidence", "person", "fill_missing_poses"),
+            *("fill_pose_gaps", "smooth_poses", "retarget", "retarget_foreshortening"),
+        ),
+        _extracted("pose"),
+        "no poses are drawn",
+    ),
+    (
+        ("pose_detector",),
+        lambda s: s.pose_json is None or (s.retarget is not None and s.retarget.suffix.lower() != ".json"),
+        "pose_json gives the poses",
+    ),
+    (("retarget_foreshortening",), lambda s: s.retarget is not None, "the poses keep their body without retarget"),
     (("negative_prompt",), lambda s: s.guided, "a guidance_scale of 1 or less is without classifier-free guidance"),
     (
         ("seed",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.names import DtypeName, FitMode, Mode, NoiseKind, SchedulerName
@@ -27,11 +27,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    clip: Path = option("clip", "video (MP4, MOV, MKV, WebM, GIF) or folder of images")
+    clip: Path = option("clip", "video (MP4, MOV, MKV, WebM, GIF), folder of images, or pose JSON")
     skip_first_frames: int = option("clip", "frames left out at the start", 0, ge=0)
     select_every_nth: int = option("clip", "take every n-th frame; the duration stays", 1, ge=1)
     frame_load_cap: int | None = option("clip", "take at most this many frames", None, ge=1)
-    frame_rate: float | None = option("clip", "frames a second of a folder of images (24 if not given)", None, gt=0)
+    frame_rate: float | None = option("clip", "frames a second of images or pose JSON (24 if not given)", None, gt=0)
     fit: FitMode = option(
         "clip",
         "how frames get the model's size: crop (scale to cover, cut both sides alike), pad (scale to fit inside, black "
@@ -56,6 +56,28 @@ class Settings(BaseModel):
     )
     pose_json: Path | None = option("guidance", "OpenPose JSON (one list, or a folder with a file a frame)", None)
     fill_missing_poses: bool = option("guidance", "frames without a person take their neighbours' pose", False)
+    pose_canvas: str | None = option(
+        "guidance", "WIDTHxHEIGHT in px of pose JSON that names no canvas", None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$"
+    )
+    pose_confidence: float = option("guidance", "keypoints below this confidence count as missing", 0.0, ge=0, le=1)
+    person: str | None = option(
+        "guidance",
+        "draw only one of several people: 0, 1, … by appearance, or largest",
+        None,
+        pattern=r"^(\d{1,6}|largest)$",
+    )
+    fill_pose_gaps: int = option(
+        "guidance", "keypoints missing for at most this many frames are interpolated over time", 0, ge=0
+    )
+    smooth_poses: int | None = option(
+        "guidance", "window in frames (odd, from 5) of a filter that smooths poses over time", None, ge=5
+    )
+    retarget: Path | None = option(
+        "guidance", "give the poses the bone lengths of this body: pose JSON, or a picture (with pose_detector)", None
+    )
+    retarget_foreshortening: bool = option(
+        "guidance", "retarget: bones keep their share of their full length in each frame", False
+    )
     canny_low_threshold: int = option("guidance", "lower threshold of the edge detector", 100, ge=0)
     canny_high_threshold: int = option("guidance", "upper threshold of the edge detector", 200, ge=0)
 
@@ -130,6 +152,12 @@ class Settings(BaseModel):
     side_by_side: bool = option("output", "also a video of clip, guidance and result", True)
     save_masks: bool = option("output", "masked mode: also write the masks", False)
 
+    @field_validator("person", mode="before")
+    @classmethod
+    def _person_as_text(cls, value: Any) -> Any:
+        """YAML reads `person: 0` as a number."""
+        return str(value) if type(value) is int else value
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         self._check_guidance()
@@ -151,6 +179,10 @@ class Settings(BaseModel):
             raise ValueError(f"guidance: there is no control named {unknown[0]!r}; there are: {known}")
         if len(set(self.guidance)) != len(self.guidance):
             raise ValueError("guidance: a control is named twice")
+        if self.smooth_poses is not None and self.smooth_poses % 2 == 0:
+            raise ValueError(
+                f"smooth_poses: got {self.smooth_poses}; the window has a middle frame: give an odd number"
+            )
         unused = [kind for kind in self.guidance_video if kind not in self.kinds]
         if unused:
             raise ValueError(

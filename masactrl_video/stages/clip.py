@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.guidance.pose_clip import fingerprint_poses, is_pose_json, open_pose_clip, size_from_text
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.clip import Clip, open_clip
+from masactrl_video.video.fingerprint import fingerprint_clip
 from masactrl_video.video.fit import Fit, plan_fit
 from masactrl_video.video.frame import Selection
 from masactrl_video.video.image_folder import read_image
@@ -51,7 +54,10 @@ def open_selected(settings: Settings) -> Clip:
     Raises:
         UserError: no clip, none of its frames, or not the source's.
     """
-    clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate)
+    if is_pose_json(settings.clip):
+        clip = open_pose_clip(settings.clip, selection_of(settings), settings.frame_rate, pose_canvas(settings))
+    else:
+        clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate)
     if settings.source_frame >= len(clip):
         raise UserError(
             f"source_frame: got {settings.source_frame}; {len(clip)} frames are taken, 0 to {len(clip) - 1}"
@@ -64,6 +70,19 @@ def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedCli
     fitted = FittedClip(clip, fit_for(settings, model, clip.info.width_px, clip.info.height_px))
     logger.info("%s: %d frames, %s", settings.clip, len(clip), fitted.fit.describe())
     return fitted
+
+
+def fingerprint_of(settings: Settings) -> str:
+    """Names the content of the clip and which of its frames are taken."""
+    if not is_pose_json(settings.clip):
+        return fingerprint_clip(settings.clip, selection_of(settings))
+    parts = (fingerprint_poses(settings.clip), settings.pose_canvas, selection_of(settings))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def pose_canvas(settings: Settings) -> tuple[int, int] | None:
+    """Width and height in px of pose JSON that names none."""
+    return None if settings.pose_canvas is None else size_from_text(settings.pose_canvas)
 
 
 def selection_of(settings: Settings) -> Selection:

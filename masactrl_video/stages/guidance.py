@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
-from masactrl_video.guidance.detectors import open_pose_detector
 from masactrl_video.guidance.extract import extract_guidance
 from masactrl_video.guidance.frame_guidance import (
     CannyGuidance,
@@ -23,17 +22,21 @@ from masactrl_video.guidance.frame_guidance import (
     GivenFrames,
     GivenPoses,
 )
-from masactrl_video.guidance.identity import files_sha256
 from masactrl_video.guidance.pose import Pose
+from masactrl_video.guidance.pose_clip import fingerprint_poses, is_pose_json
 from masactrl_video.guidance.pose_json import read_poses
 from masactrl_video.guidance.store import GuidanceFrames
-from masactrl_video.model.location import local_path
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.clip import FittedClip, fit_like_frames, selection_of
+from masactrl_video.stages.clip import FittedClip, fingerprint_of, fit_like_frames, pose_canvas, selection_of
+from masactrl_video.stages.detector import detector_named
+from masactrl_video.stages.treatment import plan_treatment
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.fingerprint import fingerprint_clip
 
 logger = logging.getLogger(__name__)
+
+_OWN_MODEL, _OWN_DETECTOR = "demo", "demo/keypoints"
+"""The model that ships with the package comes with a detector of its own, for its cartoon world only."""
 
 
 def make_guidance(settings: Settings, clip: FittedClip, kind: str, folder: Path) -> GuidanceFrames:
@@ -53,7 +56,7 @@ def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: 
 
 def _extract(settings: Settings, clip: FittedClip, folder: Path, make: FrameGuidance, made_from: Any) -> GuidanceFrames:
     key = {
-        "clip": fingerprint_clip(settings.clip, selection_of(settings)),
+        "clip": fingerprint_of(settings),
         "fit": asdict(clip.fit),
         "from": made_from,
     }
@@ -67,33 +70,36 @@ def _way(settings: Settings, clip: FittedClip, kind: str) -> tuple[FrameGuidance
         path = settings.guidance_video[kind]
         return GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
     if kind == "canny":
+        if is_pose_json(settings.clip):
+            raise UserError(f"guidance 'canny': {settings.clip} holds poses, no pictures; use --guidance pose")
         thresholds = (settings.canny_low_threshold, settings.canny_high_threshold)
         return CannyGuidance(*thresholds), thresholds
     if kind != "pose":
         raise UserError(f"guidance {kind!r} cannot be extracted; give it ready-made: --guidance-video {kind}=VIDEO")
-    fill = settings.fill_missing_poses
-    if settings.pose_json is not None:
-        poses = _fitted_poses(settings, clip, settings.pose_json)
-        files = sorted(settings.pose_json.glob("*.json")) if settings.pose_json.is_dir() else [settings.pose_json]
-        return GivenPoses(poses, fill), [files_sha256(files), fill]
-    if settings.pose_detector is not None:
-        detector = open_pose_detector(_detector_place(settings.pose_detector))
-        return DetectedPoses(detector, fill), [detector.identity, fill]
+    return _poses(settings, clip)
+
+
+def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
+    """Poses that are given, by the clip itself or beside it, or detected; and what they depend on."""
+    treatment, treated_by = plan_treatment(settings, clip.size_px)
+    path = settings.pose_json or (settings.clip if is_pose_json(settings.clip) else None)
+    if path is not None:
+        poses = _fitted_poses(settings, clip, path)
+        return GivenPoses(poses, treatment), [fingerprint_poses(path), settings.pose_canvas, treated_by]
+    name = settings.pose_detector or (_OWN_DETECTOR if settings.model == _OWN_MODEL else None)
+    if name is not None:
+        detector = detector_named(name)
+        return DetectedPoses(detector, treatment), [detector.identity, treated_by]
     raise UserError(
         "guidance 'pose': give --pose-detector (a hub id, a folder of OpenPose weights, or an 18-point .onnx network), "
         "--pose-json, or --guidance-video pose=VIDEO"
     )
 
 
-def _detector_place(name: str) -> str:
-    """Where a detector's weights are; the demo's ship with the package."""
-    return str(local_path(name, "pose_detector")) if name.startswith("demo/") else name
-
-
 def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose]:
     """Poses of the selected frames on the fitted canvas."""
     info, fit = clip.clip.info, clip.fit
-    poses = read_poses(path, size_px=(info.width_px, info.height_px))
+    poses = read_poses(path, size_px=pose_canvas(settings) or (info.width_px, info.height_px))
     if _is_for_whole_clip(clip, len(poses), path):
         poses = [poses[position] for position in selection_of(settings).positions(len(poses))]
     return [

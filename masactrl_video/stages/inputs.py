@@ -32,7 +32,7 @@ def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:
         yield from _still_inputs(settings)
     else:
         yield "clip", settings.clip
-    for name in ("source_image", "source_mask", "target_masks", "pose_json"):
+    for name in ("source_image", "source_mask", "target_masks", "pose_json", "retarget"):
         if getattr(settings, name) is not None:
             yield name, getattr(settings, name)
     for kind, path in settings.guidance_video.items():

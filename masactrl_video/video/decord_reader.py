@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+# decord's wheel brings a BLAS of its own: where it is loaded before torch, torch's matrix products crash the process
+import torch  # noqa: F401
+
+# isort: split
 import cv2
 import decord
 import numpy as np

@@ -62,7 +62,7 @@ class ClipInfo:
     """Facts about a whole clip, before any selection."""
 
     path: Path
-    kind: Literal["video", "images"]
+    kind: Literal["video", "images", "poses"]
     width_px: int
     """As shown: after rotation, and stretched where the stored pixels are not square."""
     height_px: int

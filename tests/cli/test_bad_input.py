@@ -1,5 +1,6 @@
 """Input that cannot be used: one line, exit status 2, and nothing left behind."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,26 @@ MASKED = ("--attention-mode", "masked")
 NEW = ("-o", "out", "--source-prompt", "a bear")
 
 
+BODY = [number for index in range(18) for number in (10 + index, 20 + 2 * index, 1)]
+
+
+def pose_frame(body: Any = BODY, **more: Any) -> dict[str, Any]:
+    return {"people": [{"pose_keypoints_2d": body}], "canvas_width": 48, "canvas_height": 64, **more}
+
+
+POSE_FILES = {
+    "poses.json": json.dumps([pose_frame(), pose_frame(), pose_frame()]),
+    "cut.json": json.dumps([pose_frame()])[:-9],
+    "arity.json": json.dumps([pose_frame(), pose_frame(BODY[:-1])]),
+    "nan.json": json.dumps([pose_frame([float("nan"), *BODY[1:]])]),
+    "nobody.json": json.dumps([pose_frame(people=[])] * 2),
+    "outside.json": json.dumps([pose_frame([-1, -1, 1] * 18)] * 2),
+    "crowd.json": json.dumps([pose_frame(people=[{"pose_keypoints_2d": BODY}] * 10_000)]),
+    "no-canvas/0.json": json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": BODY}]}),
+    "dot.json": json.dumps([pose_frame([5, 5, 1, *[0] * 51])]),
+}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with everything that the table below names."""
@@ -28,6 +49,9 @@ def folder(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty.mp4").write_bytes(b"")
     Image.new("RGB", (48, 48)).save(tmp_path / "black.png")
     make_clip(tmp_path / "five.mp4", size="48x48", seconds=0.2)
+    for name, content in POSE_FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -111,6 +135,46 @@ def test_render_refuses(run: Callable[..., Any], folder: Path, case: str) -> Non
     assert everything(folder) == before
 
 
+ANIMATE = {
+    "no poses": ([], "POSES: missing"),
+    "no such poses": (["none.json"], "no such file or folder: none.json"),
+    "a folder of nothing": (["empty"], "holds no images"),
+    "no JSON": (["cut.json"], "cut.json: not valid JSON"),
+    "a wrong number of numbers": (["arity.json"], "frame 1: people[0].pose_keypoints_2d: 53 numbers"),
+    "a number that is none": (["nan.json"], "NaN"),
+    "10,000 people": (["crowd.json"], "at most 1000"),
+    "no canvas": (["no-canvas"], "--pose-canvas"),
+    "a canvas of no size": (["no-canvas", "--pose-canvas", "0x9"], "pose_canvas: got '0x9'"),
+    "nobody to take": (["nobody.json", "--person", "0"], "nobody is in any of the 2 frames"),
+    "nobody to fill from": (["nobody.json", "--fill-missing-poses"], "no person in any"),
+    "missing points only": (["outside.json", "--person", "largest"], "nobody is in any"),
+    "a person that there is not": (["poses.json", "--person", "1"], "got 1; 1 are told apart"),
+    "a person by name": (["poses.json", "--person", "Ann"], "person: got 'Ann'"),
+    "an even window": (["poses.json", "--smooth-poses", "6"], "smooth_poses: got 6"),
+    "nobody's proportions": (["poses.json", "--retarget", "nobody.json"], "shows nobody"),
+    "a point's proportions": (["poses.json", "--retarget", "dot.json"], "no whole bone"),
+    "a picture's proportions, undetected": (["poses.json", "--retarget", "black.png"], "give --pose-detector"),
+    "proportions that are not there": (["poses.json", "--retarget", "none.json"], "retarget: no such file"),
+    "a share without a whole": (["poses.json", "--retarget-foreshortening"], "without retarget"),
+    "a detector without use": (["poses.json", "--pose-detector", "p.onnx"], "poses.json gives the poses"),
+    "edges of poses": (["poses.json", "--guidance", "canny"], "holds poses, no pictures"),
+    "skeletons as the source": (["poses.json", "--source", "clip"], "shows skeletons, not a character"),
+    "a clip of no skeletons": (["clip.mp4"], "does not show skeletons on black"),
+    "a frame rate of nothing": (["poses.json", "--frame-rate", "0"], "frame_rate: got '0'"),
+}
+
+
+@pytest.mark.parametrize("case", ANIMATE)
+def test_animate_refuses(run: Callable[..., Any], folder: Path, case: str) -> None:
+    arguments, words = ANIMATE[case]
+    before = everything(folder)
+    ran = run("animate", "-q", "-o", "out.mp4", *SHORT, *arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert len(ran.err.splitlines()) == 1
+    assert words in ran.err
+    assert everything(folder) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -154,6 +218,28 @@ def test_render_refuses(run: Callable[..., Any], folder: Path, case: str) -> Non
         (["encode", "clip.mp4", "--frames", "none", "-o", "out.mp4"], "not a folder"),
         (["encode", "clip.mp4", "--frames", "empty", "-o", "out.mp4"], "no images"),
         (["encode", "clip.mp4", "-o", "out.mp4"], "--frames"),
+        (["pose"], "ACTION"),
+        (["pose", "extract", "clip.mp4", "-o", "out.json"], "give --pose-detector"),
+        (["pose", "extract", "text.mp4", "--pose-detector", "p.onnx", "-o", "out.json"], "text.mp4"),
+        (["pose", "show", "poses.json", "-o", "out.jpg"], "out.jpg: an output of no known kind"),
+        (["pose", "show", "poses.json", "-o", "black.png"], "black.png exists"),
+        (["pose", "show", "nan.json", "-o", "out.png"], "NaN"),
+        (["pose", "show", "poses.json", "-o", "out.png", "--frames", "0"], "got '0'"),
+        (["pose", "show", "poses.json", "-o", "out.mp4", "--frame-rate", "nan"], "got 'nan'"),
+        (["pose", "convert", "poses.json", "-o", "poses.json", "--overwrite"], "would be overwritten"),
+        (["pose", "convert", "poses.json", "-o", "empty"], "empty exists"),
+        (["pose", "convert", "poses.json", "-o", "out.json", "--canvas", "64"], "WIDTHxHEIGHT"),
+        (["pose", "convert", "poses.json", "-o", "out.json", "--fit", "crop"], "without --canvas"),
+        (["pose", "convert", "no-canvas", "-o", "out.json"], "--pose-canvas"),
+        (["pose", "smooth", "poses.json", "-o", "out.json", "--smooth-poses", "4"], "smooth_poses: got '4'"),
+        (["pose", "smooth", "crowd.json", "-o", "out.json"], "at most 1000"),
+        (["pose", "retarget", "poses.json", "-o", "out.json"], "give --reference"),
+        (["pose", "retarget", "poses.json", "-o", "out.json", "--length", "tail=9"], "there is no bone 'tail'"),
+        (["pose", "retarget", "poses.json", "-o", "out.json", "--length", "neck"], "BONE=PX"),
+        (["pose", "retarget", "nobody.json", "-o", "out.json", "--length", "neck=9"], "nobody"),
+        (["pose", "tween", "dot.json", "-o", "out.json"], "two or more are needed"),
+        (["pose", "tween", "poses.json", "-o", "out.json", "--at", "0", "9"], "2 frame numbers for 3 key poses"),
+        (["pose", "tween", "poses.json", "-o", "out.json", "--every", "2", "--at", "0"], "not allowed with"),
         (["cache"], "ACTION"),
         (["cache", "show", "abc"], "'abc' names 0 entries"),
         (["cache", "prune"], "say what to remove"),

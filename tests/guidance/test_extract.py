@@ -12,6 +12,7 @@ from masactrl_video.guidance.frame_guidance import CannyGuidance, DetectedPoses,
 from masactrl_video.guidance.pose import Person, Pose
 from masactrl_video.guidance.pose_json import read_poses
 from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.guidance.treatment import PoseTreatment
 
 HEIGHT_PX, WIDTH_PX = 48, 72
 
@@ -73,7 +74,7 @@ def test_frames_without_a_person_are_black_and_reported(folder, caplog):
 
 
 def test_gaps_are_filled_when_asked_and_still_reported(folder, caplog):
-    make = DetectedPoses(BrightSpotDetector(), fill_missing_poses=True)
+    make = DetectedPoses(BrightSpotDetector(), PoseTreatment(fill_missing=True))
     guidance = extract(folder, clip(10, None, None, 40, None), make)
     assert spots(guidance) == [10, 20, 30, 40, 40]
     assert guidance.missing == (1, 2, 4)
@@ -84,7 +85,9 @@ def test_gaps_are_filled_when_asked_and_still_reported(folder, caplog):
 def test_a_clip_without_anybody_is_black_or_refused(folder):
     assert extract(folder, clip(None, None), DetectedPoses(BrightSpotDetector())).missing == (0, 1)
     with pytest.raises(UserError, match="no person in any of the 2 frames"):
-        extract(folder, clip(None, None), DetectedPoses(BrightSpotDetector(), fill_missing_poses=True), "other")
+        extract(
+            folder, clip(None, None), DetectedPoses(BrightSpotDetector(), PoseTreatment(fill_missing=True)), "other"
+        )
     assert GuidanceFrames.open(folder).key == "key"
 
 

@@ -1,42 +1,19 @@
-import decord
 import numpy as np
 import pytest
+from guidance.row_networks import CELL_PX, HEIGHT_PX, WIDTH_PX, picture_with_people, row_network
 from onnx_writer import write_convolution
 
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.detectors import open_pose_detector
-from masactrl_video.guidance.grouping import FIELD_CHANNELS, FIELD_LIMBS
 from masactrl_video.guidance.onnx_detector import OnnxPoseDetector, OnnxPoseOptions
 from masactrl_video.guidance.onnx_shape import declared_input_shape
 from masactrl_video.guidance.pose_json import read_poses
-
-CELL_PX, REACH_CELLS = 8, 18
-HEIGHT_PX, WIDTH_PX = 160, 320
-
-
-def row_network(path, input_shape=(1, 3, HEIGHT_PX, WIDTH_PX)):
-    """Sees a person in every red cell, with part p lying p - 9 cells to its left; all fields are horizontal."""
-    weights = np.zeros((57, 3, CELL_PX, (2 * REACH_CELLS + 1) * CELL_PX), np.float32)
-    for part in range(18):
-        left = (REACH_CELLS + part - 9) * CELL_PX
-        weights[part, 2, :, left : left + CELL_PX] = 1 / (255 * CELL_PX**2)  # channel 2 is red: the input is BGR
-    bias = np.zeros(57, np.float32)
-    for (start, end), channel in zip(FIELD_LIMBS, FIELD_CHANNELS, strict=True):
-        bias[19 + channel] = np.sign(start - end)
-    pad_width = REACH_CELLS * CELL_PX
-    return write_convolution(path, weights, bias, input_shape=input_shape, stride=CELL_PX, pad_width=pad_width)
+from masactrl_video.video.clip import open_clip
 
 
 @pytest.fixture
 def network(tmp_path):
     return row_network(tmp_path / "row.onnx")
-
-
-def picture_with_people(*cells, height_px=HEIGHT_PX, width_px=WIDTH_PX, cell_px=CELL_PX):
-    picture = np.zeros((height_px, width_px, 3), np.uint8)
-    for row, column, red in cells:
-        picture[row * cell_px : (row + 1) * cell_px, column * cell_px : (column + 1) * cell_px, 0] = red
-    return picture
 
 
 def expected_x(column, cell_px=CELL_PX):
@@ -121,11 +98,11 @@ def test_a_cut_file_is_refused(network):
 
 def test_real_network_agrees_with_openpose_on_a_real_clip(shared_folder):
     detector = OnnxPoseDetector(shared_folder / "weights" / "pose" / "openpose18-mobilenetv2-368x432.onnx")
-    clip = decord.VideoReader(str(shared_folder / "data" / "clips" / "signing-gebaerden.mp4"))
+    clip = [frame.pixels for frame in open_clip(shared_folder / "data" / "clips" / "signing-gebaerden.mp4")]
     truth = read_poses(shared_folder / "data" / "keypoints" / "signing-gebaerden", size_px=(640, 480))
     chosen = range(0, len(clip), 15)
     wanted = np.stack([truth[index].people[0].body for index in chosen])  # -> (frames, 18, 3)
-    found = np.stack([detector(clip[index].asnumpy()).people[0].body for index in chosen])
+    found = np.stack([detector(clip[index]).people[0].body for index in chosen])
     distance_px = np.linalg.norm(wanted[..., :2] - found[..., :2], axis=-1)
     distance_px[found[..., 2] == 0] = np.inf  # a point that was not found counts as far away
     assert np.median(distance_px[wanted[..., 2] > 0]) <= 15
@@ -134,5 +111,5 @@ def test_real_network_agrees_with_openpose_on_a_real_clip(shared_folder):
 
 def test_real_network_sees_nobody_in_a_wolf(shared_folder):
     detector = OnnxPoseDetector(shared_folder / "weights" / "pose" / "openpose18-mobilenetv2-368x432.onnx")
-    clip = decord.VideoReader(str(shared_folder / "data" / "clips" / "wolf.mp4"))
-    assert not any(detector(clip[index].asnumpy()).has_person for index in range(0, 40, 5))
+    clip = [frame.pixels for frame in open_clip(shared_folder / "data" / "clips" / "wolf.mp4")]
+    assert not any(detector(clip[index]).has_person for index in range(0, 40, 5))

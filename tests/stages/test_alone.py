@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from masactrl_video.cache.manage import list_entries
+from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.errors import UserError
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.alone import encode_frames, record_source_of, write_frames, write_guidance
@@ -46,7 +47,7 @@ def test_guidance_is_written_as_pictures_and_video_and_reused(demo: Made, render
     assert (folder / "canny" / "000000.png").stat().st_mtime_ns == made
 
 
-@pytest.mark.parametrize("changes", [{"guidance": []}, {"guidance": ["pose"], "pose_detector": None}])
+@pytest.mark.parametrize("changes", [{"guidance": []}, {"guidance": ["pose"], "model": str(WEIGHTS)}])
 def test_guidance_that_cannot_be_made_leaves_no_folder(demo: Made, tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(UserError, match="guidance"):
         write_guidance(demo(**changes), tmp_path / "guidance")

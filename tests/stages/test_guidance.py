@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from video.made_clips import make_clip
 
+from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.errors import UserError
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import fit_clip, open_selected
@@ -117,7 +118,7 @@ def test_weights_and_ranges_have_an_effect(render: Render, frames_of: Frames, tm
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"guidance": ["pose"], "pose_detector": None}, "give --pose-detector"),
+        ({"guidance": ["pose"], "model": str(WEIGHTS)}, "give --pose-detector"),
         (
             {
                 "guidance": ["depth"],

@@ -1,0 +1,63 @@
+"""`masactrl-video animate`: `render` with a pose sequence in the place of the clip."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from masactrl_video.cli.options import add_settings, settings_from
+from masactrl_video.errors import UserError
+from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    add_settings(
+        parser,
+        without=("pose_json",),
+        clip=(
+            "POSES",
+            "pose JSON (a list, or a folder with a file a frame), a video or folder of skeleton pictures, or, with "
+            "--pose-detector, a video or folder of images of people",
+        ),
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .mov, .mkv, .webm or .gif")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output and begin anew")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    base = read_config(arguments.config) if arguments.config else read_preset(arguments.preset or DEFAULT_PRESET)
+    poses = arguments.clip or base.get("clip")
+    if poses is None:
+        raise UserError("POSES: missing; name pose JSON, a video or a folder")
+    from masactrl_video.stages.animate import PoseInput, pose_input
+
+    kind = pose_input(Path(poses), detected=arguments.pose_detector is not None)
+    arguments.guidance = _guidance(arguments, base)
+    if kind is PoseInput.JSON and arguments.pose_detector and not _retargets_to_picture(arguments):
+        raise UserError(f"pose_detector: it would have no effect, because {poses} gives the poses; leave it out")
+    if kind is PoseInput.SKELETONS:
+        ready = arguments.guidance_video or base.get("guidance_video") or {}
+        arguments.guidance_video = {"pose": poses, **ready}
+    settings = settings_from(arguments)
+    if settings.source == "clip" and kind is not PoseInput.PEOPLE:
+        raise UserError(f"source clip: {poses} shows skeletons, not a character; give --source-image, or leave it out")
+    from masactrl_video.stages.render_clip import render_clip
+
+    outputs = render_clip(settings, arguments.output, overwrite=arguments.overwrite)
+    print(f"{outputs.video} (and everything that belongs to it in {outputs.folder}/)")
+    return 0
+
+
+def _guidance(arguments: argparse.Namespace, base: dict[str, Any]) -> list[str] | None:
+    """What was asked for, by flags or by a configuration file; a preset's own guidance gives way to the pose."""
+    if arguments.guidance is not None or arguments.controlnet or arguments.t2i_adapter or arguments.config:
+        asked: list[str] | None = arguments.guidance
+        return asked
+    return ["pose"]
+
+
+def _retargets_to_picture(arguments: argparse.Namespace) -> bool:
+    return arguments.retarget is not None and not arguments.retarget.lower().endswith(".json")

@@ -1,0 +1,42 @@
+"""`masactrl-video evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from masactrl_video.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for the table, the values and the sheet"
+    )
+    parser.add_argument(
+        "--model", default="demo", help="a model of the cartoon world: demo, or the folder of a training"
+    )
+    parser.add_argument("--cases", type=int, default=24, metavar="N", help="held-out characters (default: 24)")
+    parser.add_argument("--world", choices=("small", "full"), default="small", help="what the model was trained on")
+    parser.add_argument(
+        "--no-curves", action="store_true", help="leave out the curves over S and L, which take longest"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing folder's files")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    if arguments.cases < 1:
+        raise UserError(f"--cases: got {arguments.cases}; give 1 or more")
+    from masactrl_video.evaluate.evaluate import evaluate
+
+    table = evaluate(
+        arguments.output,
+        model=arguments.model,
+        cases=arguments.cases,
+        world=arguments.world,
+        curves=not arguments.no_curves,
+        overwrite=arguments.overwrite,
+    )
+    print(table)
+    return 0

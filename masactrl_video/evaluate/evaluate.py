@@ -1,0 +1,86 @@
+"""The whole evaluation of a model of the cartoon world: a folder with table, values and picture sheet."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from masactrl_video.demo.folder import WEIGHTS
+from masactrl_video.demo.world.identity import WORLDS
+from masactrl_video.encode.sheet import Panel, labelled_sheet
+from masactrl_video.errors import UserError
+from masactrl_video.evaluate.cases import make_cases
+from masactrl_video.evaluate.measure import Evaluation, Measured
+from masactrl_video.evaluate.rendering import Way
+from masactrl_video.evaluate.table import as_markdown
+from masactrl_video.guidance.keypoint_network import NetworkPoseDetector
+from masactrl_video.model.load import load_model
+from masactrl_video.model.network import NetworkChoice
+from masactrl_video.settings.names import AdapterKind
+from masactrl_video.settings.presets import read_preset, resolve
+from masactrl_video.video.png import write_png
+from masactrl_video.video.replace import replacing
+
+_TARGETS = 2
+"""Poses in which each character is wanted."""
+_ON_SHEET = 6
+
+
+def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, overwrite: bool) -> str:
+    """Measure a model by the demo preset's settings and write `figures.md`, `values.json` and `sheet.png`.
+
+    Args:
+        folder: for the files.
+        model: `demo`, or a folder that `masactrl_video.demo.export` wrote.
+        cases: held-out characters.
+        world: what the model was trained on, a name of `demo.world.identity.WORLDS`.
+        curves: also the curves over S and L.
+        overwrite: replace the files.
+
+    Returns:
+        The table in Markdown.
+
+    Raises:
+        UserError: the folder has such files already, or the model's weights are not there.
+    """
+    files = {name: folder / name for name in ("figures.md", "values.json", "sheet.png")}
+    for path in files.values():
+        if path.exists() and not overwrite:
+            raise UserError(f"{path}: it is there already; give another folder, or --overwrite to replace it")
+    evaluation = _evaluation(model, world)
+    unet = evaluation.way.model.unet
+    size_px = unet.config.sample_size * evaluation.way.model.vae_scale_factor
+    measured = evaluation.run(make_cases(cases, _TARGETS, size_px, evaluation.world), curves=curves)
+    table = as_markdown(measured, f"{cases} held-out characters in {_TARGETS} poses each, {size_px}x{size_px}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("figures.md", table), ("values.json", json.dumps(measured.values, indent=1) + "\n")):
+        with replacing(files[name]) as partial:
+            partial.write_text(text, encoding="utf-8")
+    write_png(files["sheet.png"], sheet(measured))
+    return table
+
+
+def sheet(measured: Measured) -> np.ndarray:
+    """The first cases, a row each."""
+    labels = ("source", "exact frame", "with the source", "fixed seed only", "masked")
+    rows = [
+        [Panel(label if number == 0 else "", picture) for label, picture in zip(labels, row, strict=True)]
+        for number, row in enumerate(measured.rows[:_ON_SHEET])
+    ]
+    return labelled_sheet(rows)
+
+
+def _evaluation(model: str, world: str) -> Evaluation:
+    folder = WEIGHTS if model == "demo" else Path(model)
+    if not (folder / "keypoints").is_dir():
+        raise UserError(
+            f"{model}: not a model of the cartoon world; give demo, or a folder of masactrl_video.demo.export"
+        )
+    settings = resolve(read_preset("demo"), {"clip": "evaluation"})
+
+    def way(kind: AdapterKind) -> Way:
+        network = NetworkChoice("pose", kind, str(folder / f"{kind}-pose"))
+        return Way(load_model(str(folder), networks=[network]), settings)
+
+    detector = NetworkPoseDetector(folder / "keypoints")
+    return Evaluation(way("controlnet"), way("t2i-adapter"), detector, WORLDS[world])

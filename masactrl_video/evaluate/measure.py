@@ -1,0 +1,163 @@
+"""All figures of a model of the cartoon world: cases rendered, read and compared."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from tqdm import tqdm
+
+from masactrl_video.attention.layers import self_attention_layers
+from masactrl_video.demo.world.identity import Identity, World
+from masactrl_video.demo.world.read import read_identity
+from masactrl_video.evaluate.cases import Case
+from masactrl_video.evaluate.figures import (
+    NAMED,
+    UNNAMED,
+    error_off_figure,
+    error_on_figure,
+    keypoints_found,
+    overlap,
+    psnr,
+    same,
+)
+from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
+from masactrl_video.guidance.detectors import PoseDetector
+from masactrl_video.model.latents import decode_latents, encode_picture
+
+Curve = dict[str, tuple[float, float]]
+"""Setting → error on the figure (levels of 255), keypoints found (0 to 1)."""
+
+
+@dataclass
+class Measured:
+    """Values case by case; a figure is the mean of its values."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    rows: list[list[np.ndarray]] = field(default_factory=list)
+    """Pictures of a case for the sheet: source, then exact, with, without for its first target."""
+
+    def add(self, name: str, value: float) -> None:
+        """One more value of a figure."""
+        self.values.setdefault(name, []).append(float(value))
+
+    def mean(self, name: str) -> float:
+        """The figure."""
+        return float(np.mean(self.values[name]))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured, with what."""
+
+    way: Way
+    """By ControlNet."""
+    adapter_way: Way
+    """By T2I-Adapter."""
+    detector: PoseDetector
+    world: World
+
+    @property
+    def with_source(self) -> Variant:
+        """The preset's S and L."""
+        settings = self.way.settings
+        return Variant(settings.masa_step, settings.masa_layer)
+
+    @property
+    def without(self) -> Variant:
+        """Fixed seed only: no step is controlled."""
+        return Variant(self.way.settings.num_inference_steps, 0)
+
+    @property
+    def masked(self) -> Variant:
+        """Figure to figure, ground to ground."""
+        settings = self.way.settings
+        return Variant(settings.masa_step, settings.masa_layer, "masked")
+
+    def curve(self) -> Mapping[str, Variant]:
+        """Variants over S at the preset's L, over L at its S, and the paper's layers 4 to 10 only (Fig. 12)."""
+        steps, layers = self.way.settings.num_inference_steps, len(self_attention_layers(self.way.model.unet))
+        first = self.with_source
+        over_steps = {f"S = {at}": Variant(at, first.masa_layer) for at in sorted({0, 1, 2, 4, 6, 10, 15, steps})}
+        over_layers = {f"L = {at}": Variant(first.masa_step, at) for at in (0, 4, 7, 8, 10, 13) if at < layers}
+        return over_steps | over_layers | {"layers 4-10": Variant(first.masa_step, 4, "source", 10)}
+
+    def run(self, cases: Sequence[Case], *, curves: bool = True) -> Measured:
+        """Measure everything."""
+        measured = Measured()
+        for case in tqdm(cases, desc="evaluate", unit="case"):
+            self._autoencoder(case, measured)
+            self._generated(case, measured, self.curve() if curves else {})
+            self._adapter(case, measured)
+            self._real(case, measured)
+        return measured
+
+    def _autoencoder(self, case: Case, measured: Measured) -> None:
+        exact = case.source.drawn(case.identity).image
+        again = decode_latents(self.way.model, encode_picture(self.way.model, exact))[0]
+        measured.add("autoencoder", psnr([again], [exact]))
+
+    def _generated(self, case: Case, measured: Measured, curve: Mapping[str, Variant]) -> None:
+        plain = (self.with_source, self.without, self.masked)
+        rendered = self.way.render(case, list(dict.fromkeys((*plain, *curve.values()))))
+        source = read_identity(rendered.source, case.source.pose, self.world)
+        self._named(case, source, measured)
+        self._kept(case, source, rendered, measured)
+        self._masks(case, rendered, measured)
+        for name, variant in curve.items():
+            for error, found in self._errors(case, source, rendered.targets[variant]):
+                measured.add(f"error at {name}", error)
+                measured.add(f"keypoints at {name}", found)
+        exact = case.targets[0].drawn(source).image
+        measured.rows.append([rendered.source, exact, *(rendered.targets[variant][0] for variant in plain)])
+
+    def _named(self, case: Case, source: Identity, measured: Measured) -> None:
+        for attribute in NAMED:
+            measured.add(f"caption: {attribute}", same(attribute, source, case.identity))
+
+    def _kept(self, case: Case, source: Identity, rendered: Rendered, measured: Measured) -> None:
+        """Identity against the exact frames of who is in the source."""
+        for name, variant in (("with", self.with_source), ("without", self.without), ("masked", self.masked)):
+            for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
+                exact = posed.drawn(source)
+                measured.add(f"error {name}", error_on_figure(picture, exact))
+                measured.add(f"ground {name}", error_off_figure(picture, exact))
+                if name == "masked":
+                    continue
+                seen = read_identity(picture, posed.pose, self.world)
+                measured.add(f"keypoints {name}", keypoints_found(self.detector, picture, exact))
+                for attribute in UNNAMED:
+                    measured.add(f"kept {name}: {attribute}", same(attribute, seen, source))
+
+    def _errors(self, case: Case, source: Identity, pictures: Pictures) -> Iterator[tuple[float, float]]:
+        for posed, picture in zip(case.targets, pictures, strict=True):
+            exact = posed.drawn(source)
+            yield error_on_figure(picture, exact), keypoints_found(self.detector, picture, exact)
+
+    def _masks(self, case: Case, rendered: Rendered, measured: Measured) -> None:
+        threshold = self.way.settings.mask_threshold
+        silhouettes = [posed.drawn(case.identity).mask for posed in (case.source, *case.targets)]
+        steps = range(self.with_source.masa_step, len(rendered.source_maps))
+        for step in steps:
+            measured.add(
+                "masks", overlap(_enlarged(rendered.source_maps[step], silhouettes[0]) >= threshold, silhouettes[0])
+            )
+
+    def _adapter(self, case: Case, measured: Measured) -> None:
+        variant = self.with_source
+        rendered = self.adapter_way.render(case, [variant])
+        for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
+            measured.add("keypoints adapter", keypoints_found(self.detector, picture, posed.drawn(case.identity)))
+
+    def _real(self, case: Case, measured: Measured) -> None:
+        """The exact picture of the character as a real source."""
+        rendered = self.way.render(case, [self.with_source, self.without], real=True)
+        measured.add("inversion", psnr([rendered.source], [case.source.drawn(case.identity).image]))
+        for name, variant in (("with", self.with_source), ("without", self.without)):
+            for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
+                measured.add(f"real error {name}", error_on_figure(picture, posed.drawn(case.identity)))
+
+
+def _enlarged(object_map: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """A map at the size of a silhouette, each cell a block."""
+    rows, columns = (np.arange(side) * cells // side for side, cells in zip(like.shape, object_map.shape, strict=True))
+    return np.asarray(object_map[rows][:, columns])

@@ -1,0 +1,157 @@
+"""A case through the same source, cache and attention code as a clip, once for each variant of the method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from masactrl_video.attention.branches import GUIDED
+from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.plan import ControlPlan, plan_control
+from masactrl_video.attention.recorded import SHARED
+from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
+from masactrl_video.evaluate.cases import Case, Posed
+from masactrl_video.model.denoise import Denoising
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.guidance_network import PreparedGuidance, prepare_guidance
+from masactrl_video.model.latents import decode_latents, encode_picture, initial_noise
+from masactrl_video.model.schedulers import make_scheduler
+from masactrl_video.model.text import TextCondition, encode_prompt, find_words
+from masactrl_video.render.frames import FramesJob, denoise_chunk
+from masactrl_video.settings.names import Mode
+from masactrl_video.settings.settings import Settings
+from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
+
+Pictures = NDArray[np.uint8]
+"""RGB (pictures, height, width, 3)."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to render: where the source acts, and how."""
+
+    masa_step: int
+    masa_layer: int
+    mode: Mode = "source"
+    last_layer: int | None = None
+    """Control ends with this layer; with the UNet's last one if not given."""
+
+    def layers(self) -> list[str] | None:
+        """Layers by number where not all from the first one on are controlled."""
+        if self.last_layer is None:
+            return None
+        return [str(layer) for layer in range(self.masa_layer, self.last_layer + 1)]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The pictures of one case."""
+
+    source: NDArray[np.uint8]
+    """As the model made or reconstructed it. RGB (height, width, 3)"""
+    targets: dict[Variant, Pictures]
+    source_maps: NDArray[np.float32]
+    """Object map of each recorded step. (steps, rows, columns) in [0, 1]"""
+    target_maps: NDArray[np.float32] | None
+    """Object maps of the masked variant's last step. (targets, rows, columns) in [0, 1]"""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How cases are rendered with a model: the settings of a preset that matter here."""
+
+    model: DiffusionModel
+    settings: Settings
+
+    def render(self, case: Case, variants: Sequence[Variant], *, real: bool = False) -> Rendered:
+        """Make the source and the targets of a case.
+
+        Args:
+            real: invert the exact picture of the character as the source, instead of making one from its caption.
+        """
+        steps = self.settings.num_inference_steps
+        scheduler = make_scheduler(self.model, "ddim", steps)
+        whole = self._plan(Variant(0, 0, "source"))
+        source, branches, words = self._source(case, scheduler, real)
+        with TemporaryDirectory() as cache:
+            recorded = cached_source(Path(cache), self.model, source, branches, whole, words)
+            targets: dict[Variant, Pictures] = {}
+            target_maps = None
+            for variant in variants:
+                targets[variant], maps = self._targets(case, variant, recorded, scheduler)
+                target_maps = target_maps if maps is None else maps
+            source_maps = np.stack([_map_of(recorded, step) for step in recorded.steps])
+            picture = decode_latents(self.model, recorded.latents)[0]
+        return Rendered(picture, targets, source_maps, target_maps)
+
+    def _source(
+        self, case: Case, scheduler: object, real: bool
+    ) -> tuple[GeneratedSource | RealSource, Sequence[str], ObjectWords]:
+        prompt, words = case.prompt(case.source), _object_words(case)
+        tokens = find_words(self.model.pipe.tokenizer, prompt, words)
+        size_px = (case.source.size_px, case.source.size_px)
+        if not real:
+            denoising = Denoising(self.model, self._text(prompt, size_px), self.settings.guidance_scale, case.seed)
+            noise = initial_noise(self.model, size_px, case.seed)
+            return (
+                GeneratedSource(denoising, scheduler, noise, self._guidance([case.source])),
+                GUIDED,
+                ObjectWords(tokens),
+            )
+        text, branches = unique_branches(self._text("", size_px), GUIDED, SHARED)
+        picture = encode_picture(self.model, case.source.drawn(case.identity).image)
+        caption = encode_prompt(self.model, prompt, "", False, size_px)
+        return RealSource(self.model, scheduler, picture, text), branches, ObjectWords(tokens, caption)
+
+    def _targets(
+        self, case: Case, variant: Variant, source: CachedSource, scheduler: object
+    ) -> tuple[Pictures, NDArray[np.float32] | None]:
+        prompt = case.prompt(case.targets[0])
+        size_px = (case.source.size_px, case.source.size_px)
+        tokens = find_words(self.model.pipe.tokenizer, prompt, _object_words(case))
+        masked = variant.mode == "masked"
+        job = FramesJob(
+            denoising=Denoising(self.model, self._text(prompt, size_px), self.settings.guidance_scale, case.seed),
+            scheduler=scheduler,
+            source=source,
+            source_noise=source.initial_noise,
+            plan=self._plan(variant),
+            guidance=[np.stack([posed.skeleton() for posed in case.targets])],
+            masks=MaskRule(tokens, self.settings.mask_threshold) if masked else None,
+        )
+        with job.controlled() as control:
+            latents = denoise_chunk(job, control, [range(len(case.targets))])[0]
+            maps = control.target_object_map() if masked else None
+        return decode_latents(self.model, latents), None if maps is None else maps.cpu().numpy()
+
+    def _plan(self, variant: Variant) -> ControlPlan:
+        return plan_control(
+            self.model.unet,
+            self.settings.num_inference_steps,
+            masa_step=variant.masa_step,
+            masa_layer=variant.masa_layer,
+            masa_layers=variant.layers(),
+            mode=variant.mode,
+            mask_grid_divisor=self.settings.mask_grid_divisor,
+        )
+
+    def _text(self, prompt: str, size_px: tuple[int, int]) -> TextCondition:
+        return encode_prompt(self.model, prompt, self.settings.negative_prompt, True, size_px)
+
+    def _guidance(self, poses: Sequence[Posed]) -> PreparedGuidance:
+        return prepare_guidance(self.model.networks, [np.stack([posed.skeleton() for posed in poses])])
+
+
+def _object_words(case: Case) -> list[str]:
+    """The words of a caption that stand for the character."""
+    return [case.identity.species, "shirt", "pants"]
+
+
+def _map_of(source: CachedSource, step: int) -> NDArray[np.float32]:
+    found = source.read(step).object_map
+    assert isinstance(found, torch.Tensor)
+    return found.float().cpu().numpy()
