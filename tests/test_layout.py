@@ -23,13 +23,15 @@ ORDER = [
     "source",
     "attention",
     "cache",
+    "characters",
     "render",
     "encode",
+    "page",
     "stages",
     "cli",
 ]
 
-IMPORTS_ONLY = {"encode": {"errors", "settings", "video"}}
+IMPORTS_ONLY = {"encode": {"errors", "settings", "video"}, "page": {"errors", "settings", "video"}}
 IMPORTED_ONLY_BY = {"demo": {"model", "cli"}}
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord"}

@@ -83,7 +83,10 @@ def _generated(source: GeneratedSource) -> dict[str, JsonValue]:
 
 
 def _real(source: RealSource) -> dict[str, JsonValue]:
-    return {"source": "real", "picture": hash_tensor(source.picture_latents)}
+    own: dict[str, JsonValue] = {"source": "real", "picture": hash_tensor(source.picture_latents)}
+    if source.trajectory is not None:  # kept from an inversion that another machine may have done
+        own["trajectory"] = [hash_tensor(level) for level in source.trajectory.latents]
+    return own
 
 
 def _guidance_of(guidance: PreparedGuidance) -> list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]]:

@@ -18,6 +18,7 @@ COMMANDS = {
     "frames": "stage 1: the clip's frames at the model's size, as pictures",
     "guidance": "stage 2: guidance pictures for every frame",
     "source": "stages 3 and 4: make the source and record it in the cache",
+    "comic": "a story in panels: characters, poses, captions and balloons, as PNG, PDF and CBZ",
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
     "cache": "list, show, verify or prune recorded sources",
 }
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _how_to_go_on(argv: Sequence[str]) -> str:
-    if list(argv[:1]) != ["render"]:
+    if list(argv[:1]) not in (["render"], ["comic"]):
         return ""
     return "; the same command goes on where it was" + (", without --overwrite" if "--overwrite" in argv else "")
 

@@ -30,15 +30,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_settings(
-    parser: argparse.ArgumentParser, groups: Sequence[str] | None = None, without: Collection[str] = ()
+    parser: argparse.ArgumentParser,
+    groups: Sequence[str] | None = None,
+    without: Collection[str] = (),
+    clip: bool = True,
 ) -> None:
     """The clip, the preset and a flag for every setting of the named groups (all by default).
 
     Args:
         without: settings that do nothing in this command, so that it has no flag for them; `controls` stands for the
             weights of the guidance networks.
+        clip: whether the command reads a clip.
     """
-    parser.add_argument("clip", nargs="?", help="video or folder of images (may stand in the configuration instead)")
+    if clip:
+        parser.add_argument(
+            "clip", nargs="?", help="video or folder of images (may stand in the configuration instead)"
+        )
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--preset",

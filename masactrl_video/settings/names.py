@@ -22,3 +22,6 @@ NoiseKind = Literal["shared", "per-frame"]
 Mode = Literal["source", "union", "masked"]
 """Which keys a controlled layer queries: `source`: {Q, K_s, V_s} (MasaCtrl, Eq. 5); `union`: {Q, [K; K_s], [V; V_s]},
 a target that also keeps its own; `masked`: figure to figure and ground to ground (Eq. 6-8)."""
+
+Ground = Literal["self", "first"]
+"""What the parts of a picture attend to that belong to no character: their own picture, or the first's background."""

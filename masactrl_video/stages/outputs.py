@@ -99,7 +99,7 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-_NOT_IN_FRAMES = ("chunk_frames", "cache_dir", "audio", "codec", "pix_fmt", "crf", "side_by_side")
+_NOT_IN_FRAMES = ("chunk_frames", "cache_dir", "characters_dir", "audio", "codec", "pix_fmt", "crf", "side_by_side")
 """Settings that change no pixel: an interrupted run may go on with others."""
 
 

@@ -17,6 +17,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.latents import initial_noise
 from masactrl_video.model.text import encode_prompt, find_words
 from masactrl_video.render.frames import FramesJob, render_frames
 from masactrl_video.settings.settings import Settings
@@ -45,7 +46,7 @@ def render_stage(
         denoising=Denoising(model, condition, settings.guidance_scale, settings.seed),
         scheduler=planned.scheduler,
         source=source,
-        source_noise=source.initial_noise,
+        source_noise=shared_noise(settings, model, source, clip.size_px),
         plan=planned.plan,
         guidance=guidance,
         masks=_mask_rule(settings, model, clip.size_px),
@@ -71,6 +72,18 @@ def render_stage(
             f"{model.device} has not enough memory for batch_size {settings.batch_size} and chunk_frames "
             f"{settings.chunk_frames} at {clip.size_px[1]}x{clip.size_px[0]}; give less of one of them"
         ) from error
+
+
+def shared_noise(
+    settings: Settings, model: DiffusionModel, source: CachedSource, size_px: tuple[int, int]
+) -> torch.Tensor:
+    """Initial noise (1, channels, height, width) of pictures of (height, width) px.
+
+    It is the source's own (MasaCtrl, Sec. 5), or where a saved character has another size, noise of the seed.
+    """
+    noise = source.initial_noise
+    own = tuple(noise.shape[-2:]) == model.latent_size(*size_px)
+    return noise if own else initial_noise(model, size_px, settings.seed)
 
 
 def _made_from(

@@ -26,7 +26,9 @@ from masactrl_video.model.schedulers import make_scheduler
 from masactrl_video.model.text import encode_prompt, find_words
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
-from masactrl_video.stages.clip import FittedClip, read_fitted
+from masactrl_video.stages.canvas import SourceFrames
+from masactrl_video.stages.clip import read_fitted
+from masactrl_video.stages.saved import open_saved, saved_caption, saved_source
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +39,8 @@ class PlannedSource:
 
     source: GeneratedSource | RealSource
     branches: Sequence[str]
-    plan: ControlPlan
     words: ObjectWords
+    plan: ControlPlan
     scheduler: Any
 
     def record(self, model: DiffusionModel, root: Path) -> CachedSource:
@@ -49,7 +51,7 @@ class PlannedSource:
 
 
 def plan_source(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames]
+    settings: Settings, model: DiffusionModel, clip: SourceFrames, guidance: Sequence[GuidanceFrames]
 ) -> PlannedSource:
     """Resolve the settings of the source against the model and the clip.
 
@@ -60,9 +62,13 @@ def plan_source(
         UserError: steps, layers, words or a scheduler that do not go together.
     """
     scheduler, plan = plan_attention(settings, model)
+    if settings.character is not None:
+        character = open_saved(settings)
+        saved = saved_source(settings, model, character, scheduler, _source_words(settings), clip.size_px)
+        return PlannedSource(*saved, plan=plan, scheduler=scheduler)
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
-    return PlannedSource(source, branches, plan, words, scheduler)
+    return PlannedSource(source, branches, words, plan, scheduler)
 
 
 def check_prompt(settings: Settings) -> None:
@@ -120,7 +126,7 @@ def cache_root(settings: Settings) -> Path:
 
 
 def _generated(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames], scheduler: Any
+    settings: Settings, model: DiffusionModel, clip: SourceFrames, guidance: Sequence[GuidanceFrames], scheduler: Any
 ) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
     """From a prompt, under the guidance of the chosen frame."""
     prompt = _source_caption(settings)
@@ -138,7 +144,7 @@ def _generated(
 
 
 def _real(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceFrames], scheduler: Any
+    settings: Settings, model: DiffusionModel, clip: SourceFrames, guidance: Sequence[GuidanceFrames], scheduler: Any
 ) -> tuple[RealSource, Sequence[str], ObjectWords]:
     """A given picture or the clip's own frame, inverted without guidance."""
     if settings.source_image is not None:
@@ -158,6 +164,8 @@ def _real(
 
 def _source_caption(settings: Settings) -> str:
     """The text that names the source's object: its own prompt, or where an inverted source has none, a caption."""
+    if settings.character is not None:
+        return saved_caption(open_saved(settings))
     if settings.real_source:
         return settings.source_caption or settings.source_prompt or settings.prompt
     return settings.prompt if settings.source_prompt is None else settings.source_prompt
@@ -167,6 +175,8 @@ def _source_words(settings: Settings) -> Sequence[str]:
     """Words whose cross-attention gives the source's mask; none where a mask is given."""
     if settings.attention_mode != "masked" or settings.source_mask is not None:
         return ()
+    if settings.character is not None and settings.source_mask_words is None and settings.mask_words:
+        return open_saved(settings).index.recipe.words or settings.mask_words
     return settings.source_mask_words or settings.mask_words
 
 
