@@ -15,7 +15,7 @@ from masactrl_video.guidance.pose import Person, Pose
 from masactrl_video.guidance.pose_json import write_poses
 
 SIDE_PX = 512
-PLACE = {"x": 0.5, "ground": 0.95, "height": 0.78}
+PLACE = {"x": 0.5, "ground": 0.96, "height": 0.72}  # what a balloon needs is left above the head
 # name → action and phase of its cycle
 FROM_ACTIONS = {
     "standing": ("standing", 0.0),

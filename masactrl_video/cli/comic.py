@@ -11,15 +11,9 @@ from masactrl_video.settings.settings import Settings
 
 _SETTINGS = ("model", "prompt", "attention", "work")
 _NOT_OF_A_COMIC = (
-    "prompt",
-    "noise",
-    "attention_mode",
-    "mask_words",
-    "source_mask_words",
-    "source_mask",
-    "target_masks",
+    *("prompt", "noise", "attention_mode", "mask_words", "source_mask_words", "source_mask", "target_masks"),
+    *("batch_size", "chunk_frames"),
 )
-_NOT_OF_A_COMIC += ("mask_threshold", "batch_size", "chunk_frames")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who = parser.add_argument_group("the character of a plain text script")
     who.add_argument("--prompt", dest="who_prompt", metavar="TEXT", help="what it looks like; begins every prompt")
     who.add_argument("--source-name", dest="who_source", metavar="NAME", help="a saved character (source make)")
-    who.add_argument("--source-image", dest="who_image", metavar="PATH", help="a picture of it")
+    who.add_argument("--source-image", dest="who_image", metavar="PATH", help="a picture of it, which is inverted")
     add_settings(parser, groups=_SETTINGS, without=_NOT_OF_A_COMIC, clip=False)
 
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "probe": "what is known about a clip before it is rendered",
     "frames": "stage 1: the clip's frames at the model's size, as pictures",
     "guidance": "stage 2: guidance pictures for every frame",
-    "source": "stages 3 and 4: make the source and record it in the cache",
+    "source": "characters to keep: make, list, show, export, import, remove; record: stages 3 and 4 alone",
     "comic": "a story in panels: characters, poses, captions and balloons, as PNG, PDF and CBZ",
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
     "cache": "list, show, verify or prune recorded sources",

@@ -46,7 +46,8 @@ def placed_in(pose: Pose, box_px: tuple[int, int, int, int], width_px: int, heig
     offset = np.array([(left + right - scale * pose.width_px) / 2, bottom - scale * pose.height_px])
 
     def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return xy * scale + offset
+        placed: NDArray[np.float64] = xy * scale + offset
+        return placed
 
     return pose.transform(moved, width_px=width_px, height_px=height_px)
 

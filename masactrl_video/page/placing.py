@@ -16,6 +16,12 @@ Point = tuple[float, float]
 ROUNDNESS = {"speech": 1.26, "thought": 1.5, "shout": 1.5}
 """Side of a balloon divided by the side of the rectangle of text inside it."""
 
+_HEAD_RADIUS = 0.07
+"""Around a head, as part of the panel's shorter side; balloons keep away from it where they can."""
+
+_LINE_LETTERS = 11
+"""In a narrow panel a balloon may be as wide as so many times the text size."""
+
 _MOST_WIDTH, _MOST_HEIGHT, _CAPTION_HEIGHT = 0.6, 0.62, 0.34
 """Parts of a panel that one balloon's width, all balloons together, and the caption may take."""
 
@@ -55,8 +61,7 @@ def place_texts(
         high = int(_MOST_HEIGHT * room.height / max(1, sum(other.at is None for other in panel.balloons)))
         set_, width, height = _body(balloon, size_px, high, style, name)
         if balloon.at is None:
-            left = _gap(style) if flowing % 2 == 0 else size_px[0] - _gap(style) - width
-            rect = Rect(left, cursor_px, left + width, cursor_px + height)
+            rect = _beside_heads(balloon, heads, size_px, (width, height), cursor_px, flowing, _gap(style))
             cursor_px, flowing = rect.bottom + _gap(style), flowing + 1
         else:
             rect = _at(balloon.at, room, width, height, _gap(style))
@@ -64,6 +69,32 @@ def place_texts(
         placed.append(PlacedText(set_, rect, balloon.kind, tail))
     _check_apart(placed, size_px, where)
     return placed
+
+
+def _beside_heads(
+    balloon: Balloon,
+    heads: Mapping[str, Point],
+    size_px: tuple[int, int],
+    body_px: tuple[int, int],
+    top: int,
+    flowing: int,
+    gap: int,
+) -> Rect:
+    """Left, right or in the middle: where it covers the fewest heads; then on its speaker's side, then by turns."""
+    (width, height), radius = body_px, min(size_px) * _HEAD_RADIUS
+    points = [(x * size_px[0], y * size_px[1]) for x, y in heads.values()]
+    speaker = heads[balloon.by][0] if balloon.by is not None and len(heads) > 1 else 0.5
+    right_first = speaker > 0.5 if speaker != 0.5 else flowing % 2 == 1
+    lefts = [gap, size_px[0] - gap - width]
+    lefts = [*(reversed(lefts) if right_first else lefts), (size_px[0] - width) // 2]
+
+    def covered(left: int) -> int:
+        return sum(
+            left - radius < x < left + width + radius and top - radius < y < top + height + radius for x, y in points
+        )
+
+    left = min(lefts, key=covered)  # the first of equals
+    return Rect(left, top, left + width, top + height)
 
 
 def _gap(style: PageStyle) -> int:
@@ -90,7 +121,8 @@ def _body(
 ) -> tuple[SetText, int, int]:
     """The text and the size of the balloon around it."""
     factor, pad = ROUNDNESS[balloon.kind], _padding(style.text_size)
-    wide = int(size_px[0] * _MOST_WIDTH / factor) - 2 * pad
+    narrow = min(size_px[0] - 2 * _gap(style), _LINE_LETTERS * style.text_size)
+    wide = int(max(size_px[0] * _MOST_WIDTH, narrow) / factor) - 2 * pad
     text = set_text(balloon.text, style, wide, int(high_px / factor) - 2 * pad, where)
     return text, round((text.width_px + 2 * pad) * factor), round((text.height_px + 2 * pad) * factor)
 

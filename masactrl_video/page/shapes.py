@@ -104,8 +104,9 @@ def _bubbles(rect: Rect, target: Point) -> list[Polygon]:
     """Three circles that become smaller on the way to the thinker."""
     _, tip, root = _reach(rect, target)
     edge = _edge(rect, target)
+    most = min(root, 0.8 * math.hypot(tip[0] - edge[0], tip[1] - edge[1]))  # a short way has small circles
     circles = []
-    for part, radius in ((0.2, root * 0.36), (0.55, root * 0.26), (0.9, root * 0.17)):
+    for part, radius in ((0.25, most * 0.36), (0.65, most * 0.26), (0.95, most * 0.17)):
         x, y = edge[0] + part * (tip[0] - edge[0]), edge[1] + part * (tip[1] - edge[1])
         steps = [2 * math.pi * i / 40 for i in range(40)]
         circles.append([(x + radius * math.cos(a), y + radius * math.sin(a)) for a in steps])

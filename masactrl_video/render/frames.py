@@ -59,6 +59,8 @@ class FramesJob:
     """Several sources, each for its part of the picture; then `source` and `masks` are not asked."""
     ground: Ground = "self"
     """What the rest of the picture attends to where there are `regions`."""
+    region_threshold: float = 0.1
+    """Normalised attention from which a token belongs to the object of a region."""
 
     def noise_of(self, frames: Sequence[int]) -> torch.Tensor:
         """Initial noise (frames, channels, height, width), standard normal; the source's for all unless per frame."""
@@ -86,8 +88,14 @@ class FramesJob:
         """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
         branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
         if self.regions:
-            unet = self.denoising.model.unet
-            return control_regions(unet, self.regions, self.plan, branches=branches, ground=self.ground)
+            return control_regions(
+                self.denoising.model.unet,
+                self.regions,
+                self.plan,
+                branches=branches,
+                ground=self.ground,
+                threshold=self.region_threshold,
+            )
         return control_attention(self.denoising.model.unet, self.source, self.plan, branches=branches, masks=self.masks)
 
 

@@ -19,21 +19,12 @@ _YAML = (".yaml", ".yml")
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 
-_OF_A_PANEL = (
-    "clip",
-    "prompt",
-    "skip_first_frames",
-    "select_every_nth",
-    "frame_load_cap",
-    "frame_rate",
-    "fit",
-    "width",
-)
-_OF_A_PANEL += ("height", "guidance_video", "pose_json", "fill_missing_poses", "source", "source_frame", "source_image")
-_OF_A_PANEL += ("source_prompt", "source_caption", "mask_words", "source_mask_words", "source_mask", "target_masks")
-_OF_A_PANEL += ("canny_low_threshold", "canny_high_threshold", "noise", "batch_size", "chunk_frames", "audio", "codec")
-_OF_A_PANEL += ("pix_fmt", "crf", "side_by_side", "save_masks", "character", "pose_detector")
-"""Settings of a clip that a story says otherwise, or that a page has no use for."""
+_GROUPS = ("model", "prompt", "attention", "work")
+_GUIDANCE = ("guidance", "controls")
+_SAID_OTHERWISE = ("prompt", "noise", "mask_words", "source_mask_words", "source_mask", "target_masks", "batch_size")
+"""Settings of those groups that a story says of its characters and panels, or that a page has no use for."""
+
+_OF_REGIONS = ("mask_threshold", "mask_grid_divisor")
 
 
 def read_story(path: Path, character: Mapping[str, Any] | None = None) -> Story:
@@ -90,7 +81,7 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
         UserError: a setting that there is not, or that belongs to a panel.
     """
     for name in story.settings:
-        if name in _OF_A_PANEL:
+        if name in Settings.model_fields and not _is_shared(name):
             raise UserError(
                 f"{where}: settings.{name}: not for a comic as a whole; say it of its characters and panels"
             )
@@ -98,12 +89,19 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
     if changed.get("attention_mode") == "masked":
         raise UserError(f"{where}: settings.attention_mode: give the characters words instead of mode masked")
     base = {**read_preset(str(story.preset or DEFAULT_PRESET)), "clip": str(where), "side_by_side": False}
+    base |= {name: changed.pop(name) for name in _OF_REGIONS if name in changed}  # they act where characters have words
     settings = resolve(base, changed)
     if "guidance" in changed and [settings.controls[name].kind for name in settings.guidance] != ["pose"]:
         raise UserError(
             f"{where}: settings.guidance: panels are guided by poses; name one control of kind pose, or none"
         )
     return settings
+
+
+def _is_shared(name: str) -> bool:
+    """Whether a setting of `render` may stand in a story."""
+    group = (Settings.model_fields[name].json_schema_extra or {})["group"]  # type: ignore[index]
+    return name in _GUIDANCE or (group in _GROUPS and name not in (*_SAID_OTHERWISE, "chunk_frames"))
 
 
 def _scripted(path: Path, character: dict[str, Any]) -> Story:
@@ -128,7 +126,8 @@ def _checked_panel(data: dict[str, Any], where: str) -> Panel:
 
 def _one_line(error: ValidationError) -> str:
     """The first problem, with its place, what was given and what is allowed."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["loc"][-1:] != ("str",)), found[0])  # rows say more than "no name"
     place = ".".join(
         _part(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-", "list["))
     )

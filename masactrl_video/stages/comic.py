@@ -16,11 +16,11 @@ from masactrl_video.page.files import write_cbz, write_page, write_pdf
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.story import Story
 from masactrl_video.settings.story_file import pages_with_panels, settings_of
-from masactrl_video.stages.comic_cast import CastMember, networks_of, plan_member, pose_control, with_guidance
+from masactrl_video.stages.comic_cast import CastMember, plan_member, pose_control, with_guidance
 from masactrl_video.stages.comic_outputs import ComicOutputs, check_comic_free, comic_claimed
-from masactrl_video.stages.comic_panels import PanelJob, plan_job, render_panel
+from masactrl_video.stages.comic_panels import PanelJob, plan_job, render_panel, weights_of
 from masactrl_video.stages.comic_plan import PlannedPanel, plan_panels, styled
-from masactrl_video.stages.model import model_from_settings, with_controls
+from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.render import picture_text
 from masactrl_video.stages.report import Report
 from masactrl_video.video.png import read_png, write_png
@@ -59,14 +59,16 @@ def render_comic(
     settings = settings_of(story, changes or {}, path)
     with report.stage("load"):
         settings = with_guidance(settings, _guidance(story, planned, settings))
-        bare, posed = _models(settings, model)
+        posed = with_networks(settings, model)
+        bare = DiffusionModel(posed.pipe)
         cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
         jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
     with comic_claimed(outputs, story):
         with report.stage("characters"):
             sources = {member.name: _make(member, outputs) for member in cast}
         with report.stage("panels"):
-            report.figures["panels"] = [_render(job, sources, outputs, overwrite) for job in jobs]
+            weights = weights_of(posed)
+            report.figures["panels"] = [_render(job, sources, outputs, weights, overwrite) for job in jobs]
         with report.stage("pages"):
             _write_pages(story, folder, planned, outputs)
         report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}
@@ -79,17 +81,6 @@ def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: Settings)
     posed = [panel.where for panel in planned if panel.posed]
     posed += [f"characters.{name}" for name, who in story.characters.items() if who.pose not in (None, "none")]
     return [pose_control(settings, posed[0])] if posed else []
-
-
-def _models(settings: Settings, model: DiffusionModel | None) -> tuple[DiffusionModel, DiffusionModel]:
-    """The model without guidance networks and with the one for poses."""
-    if model is None:
-        posed = model_from_settings(settings)
-    else:
-        posed = with_controls(
-            with_guidance(settings, []), DiffusionModel(model.pipe), networks_of(settings, settings.guidance)
-        )
-    return DiffusionModel(posed.pipe), posed
 
 
 def _in_use(planned: Sequence[PlannedPanel]) -> list[str]:
@@ -117,12 +108,16 @@ def _make(member: CastMember, outputs: ComicOutputs) -> CachedSource:
 
 
 def _render(
-    job: PanelJob, sources: Mapping[str, CachedSource], outputs: ComicOutputs, overwrite: bool
+    job: PanelJob,
+    sources: Mapping[str, CachedSource],
+    outputs: ComicOutputs,
+    weights: Sequence[str],
+    overwrite: bool,
 ) -> dict[str, Any]:
     number = job.planned.number
     if (picture := job.pose_picture()) is not None:
         write_png(outputs.pose(number), picture)
-    return render_panel(job, sources, outputs.panel(number), overwrite)
+    return render_panel(job, sources, outputs.panel(number), weights=weights, overwrite=overwrite)
 
 
 def _write_pages(story: Story, folder: Path, planned: Sequence[PlannedPanel], outputs: ComicOutputs) -> None:

@@ -15,7 +15,6 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.text import find_words
-from masactrl_video.settings.control import Control
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.story import Character
 from masactrl_video.stages.canvas import Canvas
@@ -138,11 +137,6 @@ def check_words(model: DiffusionModel, prompt: str, words: Sequence[str], where:
         return find_words(model.pipe.tokenizer, prompt, words)
     except UserError as error:
         raise UserError(f"{where}: {str(error).removeprefix('mask_words: ')}") from error
-
-
-def networks_of(settings: Settings, guidance: Sequence[str]) -> list[Control]:
-    """The controls of these names."""
-    return [settings.controls[name] for name in guidance]
 
 
 def _size_px(character: Character, model: DiffusionModel, folder: Path, where: str) -> tuple[int, int]:

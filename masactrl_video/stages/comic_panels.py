@@ -123,18 +123,26 @@ def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_w
     )
 
 
-def render_panel(job: PanelJob, sources: Mapping[str, CachedSource], path: Path, overwrite: bool) -> dict[str, Any]:
+def weights_of(model: DiffusionModel) -> list[str]:
+    """Hashes of the UNet and the guidance networks: what settings only name by path."""
+    return [hash_module(model.unet), *(hash_module(network.module) for network in model.networks)]
+
+
+def render_panel(
+    job: PanelJob, sources: Mapping[str, CachedSource], path: Path, *, weights: Sequence[str], overwrite: bool
+) -> dict[str, Any]:
     """Render a panel, unless it is there already; returns figures for the report.
 
     Args:
         sources: of all characters, by name.
+        weights: `weights_of` the model with all its networks.
 
     Raises:
         UserError: the file was made from something else and may not be replaced.
     """
     picture = job.pose_picture()
     own = {name: sources[name] for name in job.planned.cast}
-    made_from = _made_from(job, own, picture)
+    made_from = _made_from(job, own, picture, weights)
     if path.exists():
         if read_png_text(path).get("made-from") == made_from:
             logger.info("%s is there already", job.planned.where)
@@ -170,6 +178,7 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
         guidance=[[picture]] if picture is not None else [],
         regions=_regions(job, sources) if job.by_regions else (),
         ground=job.ground,
+        region_threshold=settings.mask_threshold,
     )
 
 
@@ -200,7 +209,9 @@ def _in_box(box: Box, size: tuple[int, int]) -> torch.Tensor:
     return ((down >= top) & (down <= bottom))[:, None] & ((across >= left) & (across <= right))[None]
 
 
-def _made_from(job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None) -> str:
+def _made_from(
+    job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None, weights: Sequence[str]
+) -> str:
     """Names everything that determines the panel's pixels."""
     content = {
         "settings": {k: v for k, v in job.settings.as_yaml_data().items() if k not in _NOT_IN_PANELS},
@@ -210,8 +221,7 @@ def _made_from(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pict
         "ground": job.ground,
         "sources": {name: source.entry.folder.name for name, source in sources.items()},
         "pose": hash_tensor(torch.from_numpy(np.ascontiguousarray(picture))) if picture is not None else None,
-        "networks": [hash_module(network.module) for network in job.model.networks],
-        "unet": None if sources else hash_module(job.model.unet),  # a source's name has it
+        "weights": list(weights if job.planned.posed else weights[:1]),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -48,6 +48,18 @@ def with_controls(settings: Settings, model: DiffusionModel, controls: Sequence[
     return DiffusionModel(model.pipe, tuple(networks))
 
 
+def with_networks(settings: Settings, model: DiffusionModel | None) -> DiffusionModel:
+    """The model with the networks of the guidance in use: loaded now, or only the networks where the rest is there.
+
+    Raises:
+        UserError: weights that cannot be found, read or combined.
+    """
+    if model is None:
+        return model_from_settings(settings)
+    networks = (load_guidance(model.pipe, _network(settings.controls[name])) for name in settings.guidance)
+    return DiffusionModel(model.pipe, tuple(networks))
+
+
 def _network(control: Control) -> NetworkChoice:
     return NetworkChoice(
         guidance=control.kind,

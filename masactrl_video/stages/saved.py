@@ -147,7 +147,8 @@ def _text(recipe: Recipe, model: DiffusionModel, prompt: str, guided: bool, nega
 
 
 def _tensors(character: Character) -> dict[str, torch.Tensor]:
-    return load(character.read(TENSORS_NAME))
+    tensors: dict[str, torch.Tensor] = load(character.read(TENSORS_NAME))
+    return tensors
 
 
 def _tensor(character: Character, tensors: dict[str, torch.Tensor], name: str, model: DiffusionModel) -> torch.Tensor:

@@ -144,7 +144,7 @@ def test_each_source_has_its_influence_in_its_region(sd1: Any, draw: Draw) -> No
             return draw(sd1, PROMPT)
 
     change = (run(bear, frog) - run(bear)).abs().mean(1)[0]  # -> (height, width)
-    assert change[:, 6:].mean() > 3 * change[:, :6].mean()  # norms after the last layer carry a little everywhere
+    assert change[:, 6:].mean() > 2 * change[:, :6].mean()  # norms after the last layer carry a little everywhere
 
 
 def test_a_source_with_shared_branches_goes_with_one_that_has_both(sd1: Any, draw: Draw) -> None:

@@ -48,7 +48,7 @@ def test_the_stages_can_be_run_one_by_one(run: Run, clip: Path, tmp_path: Path) 
 
 def test_the_cache_is_listed_shown_verified_and_pruned(run: Run, clip: Path, tmp_path: Path) -> None:
     place = ("--cache-dir", tmp_path / "cache")
-    recorded = run("source", clip, "-o", tmp_path / "source.png", *SHORT, *place)
+    recorded = run("source", "record", clip, "-o", tmp_path / "source.png", *SHORT, *place)
     entry = recorded.out.split()[-1]
     assert f"{entry} " in run("cache", "list", *place).out
     assert f"{entry} " in run("cache", *place, "list").out
