@@ -26,7 +26,7 @@ from masactrl_video.stages.canvas import Canvas
 from masactrl_video.stages.comic_cast import Picture, pose_control, pose_picture, size_for, with_guidance
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.saved import NOISE, PICTURE_LATENTS, level_name
-from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import cache_root, check_prompt, plan_source
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
 
@@ -65,7 +65,6 @@ def make_character(
     if words:
         find_words(model.pipe.tokenizer, text or "", words)
     size_px = _size_px(settings, model)
-    plan_attention(settings, model)
     pictures = [pose_picture(settings, str(pose), size_px, Path(), "--pose")] if guidance else []
     planned = plan_source(settings, model, Canvas(size_px), [[picture] for picture in pictures])  # type: ignore[misc]
     source = planned.source
@@ -124,7 +123,7 @@ def _tensors(source: GeneratedSource | RealSource) -> Mapping[str, torch.Tensor]
     else:
         assert source.trajectory is not None
         levels = {level_name(step): level for step, level in enumerate(source.trajectory.latents)}
-        tensors = {PICTURE_LATENTS: source.picture_latents, **levels}
+        tensors = {PICTURE_LATENTS: source.picture_latents.clone(), **levels}  # the last level is the same tensor
     return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
 
 

@@ -26,7 +26,12 @@ Made = Callable[..., Settings]
 Comic = Callable[..., ComicOutputs]
 BEAR, FROG = "a bear in a red shirt", "a frog in a yellow shirt"
 TWO = {
-    "settings": {"num_inference_steps": 2, "masa_step": 1},
+    "settings": {
+        "num_inference_steps": 2,
+        "masa_step": 1,
+        # strong: what the stand-in's network adds would be lost in rounding to 8 bits
+        "controls": {"pose": {"kind": "pose", "adapter": "controlnet", "model": "demo/controlnet-pose", "scale": 30.0}},
+    },
     "layout": [[1, 1], [1]],
     "page": {"width": 420, "height": 400, "margin": 20, "gutter": 10, "text_size": 16, "min_text_size": 10},
     "characters": {
