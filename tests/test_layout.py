@@ -24,14 +24,16 @@ ORDER = [
     "source",
     "attention",
     "cache",
+    "characters",
     "render",
     "encode",
+    "page",
     "stages",
     "evaluate",
     "cli",
 ]
 
-IMPORTS_ONLY = {"encode": {"errors", "files", "settings", "video"}}
+IMPORTS_ONLY = {"encode": {"errors", "files", "settings", "video"}, "page": {"errors", "files", "settings", "video"}}
 IMPORTED_ONLY_BY = {"demo": {"model", "evaluate", "cli"}}
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord"}

@@ -72,12 +72,8 @@ class AttentionControl:
 
     def attend(self, layer: Layer, attn: Attention, hidden_states: torch.Tensor) -> torch.Tensor:
         """Mutual self-attention of one layer: (rows, tokens, channels) → (rows, tokens, heads x head_dim)."""
+        grid = self.fire(layer, hidden_states)
         assert self.record is not None
-        assert self._step is not None
-        grid = layer.grid(self._latent_size)
-        if grid[0] * grid[1] != hidden_states.shape[1]:
-            raise RuntimeError(f"{layer.name}: {hidden_states.shape[1]} tokens, expected {grid[0]} x {grid[1]}")
-        self.fired[self._step, layer.name] += 1
         key, value = (
             split_heads(states[self._rows, None], attn.heads).squeeze(
                 1
@@ -92,6 +88,19 @@ class AttentionControl:
         else:
             out = self._long_attention(query, key, value, grid)
         return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
+
+    def fire(self, layer: Layer, hidden_states: torch.Tensor) -> tuple[int, int]:
+        """Count a controlled attention call; returns the layer's token grid (height, width)."""
+        grid = layer.grid(self._latent_size)
+        if grid[0] * grid[1] != hidden_states.shape[1]:
+            raise RuntimeError(f"{layer.name}: {hidden_states.shape[1]} tokens, expected {grid[0]} x {grid[1]}")
+        self.fired[self._step_now, layer.name] += 1
+        return grid
+
+    @property
+    def _step_now(self) -> int:
+        assert self._step is not None
+        return self._step
 
     def _long_attention(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, grid: tuple[int, int]

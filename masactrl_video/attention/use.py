@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,13 +57,10 @@ def control_attention(
         raise UserError("masked mode: give the words of the object, or masks")
     control = AttentionControl(source, plan, branches, masks)
     before = unet.attn_processors
-    processors: dict[str, Processor] = {
-        layer.self_processor: _MutualSelfAttention(layer, before[layer.self_processor], control)
-        for layer in plan.layers
-    }
+    cross: dict[str, Processor] = {}
     if plan.mode == "masked" and masks is not None and masks.target_tokens:
         for layer in plan.mask_layers:
-            processors[layer.cross_processor] = KeepObjectMap(
+            cross[layer.cross_processor] = KeepObjectMap(
                 layer,
                 before[layer.cross_processor],
                 masks.target_tokens,
@@ -71,8 +68,24 @@ def control_attention(
                 control.map_size,
                 control.keep_maps_in(),
             )
-    with installed(unet, processors), watch_calls(unet, control.begin):
+    with steered(unet, control, cross):
         yield control
+
+
+@contextmanager
+def steered(unet: UNet2DConditionModel, control: AttentionControl, cross: Mapping[str, Processor]) -> Iterator[None]:
+    """Inside the context, `control` attends in place of the planned self-attention layers, and is checked at the end.
+
+    Args:
+        cross: processors for cross-attention layers, which give the control its object maps.
+    """
+    before = unet.attn_processors
+    mutual: dict[str, Processor] = {
+        layer.self_processor: _MutualSelfAttention(layer, before[layer.self_processor], control)
+        for layer in control.plan.layers
+    }
+    with installed(unet, {**mutual, **cross}), watch_calls(unet, control.begin):
+        yield
     control.check_fired()
 
 

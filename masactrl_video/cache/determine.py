@@ -83,12 +83,15 @@ def _generated(source: GeneratedSource) -> dict[str, JsonValue]:
 
 
 def _real(source: RealSource) -> dict[str, JsonValue]:
-    return {
+    own: dict[str, JsonValue] = {
         "source": "real",
         "picture": hash_tensor(source.picture_latents),
         "iterations": source.iterations,
         "replayed": source.replayed,
     }
+    if source.trajectory is not None:  # kept from an inversion that another machine may have done
+        own["trajectory"] = [hash_tensor(level) for level in source.trajectory.latents]
+    return own
 
 
 def _guidance_of(guidance: PreparedGuidance) -> list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]]:

@@ -23,7 +23,8 @@ COMMANDS = {
     "probe": "what is known about a clip before it is rendered",
     "frames": "stage 1: the clip's frames at the model's size, as pictures",
     "guidance": "stage 2: guidance pictures for every frame",
-    "source": "stages 3 and 4: make the source and record it in the cache",
+    "source": "characters to keep: make, list, show, export, import, remove; record: stages 3 and 4 alone",
+    "comic": "a story in panels: characters, poses, captions and balloons, as PNG, PDF and CBZ",
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
     "evaluate": "figures of a model of the cartoon world, where the right answers are known",
     "cache": "list, show, verify or prune recorded sources",
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _how_to_go_on(argv: Sequence[str]) -> str:
-    if list(argv[:1]) not in (["render"], ["animate"]):
+    if list(argv[:1]) not in (["render"], ["animate"], ["comic"]):
         return ""
     return "; the same command goes on where it was" + (", without --restart" if "--restart" in argv else "")
 

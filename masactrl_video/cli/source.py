@@ -1,4 +1,4 @@
-"""`masactrl-video source`."""
+"""`masactrl-video source make|list|show|export|import|remove|record`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,52 @@ from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
 
+_OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate")
+_PLACE_HELP = "saved characters (default: $MASACTRL_VIDEO_CHARACTERS, else ~/.local/share/masactrl-video/characters)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Flags of the command."""
+    """Sub-commands and their flags."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, text: str, place: bool = True) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        for flag, more in (("-v", "--verbose"), ("-q", "--quiet")):  # understood before and after the sub-command
+            added.add_argument(flag, more, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if place:
+            added.add_argument("--characters-dir", type=Path, help=_PLACE_HELP)
+        return added
+
+    _add_make(action("make", "make a character to keep, from a prompt or a picture", place=False))
+    action("list", "all saved characters")
+    action("show", "a character's recipe and files, checked byte by byte").add_argument("name")
+    export = action("export", "write a character as one .zip, to give to others")
+    export.add_argument("name")
+    export.add_argument("-o", "--output", type=Path, required=True, help="the .zip")
+    export.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    bring = action("import", "keep a character that somebody exported; every byte of it is checked")
+    bring.add_argument("file", type=Path, help="the .zip")
+    bring.add_argument("--name", help="keep it under another name")
+    bring.add_argument("--overwrite", action="store_true", help="replace a character of that name")
+    action("remove", "remove a character").add_argument("name")
+    _add_record(
+        action("record", "stages 3 and 4 of a render: the source of a clip, recorded in the cache", place=False)
+    )
+
+
+def _add_make(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="letters, digits, - and _")
+    parser.add_argument("--pose", metavar="POSE", help="pose of a generated character: a name, .json or picture")
+    parser.add_argument("--caption", metavar="TEXT", help="with --source-image: a text that names the character")
+    parser.add_argument("--words", nargs="+", metavar="TEXT", help="the character's words in its prompt or caption")
+    parser.add_argument("--overwrite", action="store_true", help="replace a character of that name")
+    without = (*_OF_A_CLIP, "noise", "source", "source_frame", "source_caption", "character", "batch_size")
+    add_settings(
+        parser, groups=("clip", "model", "prompt", "source", "work"), without=(*without, "chunk_frames", "clip")
+    )
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
     add_settings(
         parser,
         groups=("clip", "guidance", "model", "prompt", "source", "attention", "work"),
@@ -20,7 +63,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+    """Run the sub-command."""
+    if arguments.action == "record":
+        return _record(arguments)
+    if arguments.action == "make":
+        return _make(arguments)
+    from masactrl_video.characters.archive import export_character, import_character
+    from masactrl_video.characters.store import default_root, open_character, remove_character
+
+    root: Path = arguments.characters_dir or default_root()
+    if arguments.action == "list":
+        return _list(root)
+    if arguments.action == "show":
+        character = open_character(root, arguments.name)
+        print(character.index.model_dump_json(indent=1))
+        print(f"{character.folder}: whole")
+    elif arguments.action == "export":
+        export_character(root, arguments.name, arguments.output, overwrite=arguments.overwrite)
+        print(arguments.output)
+    elif arguments.action == "import":
+        character = import_character(root, arguments.file, arguments.name, overwrite=arguments.overwrite)
+        print(f"{character.index.name}: {character.folder}")
+    else:
+        remove_character(root, arguments.name)
+        print(f"removed {arguments.name}")
+    return 0
+
+
+def _list(root: Path) -> int:
+    from masactrl_video.characters.store import character_names, open_character
+    from masactrl_video.errors import UserError
+
+    names = character_names(root)
+    for name in names:
+        try:
+            recipe = open_character(root, name).index.recipe
+            what = f"{recipe.width}x{recipe.height}  {recipe.model}  {recipe.caption or '(a picture)'}"
+        except UserError as error:
+            what = str(error)
+        print(f"{name}  {what}")
+    print(f"{len(names)} characters in {root}")
+    return 0
+
+
+def _make(arguments: argparse.Namespace) -> int:
+    from masactrl_video.errors import UserError
+
+    if arguments.source_image is not None and arguments.prompt is not None:
+        raise UserError(
+            "prompt: it would have no effect, because the picture is inverted; --caption names what it shows"
+        )
+    arguments.clip = arguments.name  # settings are those of a clip; this command reads none
+    settings = settings_from(arguments)
+    from masactrl_video.stages.make_character import make_character
+
+    character = make_character(
+        settings,
+        arguments.name,
+        pose=arguments.pose,
+        caption=arguments.caption,
+        words=arguments.words or (),
+        overwrite=arguments.overwrite,
+    )
+    print(f"{character.index.name}: {character.folder} (render --character {character.index.name})")
+    return 0
+
+
+def _record(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments)
     from masactrl_video.stages.alone import record_source_of
 

@@ -47,12 +47,18 @@ def load_model(
     pipe = load_pipeline(
         name, revision=revision, variant=variant, dtype=dtype, device=device, config=config, loras=loras
     )
-    loaded = []
-    for choice in networks:
-        network = load_network(choice, pipe.unet.dtype, pipe.unet.device)
-        check_network(choice.name, network, pipe.unet)
-        loaded.append(GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end))
-    return DiffusionModel(pipe, tuple(loaded))
+    return DiffusionModel(pipe, tuple(load_guidance(pipe, choice) for choice in networks))
+
+
+def load_guidance(pipe: Any, choice: NetworkChoice) -> GuidanceNetwork:
+    """Load a guidance network for a loaded pipeline, on its device and in its number format.
+
+    Raises:
+        UserError: not to be found, of a wrong kind, or made for another kind of model.
+    """
+    network = load_network(choice, pipe.unet.dtype, pipe.unet.device)
+    check_network(choice.name, network, pipe.unet)
+    return GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end)
 
 
 def load_pipeline(

@@ -18,12 +18,13 @@ from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.control import AttentionControl, MaskRule
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource
+from masactrl_video.attention.region_control import RegionSource, control_regions
 from masactrl_video.attention.use import control_attention
 from masactrl_video.errors import UserError
 from masactrl_video.model.denoise import Denoising, FrameBatch
 from masactrl_video.model.guidance_network import prepare_guidance
 from masactrl_video.model.latents import decode_latents, initial_noise
-from masactrl_video.settings.names import NoiseKind
+from masactrl_video.settings.names import Ground, NoiseKind
 from masactrl_video.video.png import write_png
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,12 @@ class FramesJob:
     target_masks: Pictures | None = None
     """Given masks of the frames, white where the object is, instead of masks by words."""
     noise: NoiseKind = "shared"
+    regions: Sequence[RegionSource] = ()
+    """Several sources, each for its part of the picture; then `source` and `masks` are not asked."""
+    ground: Ground = "self"
+    """What the rest of the picture attends to where there are `regions`."""
+    region_threshold: float = 0.1
+    """Normalised attention from which a token belongs to the object of a region."""
 
     def noise_of(self, frames: Sequence[int]) -> torch.Tensor:
         """Initial noise (frames, channels, height, width), standard normal; the source's for all unless per frame."""
@@ -80,6 +87,15 @@ class FramesJob:
     def controlled(self) -> AbstractContextManager[AttentionControl]:
         """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
         branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
+        if self.regions:
+            return control_regions(
+                self.denoising.model.unet,
+                self.regions,
+                self.plan,
+                branches=branches,
+                ground=self.ground,
+                threshold=self.region_threshold,
+            )
         return control_attention(self.denoising.model.unet, self.source, self.plan, branches=branches, masks=self.masks)
 
 

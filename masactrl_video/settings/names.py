@@ -26,3 +26,6 @@ a target that also keeps its own; `masked`: figure to figure and ground to groun
 Easing = Literal["linear", "ease-in-out", "catmull-rom"]
 """How poses go from key to key: at constant speed; at rest at every key (smoothstep, 3w² - 2w³); or through the keys
 without rest, with the speed of the keys before and after."""
+
+Ground = Literal["self", "first"]
+"""What the parts of a picture attend to that belong to no character: their own picture, or the first's background."""

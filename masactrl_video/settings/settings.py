@@ -109,6 +109,9 @@ class Settings(BaseModel):
     source_prompt: str | None = option(
         "source", "prompt of the source (the prompt if generated, empty if inverted, when not given)", None
     )
+    character: str | None = option(
+        "source", "a saved character is the source (masactrl-video source make); its recipe must fit the model", None
+    )
     source_caption: str | None = option(
         "source", "masked mode, inverted source: a caption that names the object (the prompt if not given)", None
     )
@@ -143,6 +146,10 @@ class Settings(BaseModel):
         "if not given)",
         None,
         gt=0,
+    )
+
+    characters_dir: Path | None = option(
+        "work", "saved characters (~/.local/share/masactrl-video/characters if not given)", None
     )
 
     audio: bool = option("output", "keep the clip's sound", True)
@@ -192,6 +199,12 @@ class Settings(BaseModel):
     def _check_source(self) -> None:
         if self.source_image is not None and self.source == "clip":
             raise ValueError("source_image and source clip exclude each other: name one source")
+        if self.character is not None:
+            for name in ("source_image", "source_prompt", "source_caption"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"character and {name} exclude each other: name one source")
+            if self.source == "clip":
+                raise ValueError("character and source clip exclude each other: name one source")
         if self.real_source and self.scheduler != "ddim":
             raise ValueError(
                 f"scheduler {self.scheduler}: a real source is inverted with ddim; take that, or a generated source"

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_NOT_IN_FRAMES = ("chunk_frames", "cache_dir", "cache_quota", "audio", "codec", "pix_fmt", "crf", "side_by_side")
+_NOT_IN_FRAMES = (
+    "chunk_frames",
+    "cache_dir",
+    "cache_quota",
+    "characters_dir",
+    "audio",
+    "codec",
+    "pix_fmt",
+    "crf",
+    "side_by_side",
+)
 """Settings that change no pixel: an interrupted run may go on with others."""
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.load import load_model
+from masactrl_video.model.load import load_guidance, load_model
 from masactrl_video.model.lora import LoraFile
 from masactrl_video.model.network import NetworkChoice
 from masactrl_video.settings.control import Control
@@ -34,6 +35,29 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
         config=settings.single_file_config,
         loras=[LoraFile(path, scale) for path, scale in settings.lora.items()],
     )
+
+
+def with_controls(settings: Settings, model: DiffusionModel, controls: Sequence[Control]) -> DiffusionModel:
+    """The same pipeline with exactly these guidance networks; those that are loaded already are taken again.
+
+    Raises:
+        UserError: weights that cannot be found, read or combined.
+    """
+    loaded = dict(zip((settings.controls[name] for name in settings.guidance), model.networks, strict=True))
+    networks = (loaded.get(control) or load_guidance(model.pipe, _network(control)) for control in controls)
+    return DiffusionModel(model.pipe, tuple(networks))
+
+
+def with_networks(settings: Settings, model: DiffusionModel | None) -> DiffusionModel:
+    """The model with the networks of the guidance in use: loaded now, or only the networks where the rest is there.
+
+    Raises:
+        UserError: weights that cannot be found, read or combined.
+    """
+    if model is None:
+        return model_from_settings(settings)
+    networks = (load_guidance(model.pipe, _network(settings.controls[name])) for name in settings.guidance)
+    return DiffusionModel(model.pipe, tuple(networks))
 
 
 def _network(control: Control) -> NetworkChoice:

@@ -18,6 +18,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.latents import initial_noise
 from masactrl_video.model.text import TextCondition, encode_prompt, find_words
 from masactrl_video.render.frames import FramesJob, Pictures, render_frames
 from masactrl_video.settings.settings import Settings
@@ -67,6 +68,18 @@ def render_stage(
         ) from error
 
 
+def shared_noise(
+    settings: Settings, model: DiffusionModel, source: CachedSource, size_px: tuple[int, int]
+) -> torch.Tensor:
+    """Initial noise (1, channels, height, width) of pictures of (height, width) px.
+
+    It is the source's own (MasaCtrl, Sec. 5), or where a saved character has another size, noise of the seed.
+    """
+    noise = source.initial_noise
+    own = tuple(noise.shape[-2:]) == model.latent_size(*size_px)
+    return noise if own else initial_noise(model, size_px, settings.seed)
+
+
 def frames_job(
     settings: Settings,
     model: DiffusionModel,
@@ -86,7 +99,7 @@ def frames_job(
         denoising=Denoising(model, condition, settings.guidance_scale, settings.seed),
         scheduler=planned.scheduler,
         source=source,
-        source_noise=source.initial_noise,
+        source_noise=shared_noise(settings, model, source, size_px),
         plan=planned.plan,
         guidance=guidance,
         masks=_mask_rule(settings, model, size_px),

@@ -28,6 +28,7 @@ from masactrl_video.render.frames import Pictures
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
 from masactrl_video.stages.clip import read_fitted
+from masactrl_video.stages.saved import open_saved, saved_caption, saved_source
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ class PlannedSource:
 
     source: GeneratedSource | RealSource
     branches: Sequence[str]
-    plan: ControlPlan
     words: ObjectWords
+    plan: ControlPlan
     scheduler: Any
 
     def record(self, model: DiffusionModel, root: Path, quota_bytes: int | None = None) -> CachedSource:
@@ -72,9 +73,13 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     scheduler, plan = plan_attention(settings, model)
     if not (plan.steps and plan.layers):
         logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
+    if settings.character is not None:
+        character = open_saved(settings)
+        saved = saved_source(settings, model, character, scheduler, _source_words(settings), clip.size_px)
+        return PlannedSource(*saved, plan=plan, scheduler=scheduler)
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
-    return PlannedSource(source, branches, plan, words, scheduler)
+    return PlannedSource(source, branches, words, plan, scheduler)
 
 
 def check_prompt(settings: Settings) -> None:
@@ -168,6 +173,8 @@ def _real(
 
 def _source_caption(settings: Settings) -> str:
     """The text that names the source's object: its own prompt, or where an inverted source has none, a caption."""
+    if settings.character is not None:
+        return saved_caption(open_saved(settings))
     if settings.real_source:
         return settings.source_caption or settings.source_prompt or settings.prompt
     return settings.prompt if settings.source_prompt is None else settings.source_prompt
@@ -177,6 +184,8 @@ def _source_words(settings: Settings) -> Sequence[str]:
     """Words whose cross-attention gives the source's mask; none where a mask is given."""
     if settings.attention_mode != "masked" or settings.source_mask is not None:
         return ()
+    if settings.character is not None and settings.source_mask_words is None and settings.mask_words:
+        return open_saved(settings).index.recipe.words or settings.mask_words
     return settings.source_mask_words or settings.mask_words
 
 

@@ -40,6 +40,7 @@ def run(
     cache_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Ran]]:
     monkeypatch.setenv("MASACTRL_VIDEO_CACHE", str(cache_dir))
+    monkeypatch.setenv("MASACTRL_VIDEO_CHARACTERS", str(cache_dir / "characters"))
     monkeypatch.setenv("TQDM_DISABLE", "1")  # the command sets it; here tqdm is imported before, so it is told again
     monkeypatch.setattr(tqdm.std.tqdm, "__init__", functools.partialmethod(tqdm.std.tqdm.__init__, disable=True))
     logger = logging.getLogger("masactrl_video")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,53 @@ POSE_FILES = {
 }
 
 
+_HERO = "characters: {hero: {prompt: a bear}}\n"
+_TWO = "characters: {a: {prompt: a bear}, b: {prompt: a frog}}\n"
+STORIES = {
+    "story.yaml": _HERO + "panels: [{prompt: a bear}]",
+    "unknown_key.yaml": _HERO + "panels: [{prompt: a bear, posse: waving}]",
+    "no_pose.yaml": _HERO + "panels: [{prompt: a bear}, {prompt: a bear, pose: levitating}]",
+    "no_pose_file.yaml": _HERO + "panels: [{prompt: a bear, pose: poses/none.json}]",
+    "pose_up.yaml": _HERO + "panels: [{prompt: a bear, pose: ../../etc/passwd}]",
+    "pose_picture.yaml": _HERO + "panels: [{prompt: a bear, pose: text.png}]",
+    "long.yaml": _HERO
+    + "page: {width: 400, height: 400, margin: 10}\n"
+    + f"panels: [{{prompt: a bear, balloons: [{'much to say ' * 80}]}}]",
+    "layout.yaml": _HERO + "layout: diagonal\npanels: [{prompt: a bear}]",
+    "speaker.yaml": _HERO + "panels: [{prompt: a bear, balloons: [{text: Hi, by: frog}]}]",
+    "who.yaml": _TWO + "panels: [{prompt: a bear}]",
+    "where.yaml": _TWO + "panels: [{prompt: a bear and a frog, characters: [a, b]}]",
+    "stranger.yaml": _HERO + "panels: [{prompt: a bear, characters: [villain]}]",
+    "words.yaml": "characters: {hero: {prompt: a bear, words: [bear]}}\npanels: [{prompt: a frog}]",
+    "size.yaml": _HERO + "panels: [{prompt: a bear, size: [60, 64]}]",
+    "picture.yaml": "characters: {hero: {image: none.png}}\npanels: [{prompt: a bear}]",
+    "saved.yaml": "characters: {hero: {source: nobody}}\npanels: [{prompt: a bear}]",
+    "saved_up.yaml": "characters: {hero: {source: ../nobody}}\npanels: [{prompt: a bear}]",
+    "setting.yaml": _HERO + "settings: {frame_rate: 3}\npanels: [{prompt: a bear}]",
+    "font.yaml": _HERO + "page: {font: text.png}\npanels: [{prompt: a bear, caption: Hi}]",
+    "python.yaml": "panels: !!python/object/apply:os.system ['touch pwned']",
+    "itself.yaml": "panels: &a [*a]",
+    "list.yaml": "- a\n- b",
+    "empty.txt": "\n",
+    "script.txt": "waving # Hi\n",
+    "hashes.txt": "a # b # c # d\n",
+}
+
+
+def write_hostile_character(path: Path) -> None:
+    """A whole character with a path upwards beside it."""
+    recipe: dict[str, Any] = {"kind": "generated", "prompt": "x", "negative_prompt": "", "caption": "x", "words": []}
+    recipe |= {"seed": 0, "guidance_scale": 4.0, "width": 8, "height": 8, "model": "demo", "revision": None}
+    recipe |= {"variant": None, "lora": {}, "scheduler": "ddim", "num_inference_steps": 2, "controls": [], "pose": None}
+    files = {name: {"bytes": 0, "sha256": "0" * 64} for name in ("picture.png", "source.safetensors")}
+    index = {"format_version": 1, "name": "hero", "created": "2026-01-02T00:00:00Z", "made_by": "0.1.0"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("character.json", json.dumps({**index, "recipe": recipe, "files": files}))
+        archive.writestr("../evil.txt", "x")
+        for name in files:
+            archive.writestr(name, b"")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with everything that the table below names."""
@@ -48,6 +96,9 @@ def folder(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "model.ckpt").write_bytes(b"a pickle")
     (tmp_path / "empty.mp4").write_bytes(b"")
     Image.new("RGB", (48, 48)).save(tmp_path / "black.png")
+    write_hostile_character(tmp_path / "hostile.zip")
+    for name, text in STORIES.items():
+        (tmp_path / name).write_text(text)
     make_clip(tmp_path / "five.mp4", size="48x48", seconds=0.2)
     for name, content in POSE_FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -189,9 +240,6 @@ def test_animate_refuses(run: Callable[..., Any], folder: Path, case: str) -> No
         (["guidance", "clip.mp4", "-o", "out", "--guidance"], "none is in use"),
         (["guidance", "clip.mp4", "-o", "out", "--guidance", "pose", "--pose-detector", "none"], "no such folder"),
         (["guidance", "clip.mp4", "-o", "out", "--guidance-video", "canny=five.mp4"], "for 5 frames"),
-        (["source", "clip.mp4", "-o", "out.jpg"], ".png"),
-        (["source", "clip.mp4", "-o", "black.png"], "black.png exists"),
-        (["source", "clip.mp4", "-o", "new.png", "--source-image", "text.png"], "not an image"),
         (["synthesize", "-o", "out"], "source_prompt: missing"),
         (["synthesize", "-o", "empty.mp4", "--source-prompt", "a bear"], "empty.mp4 exists"),
         (["synthesize", *NEW, "--prompt", "a frog", "--attention-mode", "masked", "--mask-words", "bear"], "'bear'"),
@@ -215,6 +263,28 @@ def test_animate_refuses(run: Callable[..., Any], folder: Path, case: str) -> No
         (["sweep", *NEW, "--rows", "masa_step=1", "--no-replay"], "only a given picture is inverted"),
         (["compare", *NEW, "--sdedit-strength", "0.01"], "sdedit_strength"),
         (["compare", *NEW, "--p2p-cross-steps", "2"], "p2p_cross_steps: got '2'"),
+        (["source"], "ACTION"),
+        (["source", "clip.mp4", "-o", "new.png"], "invalid choice: 'clip.mp4' (choose from"),
+        (["source", "make", "../hero"], "a name has letters, digits"),
+        (["source", "make", "hero", "--pose", "../secret"], "there is no pose '../secret'"),
+        (["source", "make", "hero", "--words", "dragon"], "'dragon' is not in the prompt"),
+        (["source", "make", "hero", "--width", "60", "--height", "64"], "60 is no multiple of"),
+        (["source", "make", "hero", "--source-image", "none.png"], "no such file"),
+        (["source", "make", "hero", "--source-image", "black.png", "--prompt", "a bear"], "--caption names what"),
+        (["source", "make", "hero", "--source-image", "black.png", "--words", "bear"], "give --caption too"),
+        (["source", "show", "nobody"], "'nobody': there is none of that name"),
+        (["source", "show", "../nobody"], "a name has letters, digits"),
+        (["source", "remove", "../empty"], "a name has letters, digits"),
+        (["source", "export", "nobody", "-o", "a.zip"], "'nobody': there is none"),
+        (["source", "export", "nobody", "-o", "text.png"], "exported as .zip"),
+        (["source", "import", "none.zip"], "no such file: none.zip"),
+        (["source", "import", "text.png"], "cannot be read as an exported character"),
+        (["source", "import", "hostile.zip"], "holds '../evil.txt', which is not part of a character"),
+        (["render", "clip.mp4", "-o", "out.mp4", "--character", "nobody"], "'nobody': there is none of that name"),
+        (["render", "clip.mp4", "-o", "out.mp4", "--character", "a", "--source", "clip"], "exclude each other"),
+        (["source", "record", "clip.mp4", "-o", "out.jpg"], ".png"),
+        (["source", "record", "clip.mp4", "-o", "black.png"], "black.png exists"),
+        (["source", "record", "clip.mp4", "-o", "new.png", "--source-image", "text.png"], "not an image"),
         (["encode", "clip.mp4", "--frames", "none", "-o", "out.mp4"], "not a folder"),
         (["encode", "clip.mp4", "--frames", "empty", "-o", "out.mp4"], "no images"),
         (["encode", "clip.mp4", "-o", "out.mp4"], "--frames"),
@@ -252,6 +322,63 @@ def test_animate_refuses(run: Callable[..., Any], folder: Path, case: str) -> No
 def test_the_other_commands_refuse(run: Callable[..., Any], folder: Path, arguments: list[str], words: str) -> None:
     before = everything(folder)
     ran = run(*arguments, *(["-q"] if arguments[1:] and arguments[0] != "cache" else []))
+    assert (ran.status, ran.out) == (2, "")
+    assert len(ran.err.splitlines()) == 1
+    assert words in ran.err
+    assert everything(folder) == before
+
+
+COMICS = {
+    "no such story": ("none.yaml", [], "none.yaml: cannot be read"),
+    "a video": ("clip.mp4", [], "cannot be read as a script"),
+    "an unknown key": ("unknown_key.yaml", [], "panels.1.posse: there is no such key"),
+    "a pose that there is not": ("no_pose.yaml", [], "panel 2, pose: there is no pose 'levitating'; there are: arms"),
+    "a pose file that is not there": ("no_pose_file.yaml", [], "none.json: no such file"),
+    "a pose outside": ("pose_up.yaml", [], "there is no pose '../../etc/passwd'"),
+    "a pose that is no picture": ("pose_picture.yaml", [], "text.png"),
+    "too long a speech": ("long.yaml", [], "panel 1, balloon 1: 'much to say"),
+    "an unknown layout": ("layout.yaml", [], "there is no 'diagonal'; there are auto"),
+    "an unknown layout by flag": ("story.yaml", ["--layout", "9x9"], "there is no '9x9'"),
+    "a speaker who is not there": ("speaker.yaml", [], "panel 1, balloon 1: 'frog' is not in this panel"),
+    "nobody named of two": ("who.yaml", [], "panel 1: say with `characters` who of a, b"),
+    "two who cannot be told apart": ("where.yaml", [], "panel 1: where is a? Give it words"),
+    "a stranger": ("stranger.yaml", [], "panel 1: there is no character 'villain'; there are: hero"),
+    "words that are not in the prompt": ("words.yaml", [], "panel 1, words of hero: 'bear' is not in the prompt"),
+    "a size that does not fit": ("size.yaml", [], "panel 1: size: the width 60 is no multiple of"),
+    "a picture that is not there": ("picture.yaml", [], "characters.hero.image: no such file"),
+    "a saved character that is not there": ("saved.yaml", [], "character 'nobody': there is none of that name"),
+    "a saved character outside": ("saved_up.yaml", [], "characters.hero.source"),
+    "a setting of a clip": ("setting.yaml", [], "settings.frame_rate: not for a comic as a whole"),
+    "a font that is none": ("font.yaml", [], "page.font: text.png cannot be read"),
+    "YAML that runs code": ("python.yaml", [], "not YAML"),
+    "YAML that refers to itself": ("itself.yaml", [], "itself.yaml"),
+    "a list": ("list.yaml", [], "list.yaml"),
+    "an empty script": ("empty.txt", [], "no line in it"),
+    "a script of nobody": ("script.txt", [], "say who is in it: --prompt, --source-image or --source-name"),
+    "a script of two": (
+        "script.txt",
+        ["--prompt", "a bear", "--source-name", "x"],
+        "give one of prompt, image and source",
+    ),
+    "a script of another form": ("hashes.txt", ["--prompt", "a bear"], "hashes.txt, line 1: 3 times #"),
+    "a character for a story": ("story.yaml", ["--prompt", "a bear"], "a story names its characters itself"),
+    "a configuration": ("story.yaml", ["--config", "unknown.yaml"], "settings stand in the story itself"),
+    "an output of no kind": ("story.yaml", ["-o", "page.jpg"], "a comic is written as .png, .pdf, .cbz"),
+    "an output that exists": ("story.yaml", ["-o", "black.png"], "black.png exists"),
+    "an output in a folder of others": ("story.yaml", ["-o", "mine.png"], "was not made by this command"),
+    "an output over the story": ("story.yaml", ["-o", "story.pdf", "--overwrite", "--seed", "-1"], "seed: got '-1'"),
+    "an unknown preset": ("story.yaml", ["--preset", "sd3"], "there is no 'sd3'"),
+}
+
+
+@pytest.mark.parametrize("case", COMICS)
+def test_comic_refuses(run: Callable[..., Any], folder: Path, case: str) -> None:
+    story, arguments, words = COMICS[case]
+    (folder / "mine").mkdir()
+    (folder / "mine" / "notes.txt").write_text("mine")
+    before = everything(folder)
+    output = () if "-o" in arguments else ("-o", "page.png")
+    ran = run("comic", "-q", story, *output, "--num-inference-steps", "2", "--masa-step", "1", *arguments)
     assert (ran.status, ran.out) == (2, "")
     assert len(ran.err.splitlines()) == 1
     assert words in ran.err

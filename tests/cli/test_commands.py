@@ -46,9 +46,28 @@ def test_the_stages_can_be_run_one_by_one(run: Run, clip: Path, tmp_path: Path) 
     assert (tmp_path / "guidance" / "canny.mp4").is_file()
 
 
+def test_a_character_is_made_kept_shared_and_drawn(run: Run, clip: Path, tmp_path: Path) -> None:
+    place, steps = ("--characters-dir", tmp_path / "characters"), ("--num-inference-steps", "3")
+    made = run(
+        "source", "make", "-q", "hero", "--prompt", "a bear", "--pose", "waving", "--words", "bear", *steps, *place
+    )
+    assert (made.status, made.err) == (0, "")
+    assert "hero  128x128  demo  a bear" in run("source", "list", *place).out
+    assert json.loads(run("source", "show", "hero", *place).out.rpartition("}")[0] + "}")["recipe"]["pose"] == "waving"
+    assert run("source", "export", "hero", "-o", tmp_path / "hero.zip", *place).status == 0
+    assert run("source", "import", tmp_path / "hero.zip", "--name", "twin", *place).out.startswith("twin: ")
+    assert run("source", "remove", "hero", *place).out == "removed hero\n"
+    story = tmp_path / "script.txt"
+    story.write_text("a bear waving # Hello!\n[NC] in the snow\n")
+    drawn = run("comic", "-q", story, "-o", tmp_path / "page.pdf", "--source-name", "twin", *steps, *place)
+    assert (drawn.status, drawn.err) == (0, "")
+    assert str(tmp_path / "page.pdf") in drawn.out
+    assert {"page.cbz", "pages", "panels"} <= {path.name for path in (tmp_path / "page").iterdir()}
+
+
 def test_the_cache_is_listed_shown_verified_and_pruned(run: Run, clip: Path, tmp_path: Path) -> None:
     place = ("--cache-dir", tmp_path / "cache")
-    recorded = run("source", clip, "-o", tmp_path / "source.png", *SHORT, *place)
+    recorded = run("source", "record", clip, "-o", tmp_path / "source.png", *SHORT, *place)
     entry = recorded.out.split()[-1]
     assert f"{entry} " in run("cache", "list", *place).out
     assert f"{entry} " in run("cache", *place, "list").out

@@ -1,0 +1,184 @@
+"""Several sources in one picture: each region of the target queries the source that it belongs to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention
+
+from masactrl_video.attention.branches import GUIDED, Branch
+from masactrl_video.attention.by_region import attention_by_region, owners
+from masactrl_video.attention.control import AttentionControl
+from masactrl_video.attention.keep import KeepObjectMap
+from masactrl_video.attention.layers import Layer
+from masactrl_video.attention.object_map import binary_mask, normalised
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.processors import Processor
+from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
+from masactrl_video.attention.step import UNetCall
+from masactrl_video.attention.use import steered
+from masactrl_video.errors import UserError
+from masactrl_video.settings.names import Ground
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class RegionSource:
+    """A source, and where in the target its object is."""
+
+    source: RecordedSource
+    latent_size: tuple[int, int]
+    """Height and width of the source's latents; they may differ from the target's."""
+    target_tokens: tuple[int, ...] = ()
+    """Positions of the object's words in the target's prompt: their cross-attention gives its region."""
+    region: torch.Tensor | None = None
+    """(height, width) bool on the target's latent grid: where the object may be; without words, where it is."""
+
+    def __post_init__(self) -> None:
+        if not self.target_tokens and self.region is None:
+            raise UserError("several sources: give the words of each object, or its region")
+
+
+class RegionControl(AttentionControl):
+    """What the controlled layers share where several sources take part; one source with a region is possible too."""
+
+    def __init__(
+        self,
+        sources: Sequence[RegionSource],
+        plan: ControlPlan,
+        branches: Sequence[Branch],
+        ground: Ground = "self",
+        threshold: float = 0.1,
+    ) -> None:
+        for other in sources:
+            if list(other.source.timesteps) != list(sources[0].source.timesteps):
+                raise UserError("several sources: they were recorded at different timesteps; use one scheduler for all")
+            super().__init__(other.source, plan, branches, None)  # what one source must have, each must have
+        super().__init__(sources[0].source, plan, branches, None)
+        self.sources, self.ground, self.threshold = tuple(sources), ground, threshold
+        self.maps: list[dict[str, torch.Tensor]] = [{} for _ in sources]
+        """For each source, layer → the target's attention to its words (frames, height, width), of this UNet call."""
+        self.owned: Counter[int] = Counter()
+        """Number of a source → tokens that queried it, over all controlled attention calls; 0: it was never found."""
+        self._records: list[StepRecord] = []
+
+    def begin(self, call: UNetCall) -> None:
+        """Start of a UNet call: the records of all sources at its step."""
+        before = self.record
+        super().begin(call)
+        if self.record is None:
+            self._records = []
+        elif self.record is not before:
+            self._records = [self.record, *(other.source.read(self._step_now) for other in self.sources[1:])]
+        for kept in self.maps:
+            kept.clear()
+
+    def attend(self, layer: Layer, attn: Attention, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Self-attention of one layer by regions: (rows, tokens, channels) → (rows, tokens, heads x head_dim)."""
+        grid = self.fire(layer, hidden_states)
+        query, own_key, own_value = (
+            _split(project(hidden_states), len(self.branches), attn.heads)
+            for project in (attn.to_q, attn.to_k, attn.to_v)
+        )  # -> (branches, frames, heads, tokens, head_dim)
+        owner = self.owner(grid, query.shape[1])
+        self.owned.update(owner.flatten().tolist())
+        out = attention_by_region(
+            query,
+            own_key,
+            own_value,
+            [self._figure(number, layer, attn.heads) for number in range(len(self.sources))],
+            owner,
+            self._ground_of_first(layer, attn.heads) if self.ground == "first" else None,
+        )
+        return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
+
+    def check_fired(self, calls_per_step: int | None = None) -> dict[str, int]:
+        """The figures of `AttentionControl.check_fired`, and the tokens that queried each source."""
+        owned = {f"tokens_of_source_{number}": self.owned[number] for number in range(len(self.sources))}
+        return super().check_fired(calls_per_step) | owned
+
+    def owner(self, grid: tuple[int, int], frames: int) -> torch.Tensor:
+        """(frames, tokens): the number of the source that each token of a layer's grid belongs to, or `GROUND`."""
+        return owners(
+            torch.stack([self._score(number, grid, frames) for number in range(len(self.sources))]), self.threshold
+        )
+
+    def _score(self, number: int, grid: tuple[int, int], frames: int) -> torch.Tensor:
+        """(frames, tokens) in [0, 1]: how much of a source's object is there."""
+        source, kept = self.sources[number], self.maps[number]
+        allowed = binary_mask(source.region[None], 0.5, grid).float() if source.region is not None else None
+        if not source.target_tokens:
+            assert allowed is not None
+            return allowed.expand(frames, -1)
+        if not kept:
+            raise RuntimeError(f"the words of source {number} have no map yet; control a layer after the map layers")
+        soft = normalised([kept[name] for name in sorted(kept)])
+        resized = torch.nn.functional.interpolate(soft[:, None], size=grid, mode="nearest").flatten(1)
+        return resized if allowed is None else resized * allowed
+
+    def _figure(self, number: int, layer: Layer, heads: int) -> KeysValues:
+        """Keys and values of a source's object; of the whole source where it has no object map or an empty one."""
+        mask = self._source_mask(number, layer)
+        return self._keys_values(number, layer, heads, mask if mask is not None and bool(mask.any()) else None)
+
+    def _ground_of_first(self, layer: Layer, heads: int) -> KeysValues:
+        mask = self._source_mask(0, layer)
+        return self._keys_values(0, layer, heads, ~mask if mask is not None and not bool(mask.all()) else None)
+
+    def _source_mask(self, number: int, layer: Layer) -> torch.Tensor | None:
+        """(source tokens,) bool on the source's own grid."""
+        object_map = self._records[number].object_map
+        if object_map is None:
+            return None
+        return binary_mask(object_map[None], self.threshold, layer.grid(self.sources[number].latent_size))[0]
+
+    def _keys_values(self, number: int, layer: Layer, heads: int, mask: torch.Tensor | None) -> KeysValues:
+        rows = branch_rows(self.sources[number].source.branches, self.branches)
+        key, value = (
+            _split(states[rows], len(rows), heads)[:, 0].expand(len(self.branches), -1, -1, -1)
+            for states in (self._records[number].keys[layer.name], self._records[number].values[layer.name])
+        )  # -> (branches, heads, source tokens, head_dim)
+        return (key, value) if mask is None else (key[:, :, mask], value[:, :, mask])
+
+
+@contextmanager
+def control_regions(
+    unet: UNet2DConditionModel,
+    sources: Sequence[RegionSource],
+    plan: ControlPlan,
+    *,
+    branches: Sequence[Branch] = GUIDED,
+    ground: Ground = "self",
+    threshold: float = 0.1,
+) -> Iterator[RegionControl]:
+    """Inside the context, each region of the target queries its own source (`control_attention` for several).
+
+    Args:
+        plan: in mode `masked`, with `mask_layers` where words give the regions.
+        ground: what queries outside all regions attend to: their own frame, or the ground of the first source.
+        threshold: normalised attention from which a token belongs to an object (MasaCtrl, Sec. 4.2).
+
+    Raises:
+        UserError: steps, layers or branches that a source does not have.
+        RuntimeError: on leaving, when a layer was not controlled where it had to be.
+    """
+    control = RegionControl(sources, plan, branches, ground, threshold)
+    cross: dict[str, Processor] = {}
+    for kept, source in zip(control.maps, sources, strict=True):
+        for layer in plan.mask_layers if source.target_tokens else ():
+            name = layer.cross_processor
+            below = cross.get(name, unet.attn_processors[name])  # each keeps its words' map and calls the next
+            cross[name] = KeepObjectMap(layer, below, source.target_tokens, branches, control.map_size, kept)
+    with steered(unet, control, cross):
+        yield control
+
+
+def _split(states: torch.Tensor, branches: int, heads: int) -> torch.Tensor:
+    """(branches x frames, tokens, channels) → (branches, frames, heads, tokens, head_dim)."""
+    return states.reshape(branches, -1, states.shape[1], heads, states.shape[2] // heads).transpose(2, 3)

@@ -1,0 +1,1 @@
+"""Comic pages: where panels lie, what is written on them, and pages as files."""

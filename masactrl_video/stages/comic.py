@@ -1,0 +1,139 @@
+"""The whole way of a comic: story → cast → cache → panels → pages."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from masactrl_video.cache.source import CachedSource
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.latents import decode_latents
+from masactrl_video.page.compose import compose_page
+from masactrl_video.page.files import write_cbz, write_page, write_pdf
+from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.story import Story
+from masactrl_video.settings.story_file import pages_with_panels, settings_of
+from masactrl_video.stages.comic_cast import CastMember, plan_member, pose_control, with_guidance
+from masactrl_video.stages.comic_outputs import ComicOutputs, check_comic_free, comic_claimed
+from masactrl_video.stages.comic_panels import PanelJob, plan_job, render_panel, weights_of
+from masactrl_video.stages.comic_plan import PlannedPanel, plan_panels, styled
+from masactrl_video.stages.model import with_networks
+from masactrl_video.stages.render import picture_text
+from masactrl_video.stages.report import Report
+from masactrl_video.video.png import read_png, write_png
+from masactrl_video.video.replace import replacing
+
+logger = logging.getLogger(__name__)
+
+
+def render_comic(
+    story: Story,
+    path: Path,
+    output: Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    model: DiffusionModel | None = None,
+) -> ComicOutputs:
+    """Render a story to `output` and everything else into the folder of the same name beside it.
+
+    A run that was interrupted goes on when it is called again; panels that are done and did not change are kept.
+
+    Args:
+        path: the story's file; paths in the story are relative to it.
+        output: .png (one for each page), .pdf or .cbz; the other two are written into the folder.
+        changes: settings that come before the story's own.
+        overwrite: replace existing pages, and panels that changed.
+        model: one that is loaded already without guidance networks; by default it is loaded as the settings say.
+
+    Raises:
+        UserError: anything in the story, its files or the output cannot be used; nothing is half-written.
+    """
+    folder = path.parent
+    planned = plan_panels(story, pages_with_panels(story, path), folder)  # all of the page before any model
+    outputs, report = ComicOutputs(output, planned[-1].page + 1), Report()
+    check_comic_free(outputs, _inputs(story, planned, path), overwrite)
+    settings = settings_of(story, changes or {}, path)
+    with report.stage("load"):
+        settings = with_guidance(settings, _guidance(story, planned, settings))
+        posed = with_networks(settings, model)
+        bare = DiffusionModel(posed.pipe)
+        cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
+        jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
+    with comic_claimed(outputs, story):
+        with report.stage("characters"):
+            sources = {member.name: _make(member, outputs) for member in cast}
+        with report.stage("panels"):
+            weights = weights_of(posed)
+            report.figures["panels"] = [_render(job, sources, outputs, weights, overwrite) for job in jobs]
+        with report.stage("pages"):
+            _write_pages(story, folder, planned, outputs)
+        report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}
+        report.write(outputs.report, bare)
+    return outputs
+
+
+def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: Settings) -> list[str]:
+    """The control for poses, where anything has one."""
+    posed = [panel.where for panel in planned if panel.posed]
+    posed += [f"characters.{name}" for name, who in story.characters.items() if who.pose not in (None, "none")]
+    return [pose_control(settings, posed[0])] if posed else []
+
+
+def _in_use(planned: Sequence[PlannedPanel]) -> list[str]:
+    return list(dict.fromkeys(name for panel in planned for name in panel.cast))
+
+
+def _inputs(story: Story, planned: Sequence[PlannedPanel], path: Path) -> Iterator[Path]:
+    yield path
+    folder = path.parent
+    named: list[Any] = [story.script, story.page.font, *(who.image for who in story.characters.values())]
+    named += [who.pose for who in story.characters.values()]
+    for panel in planned:
+        named += [panel.panel.pose, *(placed.pose for placed in panel.cast.values())]
+    yield from (folder / name for name in named if name is not None and Path(name).suffix)
+
+
+def _make(member: CastMember, outputs: ComicOutputs) -> CachedSource:
+    """Record a character, and show its source."""
+    logger.info("character %s", member.name)
+    source = member.record()
+    picture = decode_latents(member.model, source.latents)[0]
+    text = {"parameters": picture_text(member.settings)["parameters"]}
+    write_png(outputs.source(member.name), picture, text)
+    return source
+
+
+def _render(
+    job: PanelJob,
+    sources: Mapping[str, CachedSource],
+    outputs: ComicOutputs,
+    weights: Sequence[str],
+    overwrite: bool,
+) -> dict[str, Any]:
+    number = job.planned.number
+    if (picture := job.pose_picture()) is not None:
+        write_png(outputs.pose(number), picture)
+    return render_panel(job, sources, outputs.panel(number), weights=weights, overwrite=overwrite)
+
+
+def _write_pages(story: Story, folder: Path, planned: Sequence[PlannedPanel], outputs: ComicOutputs) -> None:
+    """What was asked for appears last, when everything else is there."""
+    style = styled(story, folder)
+    for number, page in enumerate(outputs.pages):
+        on_page = [panel for panel in planned if panel.page == number]
+        parts = [(panel.place, read_png(outputs.panel(panel.number)), panel.texts) for panel in on_page]
+        write_page(page, compose_page(parts, style), style.dpi)
+    bound = {
+        outputs.pdf: lambda: write_pdf(outputs.pdf, outputs.pages, style.dpi, outputs.output.stem),
+        outputs.cbz: lambda: write_cbz(outputs.cbz, outputs.pages),
+    }
+    for path in sorted(bound, key=lambda path: path == outputs.output):
+        bound[path]()
+    if outputs.output.suffix.lower() == ".png":
+        for result, page in zip(outputs.results, outputs.pages, strict=True):
+            with replacing(result) as partial:
+                shutil.copyfile(page, partial)
