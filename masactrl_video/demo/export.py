@@ -32,8 +32,8 @@ _CARD = """\
 
 A small latent diffusion model in Stable Diffusion's layout that knows one cartoon world and nothing else: bears,
 pandas, rabbits and frogs in red, blue, green and yellow shirts and pants, standing to dancing in the meadow, at the
-beach and in the snow. It ships with masactrl-video so that everything works at once and can be measured: the world is drawn by a
-program, which knows the right answer to every picture. It is not for real pictures.
+beach and in the snow. It ships with masactrl-video so that everything works at once and can be measured: the world is
+drawn by a program, which knows the right answer to every picture. It is not for real pictures.
 
 Beside the pipeline's parts: ControlNets and T2I-Adapters for pose and edges, and a network that finds the 18 keypoints.
 Trained on pictures drawn by `masactrl_video.demo.world` only, with `python -m masactrl_video.demo.train`.

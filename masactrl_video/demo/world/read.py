@@ -4,7 +4,7 @@ No network judges another one here. A picture is compared with the drawings of e
 and the nearest is kept, until nothing changes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,8 @@ from masactrl_video.demo.world.poses import Pose
 _MOST_ROUNDS = 3
 _STEPS = 7
 """Values tried of an attribute that is a number."""
+_SHIRT = 1
+"""Its place among the shades."""
 
 
 def read_identity(picture: NDArray[np.uint8], pose: Pose, world: World, start: Identity | None = None) -> Identity:
@@ -67,22 +69,32 @@ class _Number(_Change):
         return replace(identity, **{self.name: tuple(numbers)})  # type: ignore[arg-type]
 
 
+class _Both(_Change):
+    """Two changes at once."""
+
+    def __init__(self, first: _Change, second: _Change) -> None:
+        self.first, self.second = first, second
+
+    def __call__(self, identity: Identity) -> Identity:
+        return self.second(self.first(identity))
+
+
 def _changes(world: World) -> Iterator[_Change]:
     """Large areas first: the place, then the clothes, then what is small."""
     yield from (_Change(scene=scene) for scene in world.scenes)
-    yield from _numbers("scenery", np.linspace(0, 1, _STEPS))
+    yield from (_Number("scenery", at, float(value)) for at in range(3) for value in np.linspace(0, 1, _STEPS))
     yield from (_Change(shirt=colour) for colour in world.colours)
     yield from (_Change(trousers=colour) for colour in world.colours)
     yield from (_Change(species=species) for species in world.species)
-    yield from (_Change(pattern=pattern) for pattern in PATTERNS)
+    # A pattern that is blurred looks like a lighter shade, so the two are tried together.
+    yield from (_Both(_Change(pattern=pattern), shade) for pattern in PATTERNS for shade in _shades(_SHIRT))
     yield from (_Change(scarf=scarf) for scarf in ("none", *world.colours))
     yield from (_Change(hat=hat, hat_colour=colour) for hat in HATS for colour in world.colours)
-    yield from _numbers("shades", np.linspace(-1, 1, _STEPS))
+    yield from (shade for at in range(3) for shade in _shades(at))
 
 
-def _numbers(name: str, values: Iterable[float]) -> Iterator[_Change]:
-    tried = [float(value) for value in values]
-    yield from (_Number(name, at, value) for at in range(3) for value in tried)
+def _shades(at: int) -> Iterator[_Change]:
+    yield from (_Number("shades", at, float(value)) for value in np.linspace(-1, 1, _STEPS))
 
 
 def _first_of(world: World) -> Identity:
