@@ -4,7 +4,9 @@ No network judges another one here. A picture is compared with the drawings of e
 and the nearest is kept, until nothing changes.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,8 @@ from masactrl_video.demo.world.poses import Pose
 _MOST_ROUNDS = 3
 _STEPS = 7
 """Values tried of an attribute that is a number."""
+_FINER = (1 / 2, 1 / 4)
+"""Parts of the distance between those values, tried around the nearest one."""
 _SHIRT = 1
 """Its place among the shades."""
 
@@ -32,13 +36,23 @@ def read_identity(picture: NDArray[np.uint8], pose: Pose, world: World, start: I
     error = _error(picture, best, pose)
     for _ in range(_MOST_ROUNDS):
         before = error
-        for change in _changes(world):
-            candidate = change(best)
-            if candidate != best and (other := _error(picture, candidate, pose)) < error:
-                best, error = candidate, other
+        best, error = _nearest(picture, pose, best, error, _changes(world))
         if error == before:
             break
+    for part in _FINER:
+        best, error = _nearest(picture, pose, best, error, _finer(best, part))
     return best
+
+
+def _nearest(
+    picture: NDArray[np.uint8], pose: Pose, best: Identity, error: float, changes: Iterable[_Change]
+) -> tuple[Identity, float]:
+    """The best identity and its error after trying changes in turn, each kept where it brings the picture nearer."""
+    for change in changes:
+        candidate = change(best)
+        if candidate != best and (other := _error(picture, candidate, pose)) < error:
+            best, error = candidate, other
+    return best, error
 
 
 def _error(picture: NDArray[np.uint8], identity: Identity, pose: Pose) -> float:
@@ -91,6 +105,14 @@ def _changes(world: World) -> Iterator[_Change]:
     yield from (_Change(scarf=scarf) for scarf in ("none", *world.colours))
     yield from (_Change(hat=hat, hat_colour=colour) for hat in HATS for colour in world.colours)
     yield from (shade for at in range(3) for shade in _shades(at))
+
+
+def _finer(best: Identity, part: float) -> Iterator[_Change]:
+    """Numbers a little lower and higher than those of an identity."""
+    for name, low in (("scenery", 0.0), ("shades", -1.0)):
+        step = part * (1 - low) / (_STEPS - 1)
+        for at, value in enumerate(getattr(best, name)):
+            yield from (_Number(name, at, float(np.clip(value + way * step, low, 1))) for way in (-1, 1))
 
 
 def _shades(at: int) -> Iterator[_Change]:
