@@ -44,11 +44,14 @@ def read_pose(spec: str, folder: Path, where: str) -> Pose | Path:
     """
     suffix = Path(spec).suffix.lower()
     if suffix == ".json":
-        poses = read_poses(folder / spec, size_px=_UNKNOWN_SIZE)
-        if len(poses) != 1 or not poses[0].has_person:
-            raise UserError(
-                f"{where}: {folder / spec} holds {len(poses)} poses; one pose with somebody in it is wanted"
-            )
+        try:
+            poses = read_poses(folder / spec, size_px=_UNKNOWN_SIZE)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        if len(poses) != 1:
+            raise UserError(f"{where}: {folder / spec} holds {len(poses)} poses; one is wanted")
+        if not poses[0].has_person:
+            raise UserError(f"{where}: nobody is in {folder / spec}")
         return poses[0]
     if suffix in IMAGE_SUFFIXES:
         if not (folder / spec).is_file():
