@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import ldm_layout
 import numpy as np
@@ -86,7 +85,7 @@ def test_still_pictures(run: Callable[..., str], command: str, flags: tuple[str,
 
 
 def test_poses_become_a_clip(run: Callable[..., str]) -> None:
-    assert main("pose tween standing waving --every 2 --loop -q -o moves.json".split()) == 0
+    assert main(["pose", "tween", "standing", "waving", "--every", "2", "--loop", "-q", "-o", "moves.json"]) == 0
     run("animate", "moves.json", "--prompt", "a bear", *SIZE, "-o", "out.mp4")
     assert len(list(Path("out/frames").iterdir())) == 4
 
