@@ -43,7 +43,9 @@ class AttentionControl:
             raise UserError(f"the source was recorded without layer {missing[0]}; record it from a lower masa_layer on")
         if unrecorded and plan.layers:
             raise UserError(f"the source was recorded without step {unrecorded[0]} of {len(source.timesteps)}")
-        self.source, self.plan, self.branches, self.masks = source, plan, branches, masks
+        self.source, self.plan, self.masks = source, plan, masks
+        self.branches = list(branches)
+        """Order of the rows of the UNet calls to come; whoever shares this list sees its changes."""
         self.record: StepRecord | None = None
         """The source at the step in progress; None where that step is not controlled."""
         self.target_mask: torch.Tensor | None = None
@@ -57,6 +59,12 @@ class AttentionControl:
         self._rows = branch_rows(source.branches, branches)
         self._step: int | None = None
         self._latent_size = (0, 0)
+
+    def use_branches(self, branches: Sequence[Branch]) -> None:
+        """The next UNet calls have these branches; `check` of the rows follows."""
+        if list(branches) != self.branches:
+            self.branches[:] = branches
+            self._rows = branch_rows(self.source.branches, branches)
 
     def begin(self, call: UNetCall) -> None:
         """Start of a UNet call: find its step by its timestep, and that step's record."""

@@ -174,7 +174,7 @@ def control_regions(
         for layer in plan.mask_layers if source.target_tokens else ():
             name = layer.cross_processor
             below = cross.get(name, unet.attn_processors[name])  # each keeps its words' map and calls the next
-            cross[name] = KeepObjectMap(layer, below, source.target_tokens, branches, control.map_size, kept)
+            cross[name] = KeepObjectMap(layer, below, source.target_tokens, control.branches, control.map_size, kept)
     with steered(unet, control, cross):
         yield control
 

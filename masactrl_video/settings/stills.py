@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from masactrl_video.settings.presets import resolve_as
+from masactrl_video.settings.presets import resolve_as, with_scaled_step
 from masactrl_video.settings.settings import Settings, option
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -56,6 +56,8 @@ class StillSettings(Settings):
             raise ValueError("source clip: still pictures have no clip; give source_image, or source generate")
         if self.target_masks is not None:
             raise ValueError("target_masks belong to a clip; give mask_words")
+        if self.skip_uncond:
+            raise ValueError("skip_uncond belongs to a clip; leave it out")
         if self.real_source and self.source_guidance:
             raise ValueError("source_guidance: a given picture is inverted without guidance; leave it out")
         fields = StillSettings.model_fields
@@ -133,4 +135,4 @@ def resolve_stills(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Still
     merged = {**base, **changes}
     if "guidance" not in changes and not merged.get("source_guidance") and not merged.get("target_guidance"):
         base = {**base, "guidance": []}
-    return resolve_as(StillSettings, base, changes)
+    return resolve_as(StillSettings, base, with_scaled_step(base, changes))

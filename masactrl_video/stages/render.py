@@ -60,6 +60,7 @@ def render_stage(
             chunk_frames=settings.chunk_frames,
             text=text,
             mask_paths=mask_paths,
+            cache_memory_bytes=settings.cache_memory,
         )
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
@@ -96,7 +97,7 @@ def frames_job(
     """
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, size_px)
     return FramesJob(
-        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed),
+        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed, settings.skip_uncond),
         scheduler=planned.scheduler,
         source=source,
         source_noise=shared_noise(settings, model, source, size_px),
