@@ -92,7 +92,9 @@ def _variants(clip: Clip, weights: Path, steps: int, root: Path) -> Mapping[str,
     exact = clip.job(_recorded(clip, root, "exact"), plan)
     jobs = {"exact": exact}
     for part in (0.25, 0.5):
-        jobs[f"--skip-uncond {part}"] = replace(exact, denoising=replace(exact.denoising, skip_uncond=part))
+        jobs[f"--skip-uncond {part}"] = replace(
+            exact, denoising=replace(exact.denoising, unguided_steps=round(part * steps))
+        )
     for dtype in get_args(CacheDtype)[1:]:
         jobs[f"--cache-dtype {dtype}"] = replace(exact, source=_recorded(clip, root, dtype))
     half = load_clip(weights, len(clip.pictures), steps)

@@ -61,7 +61,7 @@ class AttentionControl:
         self._latent_size = (0, 0)
 
     def use_branches(self, branches: Sequence[Branch]) -> None:
-        """The next UNet calls have these branches; `check` of the rows follows."""
+        """The UNet calls to come have rows of these branches, in this order."""
         if list(branches) != self.branches:
             self.branches[:] = branches
             self._rows = branch_rows(self.source.branches, branches)

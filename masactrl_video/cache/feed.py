@@ -33,7 +33,7 @@ class SourceFeed:
         self._order, self._reader = iter(order), reader
         self._held: dict[int, StepRecord] = {}
         self._ahead: tuple[int, Future[StepRecord]] | None = None
-        self._stream = torch.cuda.Stream(source.device) if source.device.type == "cuda" else None
+        self._stream = torch.cuda.Stream(source.device) if source.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._read_ahead()
 
     @property

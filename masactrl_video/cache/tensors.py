@@ -58,7 +58,7 @@ def _read(file: BufferedReader, size_bytes: int, pinned: bool) -> tuple[bytes, t
     header = file.read(min(int.from_bytes(length, "little"), size_bytes))  # of a damaged file it may be any number
     digest = hashlib.sha256(length + header)
     body = torch.empty(max(size_bytes - len(length) - len(header), 0), dtype=torch.uint8, pin_memory=pinned)
-    rest = memoryview(body.numpy())
+    rest = body.numpy().data
     while rest and (count := file.readinto(rest[:_PIECE_BYTES])):
         digest.update(rest[:count])  # releases the GIL, as reading does
         rest = rest[count:]

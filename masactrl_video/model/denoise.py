@@ -40,13 +40,13 @@ class Denoising:
     guidance_scale: float
     seed: int
     """For schedulers that draw noise at every step."""
-    skip_uncond: float = 0.0
-    """Part of the steps, the last ones, without the unconditional branch: there the conditional prediction is taken as
+    unguided_steps: int = 0
+    """So many of the steps, the last ones, are without the unconditional branch: the conditional prediction is taken as
     it is, which is cheaper and not exact (guidance in a limited interval: Kynkäänniemi et al. 2024)."""
 
     def text_at(self, step: int, num_steps: int) -> TextCondition:
         """The prompts of the rows of a denoising step."""
-        skipped = self.text.branches > 1 and step >= num_steps - round(num_steps * self.skip_uncond)
+        skipped = self.text.branches > 1 and step >= num_steps - self.unguided_steps
         return self.text.branch(self.text.branches - 1) if skipped else self.text
 
     @torch.no_grad()

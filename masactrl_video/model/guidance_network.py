@@ -123,7 +123,7 @@ class PreparedGuidance:
 def _embedding_done(controlnet: ControlNetModel) -> Iterator[None]:
     """Inside the context, the ControlNet takes features of its pictures in their place."""
     embedding = controlnet.controlnet_cond_embedding
-    controlnet.controlnet_cond_embedding = torch.nn.Identity()  # type: ignore[assignment]
+    controlnet.controlnet_cond_embedding = torch.nn.Identity()
     try:
         yield
     finally:

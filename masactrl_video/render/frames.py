@@ -118,8 +118,9 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
     with ExitStack() as stack:
 
         def feed(source: RecordedSource, memory_bytes: int) -> RecordedSource:
-            cached = isinstance(source, CachedSource)
-            return stack.enter_context(reading_ahead(source, order, memory_bytes)) if cached else source
+            if not isinstance(source, CachedSource):
+                return source
+            return stack.enter_context(reading_ahead(source, order, memory_bytes))
 
         regions = [replace(region, source=feed(region.source, 0)) for region in job.regions]
         yield replace(job, source=job.source if regions else feed(job.source, memory_bytes), regions=regions)

@@ -204,6 +204,11 @@ class Settings(BaseModel):
             self._check_masks()
         elif idle := [name for name in ONLY_MASKED if getattr(self, name)]:
             raise ValueError(f"{idle[0]} belongs to attention_mode masked")
+        if self.skip_uncond and self.guided and not 0 < self.unguided_steps < self.num_inference_steps:
+            raise ValueError(
+                f"skip_uncond: {self.skip_uncond:g} of {self.num_inference_steps} steps are {self.unguided_steps}; "
+                "give a part that skips at least one and leaves at least one"
+            )
         if self.batch_size > self.chunk_frames:
             raise ValueError(
                 f"batch_size {self.batch_size} is more than chunk_frames, {self.chunk_frames}: the frames in memory"
@@ -268,6 +273,11 @@ class Settings(BaseModel):
     def guided(self) -> bool:
         """Whether classifier-free guidance is on."""
         return self.guidance_scale > 1
+
+    @property
+    def unguided_steps(self) -> int:
+        """How many steps are without the unconditional branch."""
+        return round(self.skip_uncond * self.num_inference_steps) if self.guided else 0
 
     @property
     def real_source(self) -> bool:

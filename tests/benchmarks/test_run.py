@@ -1,4 +1,4 @@
-"""The one command that measures everything, on a narrow model and few steps."""
+"""Everything that the one command measures, on a narrow model and few steps."""
 
 import json
 import os
@@ -11,64 +11,90 @@ import pytest
 from masactrl_video.demo.standin import write_stand_in
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
-SMALL = ("--rounds", "1", "--steps", "4", "--short-clip", "40", "--long-clip", "48")
+STEPS, ROUNDS = 4, 1
 
 
-def run(folder: Path, *parts: str) -> tuple[dict, str]:
-    if not (folder / "weights").exists():
-        write_stand_in(folder / "weights", sample_px=64)
-    flags = [*SMALL, "--weights", folder / "weights", "--output", folder / "results.md", "--only", *parts]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
-    subprocess.run([sys.executable, SCRIPT, *flags], check=True, env=environment, stdout=subprocess.DEVNULL)
-    return json.loads((folder / "results.json").read_text()), (folder / "results.md").read_text()
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    write_stand_in(folder, sample_px=64)
+    return folder
 
 
-def test_frames_are_held_against_plain_and_recomputed_ones(tmp_path: Path) -> None:
-    results, table = run(tmp_path, "frames")
-    assert set(results["frames"]["figures"]) == {"1", "4"}
-    assert "| our frame ÷ plain ControlNet frame | demo, 4 frames a batch |" in table
-    assert results["frames"]["figures"]["1"]["ratios"]["source ÷ recomputed"]["cpu"] < 0.9
-    assert "`run.py" in table
-
-
-def test_parts_measured_later_are_added_and_the_others_stay(tmp_path: Path) -> None:
-    first, _ = run(tmp_path, "bounds")
-    results, table = run(tmp_path, "feed")
-    assert results["bounds"] == first["bounds"]
-    assert results["feed"]["figures"]["figures"]["held"]["held_in_memory"] is True
-    assert results["feed"]["figures"]["figures"]["streamed"]["held_in_memory"] is False
-    assert "## What bounds a step" in table
-    for shape in results["bounds"]["figures"]["shapes"].values():
-        assert 0.8 < shape["our_operations"] / shape["plain_operations"] < 1
-
-
-def test_what_is_not_exact_has_a_number_and_a_picture(tmp_path: Path) -> None:
-    results, table = run(tmp_path, "options")
-    found = results["options"]["figures"]
-    assert found["exact"]["mean_levels"] == 0
-    assert all(figures["max_levels"] > 0 for name, figures in found.items() if name.startswith("--skip"))
-    assert (tmp_path / "options.png").is_file()
-    assert "![One frame" in table
-
-
-def test_length_and_peak_are_measured(tmp_path: Path) -> None:
-    results, table = run(tmp_path, "length")
-    assert [found["frames"] for found in results["length"]["figures"].values()] == [40, 48]
-    assert "48 frames ÷ 40 frames: peak memory" in table
-
-
-def test_real_shapes_are_measured_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def table_of(**parts: object) -> str:
     import results
+
+    return results.as_markdown({name: {"figures": figures, "about": "a test"} for name, figures in parts.items()})
+
+
+def test_frames_are_held_against_plain_and_recomputed_ones(weights: Path) -> None:
+    import demo_frames
+
+    figures = demo_frames.measure_frames(weights, STEPS, ROUNDS)
+    assert set(figures) == {"1", "4"}
+    assert figures["1"]["ratios"]["source ÷ recomputed"]["cpu"] < 0.9
+    assert "| our frame ÷ plain ControlNet frame | demo, 4 frames a batch |" in table_of(frames=figures)
+
+
+def test_streamed_and_held_are_what_they_say(weights: Path) -> None:
+    import demo_frames
+
+    figures = demo_frames.measure_feed(weights, STEPS, ROUNDS)
+    assert [figures["figures"][way]["held_in_memory"] for way in ("held", "streamed")] == [True, False]
+    assert "| cache streamed ÷ held (the model waited " in table_of(feed=figures)
+
+
+def test_what_is_not_exact_has_a_number_and_a_picture(weights: Path, tmp_path: Path) -> None:
+    import demo_frames
+
+    figures = demo_frames.measure_options(weights, STEPS, ROUNDS, tmp_path / "options.png")
+    assert figures["exact"]["mean_levels"] == 0
+    assert all(found["max_levels"] > 0 for name, found in figures.items() if name.startswith("--skip"))
+    assert (tmp_path / "options.png").is_file()
+    assert "![One frame" in table_of(options=figures)
+
+
+def test_length_and_peak_are_measured() -> None:
+    import length
+
+    figures = {str(count): length.measure_length(count) for count in (40, 41)}
+    assert [found["frames"] for found in figures.values()] == [40, 41]
+    assert "41 frames ÷ 40 frames: peak memory" in table_of(length=figures)
+
+
+@pytest.mark.parametrize(("name", "size"), [("SD-1.5", (512, 512)), ("SDXL", (1024, 1024))])
+def test_operations_are_counted_without_values(name: str, size: tuple[int, int]) -> None:
+    import bounds
+
+    shape = bounds.count_family(name, *size)
+    assert 0.9 < shape["our_operations"] / shape["plain_operations"] < 1
+    assert 0 < shape["controlled_attention_operations"] < shape["our_operations"]
+    rates = {"operations_a_second": 1e9, "bytes_a_second": 1e9}
+    assert "## What bounds a step" in table_of(bounds={"rates": rates, "shapes": {name: shape}})
+
+
+def test_real_shapes_are_measured_alike(monkeypatch: pytest.MonkeyPatch, weights: Path) -> None:
     import shape_frames
     import shapes
-    from test_real_shapes import SD, TEXT
+    from benchmarks.test_real_shapes import SD, TEXT
 
     monkeypatch.setattr(shapes, "CLIP_L", TEXT)
     for key, value in SD.items():
         monkeypatch.setitem(shapes.UNET_SD15, key, value)
     monkeypatch.setitem(shapes.FAMILIES["SD-1.5"].vae, "block_out_channels", (32,) * 4)
-    tokenizer = SCRIPT.parents[1] / "masactrl_video" / "demo" / "weights" / "tokenizer"
-    figures = shape_frames.measure_shape("SD-1.5", "96x64", tokenizer, 1, 1)
+    figures = shape_frames.measure_shape("SD-1.5", "96x64", weights / "tokenizer", 1, 1)
     assert set(figures["cpu_seconds_a_step"]) == {"plain", "source", "masked", "recomputed"}
-    table = results.as_markdown({"SD-1.5 96x64": {"figures": figures, "about": "a test"}})
+    table = table_of(**{"SD-1.5 96x64": figures})
     assert "| our frame ÷ plain ControlNet frame | SD-1.5 96×64, 1 step, latents |" in table
+
+
+def test_a_part_that_is_measured_later_is_added_and_the_others_stay(weights: Path, tmp_path: Path) -> None:
+    store, table = tmp_path / "results.json", tmp_path / "results.md"
+    before = {"figures": {}, "about": "an earlier run"}
+    store.write_text(json.dumps({"options": before}))
+    flags = ["--rounds", ROUNDS, "--steps", STEPS, "--weights", weights, "--output", table, "--only", "feed"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    subprocess.run([sys.executable, SCRIPT, *map(str, flags)], check=True, env=environment, stdout=subprocess.DEVNULL)
+    assert set(json.loads(store.read_text())) == {"options", "feed"}
+    assert "- options: an earlier run" in table.read_text()
+    assert "- feed: `run.py --rounds 1" in table.read_text()

@@ -48,16 +48,28 @@ def test_steps_without_the_unconditional_branch_halve_the_rows(
     assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 3 * 8
 
 
-def test_without_skipped_steps_nothing_changes(render: Render, frames_of: Frames, tmp_path: Path) -> None:
+def test_skipped_steps_are_said_and_change_the_frames(
+    render: Render, frames_of: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="masactrl_video")
     whole, part = render(tmp_path / "a.mp4"), render(tmp_path / "b.mp4", skip_uncond=0.5)
-    same = render(tmp_path / "c.mp4", skip_uncond=0.2)  # of 2 steps, none
-    assert largest_difference(frames_of(whole), frames_of(same)) == 0
     assert largest_difference(frames_of(whole), frames_of(part)) > 0
+    assert "the last 1 of 2 steps are without the unconditional branch" in caplog.text
 
 
-def test_skipping_needs_guidance(demo: Callable[..., Settings]) -> None:
-    with pytest.raises(UserError, match="skip_uncond: it would have no effect"):
-        demo(skip_uncond=0.5, guidance_scale=1.0)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"skip_uncond": 0.5, "guidance_scale": 1.0}, "skip_uncond: it would have no effect"),
+        ({"skip_uncond": 0.2}, "skip_uncond: 0.2 of 2 steps are 0"),
+        ({"skip_uncond": 0.9}, "skip_uncond: 0.9 of 2 steps are 2"),
+    ],
+)
+def test_skipping_that_would_do_nothing_or_all_is_refused(
+    demo: Callable[..., Settings], changes: dict[str, float], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        demo(**changes)
 
 
 def test_a_smaller_cache_tells_its_error_and_size(render: Render, frames_of: Frames, tmp_path: Path) -> None:
