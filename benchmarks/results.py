@@ -80,10 +80,20 @@ def _ratios(results: Results) -> Iterator[list[str]]:
     if feed := _figures(results, "feed"):
         waited = feed["figures"]["streamed"]["waited_seconds"]
         yield _row(f"cache streamed ÷ held (the model waited {waited:.2f} s in all)", "demo", feed["ratio"], 1.02)
+    if found := _figures(results, "memory"):
+        yield _memory(found)
     if clips := list(_figures(results, "length").values()):
         yield from _length(*clips)
     if found := _figures(results, "command"):
         yield from _command(found)
+
+
+def _memory(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    plain, ours = found["plain"]["peak_bytes"], found["ours"]["peak_bytes"]
+    step = found["ours"]["cache_step_bytes"]
+    target, holds = "≤ 1.05, and a step of the cache", "yes" if ours <= 1.05 * plain + step else "no"
+    name = f"peak memory ÷ plain ({plain / 1e9:.2f} GB; a step of the cache: {step / 1e9:.3f} GB)"
+    return [name, "demo, 4 frames a batch", f"{ours / plain:.2f}", "", target, holds]
 
 
 def _length(short: Mapping[str, float], long: Mapping[str, float]) -> Iterator[list[str]]:

@@ -63,6 +63,18 @@ def long_clip(a: argparse.Namespace) -> Any:
     return measure_length(a.frames)
 
 
+def memory(a: argparse.Namespace) -> Any:
+    """Peak memory beside diffusers'."""
+    return {way: _in_own_process(a, "one_memory", ["--way", way]) for way in ("plain", "ours")}
+
+
+def one_memory(a: argparse.Namespace) -> Any:
+    """One process of `memory`."""
+    from memory import measure_memory
+
+    return measure_memory(a.weights, a.steps, a.way)
+
+
 def command(a: argparse.Namespace) -> Any:
     """The whole command, and its help."""
     from whole_command import measure_command, measure_help
@@ -96,9 +108,9 @@ def shape(a: argparse.Namespace) -> Any:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
-    part.__name__: part for part in (frames, feed, options, length, command, bounds)
+    part.__name__: part for part in (frames, feed, options, memory, length, command, bounds)
 } | dict.fromkeys(SHAPES, shape)
-HIDDEN = {"long_clip": long_clip}
+HIDDEN = {"long_clip": long_clip, "one_memory": one_memory}
 
 
 def _in_own_process(a: argparse.Namespace, part: str, more: list[str]) -> Any:
@@ -123,7 +135,7 @@ def _arguments() -> argparse.Namespace:
     add("--shape-rounds", type=int, default=2, help="rounds of the real shapes")
     add("--tokenizer", type=Path, default=WEIGHTS / "tokenizer", help="folder of a CLIP tokenizer, for the real shapes")
     add("--output", type=Path, default=HERE / "results.md", help="table to write; .json beside it")
-    for hidden, kind in (("--part", str), ("--figures", Path), ("--frames", int)):
+    for hidden, kind in (("--part", str), ("--figures", Path), ("--frames", int), ("--way", str)):
         add(hidden, type=kind, help=argparse.SUPPRESS)
     found = parser.parse_args()
     found.argv = [word for word in sys.argv[1:] if found.part is None]

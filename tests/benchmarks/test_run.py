@@ -54,6 +54,14 @@ def test_what_is_not_exact_has_a_number_and_a_picture(weights: Path, tmp_path: P
     assert "![One frame" in table_of(options=figures)
 
 
+def test_peak_memory_is_held_against_plain(weights: Path) -> None:
+    import memory
+
+    figures = {way: memory.measure_memory(weights, STEPS, way) for way in ("plain", "ours")}
+    assert figures["ours"]["cache_step_bytes"] > 0 == figures["plain"]["cache_step_bytes"]
+    assert "| peak memory ÷ plain (" in table_of(memory=figures)
+
+
 def test_length_and_peak_are_measured() -> None:
     import length
 
