@@ -28,6 +28,7 @@ from masactrl_video.model.latents import initial_noise
 from masactrl_video.model.schedulers import make_scheduler
 from masactrl_video.model.text import TextCondition
 from masactrl_video.render.frames import FramesJob
+from masactrl_video.settings.names import SchedulerName
 from masactrl_video.source.source import GeneratedSource
 
 SEED, GUIDANCE_SCALE = 0, 7.5
@@ -62,11 +63,12 @@ class Clip:
     pictures: NDArray[np.uint8]
     """Guidance, RGB (frames, height, width, 3)."""
     num_inference_steps: int
+    scheduler_name: SchedulerName = "ddim"
 
     @property
     def scheduler(self) -> Any:
-        """DDIM with its timesteps set."""
-        return make_scheduler(self.model, "ddim", self.num_inference_steps)
+        """With its timesteps set."""
+        return make_scheduler(self.model, self.scheduler_name, self.num_inference_steps)
 
     @property
     def noise(self) -> torch.Tensor:

@@ -62,12 +62,12 @@ def controlled(clip: Clip, source: CachedSource, mode: Mode, words: tuple[int, .
     return render
 
 
-def plan_for(clip: Clip, mode: Mode) -> Any:
+def plan_for(clip: Clip, mode: Mode, masa_step: int = MASA_STEP) -> Any:
     """What the demo preset controls."""
     return plan_control(
         clip.model.unet,
         clip.num_inference_steps,
-        masa_step=MASA_STEP,
+        masa_step=masa_step,
         masa_layer=MASA_LAYER,
         mode=mode,
         mask_grid_divisor=4 if mode == "masked" else None,

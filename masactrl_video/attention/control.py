@@ -11,7 +11,7 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.branches import Branch
 from masactrl_video.attention.layers import Layer
-from masactrl_video.attention.mutual import masked_attention, source_attention, split_heads, union_attention
+from masactrl_video.attention.mutual import Sides, masked_attention, source_attention, split_heads, union_attention
 from masactrl_video.attention.object_map import binary_mask, normalised
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
@@ -43,7 +43,9 @@ class AttentionControl:
             raise UserError(f"the source was recorded without layer {missing[0]}; record it from a lower masa_layer on")
         if unrecorded and plan.layers:
             raise UserError(f"the source was recorded without step {unrecorded[0]} of {len(source.timesteps)}")
-        self.source, self.plan, self.branches, self.masks = source, plan, branches, masks
+        self.source, self.plan, self.masks = source, plan, masks
+        self.branches = list(branches)
+        """Order of the rows of the UNet calls to come; whoever shares this list sees its changes."""
         self.record: StepRecord | None = None
         """The source at the step in progress; None where that step is not controlled."""
         self.target_mask: torch.Tensor | None = None
@@ -53,9 +55,16 @@ class AttentionControl:
         self.fired: Counter[tuple[int, str]] = Counter()
         """(step, layer) → attention calls that used the source."""
         self._maps: dict[str, torch.Tensor] = {}
+        self._sides: dict[tuple[tuple[int, int], int], Sides] = {}
         self._rows = branch_rows(source.branches, branches)
         self._step: int | None = None
         self._latent_size = (0, 0)
+
+    def use_branches(self, branches: Sequence[Branch]) -> None:
+        """The UNet calls to come have rows of these branches, in this order."""
+        if list(branches) != self.branches:
+            self.branches[:] = branches
+            self._rows = branch_rows(self.source.branches, branches)
 
     def begin(self, call: UNetCall) -> None:
         """Start of a UNet call: find its step by its timestep, and that step's record."""
@@ -69,25 +78,30 @@ class AttentionControl:
             self.record = self.source.read(step)
         self._step, self._latent_size = step, call.latent_size
         self._maps.clear()
+        self._sides.clear()
 
     def attend(self, layer: Layer, attn: Attention, hidden_states: torch.Tensor) -> torch.Tensor:
         """Mutual self-attention of one layer: (rows, tokens, channels) → (rows, tokens, heads x head_dim)."""
         grid = self.fire(layer, hidden_states)
         assert self.record is not None
         key, value = (
-            split_heads(states[self._rows, None], attn.heads).squeeze(
-                1
-            )  # -> (branches, heads, source tokens, head_dim)
+            split_heads(self._of_branches(states), attn.heads)  # -> (branches, heads, source tokens, head_dim)
             for states in (self.record.keys[layer.name], self.record.values[layer.name])
         )
-        query = self._by_branch(attn.to_q(hidden_states), attn.heads)
+        query = attn.to_q(hidden_states)
         if self.plan.mode == "union":
-            own_key = self._by_branch(attn.to_k(hidden_states), attn.heads)
-            own_value = self._by_branch(attn.to_v(hidden_states), attn.heads)
-            out = union_attention(query, own_key, own_value, key, value)
+            own_key, own_value = (
+                self._by_branch(project(hidden_states), attn.heads) for project in (attn.to_k, attn.to_v)
+            )
+            out = union_attention(self._by_branch(query, attn.heads), own_key, own_value, key, value)
+            return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
+        long = split_heads(query.reshape(len(self._rows), -1, query.shape[-1]), attn.heads)
+        # -> (branches, heads, frames x tokens, head_dim): the frames of a branch are one long query, nothing is copied
+        if self.plan.mode == "masked":
+            out = masked_attention(long, key, value, self._sides_on(grid, hidden_states.shape[0]))
         else:
-            out = self._long_attention(query, key, value, grid)
-        return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
+            out = source_attention(long, key, value)
+        return out.transpose(1, 2).reshape(*hidden_states.shape[:2], -1)
 
     def fire(self, layer: Layer, hidden_states: torch.Tensor) -> tuple[int, int]:
         """Count a controlled attention call; returns the layer's token grid (height, width)."""
@@ -102,19 +116,9 @@ class AttentionControl:
         assert self._step is not None
         return self._step
 
-    def _long_attention(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, grid: tuple[int, int]
-    ) -> torch.Tensor:
-        """All frames of a branch as one long query: (branches, frames, heads, tokens, head_dim), in and out."""
-        branches, frames, heads, tokens, head_dim = query.shape
-        long = query.transpose(1, 2).reshape(branches, heads, frames * tokens, head_dim)
-        if self.plan.mode == "masked":
-            source_mask, target_mask = self._binary_masks(grid)
-            repeats = frames // target_mask.shape[0]  # both branches of a frame where the source's are shared
-            out = masked_attention(long, key, value, target_mask.repeat(repeats, 1).flatten(), source_mask)
-        else:
-            out = source_attention(long, key, value)
-        return out.reshape(branches, heads, frames, tokens, head_dim).transpose(1, 2)
+    def _of_branches(self, states: torch.Tensor) -> torch.Tensor:
+        """The recorded branches that serve this call's; usually all in their order, and then nothing is copied."""
+        return states if self._rows == list(range(len(states))) else states[self._rows]
 
     def _by_branch(self, states: torch.Tensor, heads: int) -> torch.Tensor:
         """(rows, tokens, channels) → (branches, frames, heads, tokens, head_dim).
@@ -179,6 +183,15 @@ class AttentionControl:
     def keep_maps_in(self) -> dict[str, torch.Tensor]:
         """Where the cross-attention layers put the target's object attention of the call in progress."""
         return self._maps
+
+    def _sides_on(self, grid: tuple[int, int], rows: int) -> Sides:
+        """Figure and ground on a layer's grid; layers with the same masks share them within a UNet call."""
+        found = (grid, len(self._maps))  # more object maps make another mask
+        if found not in self._sides:
+            source_mask, target_mask = self._binary_masks(grid)
+            repeats = rows // len(self._rows) // target_mask.shape[0]  # both branches, where the source's are shared
+            self._sides[found] = Sides.of(target_mask.repeat(repeats, 1).flatten(), source_mask)
+        return self._sides[found]
 
     def _binary_masks(self, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Masks on a layer's grid: the source's (tokens,) and the target's (frames, tokens)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
@@ -43,31 +45,51 @@ def union_attention(
     return out.reshape(branches, frames, *out.shape[1:])
 
 
-def masked_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    target_mask: torch.Tensor,
-    source_mask: torch.Tensor,
-) -> torch.Tensor:
+@dataclass(frozen=True)
+class Sides:
+    """Which queries and which keys are figure and which are ground, for `masked_attention`."""
+
+    pairs: tuple[tuple[torch.Tensor, torch.Tensor | None], ...]
+    """Positions of a side's queries, and of the keys that they see; None: all keys."""
+
+    @classmethod
+    def of(cls, target_mask: torch.Tensor, source_mask: torch.Tensor) -> Sides:
+        """From binary masks; a side without queries is left out.
+
+        A side that the source does not have at all (an empty figure, say) would leave its queries without a key: they
+        attend to the whole source.
+
+        Args:
+            target_mask: bool, (frames x tokens,).
+            source_mask: bool, (source tokens,).
+        """
+        pairs = []
+        for side in (True, False):
+            queries = (target_mask == side).nonzero().squeeze(1)
+            keys = (source_mask == side).nonzero().squeeze(1)
+            if len(queries):
+                pairs.append((queries, keys if 0 < len(keys) < len(source_mask) else None))
+        return cls(tuple(pairs))
+
+
+def masked_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sides: Sides) -> torch.Tensor:
     """Eq. 6-8: figure queries attend to the source's figure, ground queries to its ground.
 
     With binary masks, blending two full attentions (Eq. 8) equals letting query i see only the keys j with
-    `source_mask[j] == target_mask[i]`: two smaller attentions on gathered rows. A side that the source does not have
-    at all (an empty figure, say) would leave its queries without a key: they attend to the whole source.
+    `source_mask[j] == target_mask[i]`: two smaller attentions on gathered rows.
 
     Args:
         query: (branches, heads, frames x tokens, head_dim).
         key, value: (branches, heads, source tokens, head_dim).
-        target_mask: bool, (frames x tokens,).
-        source_mask: bool, (source tokens,).
     """
     out = torch.empty_like(query)
-    for side in (True, False):
-        queries = (target_mask == side).nonzero().squeeze(1)
-        keys = (source_mask == side).nonzero().squeeze(1)
-        if len(queries) == 0:
-            continue
-        side_key, side_value = (key[:, :, keys], value[:, :, keys]) if len(keys) else (key, value)
-        out[:, :, queries] = F.scaled_dot_product_attention(query[:, :, queries], side_key, side_value)
+    for queries, keys in sides.pairs:
+        side_key, side_value = (key, value) if keys is None else (_gathered(key, keys), _gathered(value, keys))
+        attended = F.scaled_dot_product_attention(_gathered(query, queries), side_key, side_value)
+        out.transpose(1, 2)[:, queries] = attended.transpose(1, 2)
     return out
+
+
+def _gathered(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Some tokens of (branches, heads, tokens, head_dim); all heads of a token lie together in memory."""
+    return states.transpose(1, 2).index_select(1, tokens).transpose(1, 2)

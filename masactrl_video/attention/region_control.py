@@ -180,7 +180,7 @@ def control_regions(
             name = layer.cross_processor
             below = cross.get(name, unet.attn_processors[name])  # each keeps its words' map and calls the next
             cross[name] = KeepObjectMap(
-                layer, below, source.target_tokens, branches, control.map_size, kept, source.text
+                layer, below, source.target_tokens, control.branches, control.map_size, kept, source.text
             )
     with steered(unet, control, cross):
         yield control

@@ -64,7 +64,7 @@ def control_attention(
                 layer,
                 before[layer.cross_processor],
                 masks.target_tokens,
-                branches,
+                control.branches,
                 control.map_size,
                 control.keep_maps_in(),
             )

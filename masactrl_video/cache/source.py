@@ -15,6 +15,7 @@ from masactrl_video.attention.branches import UNGUIDED
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.record import record_attention
 from masactrl_video.attention.recorded import StepRecord
+from masactrl_video.cache.compact import pack, packed_bytes_of, storage_error, unpack
 from masactrl_video.cache.determine import source_identity
 from masactrl_video.cache.fingerprint import fingerprint
 from masactrl_video.cache.making import making, open_or_discard
@@ -23,6 +24,7 @@ from masactrl_video.cache.store import CacheEntry, CacheWriter, open_entry
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.schedulers import timesteps_of
 from masactrl_video.model.text import TextCondition
+from masactrl_video.settings.names import CacheDtype
 from masactrl_video.source.invert import Trajectory
 from masactrl_video.source.source import GeneratedSource, RealSource, replay
 
@@ -35,6 +37,8 @@ class CachedSource:
 
     entry: CacheEntry
     device: torch.device
+    dtype: torch.dtype | None = None
+    """The model's number format, for a source that is stored in another one."""
 
     @property
     def timesteps(self) -> Sequence[float]:
@@ -59,8 +63,8 @@ class CachedSource:
     def read(self, step: int) -> StepRecord:
         """Everything recorded at `step`."""
         tensors = self.entry.read_step(step, self.device)
-        keys = {name: tensors[f"{name}.key"] for name in self.layers}
-        values = {name: tensors[f"{name}.value"] for name in self.layers}
+        keys = {name: unpack(tensors, f"{name}.key", self.dtype) for name in self.layers}
+        values = {name: unpack(tensors, f"{name}.value", self.dtype) for name in self.layers}
         return StepRecord(keys, values, tensors.get("object_map"))
 
     @property
@@ -72,6 +76,12 @@ class CachedSource:
     def latents(self) -> torch.Tensor:
         """(1, channels, height, width): the source picture."""
         return self.entry.read("source", self.device)["latents"]
+
+    @property
+    def storage_error(self) -> float | None:
+        """Largest relative error of a step's keys and values, by their storage; None where that is exact."""
+        errors = self.entry.read("source").get("storage_errors")
+        return None if errors is None else float(errors.max())
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,7 @@ def cached_source(
     plan: ControlPlan,
     words: ObjectWords | None = None,
     quota_bytes: int | None = None,
+    dtype: CacheDtype = "exact",
 ) -> CachedSource:
     """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
 
@@ -102,6 +113,7 @@ def cached_source(
         branches: names of the rows of `source.text`.
         plan: its steps and layers are recorded; its `mask_layers` give the object map when `words` are given.
         quota_bytes: the cache may have so many with the new entry; the longest unused others go first.
+        dtype: how keys and values are stored.
 
     Raises:
         CacheDamaged: an entry that is damaged and cannot be removed, or is damaged again right after it was recorded.
@@ -109,11 +121,13 @@ def cached_source(
     """
     words = words or ObjectWords(())
     identity = source_identity(source, model, plan, words.caption, words.tokens)
+    if dtype != "exact":
+        identity["stored_as"] = dtype
     name = fingerprint(identity)
     with making(root, name):
         entry = open_or_discard(root, name)
         if entry is None:
-            needed_bytes = expected_bytes(model, source, len(branches), plan)
+            needed_bytes = expected_bytes(model, source, len(branches), plan, dtype)
             if quota_bytes is not None:
                 make_room(root, quota_bytes, needed_bytes)
             with CacheWriter(
@@ -124,26 +138,31 @@ def cached_source(
                 layers=[layer.name for layer in plan.layers],
                 expected_bytes=needed_bytes,
             ) as writer:
-                _record(writer, model, source, branches, plan, words)
+                _record(writer, model, source, branches, plan, words, dtype)
             entry = open_entry(root, name)
             assert entry is not None
         else:
             logger.info("source: cache entry %s is reused", name)
     entry.touch()
-    return CachedSource(entry, model.device)
+    return CachedSource(entry, model.device, None if dtype == "exact" else model.dtype)
 
 
 def expected_bytes(
-    model: DiffusionModel, source: GeneratedSource | RealSource, branches: int, plan: ControlPlan
+    model: DiffusionModel,
+    source: GeneratedSource | RealSource,
+    branches: int,
+    plan: ControlPlan,
+    dtype: CacheDtype = "exact",
 ) -> int:
     """Size of a cache entry before anything is computed: keys and values of all steps and layers."""
     latents = source.noise if isinstance(source, GeneratedSource) else source.picture_latents
     size = (latents.shape[-2], latents.shape[-1])
-    values = 0
+    step_bytes = 0
     for layer in plan.layers:
         height, width = layer.grid(size)
-        values += 2 * branches * height * width * layer.key_channels
-    return len(plan.steps) * values * model.dtype.itemsize + 2 * latents.nbytes
+        channels = 2 * branches * layer.key_channels
+        step_bytes += packed_bytes_of(height * width * channels, channels, dtype, model.dtype.itemsize)
+    return len(plan.steps) * step_bytes + 2 * latents.nbytes
 
 
 def _record(
@@ -153,10 +172,12 @@ def _record(
     branches: Sequence[str],
     plan: ControlPlan,
     words: ObjectWords,
+    dtype: CacheDtype,
 ) -> None:
     walk = source.begin()
     timesteps = timesteps_of(source.scheduler)
     maps: dict[float, torch.Tensor | None] = {}
+    errors: list[float] = []
     if words.caption is not None:
         assert walk.trajectory is not None
         maps = caption_maps(model, walk.trajectory, source.scheduler, words.caption, words.tokens, plan)
@@ -164,7 +185,11 @@ def _record(
     def keep(timestep: float, record: StepRecord) -> None:
         step = timesteps.index(timestep)
         if step in plan.steps:
-            writer.write_step(step, _tensors(record, maps.get(timestep, record.object_map)))
+            states = _keys_and_values(record)
+            packed, object_map = pack(states, dtype), maps.get(timestep, record.object_map)
+            if dtype != "exact":
+                errors.append(storage_error(states, packed))
+            writer.write_step(step, packed if object_map is None else packed | {"object_map": object_map})
 
     own_words = words.tokens if words.caption is None else ()
     with record_attention(
@@ -173,7 +198,8 @@ def _record(
         for _ in tqdm(walk.steps, total=len(timesteps), desc="source: record", unit="step", leave=False):
             pass
     assert walk.final_latents is not None
-    writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents})
+    about = {"storage_errors": torch.tensor(errors)} if errors else {}
+    writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
 
 
 def caption_maps(
@@ -197,7 +223,6 @@ def caption_maps(
     return maps
 
 
-def _tensors(record: StepRecord, object_map: torch.Tensor | None) -> dict[str, torch.Tensor]:
-    tensors = {f"{name}.key": key for name, key in record.keys.items()}
-    tensors |= {f"{name}.value": value for name, value in record.values.items()}
-    return tensors if object_map is None else tensors | {"object_map": object_map}
+def _keys_and_values(record: StepRecord) -> dict[str, torch.Tensor]:
+    keys = {f"{name}.key": key for name, key in record.keys.items()}
+    return keys | {f"{name}.value": value for name, value in record.values.items()}

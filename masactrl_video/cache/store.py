@@ -1,7 +1,6 @@
 """Writing and reading entries of the cache: a whole entry or none."""
 
 import errno
-import hashlib
 import logging
 import os
 import shutil
@@ -13,8 +12,7 @@ from types import TracebackType
 
 import torch
 from pydantic import JsonValue
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 
 from masactrl_video.cache.durable import ELSEWHERE, write_through, writing_in
 from masactrl_video.cache.fingerprint import fingerprint
@@ -30,6 +28,7 @@ from masactrl_video.cache.index import (
     step_name,
 )
 from masactrl_video.cache.partial import partial_path, remove_abandoned
+from masactrl_video.cache.tensors import read_tensors
 from masactrl_video.cache.verify import check_entry, describe_file
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.files.durable import sync_folder
@@ -172,13 +171,9 @@ class CacheEntry:
         """The bytes that are verified are the ones used: damage since the entry was opened is found too."""
         if name not in self.index.files:
             raise KeyError(f"{name} is not among {', '.join(sorted(self.index.files))}")
-        try:
-            data = (self.folder / name).read_bytes()
-            if hashlib.sha256(data).hexdigest() != self.index.files[name].sha256:
-                raise CacheDamaged(self.folder, f"{name} changed while in use: it has another checksum")
-            return {key: tensor.to(device) for key, tensor in load(data).items()}
-        except (OSError, SafetensorError) as error:
-            raise CacheDamaged(self.folder, f"{name} changed while in use: {error}") from error
+        pinned = torch.device(device).type == "cuda"
+        tensors = read_tensors(self.folder / name, self.index.files[name], pinned=pinned)
+        return {key: tensor.to(device, non_blocking=pinned) for key, tensor in tensors.items()}
 
     def touch(self) -> None:
         """Note that the entry was used now; `prune` removes the longest unused first."""

@@ -40,6 +40,14 @@ class Denoising:
     guidance_scale: float
     seed: int
     """For schedulers that draw noise at every step."""
+    unguided_steps: int = 0
+    """So many of the steps, the last ones, are without the unconditional branch: the conditional prediction is taken as
+    it is, which is cheaper and not exact (guidance in a limited interval: Kynkäänniemi et al. 2024)."""
+
+    def text_at(self, step: int, num_steps: int) -> TextCondition:
+        """The prompts of the rows of a denoising step."""
+        skipped = self.text.branches > 1 and step >= num_steps - self.unguided_steps
+        return self.text.branch(self.text.branches - 1) if skipped else self.text
 
     @torch.no_grad()
     def step(self, batch: FrameBatch, step: int) -> None:
@@ -47,7 +55,8 @@ class Denoising:
         timestep = batch.scheduler.timesteps[step]
         model_input = batch.scheduler.scale_model_input(batch.latents, timestep)
         num_steps = len(batch.scheduler.timesteps)
-        branches = predict_noise(self.model, model_input, timestep, self.text, batch.guidance, step, num_steps)
+        text = self.text_at(step, num_steps)
+        branches = predict_noise(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
         noise = classifier_free_guidance(branches, self.guidance_scale)
         batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
 

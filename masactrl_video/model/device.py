@@ -42,5 +42,12 @@ def choose_dtype(name: DtypeName | None, device: torch.device) -> torch.dtype:
     return _DTYPES[name] if name else default
 
 
+def is_channels_last(network: torch.nn.Module) -> bool:
+    """Whether a network's convolutions are in the channels_last memory format."""
+    kernels = (p for p in network.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1)
+    first = next(kernels, None)
+    return first is not None and first.is_contiguous(memory_format=torch.channels_last)
+
+
 def _has_mps() -> bool:
     return bool(torch.backends.mps.is_available())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,16 @@ class GuidanceNetwork:
             raise UserError(f"guidance {self.name!r}: its network reads {channels} channels; RGB or grey is possible")
         return pixels.to(self.module.device, self.module.dtype) / 255
 
+    def embed(self, pictures: torch.Tensor) -> torch.Tensor:
+        """A ControlNet's features of prepared pictures, on the latents' grid; they do not depend on the step."""
+        if self._is_bgr:  # its forward pass turns the channels of what it gets: of pictures, and of features too
+            return self.module.controlnet_cond_embedding(pictures.flip(1)).flip(1)  # type: ignore[no-any-return]
+        return self.module.controlnet_cond_embedding(pictures)  # type: ignore[no-any-return]
+
+    @property
+    def _is_bgr(self) -> bool:
+        return bool(self.module.config.controlnet_conditioning_channel_order == "bgr")
+
 
 @dataclass(frozen=True)
 class PreparedGuidance:
@@ -65,6 +76,8 @@ class PreparedGuidance:
     """Each ControlNet with its pictures (frames, channels, height, width)."""
     adapters: tuple[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]], ...] = ()
     """Each T2I-Adapter with its features, already weighted; they serve all steps."""
+    embedded: tuple[torch.Tensor, ...] = ()
+    """What each ControlNet makes of its pictures before it sees any latents; it serves all steps and branches."""
 
     @torch.no_grad()
     def residuals(
@@ -83,17 +96,18 @@ class PreparedGuidance:
         """
         out: dict[str, Any] = {}
         down_sum, mid_sum = None, None
-        for network, pictures in self.controlnets:
+        for (network, _), embedded in zip(self.controlnets, self.embedded, strict=True):
             if not network.acts_at(step, num_steps):
                 continue
-            down, mid = network.module(
-                latents,
-                timestep,
-                controlnet_cond=pictures.repeat(branches, 1, 1, 1),
-                conditioning_scale=network.scale,
-                return_dict=False,
-                **text,
-            )
+            with _embedding_done(network.module):
+                down, mid = network.module(
+                    latents,
+                    timestep,
+                    controlnet_cond=embedded.repeat(branches, 1, 1, 1),
+                    conditioning_scale=network.scale,
+                    return_dict=False,
+                    **text,
+                )
             down_sum = down if down_sum is None else [a + b for a, b in zip(down_sum, down, strict=True)]
             mid_sum = mid if mid_sum is None else mid_sum + mid
         if down_sum is not None:
@@ -105,14 +119,27 @@ class PreparedGuidance:
         return out
 
 
+@contextmanager
+def _embedding_done(controlnet: ControlNetModel) -> Iterator[None]:
+    """Inside the context, the ControlNet takes features of its pictures in their place."""
+    embedding = controlnet.controlnet_cond_embedding
+    controlnet.controlnet_cond_embedding = torch.nn.Identity()
+    try:
+        yield
+    finally:
+        controlnet.controlnet_cond_embedding = embedding
+
+
 @torch.no_grad()
 def prepare_guidance(networks: Sequence[GuidanceNetwork], pictures: Sequence[NDArray[np.uint8]]) -> PreparedGuidance:
     """Prepare one batch: `pictures[i]` (frames, height, width, 3) belongs to `networks[i]`."""
-    controlnets, adapters = [], []
+    controlnets: list[tuple[GuidanceNetwork, torch.Tensor]] = []
+    adapters: list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]] = []
     for network, frames in zip(networks, pictures, strict=True):
         prepared = network.prepare(frames)
         if network.is_adapter:
             adapters.append((network, tuple(feature * network.scale for feature in network.module(prepared))))
         else:
             controlnets.append((network, prepared))
-    return PreparedGuidance(tuple(controlnets), tuple(adapters))
+    embedded = tuple(network.embed(pictures) for network, pictures in controlnets)
+    return PreparedGuidance(tuple(controlnets), tuple(adapters), embedded)

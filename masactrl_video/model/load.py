@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.device import choose_device, choose_dtype
+from masactrl_video.model.device import choose_device, choose_dtype, is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.fit import check_network, check_unet, pipeline_class
 from masactrl_video.model.guidance_network import GuidanceNetwork
@@ -58,6 +58,8 @@ def load_guidance(pipe: Any, choice: NetworkChoice) -> GuidanceNetwork:
     """
     network = load_network(choice, pipe.unet.dtype, pipe.unet.device)
     check_network(choice.name, network, pipe.unet)
+    if is_channels_last(pipe.unet):
+        network.to(memory_format=torch.channels_last)
     return GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,16 +14,19 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from masactrl_video.attention.branches import GUIDED, UNGUIDED
+from masactrl_video.attention.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.attention.control import AttentionControl, MaskRule
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.region_control import RegionSource, control_regions
 from masactrl_video.attention.use import control_attention
+from masactrl_video.cache.feed import SourceFeed, reading_ahead
+from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.model.denoise import Denoising, FrameBatch
 from masactrl_video.model.guidance_network import prepare_guidance
 from masactrl_video.model.latents import decode_latents, initial_noise
+from masactrl_video.render.writing import Write, writing_beside
 from masactrl_video.settings.names import Ground, NoiseKind
 from masactrl_video.video.png import write_png
 
@@ -84,6 +87,11 @@ class FramesJob:
         stacked = np.stack([self.target_masks[frame] for frame in frames])
         return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
 
+    def branches_at(self, step: int) -> Sequence[Branch]:
+        """The rows of the UNet's calls at a denoising step."""
+        both = self.denoising.text_at(step, len(self.scheduler.timesteps)).branches == 2
+        return GUIDED if both else UNGUIDED
+
     def controlled(self) -> AbstractContextManager[AttentionControl]:
         """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
         branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
@@ -97,6 +105,25 @@ class FramesJob:
                 threshold=self.region_threshold,
             )
         return control_attention(self.denoising.model.unet, self.source, self.plan, branches=branches, masks=self.masks)
+
+
+@contextmanager
+def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJob]:
+    """The job with its sources read one step ahead, for so many chunks of frames.
+
+    Args:
+        memory_bytes: a source of all frames that fits into so many is held in memory for the later chunks.
+    """
+    order = job.plan.steps * chunks if job.plan.layers else ()
+    with ExitStack() as stack:
+
+        def feed(source: RecordedSource, memory_bytes: int) -> RecordedSource:
+            if not isinstance(source, CachedSource):
+                return source
+            return stack.enter_context(reading_ahead(source, order, memory_bytes))
+
+        regions = [replace(region, source=feed(region.source, 0)) for region in job.regions]
+        yield replace(job, source=job.source if regions else feed(job.source, memory_bytes), regions=regions)
 
 
 def denoise_chunk(
@@ -119,6 +146,7 @@ def denoise_chunk(
     for step in range(len(job.scheduler.timesteps)):
         for frames, batch, mask in zip(batches, started, masks, strict=True):
             control.target_mask = mask
+            control.use_branches(job.branches_at(step))
             job.denoising.step(batch, step)
             on_step(step, frames)
     return [batch.latents for batch in started]
@@ -132,6 +160,7 @@ def render_frames(
     chunk_frames: int,
     text: dict[str, str],
     mask_paths: Sequence[Path] = (),
+    cache_memory_bytes: int = 0,
 ) -> dict[str, Any]:
     """Render every frame whose picture, or mask, is not there yet.
 
@@ -143,6 +172,7 @@ def render_frames(
         chunk_frames: frames whose latents are in memory at the same time; bounds memory for any length of clip.
         text: parameters, written into every picture.
         mask_paths: masked mode: where each frame's object map of the last controlled step goes; empty: nowhere.
+        cache_memory_bytes: a recorded source that fits into so many is held in memory; others are read for each chunk.
 
     Returns:
         Figures for the report: frames rendered and kept, and the count of controlled attention calls.
@@ -154,7 +184,9 @@ def render_frames(
     steps = len(job.scheduler.timesteps)
     todo_frames = sum(len(frames) for frames in todo)
     with (
+        fed(job, -(-len(todo) // per_chunk), cache_memory_bytes) as job,
         job.controlled() as control,
+        writing_beside() as write,
         tqdm(total=todo_frames * steps, desc="render", unit="frame·step", smoothing=0.05) as progress,
     ):
 
@@ -167,19 +199,25 @@ def render_frames(
         for first in range(0, len(todo), per_chunk):
             chunk = todo[first : first + per_chunk]
             for frames, latents in zip(chunk, denoise_chunk(job, control, chunk, on_step), strict=True):
-                _write_batch(job, paths, frames, latents, text)
+                _write_batch(job, write, paths, frames, latents, text)
             if len(paths) > 1:
                 logger.info("render: %d of %d frames are done", chunk[-1][-1] + 1, len(paths))
     figures = control.check_fired(calls_per_step=len(todo))
-    return {"frames": len(paths), "frames_rendered": todo_frames, "batch_size": batch_size, "attention": figures}
+    feed = {"cache": job.source.figures()} if isinstance(job.source, SourceFeed) else {}
+    return {"frames": len(paths), "frames_rendered": todo_frames, "batch_size": batch_size, "attention": figures} | feed
 
 
 def _write_batch(
-    job: FramesJob, paths: Sequence[Path], frames: Sequence[int], latents: torch.Tensor, text: dict[str, str]
+    job: FramesJob,
+    write: Write,
+    paths: Sequence[Path],
+    frames: Sequence[int],
+    latents: torch.Tensor,
+    text: dict[str, str],
 ) -> None:
     check_finite(latents, [f"frame {frame}" for frame in frames], job.denoising.model.dtype)
     for frame, picture in zip(frames, decode_latents(job.denoising.model, latents), strict=True):
-        write_png(paths[frame], picture, text)
+        write(paths[frame], picture, text)
 
 
 def check_finite(latents: torch.Tensor, names: Sequence[str], dtype: torch.dtype) -> None:

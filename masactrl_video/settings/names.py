@@ -13,6 +13,9 @@ AdapterKind = Literal["controlnet", "t2i-adapter"]
 DtypeName = Literal["float32", "float16", "bfloat16"]
 """Number formats of a model."""
 
+CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
+"""How recorded keys and values are stored: in the model's own number format, or smaller."""
+
 SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm"]
 """Schedulers that visit each timestep of a fixed list once."""
 

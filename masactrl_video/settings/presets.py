@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import Repr
@@ -13,6 +14,8 @@ from pydantic import ValidationError
 from masactrl_video.errors import UserError
 from masactrl_video.settings.idle import refuse_idle
 from masactrl_video.settings.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "demo"
 
@@ -75,7 +78,31 @@ def resolve(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:
     Raises:
         UserError: an unknown setting, a value that it cannot have, or a change without effect.
     """
-    return resolve_as(Settings, base, changes)
+    return resolve_as(Settings, base, with_scaled_step(base, changes))
+
+
+def with_scaled_step(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Changes to the number of steps take S along, at the same fraction of the schedule, unless S is given too.
+
+    Half a step is rounded up, and an S above 0 stays above it: the first step, which fixes the layout, stays the
+    target's own. What is done is logged.
+    """
+    if "num_inference_steps" not in changes or {"masa_step", "masa_steps"} & set(changes) or base.get("masa_steps"):
+        return changes
+    old_steps, old = (
+        base.get(name, Settings.model_fields[name].default) for name in ("num_inference_steps", "masa_step")
+    )
+    try:
+        steps, old_steps, old = int(changes["num_inference_steps"]), int(old_steps), int(old)
+    except (TypeError, ValueError):  # for validation to say what is wrong
+        return changes
+    if min(steps, old_steps, old) <= 0:
+        return changes
+    new = max(1, int(old * steps / old_steps + 0.5))
+    if new == old:
+        return changes
+    logger.info("masa_step: %d of %d steps becomes %d of %d; --masa-step sets it", old, old_steps, new, steps)
+    return {**changes, "masa_step": new}
 
 
 def resolve_as(kind: type[S], base: Mapping[str, Any], changes: Mapping[str, Any]) -> S:

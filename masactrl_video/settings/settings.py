@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from masactrl_video.settings.control import Control
-from masactrl_video.settings.names import DtypeName, FitMode, Mode, NoiseKind, SchedulerName
+from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, SchedulerName
 
 
 def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:
@@ -148,8 +148,39 @@ class Settings(BaseModel):
         gt=0,
     )
 
+    cache_dtype: CacheDtype = option(
+        "work",
+        "how recorded keys and values are stored: exact (the model's number format), or smaller and not exact "
+        "(float8 and int8: with a scale for each channel); the report tells the error and the size",
+        "exact",
+    )
+
     characters_dir: Path | None = option(
         "work", "saved characters (~/.local/share/masactrl-video/characters if not given)", None
+    )
+
+    cache_memory: ByteSize = option(
+        "speed",
+        "a recorded source that fits into this, e.g. 8GiB, is held in memory for the later chunks; any other is read "
+        "again for each chunk, one step ahead of the model",
+        ByteSize(0),
+        ge=0,
+    )
+    skip_uncond: float = option(
+        "speed",
+        "part of the denoising steps, the last ones, that are done without the unconditional branch: at half the work, "
+        "not exact; 0: none",
+        0.0,
+        ge=0,
+        lt=1,
+    )
+    channels_last: bool = option(
+        "speed", "channels_last memory format: exact but for the last digits, faster on many devices", False
+    )
+    vae_tiling: bool = option(
+        "speed",
+        "decode pictures that are larger than the model's own size in tiles: less memory, not exact where tiles meet",
+        False,
     )
 
     audio: bool = option("output", "keep the clip's sound", True)
@@ -173,6 +204,11 @@ class Settings(BaseModel):
             self._check_masks()
         elif idle := [name for name in ONLY_MASKED if getattr(self, name)]:
             raise ValueError(f"{idle[0]} belongs to attention_mode masked")
+        if self.skip_uncond and self.guided and not 0 < self.unguided_steps < self.num_inference_steps:
+            raise ValueError(
+                f"skip_uncond: {self.skip_uncond:g} of {self.num_inference_steps} steps are {self.unguided_steps}; "
+                "give a part that skips at least one and leaves at least one"
+            )
         if self.batch_size > self.chunk_frames:
             raise ValueError(
                 f"batch_size {self.batch_size} is more than chunk_frames, {self.chunk_frames}: the frames in memory"
@@ -237,6 +273,11 @@ class Settings(BaseModel):
     def guided(self) -> bool:
         """Whether classifier-free guidance is on."""
         return self.guidance_scale > 1
+
+    @property
+    def unguided_steps(self) -> int:
+        """How many steps are without the unconditional branch."""
+        return round(self.skip_uncond * self.num_inference_steps) if self.guided else 0
 
     @property
     def real_source(self) -> bool:

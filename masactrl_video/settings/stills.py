@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from masactrl_video.settings.presets import resolve_as
+from masactrl_video.settings.presets import resolve_as, with_scaled_step
 from masactrl_video.settings.settings import Settings, option
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -58,6 +58,8 @@ class StillSettings(Settings):
             raise ValueError("source clip: still pictures have no clip; give source_image, or source generate")
         if self.target_masks is not None:
             raise ValueError("target_masks belong to a clip; give mask_words")
+        if self.skip_uncond:
+            raise ValueError("skip_uncond belongs to a clip; leave it out")
         if self.real_source and self.source_guidance:
             raise ValueError("source_guidance: a given picture is inverted without guidance; leave it out")
         fields = StillSettings.model_fields
@@ -135,7 +137,7 @@ def resolve_stills(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Still
     """
     if "guidance" not in changes:
         base = {**base, "guidance": _guidance_of_pictures({**base, **changes}, base.get("guidance", []))}
-    return resolve_as(StillSettings, base, changes)
+    return resolve_as(StillSettings, base, with_scaled_step(base, changes))
 
 
 def _guidance_of_pictures(merged: Mapping[str, Any], names: Any) -> Any:

@@ -9,6 +9,7 @@ _NOT_IN_FRAMES = (
     "chunk_frames",
     "cache_dir",
     "cache_quota",
+    "cache_memory",
     "characters_dir",
     "audio",
     "codec",

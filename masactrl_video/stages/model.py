@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import torch
+
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.load import load_guidance, load_model
 from masactrl_video.model.lora import LoraFile
@@ -25,7 +27,7 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
         logger.info(
             "the demo model only knows its cartoon world; for real pictures take another preset, e.g. sd15-controlnet"
         )
-    return load_model(
+    model = load_model(
         settings.model,
         networks=[_network(settings.controls[name]) for name in settings.guidance],
         revision=settings.revision,
@@ -35,6 +37,12 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
         config=settings.single_file_config,
         loras=[LoraFile(path, scale) for path, scale in settings.lora.items()],
     )
+    if settings.vae_tiling:
+        model.vae.enable_tiling()
+    if settings.channels_last:
+        for part in (model.unet, model.vae, *(network.module for network in model.networks)):
+            part.to(memory_format=torch.channels_last)
+    return model
 
 
 def with_controls(settings: Settings, model: DiffusionModel, controls: Sequence[Control]) -> DiffusionModel:

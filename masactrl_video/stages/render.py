@@ -45,6 +45,9 @@ def render_stage(
     if settings.target_masks is not None:
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
     job = frames_job(settings, model, clip.size_px, guidance, planned, source, target_masks)
+    if settings.unguided_steps:
+        steps = (settings.unguided_steps, settings.num_inference_steps)
+        logger.info("skip_uncond: the last %d of %d steps are without the unconditional branch", *steps)
     keys = [kind.key for kind in (*guidance, *([target_masks] if target_masks else []))]
     text = picture_text(settings) | {"made-from": made_from(model, job.denoising.text, keys, source)}
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
@@ -60,6 +63,7 @@ def render_stage(
             chunk_frames=settings.chunk_frames,
             text=text,
             mask_paths=mask_paths,
+            cache_memory_bytes=settings.cache_memory,
         )
     except torch.cuda.OutOfMemoryError as error:
         raise UserError(
@@ -96,7 +100,7 @@ def frames_job(
     """
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, size_px)
     return FramesJob(
-        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed),
+        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed, settings.unguided_steps),
         scheduler=planned.scheduler,
         source=source,
         source_noise=shared_noise(settings, model, source, size_px),

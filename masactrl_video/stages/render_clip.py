@@ -124,4 +124,5 @@ def describe(
         "controlled_layers": [layer.name for layer in planned.plan.layers],
         "cache_entry": str(source.entry.folder),
         "cache_bytes": sum(file.bytes for file in source.entry.index.files.values()),
+        "cache_error": source.storage_error,
     }

@@ -25,6 +25,7 @@ from masactrl_video.model.latents import encode_picture, initial_noise
 from masactrl_video.model.schedulers import make_scheduler
 from masactrl_video.model.text import encode_prompt, find_words
 from masactrl_video.render.frames import Pictures
+from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
 from masactrl_video.stages.clip import read_fitted
@@ -53,12 +54,16 @@ class PlannedSource:
     words: ObjectWords
     plan: ControlPlan
     scheduler: Any
+    cache_dtype: CacheDtype = "exact"
+    """How its keys and values are stored."""
 
     def record(self, model: DiffusionModel, root: Path, quota_bytes: int | None = None) -> CachedSource:
         """The recorded source, from the cache or recorded now."""
         counts = (len(self.plan.steps), len(self.plan.layers), len(self.branches))
         logger.info("source: %d steps x %d layers x %d branches", *counts)
-        return cached_source(root, model, self.source, self.branches, self.plan, self.words, quota_bytes)
+        return cached_source(
+            root, model, self.source, self.branches, self.plan, self.words, quota_bytes, self.cache_dtype
+        )
 
 
 def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures]) -> PlannedSource:
@@ -76,10 +81,10 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     if settings.character is not None:
         character = open_saved(settings)
         saved = saved_source(settings, model, character, scheduler, _source_words(settings), clip.size_px)
-        return PlannedSource(*saved, plan=plan, scheduler=scheduler)
+        return PlannedSource(*saved, plan=plan, scheduler=scheduler, cache_dtype=settings.cache_dtype)
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
-    return PlannedSource(source, branches, words, plan, scheduler)
+    return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
 
 
 def check_prompt(settings: Settings) -> None:

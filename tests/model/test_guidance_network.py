@@ -134,3 +134,37 @@ def test_pictures_must_be_multiples_of_what_the_networks_read() -> None:
     pipe = tiny_models.sdxl_pipeline()
     adapter = GuidanceNetwork("pose", tiny_models.adapter(pipe.unet))
     assert (DiffusionModel(pipe).size_factor, DiffusionModel(pipe, (adapter,)).size_factor) == (8, 16)
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_a_controlnet_embeds_its_pictures_once_for_all_steps_and_branches(order: str) -> None:
+    pipe = tiny_models.sd1_pipeline()
+    net = tiny_models.controlnet(pipe.unet)
+    net.register_to_config(controlnet_conditioning_channel_order=order)
+    embedding, rows = net.controlnet_cond_embedding, []
+    embedding.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    network = GuidanceNetwork("pose", net, 0.8)
+    guide = pictures(2)
+    prepared = prepare_guidance([network], [guide])
+    latents, timestep = noise().repeat(4, 1, 1, 1), torch.tensor(500)
+    text = encode_prompt(DiffusionModel(pipe), "a bear", "", True, SIZE).for_frames(2)
+    with torch.no_grad():
+        for step in range(3):
+            found = prepared.residuals(latents, timestep, step, 3, text, branches=2)
+        assert rows == [2]
+        assert net.controlnet_cond_embedding is embedding
+        shown = network.prepare(guide).repeat(2, 1, 1, 1)
+        down, mid = net(latents, timestep, controlnet_cond=shown, conditioning_scale=0.8, return_dict=False, **text)
+    assert (found["mid_block_additional_residual"] - mid).abs().max() < 1e-5
+    for ours_, theirs in zip(found["down_block_additional_residuals"], down, strict=True):
+        assert (ours_ - theirs).abs().max() < 1e-5
+
+
+def test_the_embedding_is_back_after_an_exception() -> None:
+    pipe = tiny_models.sd1_pipeline()
+    net = tiny_models.controlnet(pipe.unet)
+    embedding = net.controlnet_cond_embedding
+    prepared = prepare_guidance([GuidanceNetwork("pose", net)], [pictures(1)])
+    with pytest.raises(RuntimeError):
+        prepared.residuals(torch.zeros(1, 3, 8, 12), torch.tensor(1), 0, 1, {"encoder_hidden_states": None}, 1)
+    assert net.controlnet_cond_embedding is embedding

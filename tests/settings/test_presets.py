@@ -203,3 +203,24 @@ def test_a_missing_clip_or_model_says_where_it_goes() -> None:
         resolve(read_preset("demo"), {})
     with pytest.raises(UserError, match=r"^model: missing; give --model"):
         resolve({}, {"clip": "clip.mp4", "guidance": []})
+
+
+@pytest.mark.parametrize(
+    ("base", "steps", "expected"),
+    [((50, 4), 25, 2), ((50, 4), 100, 8), ((50, 4), 4, 1), ((50, 2), 20, 1), ((20, 2), 15, 2), ((50, 0), 8, 0)],
+)
+def test_s_keeps_its_fraction_of_another_number_of_steps_and_says_so(
+    base: tuple[int, int], steps: int, expected: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="masactrl_video")
+    before = {"clip": "clip.mp4", "model": "demo", "num_inference_steps": base[0], "masa_step": base[1], "guidance": []}
+    assert resolve(before, {"num_inference_steps": str(steps)}).masa_step == expected
+    told = f"masa_step: {base[1]} of {base[0]} steps becomes {expected} of {steps}"
+    assert (told in caplog.text) == (expected != base[1])
+
+
+@pytest.mark.parametrize("given", [{"masa_step": 3}, {"masa_steps": [0, 1]}])
+def test_an_s_that_is_given_stays(given: dict[str, object]) -> None:
+    before = {"clip": "clip.mp4", "model": "demo", "num_inference_steps": 50, "masa_step": 4, "guidance": []}
+    settings = resolve(before, {"num_inference_steps": 10, **given})
+    assert (settings.masa_step, settings.masa_steps) == (given.get("masa_step", 4), given.get("masa_steps"))

@@ -82,3 +82,13 @@ def test_chunks_change_nothing_at_all(rendered: Outputs, render: Render, frames_
     whole = render(tmp_path / "whole.mp4", frame_load_cap=None, batch_size=2)
     chunks = render(tmp_path / "chunks.mp4", frame_load_cap=None, batch_size=2, chunk_frames=2)
     assert np.array_equal(frames_of(whole), frames_of(chunks))
+
+
+def test_a_source_held_in_memory_changes_nothing_at_all(render: Render, frames_of: Frames, tmp_path: Path) -> None:
+    chunks = {"frame_load_cap": None, "batch_size": 2, "chunk_frames": 2}
+    streamed = render(tmp_path / "streamed.mp4", **chunks)
+    held = render(tmp_path / "held.mp4", **chunks, cache_memory="1GiB")
+    assert np.array_equal(frames_of(streamed), frames_of(held))
+    fed = [json.loads(outputs.report.read_text())["render"]["cache"] for outputs in (streamed, held)]
+    assert [feed["held_in_memory"] for feed in fed] == [False, True]
+    assert [feed["steps_read"] for feed in fed] == [2, 1]

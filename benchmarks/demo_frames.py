@@ -1,0 +1,142 @@
+"""The demo model: our frames against diffusers' and the official way, streamed against held, and what is not exact."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from clip import Clip
+from frame_cost import PROMPT, WORDS, load_clip, plan_for
+from frames_by import ours, recomputed
+from numpy.typing import NDArray
+from turns import by_turns, cpu_seconds, ratio
+
+from masactrl_video.attention.branches import GUIDED
+from masactrl_video.cache.source import CachedSource, cached_source
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
+from masactrl_video.model.text import find_words
+from masactrl_video.render.frames import FramesJob, render_frames
+from masactrl_video.settings.names import CacheDtype, Mode
+from masactrl_video.settings.presets import with_scaled_step
+from masactrl_video.source.source import GeneratedSource
+from masactrl_video.video.png import write_png
+
+PLAIN = "plain"
+
+
+def measure_frames(weights: Path, steps: int, rounds: int) -> dict[str, Any]:
+    """Ratios of a frame's time, alone and in batches of four."""
+    clip, out = load_clip(weights, 4, steps), {}
+    words = find_words(clip.model.pipe.tokenizer, PROMPT, WORDS)
+    with tempfile.TemporaryDirectory() as root:
+        source = clip.record(Path(root), plan_for(clip, "masked"), words)
+        for size in (1, 4):
+            frames, plain = range(size), clip.plain()
+            ways: dict[str, Any] = {PLAIN: lambda f=frames, p=plain: p(f)}
+            for mode in get_args(Mode):
+                job = clip.job(source, plan_for(clip, mode), words if mode == "masked" else ())
+                ways[mode] = ours(job, frames)
+            if size == 1:
+                ways["recomputed"] = recomputed(clip, source, plan_for(clip, "source"), 0)
+            times = by_turns(ways, rounds)
+            pairs = [("source", PLAIN), ("union", PLAIN), ("masked", PLAIN), ("masked", "source")]
+            pairs += [("source", "recomputed")] if size == 1 else []
+            out[str(size)] = {
+                "ratios": {f"{way} ÷ {other}": ratio(times, way, other) for way, other in pairs},
+                "cpu_seconds_a_frame": {way: cpu_seconds(times, way) / size for way in ways},
+            }
+    return out
+
+
+def measure_feed(weights: Path, steps: int, rounds: int) -> dict[str, Any]:
+    """Rendering in small chunks, so that the source is read again and again: streamed against held in memory."""
+    clip = load_clip(weights, 8, steps)
+    plan = plan_for(clip, "source")
+    with tempfile.TemporaryDirectory() as root:
+        job, figures = clip.job(clip.record(Path(root), plan), plan), {}
+
+        def render(name: str, memory_bytes: int) -> Any:
+            with tempfile.TemporaryDirectory() as folder:
+                paths = [Path(folder) / f"{n}.png" for n in range(8)]
+                kept = {"batch_size": 2, "chunk_frames": 2, "text": {}, "cache_memory_bytes": memory_bytes}
+                figures[name] = render_frames(job, paths, **kept)["cache"]  # type: ignore[arg-type]
+
+        ways = {"held": lambda: render("held", 1 << 33), "streamed": lambda: render("streamed", 0)}
+        times = by_turns(ways, rounds)
+    return {"ratio": ratio(times, "streamed", "held"), "figures": figures}
+
+
+def measure_options(weights: Path, steps: int, rounds: int, picture: Path | None) -> dict[str, Any]:
+    """What each option that is not exact saves, and how far its frames are from the exact ones."""
+    clip = load_clip(weights, 4, steps)
+    with tempfile.TemporaryDirectory() as root:
+        ways = {name: ours(job, range(4)) for name, job in _variants(clip, weights, steps, Path(root)).items()}
+        times = by_turns(ways, rounds, warm_up=1)
+    frames = {name: times[name][-1].result for name in ways}
+    if picture is not None:
+        write_png(picture, np.concatenate([made[1] for made in frames.values()], axis=1))
+    return {
+        name: {"ratio": ratio(times, name, "exact"), **_error(made, frames["exact"])} for name, made in frames.items()
+    }
+
+
+def _variants(clip: Clip, weights: Path, steps: int, root: Path) -> Mapping[str, FramesJob]:
+    """Jobs by name; the exact one first."""
+    plan = plan_for(clip, "source")
+    exact = clip.job(_recorded(clip, root, "exact"), plan)
+    jobs = {"exact": exact}
+    for part in (0.25, 0.5):
+        jobs[f"--skip-uncond {part}"] = replace(
+            exact, denoising=replace(exact.denoising, unguided_steps=round(part * steps))
+        )
+    for dtype in get_args(CacheDtype)[1:]:
+        jobs[f"--cache-dtype {dtype}"] = replace(exact, source=_recorded(clip, root, dtype))
+    half = load_clip(weights, len(clip.pictures), steps)
+    jobs["--dtype bfloat16"] = _in(half, root, dtype=torch.bfloat16)
+    other = load_clip(weights, len(clip.pictures), steps)
+    jobs["--channels-last"] = _in(other, root, memory_format=torch.channels_last)
+    for name, fewer in (("ddim", steps // 2), ("dpm++", steps // 2), ("unipc", steps // 2)):
+        jobs[f"--scheduler {name} --num-inference-steps {fewer}"] = _fewer(clip, root, name, steps, fewer)
+    return jobs
+
+
+def _recorded(clip: Clip, root: Path, dtype: CacheDtype) -> CachedSource:
+    guidance = prepare_guidance(clip.model.networks, [clip.pictures[:1]])
+    source = GeneratedSource(clip.denoising, clip.scheduler, clip.noise, guidance)
+    return cached_source(root, clip.model, source, GUIDED, plan_for(clip, "source"), dtype=dtype)
+
+
+def _in(clip: Clip, root: Path, **form: Any) -> FramesJob:
+    """The same in another number or memory format."""
+    pipe, network = clip.model.pipe, clip.model.networks[0]
+    for part in (pipe.unet, pipe.vae, network.module):
+        part.to(**form)
+    text = replace(clip.text, hidden_states=clip.text.hidden_states.to(pipe.unet.dtype))
+    model = DiffusionModel(pipe, (GuidanceNetwork(network.name, network.module),))
+    clip = replace(clip, model=model, text=text)
+    return clip.job(_recorded(clip, root, "exact"), plan_for(clip, "source"))
+
+
+def _fewer(clip: Clip, root: Path, scheduler: str, steps: int, fewer: int) -> FramesJob:
+    """Fewer steps by another scheduler, with S at the same fraction of them, as the command line has it."""
+    masa_step = with_scaled_step({"num_inference_steps": steps, "masa_step": 2}, {"num_inference_steps": fewer})
+    clip = replace(clip, num_inference_steps=fewer, scheduler_name=scheduler)
+    plan = plan_for(clip, "source", int(masa_step.get("masa_step", 2)))
+    return clip.job(clip.record(root, plan), plan)
+
+
+def _error(made: NDArray[np.uint8], exact: NDArray[np.uint8]) -> dict[str, float]:
+    """How far pictures are from the exact ones, in levels of 255."""
+    difference = made.astype(np.float64) - exact
+    squared = float(np.square(difference).mean())
+    return {
+        "mean_levels": float(np.abs(difference).mean()),
+        "max_levels": float(np.abs(difference).max()),
+        "psnr_db": float(10 * np.log10(255**2 / squared)) if squared else float("inf"),
+    }

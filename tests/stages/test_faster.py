@@ -1,0 +1,98 @@
+"""Options that trade exactness or memory for time."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.outputs import Outputs
+from masactrl_video.stages.render_clip import render_clip
+
+Render = Callable[..., Outputs]
+Frames = Callable[[Outputs], list[np.ndarray]]
+
+
+def report(outputs: Outputs) -> dict:
+    found: dict = json.loads(outputs.report.read_text())
+    return found
+
+
+def largest_difference(one: list[np.ndarray], other: list[np.ndarray]) -> int:
+    return int(np.abs(np.subtract(one, other, dtype=np.int16)).max())
+
+
+@pytest.mark.parametrize("mode", [{}, {"attention_mode": "masked", "mask_words": ["bear"]}])
+def test_steps_without_the_unconditional_branch_halve_the_rows(
+    render: Render,
+    models: Callable[[Settings], DiffusionModel],
+    demo: Callable[..., Settings],
+    tmp_path: Path,
+    mode: dict,
+) -> None:
+    rows: list[int] = []
+    unet = models(demo()).unet
+    hook = unet.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    try:
+        outputs = render(tmp_path / "out.mp4", num_inference_steps=4, masa_step=1, skip_uncond=0.5, **mode)
+    finally:
+        hook.remove()
+    assert rows[-4:] == [4, 4, 2, 2]  # 2 frames
+    assert len(rows) == 4 or rows[:4] == [2] * 4, "the source is always made with both branches"
+    attention = report(outputs)["render"]["attention"]
+    assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 3 * 8
+
+
+def test_skipped_steps_are_said_and_change_the_frames(
+    render: Render, frames_of: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="masactrl_video")
+    whole, part = render(tmp_path / "a.mp4"), render(tmp_path / "b.mp4", skip_uncond=0.5)
+    assert largest_difference(frames_of(whole), frames_of(part)) > 0
+    assert "the last 1 of 2 steps are without the unconditional branch" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"skip_uncond": 0.5, "guidance_scale": 1.0}, "skip_uncond: it would have no effect"),
+        ({"skip_uncond": 0.2}, "skip_uncond: 0.2 of 2 steps are 0"),
+        ({"skip_uncond": 0.9}, "skip_uncond: 0.9 of 2 steps are 2"),
+    ],
+)
+def test_skipping_that_would_do_nothing_or_all_is_refused(
+    demo: Callable[..., Settings], changes: dict[str, float], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        demo(**changes)
+
+
+def test_a_smaller_cache_tells_its_error_and_size(render: Render, frames_of: Frames, tmp_path: Path) -> None:
+    exact, small = render(tmp_path / "a.mp4"), render(tmp_path / "b.mp4", cache_dtype="int8")
+    assert report(exact)["cache_error"] is None
+    assert 0 < report(small)["cache_error"] < 0.02
+    assert report(small)["cache_bytes"] < 0.5 * report(exact)["cache_bytes"]
+    assert 0 < largest_difference(frames_of(exact), frames_of(small)) < 40
+
+
+def test_channels_last_changes_at_most_the_last_digits(
+    render: Render, demo: Callable[..., Settings], frames_of: Frames, tmp_path: Path
+) -> None:
+    settings = demo(channels_last=True)
+    model = model_from_settings(settings)
+    kernel = model.unet.conv_in.weight
+    assert kernel.stride(1) == 1, "the kernel is not in channels_last"
+    assert model.networks[0].module.conv_in.weight.stride(1) == 1
+    outputs, plain = render_clip(settings, tmp_path / "a.mp4", model=model), render(tmp_path / "b.mp4")
+    assert largest_difference(frames_of(outputs), frames_of(plain)) <= 1
+    assert report(outputs)["cache_entry"] != report(plain)["cache_entry"]
+
+
+def test_tiling_is_for_pictures_larger_than_the_models(demo: Callable[..., Settings]) -> None:
+    assert model_from_settings(demo(vae_tiling=True)).vae.use_tiling
+    assert not model_from_settings(demo()).vae.use_tiling
