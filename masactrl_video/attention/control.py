@@ -171,6 +171,11 @@ class AttentionControl:
             "expected_attention_calls": expected.total(),
         }
 
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width of the latents of the call in progress."""
+        return self._latent_size
+
     def map_size(self) -> tuple[int, int] | None:
         """Latent size for the object maps of the call in progress; None at a step that is not controlled."""
         return self._latent_size if self.record is not None else None

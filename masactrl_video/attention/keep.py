@@ -36,9 +36,12 @@ class KeepObjectMap:
         branches: Sequence[str],
         latent_size: Callable[[], tuple[int, int] | None],
         kept: dict[str, torch.Tensor],
+        text: torch.Tensor | None = None,
     ) -> None:
         self.layer, self.original, self.tokens, self.branches = layer, original, tokens, branches
         self.latent_size, self.kept = latent_size, kept
+        self.text = text
+        """(1, text tokens, channels): the prompt that the words stand in, if it is not the call's own."""
 
     def __call__(
         self,
@@ -51,7 +54,9 @@ class KeepObjectMap:
         out: torch.Tensor = self.original(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
         size = self.latent_size()
         if size is not None:
-            conditional = slice(-(hidden_states.shape[0] // len(self.branches)), None)  # the last branch
-            maps = object_attention(attn, hidden_states[conditional], encoder_hidden_states[conditional], self.tokens)
+            frames = hidden_states.shape[0] // len(self.branches)
+            conditional = slice(-frames, None)  # the last branch
+            text = encoder_hidden_states[conditional] if self.text is None else self.text.expand(frames, -1, -1)
+            maps = object_attention(attn, hidden_states[conditional], text, self.tokens)
             self.kept[self.layer.name] = maps.detach().reshape(-1, *self.layer.grid(size))
         return out

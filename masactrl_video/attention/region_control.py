@@ -15,11 +15,12 @@ from masactrl_video.attention.branches import GUIDED, Branch
 from masactrl_video.attention.by_region import attention_by_region, owners
 from masactrl_video.attention.control import AttentionControl
 from masactrl_video.attention.keep import KeepObjectMap
-from masactrl_video.attention.layers import Layer
+from masactrl_video.attention.layers import Layer, self_attention_layers
 from masactrl_video.attention.object_map import binary_mask, normalised
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.processors import Processor
 from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
+from masactrl_video.attention.region_text import ReadByRegion
 from masactrl_video.attention.step import UNetCall
 from masactrl_video.attention.use import steered
 from masactrl_video.errors import UserError
@@ -39,8 +40,12 @@ class RegionSource:
     """Positions of the object's words in the target's prompt: their cross-attention gives its region."""
     region: torch.Tensor | None = None
     """(height, width) bool on the target's latent grid: where the object may be; without words, where it is."""
+    text: torch.Tensor | None = None
+    """(1, text tokens, channels): what the region reads instead of the target's prompt; the words stand in it."""
 
     def __post_init__(self) -> None:
+        if self.text is not None and self.region is None:
+            raise UserError("several sources: a prompt of one's own needs a region, in which it is read")
         if not self.target_tokens and self.region is None:
             raise UserError("several sources: give the words of each object, or its region")
 
@@ -169,14 +174,30 @@ def control_regions(
         RuntimeError: on leaving, when a layer was not controlled where it had to be.
     """
     control = RegionControl(sources, plan, branches, ground, threshold)
-    cross: dict[str, Processor] = {}
+    cross = _reading(unet, control)
     for kept, source in zip(control.maps, sources, strict=True):
         for layer in plan.mask_layers if source.target_tokens else ():
             name = layer.cross_processor
             below = cross.get(name, unet.attn_processors[name])  # each keeps its words' map and calls the next
-            cross[name] = KeepObjectMap(layer, below, source.target_tokens, control.branches, control.map_size, kept)
+            cross[name] = KeepObjectMap(
+                layer, below, source.target_tokens, control.branches, control.map_size, kept, source.text
+            )
     with steered(unet, control, cross):
         yield control
+
+
+def _reading(unet: UNet2DConditionModel, control: RegionControl) -> dict[str, Processor]:
+    """Processors of the cross-attention layers where regions have prompts of their own, at every step."""
+    prompts = [(s.region, s.text) for s in control.sources if s.region is not None and s.text is not None]
+    if not prompts:
+        return {}
+    before = unet.attn_processors
+    return {
+        (name := layer.cross_processor): ReadByRegion(
+            layer, before[name], control.branches, lambda: control.latent_size, prompts
+        )
+        for layer in self_attention_layers(unet)
+    }
 
 
 def _split(states: torch.Tensor, branches: int, heads: int) -> torch.Tensor:

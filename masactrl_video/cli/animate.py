@@ -23,7 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .mov, .mkv, .webm or .gif")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing output and begin anew")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace an existing output, once the new one is whole"
+    )
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="discard an unfinished run of this output, also one with other settings, and begin anew",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"source clip: {poses} shows skeletons, not a character; give --source-image, or leave it out")
     from masactrl_video.stages.render_clip import render_clip
 
-    outputs = render_clip(settings, arguments.output, overwrite=arguments.overwrite)
+    outputs = render_clip(settings, arguments.output, overwrite=arguments.overwrite, restart=arguments.restart)
     print(f"{outputs.video} (and everything that belongs to it in {outputs.folder}/)")
     return 0
 

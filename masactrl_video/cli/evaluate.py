@@ -16,18 +16,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="demo", help="a model of the cartoon world: demo, or the folder of a training"
     )
-    parser.add_argument("--cases", type=int, default=24, metavar="N", help="held-out characters (default: 24)")
+    parser.add_argument("--cases", type=int, metavar="N", help="held-out characters (default: 24; with --panels 4)")
     parser.add_argument("--world", choices=("small", "full"), default="small", help="what the model was trained on")
     parser.add_argument(
         "--no-curves", action="store_true", help="leave out the curves over S and L, which take longest"
+    )
+    parser.add_argument(
+        "--panels",
+        action="store_true",
+        help="instead: characters in 20 comic panels against a clip, and two in one panel against alone",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder's files")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    if arguments.cases is None:
+        arguments.cases = 4 if arguments.panels else 24
     if arguments.cases < 1:
         raise UserError(f"--cases: got {arguments.cases}; give 1 or more")
+    if arguments.panels:
+        return _run_panels(arguments)
     from masactrl_video.evaluate.evaluate import evaluate
 
     table = evaluate(
@@ -36,6 +45,22 @@ def run(arguments: argparse.Namespace) -> int:
         cases=arguments.cases,
         world=arguments.world,
         curves=not arguments.no_curves,
+        overwrite=arguments.overwrite,
+    )
+    print(table)
+    return 0
+
+
+def _run_panels(arguments: argparse.Namespace) -> int:
+    if arguments.no_curves:
+        raise UserError("--no-curves: it would have no effect with --panels; leave it out")
+    from masactrl_video.evaluate.panels import evaluate_panels
+
+    table = evaluate_panels(
+        arguments.output,
+        model=arguments.model,
+        actors=arguments.cases,
+        world=arguments.world,
         overwrite=arguments.overwrite,
     )
     print(table)

@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def action(name: str, text: str, *settings: str, out: str = _OUT_HELP) -> argparse.ArgumentParser:
         command = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-        what = "video or folder of images" if name == "extract" else "pose JSON: a list of frames, or a folder"
+        what = (
+            "video or folder of images"
+            if name == "extract"
+            else ("pose JSON: a list of frames, or a folder; or a shipped pose by its name, e.g. waving")
+        )
         command.add_argument("poses", nargs="+" if name == "tween" else 1, type=Path, metavar="POSES", help=what)
         command.add_argument("-o", "--output", type=Path, required=True, help=out)
         command.add_argument("--overwrite", action="store_true", help="replace an existing file")

@@ -16,7 +16,8 @@ from masactrl_video.settings.stills import StillSettings, resolve_stills
 _OF_CLIPS = (
     *("clip", "skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "guidance_video"),
     *("pose_detector", "pose_json", "fill_missing_poses", "canny_low_threshold", "canny_high_threshold"),
-    *("source", "source_frame", "noise", "target_masks", "batch_size", "chunk_frames"),
+    *("pose_canvas", "pose_confidence", "person", "fill_pose_gaps", "smooth_poses", "retarget"),
+    *("retarget_foreshortening", "source", "source_frame", "noise", "target_masks", "batch_size", "chunk_frames"),
 )
 _BY_HAND = ("prompt", "prompts", "seed", "seeds", "source_guidance", "target_guidance")
 
@@ -55,15 +56,18 @@ def add_still_settings(
         )
     if "source_guidance" not in without:
         targets.add_argument(
-            "--source-guidance", action=Pairs, metavar="KIND=PICTURE", help="guidance picture of a generated source"
+            "--source-guidance",
+            action=Pairs,
+            metavar="KIND=PICTURE",
+            help="guidance picture of a generated source; of kind pose also a pose's name, or its JSON",
         )
     targets.add_argument(
         "--target-guidance",
         nargs="+",
         action=_Pictures,
         metavar="KIND=PICTURE",
-        help="guidance pictures of the targets: one of a kind for all, or one for each; without any picture guidance "
-        "is off",
+        help="guidance pictures of the targets: one of a kind for all, or one for each; of kind pose also a pose's "
+        "name (e.g. pose=waving), or its JSON; without any picture guidance is off",
     )
     add_settings(
         parser,

@@ -1,11 +1,12 @@
 """Turns a training's checkpoints into the folder of weights that ships with the package.
 
-``python -m masactrl_video.demo.export --checkpoint .training/run --networks demo --out masactrl_video/demo/weights``
+``python -m masactrl_video.demo.export --checkpoint .training/run --networks demo --trained-on "2 CPU cores"``
 """
 
 import argparse
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from diffusers.models.modeling_utils import ModelMixin
@@ -26,16 +27,37 @@ from masactrl_video.demo.training.checkpoint import load_average
 from masactrl_video.demo.world.vocabulary import known_words
 from masactrl_video.guidance.keypoint_network import KeypointNetwork
 
+_CARD = """\
+# The demo model of masactrl-video
+
+A small latent diffusion model in Stable Diffusion's layout that knows one cartoon world and nothing else: bears,
+pandas, rabbits and frogs in red, blue, green and yellow shirts and pants, standing to dancing in the meadow, at the
+beach and in the snow. It ships with masactrl-video so that everything works at once and can be measured: the world is
+drawn by a program, which knows the right answer to every picture. It is not for real pictures.
+
+Beside the pipeline's parts: ControlNets and T2I-Adapters for pose and edges, and a network that finds the 18 keypoints.
+Trained on pictures drawn by `masactrl_video.demo.world` only, with `python -m masactrl_video.demo.train`.
+What it learns from and how it is told where its attention should look: `docs/training.md` of masactrl-video.
+Licence: Apache-2.0, as masactrl-video.
+
+| stage | pictures seen | minutes |
+| --- | --- | --- |
+{stages}
+
+Trained on {trained_on}.
+"""
+
 logger = logging.getLogger(__name__)
 
 
-def export(training: Path, folder: Path, networks: str, size_px: int) -> None:
+def export(training: Path, folder: Path, networks: str, size_px: int, trained_on: str) -> None:
     """Writes the moving averages of a training to ``folder`` in float16.
 
     Args:
         training: what ``masactrl_video.demo.train --out`` wrote.
         networks: the ``--networks`` of that training.
         size_px: the ``--size`` of that training.
+        trained_on: the machine, for the model's card.
 
     Raises:
         FileNotFoundError: a stage was not trained.
@@ -65,7 +87,15 @@ def export(training: Path, folder: Path, networks: str, size_px: int) -> None:
         unet=unet,
         scheduler=build_scheduler(),
         beside=guidance | {"keypoints": keypoints},
+        card=_CARD.format(stages="\n".join(_stages(training)), trained_on=trained_on),
     )
+
+
+def _stages(training: Path) -> Iterator[str]:
+    """A row of the card's table for each stage that was trained."""
+    for path in sorted(training.glob("*/checkpoint/state.json")):
+        state = json.loads(path.read_text())
+        yield f"| {path.parent.parent.name} | {state['samples']:,} | {state['elapsed_seconds'] / 60:.0f} |"
 
 
 def _load_guidance(training: Path, name: str, network: ModelMixin) -> None:
@@ -82,9 +112,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--networks", choices=SIZES, default="demo")
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--trained-on", required=True, help="the machine, for the model's card: '2 CPU cores'")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    export(args.checkpoint, args.out, args.networks, args.size)
+    export(args.checkpoint, args.out, args.networks, args.size, args.trained_on)
 
 
 if __name__ == "__main__":

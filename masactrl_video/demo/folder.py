@@ -26,12 +26,14 @@ def write_weights(
     unet: UNet2DConditionModel,
     scheduler: DDIMScheduler,
     beside: Mapping[str, ModelMixin],
+    card: str,
 ) -> None:
     """Writes everything in float16 safetensors; ``folder`` is replaced as a whole or left as it was.
 
     Args:
         beside: ControlNets, T2I-Adapters and the keypoint network by the name of their folder, such as
             ``controlnet-pose``.
+        card: what the model is and how it was made, for its README.md.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=folder.name) as temporary:
@@ -53,6 +55,7 @@ def write_weights(
         _load_as_float32(whole / "text_encoder" / "config.json")
         for name, network in beside.items():
             network.to(torch.float16).save_pretrained(whole / name)
+        (whole / "README.md").write_text(card, encoding="utf-8")
         if folder.exists():
             shutil.move(folder, Path(temporary) / "old")
         whole.replace(folder)

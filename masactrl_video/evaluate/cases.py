@@ -1,6 +1,6 @@
 """What is measured on: held-out characters in poses of their own, with the exact picture of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -13,6 +13,8 @@ from masactrl_video.demo.world.poses import Pose, random_pose
 from masactrl_video.guidance import draw
 from masactrl_video.guidance import pose as keypoints
 
+_GROUNDS = {"meadow": "green", "beach": "yellow"}
+"""The ground's colour, where clothes come in it."""
 _SEED = 1_000_003
 """Of all cases; no training draws from it."""
 
@@ -44,6 +46,12 @@ class Case:
     seed: int
     source: Posed
     targets: tuple[Posed, ...]
+
+    def in_ground_colours(self) -> "Case":
+        """The case with clothes in the colour of the ground; where the ground has none of theirs, in the meadow."""
+        scene = self.identity.scene if self.identity.scene in _GROUNDS else "meadow"
+        colour = _GROUNDS[scene]
+        return replace(self, identity=replace(self.identity, scene=scene, shirt=colour, trousers=colour))
 
     def prompt(self, posed: Posed) -> str:
         """The caption of the character in a pose: it names species, shirt, trousers, action and scene."""

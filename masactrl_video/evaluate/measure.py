@@ -87,6 +87,7 @@ class Evaluation:
         for case in tqdm(cases, desc="evaluate", unit="case"):
             self._autoencoder(case, measured)
             self._generated(case, measured, self.curve() if curves else {})
+            self._leakage(case.in_ground_colours(), measured)
             self._adapter(case, measured)
             self._real(case, measured)
         return measured
@@ -120,7 +121,6 @@ class Evaluation:
             for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
                 exact = posed.drawn(source)
                 measured.add(f"error {name}", error_on_figure(picture, exact))
-                measured.add(f"ground {name}", error_off_figure(picture, exact))
                 if name == "masked":
                     continue
                 seen = read_identity(picture, posed.pose, self.world)
@@ -141,6 +141,14 @@ class Evaluation:
             measured.add(
                 "masks", overlap(_enlarged(rendered.source_maps[step], silhouettes[0]) >= threshold, silhouettes[0])
             )
+
+    def _leakage(self, case: Case, measured: Measured) -> None:
+        """What of the character gets into the ground, where both have the same colours."""
+        rendered = self.way.render(case, [self.with_source, self.masked])
+        source = read_identity(rendered.source, case.source.pose, self.world)
+        for name, variant in (("with", self.with_source), ("masked", self.masked)):
+            for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
+                measured.add(f"ground {name}", error_off_figure(picture, posed.drawn(source)))
 
     def _adapter(self, case: Case, measured: Measured) -> None:
         variant = self.with_source

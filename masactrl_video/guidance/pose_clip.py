@@ -74,9 +74,12 @@ def open_pose_clip(
 def read_sequence(path: Path, size_px: tuple[int, int] | None = None) -> list[Pose]:
     """The poses of a file or folder, all on the canvas of the first.
 
-    size_px (width, height) is the canvas of frames that name none. Raises UserError as read_poses does.
+    size_px (width, height) is the canvas of frames that name none. Raises UserError as read_poses does, and where
+    nobody is in any frame.
     """
     poses = read_poses(path, size_px=size_px)
+    if not any(pose.has_person for pose in poses):
+        raise UserError(f"{path}: nobody is in any of the {len(poses)} frames")
     width_px, height_px = poses[0].width_px, poses[0].height_px
     return [
         pose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,7 +18,7 @@ ROUNDNESS = {"speech": 1.26, "thought": 1.5, "shout": 1.5}
 """Side of a balloon divided by the side of the rectangle of text inside it."""
 
 _HEAD_RADIUS = 0.07
-"""Around a head, as part of the panel's shorter side; balloons keep away from it where they can."""
+"""Of a head whose size is not known, as part of the panel's shorter side; balloons keep away where they can."""
 
 _LINE_LETTERS = 11
 """In a narrow panel a balloon may be as wide as so many times the text size."""
@@ -40,12 +41,18 @@ class PlacedText:
 
 
 def place_texts(
-    panel: Panel, size_px: tuple[int, int], style: PageStyle, heads: Mapping[str, Point], where: str
+    panel: Panel,
+    size_px: tuple[int, int],
+    style: PageStyle,
+    heads: Mapping[str, Point],
+    where: str,
+    radii_px: Mapping[str, float] | None = None,
 ) -> list[PlacedText]:
     """Caption and balloons of a panel of (width, height) px.
 
     Args:
         heads: character → where its head is, in fractions of the panel.
+        radii_px: character → how large its head is; tails end there.
 
     Raises:
         UserError: text that does not fit, a speaker who is not in the panel, or balloons over each other.
@@ -54,6 +61,8 @@ def place_texts(
     upper = placed[0].rect.bottom if panel.caption and panel.caption.at == "top" else 0
     lower = placed[0].rect.top if panel.caption and panel.caption.at == "bottom" else size_px[1]
     room = Rect(0, upper, size_px[0], lower)
+    known_px = radii_px or {}
+    radii_px = {name: known_px.get(name, min(size_px) * _HEAD_RADIUS) for name in heads}
     cursor_px, flowing = upper + _gap(style), 0
     for number, balloon in enumerate(panel.balloons, 1):
         name = f"{where}, balloon {number}"
@@ -61,11 +70,13 @@ def place_texts(
         high = int(_MOST_HEIGHT * room.height / max(1, sum(other.at is None for other in panel.balloons)))
         set_, width, height = _body(balloon, size_px, high, style, name)
         if balloon.at is None:
-            rect = _beside_heads(balloon, heads, size_px, (width, height), cursor_px, flowing, _gap(style))
+            rect = _beside_heads(balloon, heads, radii_px, size_px, (width, height), cursor_px, flowing, _gap(style))
             cursor_px, flowing = rect.bottom + _gap(style), flowing + 1
         else:
             rect = _at(balloon.at, room, width, height, _gap(style))
         tail = None if head is None else (head[0] * size_px[0], head[1] * size_px[1])
+        if tail is not None and balloon.tail is None:
+            tail = _before(tail, rect, next((known_px.get(who, 0.0) for who in heads if heads[who] == head), 0.0))
         placed.append(PlacedText(set_, rect, balloon.kind, tail))
     _check_apart(placed, size_px, where)
     return placed
@@ -74,6 +85,7 @@ def place_texts(
 def _beside_heads(
     balloon: Balloon,
     heads: Mapping[str, Point],
+    radii_px: Mapping[str, float],
     size_px: tuple[int, int],
     body_px: tuple[int, int],
     top: int,
@@ -81,8 +93,8 @@ def _beside_heads(
     gap: int,
 ) -> Rect:
     """Left, right or in the middle: where it covers the fewest heads; then on its speaker's side, then by turns."""
-    (width, height), radius = body_px, min(size_px) * _HEAD_RADIUS
-    points = [(x * size_px[0], y * size_px[1]) for x, y in heads.values()]
+    width, height = body_px
+    circles = [(x * size_px[0], y * size_px[1], radii_px[name]) for name, (x, y) in heads.items()]
     speaker = heads[balloon.by][0] if balloon.by is not None and len(heads) > 1 else 0.5
     right_first = speaker > 0.5 if speaker != 0.5 else flowing % 2 == 1
     lefts = [gap, size_px[0] - gap - width]
@@ -90,11 +102,19 @@ def _beside_heads(
 
     def covered(left: int) -> int:
         return sum(
-            left - radius < x < left + width + radius and top - radius < y < top + height + radius for x, y in points
+            left - radius < x < left + width + radius and top - radius < y < top + height + radius
+            for x, y, radius in circles
         )
 
     left = min(lefts, key=covered)  # the first of equals
     return Rect(left, top, left + width, top + height)
+
+
+def _before(head: Point, rect: Rect, radius_px: float) -> Point:
+    """The point of a head's outline that is nearest to the middle of a balloon."""
+    across, down = (rect.left + rect.right) / 2 - head[0], (rect.top + rect.bottom) / 2 - head[1]
+    part = min(1.0, radius_px / (math.hypot(across, down) or 1.0))
+    return head[0] + part * across, head[1] + part * down
 
 
 def _gap(style: PageStyle) -> int:

@@ -26,7 +26,9 @@ class StillSettings(Settings):
     seeds: list[Seed] = option(
         "targets", "of the initial noise: source and targets for each (the seed if not given)", []
     )
-    source_guidance: dict[str, Path] = option("targets", "guidance picture of a generated source, by kind", {})
+    source_guidance: dict[str, Path] = option(
+        "targets", "guidance picture of a generated source, by kind (a pose also by its name or JSON)", {}
+    )
     target_guidance: dict[str, list[Path]] = option(
         "targets", "guidance pictures of the targets, by kind: one for all, or one for each", {}
     )
@@ -127,12 +129,25 @@ class StillSettings(Settings):
 def resolve_stills(base: Mapping[str, Any], changes: Mapping[str, Any]) -> StillSettings:
     """Settings of still pictures from a preset and what the user changed.
 
-    A preset's guidance waits for pictures: without any it is not used, unless the user names it.
+    Unless the user names it, guidance follows the pictures: a preset's waits for them, and a kind that there is a
+    picture of is used where a control has its name.
 
     Raises:
         UserError: an unknown setting, a value that it cannot have, or a change without effect.
     """
-    merged = {**base, **changes}
-    if "guidance" not in changes and not merged.get("source_guidance") and not merged.get("target_guidance"):
-        base = {**base, "guidance": []}
+    if "guidance" not in changes:
+        base = {**base, "guidance": _guidance_of_pictures({**base, **changes}, base.get("guidance", []))}
     return resolve_as(StillSettings, base, with_scaled_step(base, changes))
+
+
+def _guidance_of_pictures(merged: Mapping[str, Any], names: Any) -> Any:
+    """The preset's controls of the kinds that there are pictures of, then the controls that have a kind's own name."""
+    pictures, controls = (merged.get(name) or {} for name in ("target_guidance", "controls"))
+    pictures = {**(merged.get("source_guidance") or {}), **pictures} if isinstance(pictures, Mapping) else {}
+    if not pictures or not isinstance(controls, Mapping) or not isinstance(names, list):
+        return names if pictures else []  # validation says what is wrong
+    kinds = {name: control.get("kind") for name, control in controls.items() if isinstance(control, Mapping)}
+    used = [name for name in names if kinds.get(name) in pictures]
+    covered = {kinds[name] for name in used}
+    used += [kind for kind in pictures if kind not in covered and kinds.get(kind) == kind]
+    return used or names

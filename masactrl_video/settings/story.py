@@ -75,6 +75,8 @@ class Placement(_Record):
     pose: str | None = None
     box: Box | None = None
     """Where it is; with words, where it may be. Its pose is fitted into the box."""
+    prompt: Text | None = None
+    """What is read inside its box instead of the panel's prompt, so that nobody else's words act on it."""
     words: Words | None = None
     """How this panel's prompt names it, if otherwise."""
 

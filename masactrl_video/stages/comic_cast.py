@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
-from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.text import find_words
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.story import Character
 from masactrl_video.stages.canvas import EmptyCanvas
-from masactrl_video.stages.clip import read_fitted
-from masactrl_video.stages.comic_plan import PosedPart, read_pose
 from masactrl_video.stages.model import with_controls
+from masactrl_video.stages.posed import pose_picture
 from masactrl_video.stages.saved import open_saved, saved_caption
 from masactrl_video.stages.source import PlannedSource, cache_root, plan_attention, plan_source
 from masactrl_video.video.image_folder import read_image
@@ -101,14 +99,6 @@ def plan_member(name: str, character: Character, settings: Settings, model: Diff
     own_model = with_controls(settings, model, [settings.controls[used] for used in control])
     plan_attention(own_settings, own_model)
     return CastMember(name, own_settings, size_px, own_model, picture)
-
-
-def pose_picture(settings: Settings, spec: str, size_px: tuple[int, int], folder: Path, where: str) -> Picture:
-    """A pose drawn, or a ready-made picture of one fitted, at (height, width) px."""
-    found = read_pose(spec, folder, where)
-    if isinstance(found, Path):
-        return read_fitted(settings, found, size_px)
-    return draw_pose(PosedPart(found, (0.0, 0.0, 1.0, 1.0)).on(size_px[1], size_px[0]))
 
 
 def size_for(aspect_ratio: float, given: tuple[int, int] | None, model: DiffusionModel, where: str) -> tuple[int, int]:

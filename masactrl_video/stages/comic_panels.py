@@ -94,7 +94,8 @@ def plan_job(
     words = {}
     for name, placed in planned.cast.items():
         if named := placed.words or story.characters[name].words:
-            words[name] = check_words(model, panel.prompt, named, f"{planned.where}, words of {name}")
+            prompt = placed.prompt or panel.prompt
+            words[name] = check_words(model, prompt, named, f"{planned.where}, words of {name}")
     own_settings = settings.model_copy(update=changes)
     return PanelJob(
         planned,
@@ -198,7 +199,9 @@ def _regions(job: PanelJob, sources: Mapping[str, CachedSource]) -> list[RegionS
         box = job.planned.cast[name].box
         region = _in_box(box, latent_size).to(job.model.device) if box is not None else None
         own_size = (source.latents.shape[-2], source.latents.shape[-1])
-        regions.append(RegionSource(source, own_size, job.words.get(name, ()), region))
+        prompt = job.planned.cast[name].prompt
+        text = None if prompt is None else encode_prompt(job.model, prompt, "", False, job.size_px).hidden_states
+        regions.append(RegionSource(source, own_size, job.words.get(name, ()), region, text))
     return regions
 
 
@@ -217,7 +220,7 @@ def _made_from(
         "settings": {k: v for k, v in job.settings.as_yaml_data().items() if k not in _NOT_IN_PANELS},
         "prompt": job.settings.prompt,
         "size": job.size_px,
-        "cast": {name: [placed.box, job.words.get(name)] for name, placed in job.planned.cast.items()},
+        "cast": {name: [placed.box, job.words.get(name), placed.prompt] for name, placed in job.planned.cast.items()},
         "ground": job.ground,
         "sources": {name: source.entry.folder.name for name, source in sources.items()},
         "pose": hash_tensor(torch.from_numpy(np.ascontiguousarray(picture))) if picture is not None else None,

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from masactrl_video.errors import UserError
-from masactrl_video.guidance.named_poses import named_pose, placed_in
 from masactrl_video.guidance.pose import Pose
-from masactrl_video.guidance.pose_json import read_poses
 from masactrl_video.page.layout import Rect, pages_of, panel_places
 from masactrl_video.page.placing import PlacedText, Point, place_texts
 from masactrl_video.settings.story import Box, Page, PageStyle, Panel, Placement, Story
-from masactrl_video.video.image_folder import IMAGE_SUFFIXES, read_image
+from masactrl_video.stages.posed import PosedPart, read_pose
 
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-_NOSE = 0
-_UNKNOWN_SIZE = (512, 512)
-"""Canvas of a pose JSON that names none; its coordinates are then from 0 to 1."""
-
-
-@dataclass(frozen=True, eq=False)
-class PosedPart:
-    """A pose and the part of the panel that it is fitted into."""
-
-    pose: Pose
-    box: Box
-
-    def on(self, width_px: int, height_px: int) -> Pose:
-        """The pose on a picture of that size."""
-        left, top, right, bottom = self.box
-        box_px = (round(left * width_px), round(top * height_px), round(right * width_px), round(bottom * height_px))
-        return placed_in(self.pose, box_px, width_px, height_px)
+_NOSE, _NECK = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,36 +67,14 @@ def plan_panels(story: Story, pages: list[Page], folder: Path) -> list[PlannedPa
     return planned
 
 
-def read_pose(spec: str, folder: Path, where: str) -> Pose | Path:
-    """A pose by its name, from a JSON, or the path of a ready-made picture.
-
-    Raises:
-        UserError: no such pose or file, or a file that cannot be read.
-    """
-    suffix = Path(spec).suffix.lower()
-    if suffix == ".json":
-        poses = read_poses(folder / spec, size_px=_UNKNOWN_SIZE)
-        if len(poses) != 1 or not poses[0].has_person:
-            raise UserError(
-                f"{where}: {folder / spec} holds {len(poses)} poses; one pose with somebody in it is wanted"
-            )
-        return poses[0]
-    if suffix in IMAGE_SUFFIXES:
-        if not (folder / spec).is_file():
-            raise UserError(f"{where}: no such file: {folder / spec}")
-        read_image(folder / spec)
-        return folder / spec
-    return named_pose(spec, where)
-
-
 def _plan(story: Story, panel: Panel, number: int, page: int, place: Rect, folder: Path) -> PlannedPanel:
     where = f"panel {number}"
     cast = _cast(story, panel, where)
     poses, picture = _poses(panel, cast, folder, where)
     cast = _told_apart(story, cast, poses, (place.width, place.height), where)
-    heads = _heads(cast, poses, (place.width, place.height))
+    heads, radii_px = _heads(cast, poses, (place.width, place.height))
     style = styled(story, folder)
-    texts = place_texts(panel, (place.width, place.height), style, heads, where)
+    texts = place_texts(panel, (place.width, place.height), style, heads, where, radii_px)
     return PlannedPanel(number, panel, page, place, cast, texts, list(poses.values()), picture)
 
 
@@ -166,12 +127,16 @@ def _poses(
 def _told_apart(
     story: Story, cast: dict[str, Placement], poses: Mapping[str, PosedPart], size_px: tuple[int, int], where: str
 ) -> dict[str, Placement]:
-    """Characters of a panel with several: each has words, a box, or a pose whose surroundings become its box."""
-    if len(cast) < 2:
-        return cast
+    """Characters of a panel with several: each has words, a box, or a pose whose surroundings become its box.
+
+    Who has a prompt of its own has a box too, in which it is read.
+    """
     out = {}
     for name, placed in cast.items():
-        if not (placed.words or story.characters[name].words or placed.box):
+        if placed.prompt is not None and not placed.box and name not in poses:
+            raise UserError(f"{where}: {name} has a prompt of its own: give it a box, or a pose, where that is read")
+        told = len(cast) < 2 or placed.words or story.characters[name].words or placed.box
+        if not told or (placed.prompt is not None and not placed.box):
             if name not in poses:
                 raise UserError(f"{where}: where is {name}? Give it words (how the prompt names it), a box, or a pose")
             placed = placed.model_copy(update={"box": _around(poses[name].on(*size_px))})
@@ -189,15 +154,22 @@ def _around(pose: Pose) -> Box:
     return across[0], down[0], across[1], down[1]
 
 
-def _heads(cast: Mapping[str, Placement], poses: Mapping[str, PosedPart], size_px: tuple[int, int]) -> dict[str, Point]:
-    """Where tails point: at the pose's nose, else at the upper part of the box or of the character's share."""
-    heads = {}
+def _heads(
+    cast: Mapping[str, Placement], poses: Mapping[str, PosedPart], size_px: tuple[int, int]
+) -> tuple[dict[str, Point], dict[str, float]]:
+    """Where tails point: at the pose's nose, else at the upper part of the box or of the character's share.
+
+    The second is how large heads are in px where a pose tells: as far as from the nose to the neck.
+    """
+    heads, radii_px = {}, {}
     for index, (name, placed) in enumerate(cast.items()):
         left, top, right, bottom = placed.box or (index / len(cast), 0.15, (index + 1) / len(cast), 1.0)
         heads[name] = ((left + right) / 2, top + 0.3 * (bottom - top))
         if name in poses:
             pose = poses[name].on(*size_px)
-            nose = pose.people[0].body[_NOSE].tolist()
+            nose, neck = (pose.people[0].body[point].tolist() for point in (_NOSE, _NECK))
             if nose[2] > 0:
                 heads[name] = (nose[0] / size_px[0], nose[1] / size_px[1])
-    return heads
+                if neck[2] > 0:
+                    radii_px[name] = math.dist(nose[:2], neck[:2])
+    return heads, radii_px

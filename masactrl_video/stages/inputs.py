@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from masactrl_video.errors import UserError
+from masactrl_video.guidance.named_poses import named_pose
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.video.local_file import local_path
@@ -40,8 +41,10 @@ def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _still_inputs(settings: StillSettings) -> Iterator[tuple[str, Path]]:
-    for kind, path in settings.source_guidance.items():
-        yield f"source_guidance {kind}", path
-    for kind, paths in settings.target_guidance.items():
-        for path in paths:
-            yield f"target_guidance {kind}", path
+    given = [("source_guidance", kind, path) for kind, path in settings.source_guidance.items()]
+    given += [("target_guidance", kind, path) for kind, paths in settings.target_guidance.items() for path in paths]
+    for name, kind, path in given:
+        if kind == "pose" and not path.suffix:
+            named_pose(str(path), f"{name} pose")
+        else:
+            yield f"{name} {kind}", path

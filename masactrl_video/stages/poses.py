@@ -15,6 +15,7 @@ from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.draw import draw_pose
+from masactrl_video.guidance.named_poses import named_pose, pose_names
 from masactrl_video.guidance.pose import Pose
 from masactrl_video.guidance.pose_clip import read_sequence
 from masactrl_video.guidance.pose_json import write_pose_folder, write_poses
@@ -36,12 +37,20 @@ logger = logging.getLogger(__name__)
 def load_poses(settings: Settings, *paths: Path) -> list[Pose]:
     """The poses of one or more files or folders of JSON, one after the other, on the canvas of the first.
 
+    A path without a suffix where nothing lies is the name of a shipped pose.
+
     Raises:
         UserError: something cannot be read.
     """
-    poses = [pose for path in paths for pose in read_sequence(local_path(path), pose_canvas(settings))]
+    poses = [pose for path in paths for pose in _poses_of(settings, path)]
     size = {"width_px": poses[0].width_px, "height_px": poses[0].height_px}
     return [pose.scaled(**size) for pose in poses]
+
+
+def _poses_of(settings: Settings, path: Path) -> list[Pose]:
+    if str(path) in pose_names() and not path.exists():
+        return [named_pose(str(path))]
+    return read_sequence(local_path(path), pose_canvas(settings))
 
 
 def detect_poses(settings: Settings) -> list[Pose]:

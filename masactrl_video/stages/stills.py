@@ -21,6 +21,7 @@ from masactrl_video.render.frames import FramesJob, render_frames
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.source.source import RealSource
 from masactrl_video.stages.clip import fit_for, read_fitted
+from masactrl_video.stages.posed import pose_picture, shape_of_pose
 from masactrl_video.stages.render import check_kept, frames_job, made_from, picture_text
 from masactrl_video.stages.source import PlannedSource, cache_root, plan_attention, plan_source
 from masactrl_video.video.image_folder import read_image
@@ -53,17 +54,21 @@ def open_canvas(settings: StillSettings, model: DiffusionModel) -> StillCanvas:
         UserError: a picture that cannot be read, or a side that the model cannot have.
     """
     guidance = [
-        *settings.source_guidance.values(),
-        *(path for all in settings.target_guidance.values() for path in all),
+        *settings.source_guidance.items(),
+        *((kind, path) for kind, paths in settings.target_guidance.items() for path in paths),
     ]
-    shape_of = settings.source_image or next(iter(guidance), None)
-    if shape_of is None:
+    if settings.source_image is None and not guidance:
         width, height = choose_size(
             1.0, settings.width, settings.height, size_factor=model.size_factor, native_area_px=model.native_area_px
         )
         return StillCanvas((height, width))
-    picture = read_image(shape_of)
-    fit = fit_for(settings, model, picture.shape[1], picture.shape[0])
+    if settings.source_image is not None:
+        height, width = read_image(settings.source_image).shape[:2]
+    elif guidance[0][0] == "pose":
+        height, width = shape_of_pose(str(guidance[0][1]), Path(), "guidance pose")
+    else:
+        height, width = read_image(guidance[0][1]).shape[:2]
+    fit = fit_for(settings, model, width, height)
     return StillCanvas((fit.height_px, fit.width_px))
 
 
@@ -192,4 +197,10 @@ def _pictures(
     settings: StillSettings, model: DiffusionModel, paths: dict[str, Path], canvas: StillCanvas
 ) -> list[list[NDArray[np.uint8]]]:
     """One guidance picture for each network of the model."""
-    return [[read_fitted(settings, paths[network.name], canvas.size_px)] for network in model.networks]
+    return [[_picture(settings, network.name, paths[network.name], canvas)] for network in model.networks]
+
+
+def _picture(settings: StillSettings, kind: str, path: Path, canvas: StillCanvas) -> NDArray[np.uint8]:
+    if kind == "pose":
+        return pose_picture(settings, str(path), canvas.size_px, Path(), "guidance pose")
+    return read_fitted(settings, path, canvas.size_px)

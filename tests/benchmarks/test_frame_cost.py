@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from masactrl_video.demo.standin import write_stand_in
+from stand_in import write_stand_in
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "frame_cost.py"
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from masactrl_video.demo.standin import write_stand_in
+from stand_in import write_stand_in
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 STEPS, ROUNDS = 4, 1

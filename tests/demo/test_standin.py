@@ -13,9 +13,9 @@ from diffusers import (
     T2IAdapter,
 )
 from PIL import Image
+from stand_in import write_stand_in
 
 from masactrl_video.demo.folder import CONDITIONS
-from masactrl_video.demo.standin import write_stand_in
 from masactrl_video.demo.world.vocabulary import known_words
 
 

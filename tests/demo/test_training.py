@@ -70,7 +70,10 @@ def test_a_stopped_stage_goes_on_where_it_was(trained: Path) -> None:
 
 
 def test_the_export_is_a_folder_that_diffusers_loads(trained: Path, tmp_path: Path) -> None:
-    export(trained, tmp_path / "weights", "stand-in", SIZE)
+    export(trained, tmp_path / "weights", "stand-in", SIZE, "a test's machine")
+    card = (tmp_path / "weights" / "README.md").read_text()
+    assert "Trained on a test's machine." in card
+    assert all(f"| {stage} | " in card for stage in ("vae", "keypoints", "unet"))
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "weights")
     assert pipeline.unet.config.sample_size * 8 == SIZE
     assert KeypointNetwork.from_pretrained(tmp_path / "weights" / "keypoints").config.sample_size == SIZE

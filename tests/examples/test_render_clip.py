@@ -19,6 +19,6 @@ def test_it_renders_a_clip_and_a_sheet_shows_it(tmp_path: Path) -> None:
     command = [sys.executable, EXAMPLES / "render_clip.py", clip, tmp_path / "out.mp4"]
     subprocess.run(command, check=True, env=env, cwd=tmp_path)
     assert len(list(open_clip(tmp_path / "out.mp4"))) == 4
-    command = [sys.executable, EXAMPLES / "contact_sheet.py", tmp_path / "out.mp4", tmp_path / "sheet.png", "2"]
+    command = [sys.executable, EXAMPLES / "contact_sheet.py", tmp_path / "sheet.png", "2", clip, tmp_path / "out.mp4"]
     subprocess.run(command, check=True, cwd=tmp_path)
-    assert read_png(tmp_path / "sheet.png").shape == (256, 128, 3)
+    assert read_png(tmp_path / "sheet.png").shape == (256, 256, 3)

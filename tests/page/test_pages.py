@@ -52,6 +52,14 @@ def test_tails_point_at_who_speaks() -> None:
     assert max(y for _, y in tip) > frog.rect.bottom
 
 
+def test_tails_end_where_a_head_of_known_size_begins() -> None:
+    panel = Panel(prompt="x", balloons=[{"text": "A", "by": "bear"}])
+    (text,) = place_texts(panel, SIZE, STYLE, {"bear": (0.5, 0.8)}, "panel 1", {"bear": 40.0})
+    assert text.tail is not None
+    assert np.hypot(text.tail[0] - 150, text.tail[1] - 208) == pytest.approx(40)
+    assert text.rect.bottom < text.tail[1] < 208
+
+
 def test_balloons_keep_away_from_heads_where_they_can() -> None:
     (text,) = placed({"bear": (0.2, 0.1)}, balloons=[{"text": "Hello!", "by": "bear"}])
     assert text.rect.left > 0.2 * SIZE[0]

@@ -26,6 +26,13 @@ def test_a_presets_guidance_waits_for_pictures() -> None:
     assert still(target_guidance=edges("a.png")).guidance == ["canny"]
 
 
+def test_guidance_follows_the_kinds_of_the_pictures_unless_it_is_named() -> None:
+    assert still(target_guidance={"pose": [Path("a.png")]}).guidance == ["pose"]
+    assert still(source_guidance={"pose": "a.png"}, target_guidance=edges("a.png")).guidance == ["canny", "pose"]
+    by_adapter = still(guidance=["t2i-pose"], target_guidance={"pose": [Path("a.png")]})
+    assert by_adapter.guidance == ["t2i-pose"]
+
+
 def test_each_target_has_its_own_prompt_and_picture() -> None:
     settings = still(prompts=["a", "b"], seeds=[3], target_guidance=edges("a.png", "b.png"))
     found = [(one.prompt, one.seed, one.target_guidance) for one in settings.targets(3)]
@@ -47,7 +54,7 @@ def test_a_target_by_itself_survives_the_way_through_yaml() -> None:
     ("changes", "words"),
     [
         ({"prompts": ["a", "b"], "target_guidance": edges("a.png", "b.png", "c.png")}, "there are 3 of one and 2"),
-        ({"target_guidance": {"pose": [Path("a.png")]}}, "a picture for 'pose', which is not in use (canny)"),
+        ({"target_guidance": {"depth": [Path("a.png")]}}, "a picture for 'depth', which is not in use (canny)"),
         ({"guidance": ["canny"]}, "'canny': it needs pictures"),
         ({"target_guidance": {"canny": []}}, "a kind has no picture"),
         ({"source": "clip"}, "still pictures have no clip"),

@@ -122,7 +122,8 @@ def test_characters_and_regions_and_poses_have_their_influence(
     swapped = {"bear": {"pose": "standing", "box": [0.5, 0, 1, 1]}, "frog": {"pose": "sitting"}}
     posed = {"bear": {"pose": "running", "box": [0, 0, 0.5, 1]}, "frog": {"pose": "sitting"}}
     another = {**TWO["characters"], "frog": {**TWO["characters"]["frog"], "seed": 9}}  # type: ignore[dict-item,index]
-    changes = [changed(TWO, 3, characters=swapped), changed(TWO, 3, characters=posed)]
+    named = {"bear": {"pose": "standing", "box": [0, 0, 0.5, 1]}, "frog": {"pose": "sitting", "prompt": FROG}}
+    changes = [changed(TWO, 3, characters=one) for one in (swapped, posed, named)]
     changes += [{**TWO, "characters": another}, {**TWO, "ground": "first"}]
     for number, story in enumerate(changes):
         assert np.abs(third(str(number), story) - before).max() > 0, f"change {number} changed nothing"
@@ -213,6 +214,10 @@ def test_several_pages_become_several_pictures(comic: Comic, tmp_path: Path) -> 
     [
         (changed(TWO, 1, prompt="a robot waving"), "panel 1, words of bear: 'bear' is not in the prompt"),
         (changed(TWO, 2, size=[60, 64]), "panel 2: size: the width 60 is no multiple of 8"),
+        (
+            changed(TWO, 1, pose=None, characters={"bear": {"prompt": "a bear"}}),
+            "bear has a prompt of its own: give it",
+        ),
         ({**TWO, "characters": {**TWO["characters"], "bear": {"prompt": "x", "words": ["bear"]}}}, "'bear' is not in"),  # type: ignore[dict-item]
         (
             {**TWO, "characters": {**TWO["characters"], "bear": {"source": "nobody"}}},

@@ -1,7 +1,6 @@
 """The losses of the UNet and of the networks that guide it."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +12,13 @@ from torch.nn import functional as F
 from transformers import CLIPTextModel
 
 from masactrl_video.demo.training.data import FRAMES_EACH, Frames
-from masactrl_video.demo.training.pairs import Sight, seen_in_pairs
+from masactrl_video.demo.training.matching import coverage, matches
+from masactrl_video.demo.training.pairs import Sight, Truth, told_where_to_look
+from masactrl_video.demo.training.run import Losses
 
 CAPTION_DROPPED = 0.1
 """Part of the samples without a caption, for classifier-free guidance."""
-SEEN: dict[Sight | None, float] = {None: 0.4, "both": 0.25, "first": 0.35}
+SEEN: dict[Sight | None, float] = {None: 0.25, "both": 0.15, "first": 0.6}
 """Parts of the batches by what the self-attention sees; with None they are single pictures."""
 GUIDED_BY: dict[str | None, float] = {
     None: 0.2,
@@ -27,6 +28,13 @@ GUIDED_BY: dict[str | None, float] = {
     "t2i-adapter-canny": 0.15,
 }
 """Parts of the batches by the network that guides them; with None the UNet stands alone."""
+
+MATCHING_WEIGHT = 0.03
+"""Of the cross-entropy between self-attention and the cells that show the same place of the character."""
+WORDS_WEIGHT = 0.05
+"""Of the cross-entropy between cross-attention to the character's words and its silhouette."""
+CLEANER = 0.5
+"""Part of the pairs whose first picture has less noise than the second, so that there is more to be found in it."""
 
 Residuals = dict[str, Tensor | Sequence[Tensor]]
 Guide = Callable[[Tensor, Tensor, Tensor, Tensor], Residuals]
@@ -43,6 +51,7 @@ class Batch:
     """(batch, tokens)"""
     condition: Tensor | None
     """(batch, 3, height, width) in [0, 1]"""
+    truth: Truth
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,8 @@ class Latents:
     tokens: Tensor
     empty_tokens: Tensor
     """The empty caption. (tokens,)"""
+    object_ids: Tensor
+    """Tokens of the words that stand for the character. (words,)"""
 
     def batch(self, random: np.random.Generator, size: int, condition: str | None, pairs: bool, device: str) -> Batch:
         """Random frames, some without a caption; of pairs, the first frames of all come before the second ones."""
@@ -66,7 +77,20 @@ class Latents:
         if condition is not None:
             drawn = np.stack([self.frames.condition_picture(condition, int(index)) for index in frames])
             pictures = torch.from_numpy(drawn).to(device).permute(0, 3, 1, 2).float() / 255
-        return Batch(self.latents[frames].to(device), tokens.to(device), pictures)
+        return Batch(self.latents[frames].to(device), tokens.to(device), pictures, self._truth(frames, tokens, device))
+
+    def _truth(self, frames: NDArray[np.int64], tokens: Tensor, device: str) -> Truth:
+        """Where attention should look, on the whole and on the half grid of the latents."""
+        side = self.latents.shape[-1]
+        masks, points = self.frames.masks[frames], self.frames.keypoints[frames]
+        half = len(frames) // 2
+        sides = {cells * cells: cells for cells in (side, side // 2)}
+        pair = (points[:half], points[half:], (masks[:half], masks[half:]))
+        return Truth(
+            {count: torch.from_numpy(matches(*pair, cells)).to(device) for count, cells in sides.items()},
+            {count: torch.from_numpy(coverage(masks, cells)).to(device) for count, cells in sides.items()},
+            torch.isin(tokens, self.object_ids).float().to(device),
+        )
 
     def _chosen(self, random: np.random.Generator, size: int, each: int) -> NDArray[np.int64]:
         """Indices of frames (size / each, each); those of a row are different frames of one identity."""
@@ -77,30 +101,42 @@ class Latents:
         return chosen
 
 
-def denoising_loss(
+def denoising_losses(
     unet: UNet2DConditionModel,
     text_encoder: CLIPTextModel,
     scheduler: DDIMScheduler,
     batch: Batch,
     guide: Guide | None,
     sight: Sight | None = None,
-) -> Tensor:
-    """Squared error of the velocity at random timesteps; without a condition the UNet is not guided.
+) -> Losses:
+    """Squared error of the velocity at random timesteps, and how far attention is from where it should look.
 
-    The pictures of a pair are at the same timestep, each with noise of its own.
+    Without a condition the UNet is not guided. Each picture of a pair has noise of its own.
     """
     noise = torch.randn_like(batch.latents)
-    steps, each = scheduler.config.num_train_timesteps, 2 if sight else 1
-    timesteps = torch.randint(steps, (len(noise) // each,), device=noise.device).repeat(each)
+    timesteps = _timesteps(scheduler.config.num_train_timesteps, len(noise), sight).to(noise.device)
     noisy = scheduler.add_noise(batch.latents, noise, timesteps)
     target = scheduler.get_velocity(batch.latents, noise, timesteps)
     text = text_encoder(batch.tokens)[0]
     residuals = {}
     if guide is not None and batch.condition is not None:
         residuals = guide(noisy, timesteps, text, batch.condition)
-    with seen_in_pairs(unet, sight) if sight else nullcontext():
+    with told_where_to_look(unet, sight, batch.truth) as watched:
         predicted = unet(noisy, timesteps, text, **residuals).sample
-    return F.mse_loss(predicted.float(), target)
+    weights = {"matching": MATCHING_WEIGHT, "words": WORDS_WEIGHT}
+    return {
+        "velocity": F.mse_loss(predicted.float(), target),
+        **{name: weights[name] * loss for name, loss in watched.losses().items()},
+    }
+
+
+def _timesteps(steps: int, rows: int, sight: Sight | None) -> Tensor:
+    """One for each picture; those of a pair are the same, or the first one's is earlier."""
+    if sight is None:
+        return torch.randint(steps, (rows,))
+    second = torch.randint(steps, (rows // 2,))
+    part = torch.where(torch.rand(len(second)) < CLEANER, torch.rand(len(second)), 1.0)
+    return torch.cat([(second * part).long(), second])
 
 
 def guide_of(network: nn.Module) -> Guide:

@@ -24,18 +24,19 @@ from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training import processes
 from masactrl_video.demo.training.checkpoint import load_average, plain
 from masactrl_video.demo.training.data import draw_frames, open_frames
-from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Latents, denoising_loss, guide_of
+from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Latents, denoising_losses, guide_of
 from masactrl_video.demo.training.keypoints import keypoint_losses
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.run import Losses, Run
 from masactrl_video.demo.training.vae import (
+    decoder_losses,
     encode_all,
     normalise_latents,
     picture_batch,
     reconstruction_psnr,
     vae_losses,
 )
-from masactrl_video.demo.world.vocabulary import known_words
+from masactrl_video.demo.world.vocabulary import OBJECT_WORDS, known_words
 from masactrl_video.guidance.keypoint_network import KeypointNetwork
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,21 @@ def train_vae(plan: Plan) -> None:
     save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
 
 
+def train_decoder(plan: Plan) -> None:
+    """Trains the autoencoder's decoder on, alone, and writes it into ``vae.safetensors``; the latents stay."""
+    frames = open_frames(plan.frames_folder)
+    vae = load_vae(plan)
+    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
+    run = Run(plan.out / "decoder", {"decoder": decoder}, plan.settings())
+    run.train(lambda _, own: decoder_losses(vae, picture_batch(frames, own, run.own_batch, plan.size, plan.device)))
+    if processes.rank() > 0:
+        return
+    load_average(run.checkpoint, "decoder", decoder)
+    vae.eval()
+    logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, frames, plan.device))
+    save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
+
+
 def train_keypoints(plan: Plan) -> None:
     """Trains the network that finds the 18 keypoints."""
     frames = open_frames(plan.frames_folder)
@@ -95,8 +111,9 @@ def train_unet(plan: Plan) -> None:
         condition = name.rsplit("-", 1)[1] if name else None
         batch = data.batch(own, run.own_batch, condition, sight is not None, plan.device)
         guide = guide_of(guides[name]) if name else None
-        loss = denoising_loss(unet, networks["text_encoder"], scheduler, batch, guide, sight)
-        return {f"{name or 'alone'}, {sight or 'single'}": loss}
+        parts = denoising_losses(unet, networks["text_encoder"], scheduler, batch, guide, sight)
+        kind = f"{name or 'alone'}, {sight or 'single'}"
+        return {f"{kind}: {part}": loss for part, loss in parts.items()}
 
     run.train(losses)
 
@@ -125,7 +142,8 @@ def _train_one_guide(plan: Plan, data: Latents, frozen: dict[str, nn.Module], na
 
     def losses(_: np.random.Generator, own: np.random.Generator) -> Losses:
         batch = data.batch(own, run.own_batch, name.rsplit("-", 1)[1], False, plan.device)
-        return {name: denoising_loss(frozen["unet"], frozen["text_encoder"], scheduler, batch, guide)}
+        parts = denoising_losses(frozen["unet"], frozen["text_encoder"], scheduler, batch, guide)
+        return {f"{name}: {part}": loss for part, loss in parts.items()}
 
     run.train(losses)
 
@@ -162,12 +180,14 @@ def _latents(plan: Plan) -> Latents:
             save_file({"latents": encode_all(load_vae(plan), frames.images, plan.device).contiguous()}, path)
     tokenizer = build_tokenizer(known_words(), plan.network_size.max_tokens)
     tokens = tokenizer([*frames.captions, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
-    return Latents(frames, load_file(path)["latents"], tokens[:-1], tokens[-1])
+    object_ids = torch.tensor(tokenizer.convert_tokens_to_ids([f"{word}</w>" for word in OBJECT_WORDS]))
+    return Latents(frames, load_file(path)["latents"], tokens[:-1], tokens[-1], object_ids)
 
 
 STAGES: dict[str, Callable[[Plan], None]] = {
     "draw": draw,
     "vae": train_vae,
+    "decoder": train_decoder,
     "keypoints": train_keypoints,
     "unet": train_unet,
     "guidance": train_guidance,

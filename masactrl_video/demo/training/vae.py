@@ -22,11 +22,26 @@ def vae_losses(vae: AutoencoderKL, pictures: Tensor) -> Losses:
     """
     posterior = vae.encode(pictures).latent_dist
     decoded = vae.decode(posterior.sample()).sample
+    kl = KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
+    return {**_reconstruction(decoded, pictures), "kl": kl}
+
+
+def decoder_losses(vae: AutoencoderKL, pictures: Tensor) -> Losses:
+    """The errors of decoding alone, from the latents' means: what the UNet learned of stays as it is.
+
+    Args:
+        pictures: (batch, 3, height, width) in [-1, 1].
+    """
+    with torch.no_grad():
+        latents = vae.encode(pictures).latent_dist.mean
+    return _reconstruction(vae.decode(latents).sample, pictures)
+
+
+def _reconstruction(decoded: Tensor, pictures: Tensor) -> Losses:
     edges = zip(_edges(decoded), _edges(pictures), strict=True)
     return {
         "colour": F.l1_loss(decoded, pictures) + F.mse_loss(decoded, pictures),
         "edge": EDGE_WEIGHT * torch.stack([F.l1_loss(ours, theirs) for ours, theirs in edges]).sum(),
-        "kl": KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel(),
     }
 
 

@@ -4,6 +4,8 @@ No network judges another one here. A picture is compared with the drawings of e
 and the nearest is kept, until nothing changes.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -17,6 +19,10 @@ from masactrl_video.demo.world.poses import Pose
 _MOST_ROUNDS = 3
 _STEPS = 7
 """Values tried of an attribute that is a number."""
+_FINER = (1 / 2, 1 / 4)
+"""Parts of the distance between those values, tried around the nearest one."""
+_SHIRT = 1
+"""Its place among the shades."""
 
 
 def read_identity(picture: NDArray[np.uint8], pose: Pose, world: World, start: Identity | None = None) -> Identity:
@@ -30,13 +36,23 @@ def read_identity(picture: NDArray[np.uint8], pose: Pose, world: World, start: I
     error = _error(picture, best, pose)
     for _ in range(_MOST_ROUNDS):
         before = error
-        for change in _changes(world):
-            candidate = change(best)
-            if candidate != best and (other := _error(picture, candidate, pose)) < error:
-                best, error = candidate, other
+        best, error = _nearest(picture, pose, best, error, _changes(world))
         if error == before:
             break
+    for part in _FINER:
+        best, error = _nearest(picture, pose, best, error, _finer(best, part))
     return best
+
+
+def _nearest(
+    picture: NDArray[np.uint8], pose: Pose, best: Identity, error: float, changes: Iterable[_Change]
+) -> tuple[Identity, float]:
+    """The best identity and its error after trying changes in turn, each kept where it brings the picture nearer."""
+    for change in changes:
+        candidate = change(best)
+        if candidate != best and (other := _error(picture, candidate, pose)) < error:
+            best, error = candidate, other
+    return best, error
 
 
 def _error(picture: NDArray[np.uint8], identity: Identity, pose: Pose) -> float:
@@ -67,22 +83,40 @@ class _Number(_Change):
         return replace(identity, **{self.name: tuple(numbers)})  # type: ignore[arg-type]
 
 
+class _Both(_Change):
+    """Two changes at once."""
+
+    def __init__(self, first: _Change, second: _Change) -> None:
+        self.first, self.second = first, second
+
+    def __call__(self, identity: Identity) -> Identity:
+        return self.second(self.first(identity))
+
+
 def _changes(world: World) -> Iterator[_Change]:
     """Large areas first: the place, then the clothes, then what is small."""
     yield from (_Change(scene=scene) for scene in world.scenes)
-    yield from _numbers("scenery", np.linspace(0, 1, _STEPS))
+    yield from (_Number("scenery", at, float(value)) for at in range(3) for value in np.linspace(0, 1, _STEPS))
     yield from (_Change(shirt=colour) for colour in world.colours)
     yield from (_Change(trousers=colour) for colour in world.colours)
     yield from (_Change(species=species) for species in world.species)
-    yield from (_Change(pattern=pattern) for pattern in PATTERNS)
+    # A pattern that is blurred looks like a lighter shade, so the two are tried together.
+    yield from (_Both(_Change(pattern=pattern), shade) for pattern in PATTERNS for shade in _shades(_SHIRT))
     yield from (_Change(scarf=scarf) for scarf in ("none", *world.colours))
     yield from (_Change(hat=hat, hat_colour=colour) for hat in HATS for colour in world.colours)
-    yield from _numbers("shades", np.linspace(-1, 1, _STEPS))
+    yield from (shade for at in range(3) for shade in _shades(at))
 
 
-def _numbers(name: str, values: Iterable[float]) -> Iterator[_Change]:
-    tried = [float(value) for value in values]
-    yield from (_Number(name, at, value) for at in range(3) for value in tried)
+def _finer(best: Identity, part: float) -> Iterator[_Change]:
+    """Numbers a little lower and higher than those of an identity."""
+    for name, low in (("scenery", 0.0), ("shades", -1.0)):
+        step = part * (1 - low) / (_STEPS - 1)
+        for at, value in enumerate(getattr(best, name)):
+            yield from (_Number(name, at, float(np.clip(value + way * step, low, 1))) for way in (-1, 1))
+
+
+def _shades(at: int) -> Iterator[_Change]:
+    yield from (_Number("shades", at, float(value)) for value in np.linspace(-1, 1, _STEPS))
 
 
 def _first_of(world: World) -> Identity:

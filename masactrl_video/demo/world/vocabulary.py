@@ -4,6 +4,8 @@ SPECIES = ("bear", "cat", "rabbit", "robot", "frog", "panda")
 COLOURS = ("red", "blue", "green", "yellow", "purple", "orange")
 SCENES = {"meadow": "in the meadow", "beach": "at the beach", "snow": "in the snow", "room": "in a room"}
 ACTIONS = ("standing", "waving", "cheering", "walking", "running", "kicking", "sitting", "dancing")
+OBJECT_WORDS = (*SPECIES, "shirt", "pants")
+"""Words of a caption that stand for the character."""
 
 # Not used by captions today. They are whole tokens all the same, so that the world can grow without another tokenizer.
 _RESERVED = """

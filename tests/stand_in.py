@@ -1,9 +1,5 @@
-"""Writes a stand-in for the trained weights: the same folder with narrow networks and seeded random weights.
+"""A stand-in for the demo model's trained weights: the same folder with narrow networks and seeded random weights."""
 
-``python -m masactrl_video.demo.standin [FOLDER]``
-"""
-
-import argparse
 from pathlib import Path
 
 import torch
@@ -19,7 +15,7 @@ from masactrl_video.demo.architecture import (
     build_unet,
     build_vae,
 )
-from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_weights
+from masactrl_video.demo.folder import CONDITIONS, write_weights
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.world.vocabulary import known_words
 from masactrl_video.guidance.keypoint_network import KeypointNetwork
@@ -47,6 +43,7 @@ def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:
         tokenizer=tokenizer,
         unet=unet,
         scheduler=build_scheduler(),
+        card="# Random weights\n",
         beside=guidance | {"keypoints": KeypointNetwork(sample_size=sample_px, channels=8)},
     )
 
@@ -61,13 +58,3 @@ def _wake(controlnet: ControlNetModel) -> ControlNetModel:
     for convolution in outputs:
         torch.nn.init.normal_(convolution.weight, std=0.02)
     return controlnet
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, default=WEIGHTS)
-    write_stand_in(parser.parse_args().folder)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,80 @@
+"""A single pose as guidance: by its name, from a JSON, or as a ready-made picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masactrl_video.errors import UserError
+from masactrl_video.guidance.draw import draw_pose
+from masactrl_video.guidance.named_poses import named_pose, placed_in
+from masactrl_video.guidance.pose import Pose
+from masactrl_video.guidance.pose_json import read_poses
+from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.story import Box
+from masactrl_video.stages.clip import read_fitted
+from masactrl_video.video.image_folder import IMAGE_SUFFIXES, read_image
+
+_UNKNOWN_SIZE = (512, 512)
+"""Canvas of a pose JSON that names none; its coordinates are then from 0 to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class PosedPart:
+    """A pose and the part of the panel that it is fitted into."""
+
+    pose: Pose
+    box: Box
+
+    def on(self, width_px: int, height_px: int) -> Pose:
+        """The pose on a picture of that size."""
+        left, top, right, bottom = self.box
+        box_px = (round(left * width_px), round(top * height_px), round(right * width_px), round(bottom * height_px))
+        return placed_in(self.pose, box_px, width_px, height_px)
+
+
+def read_pose(spec: str, folder: Path, where: str) -> Pose | Path:
+    """A pose by its name, from a JSON, or the path of a ready-made picture.
+
+    Raises:
+        UserError: no such pose or file, or a file that cannot be read.
+    """
+    suffix = Path(spec).suffix.lower()
+    if suffix == ".json":
+        try:
+            poses = read_poses(folder / spec, size_px=_UNKNOWN_SIZE)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        if len(poses) != 1:
+            raise UserError(f"{where}: {folder / spec} holds {len(poses)} poses; one is wanted")
+        if not poses[0].has_person:
+            raise UserError(f"{where}: nobody is in {folder / spec}")
+        return poses[0]
+    if suffix in IMAGE_SUFFIXES:
+        if not (folder / spec).is_file():
+            raise UserError(f"{where}: no such file: {folder / spec}")
+        read_image(folder / spec)
+        return folder / spec
+    return named_pose(spec, where)
+
+
+def pose_picture(
+    settings: Settings, spec: str, size_px: tuple[int, int], folder: Path, where: str
+) -> NDArray[np.uint8]:
+    """RGB (height, width, 3): a pose drawn, or a ready-made picture of one fitted, at (height, width) px."""
+    found = read_pose(spec, folder, where)
+    if isinstance(found, Path):
+        return read_fitted(settings, found, size_px)
+    return draw_pose(PosedPart(found, (0.0, 0.0, 1.0, 1.0)).on(size_px[1], size_px[0]))
+
+
+def shape_of_pose(spec: str, folder: Path, where: str) -> tuple[int, int]:
+    """Height and width of a pose's canvas, or of a ready-made picture of one."""
+    found = read_pose(spec, folder, where)
+    if isinstance(found, Path):
+        height, width = read_image(found).shape[:2]
+        return height, width
+    return found.height_px, found.width_px

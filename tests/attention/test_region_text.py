@@ -1,0 +1,68 @@
+"""Regions with prompts of their own: what each token reads, against attention spelled out token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from attention.test_region_control import LEFT, PROMPT, both, plan_for
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+
+from masactrl_video.attention.branches import GUIDED
+from masactrl_video.attention.layers import Layer
+from masactrl_video.attention.region_control import RegionSource, control_regions
+from masactrl_video.attention.region_text import ReadByRegion
+from masactrl_video.errors import UserError
+
+Draw = Callable[..., torch.Tensor]
+
+
+def text_of(pipe: Any, prompt: str) -> torch.Tensor:
+    encoded: torch.Tensor = pipe.encode_prompt(
+        prompt, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+    )[0]
+    return encoded
+
+
+def test_inside_a_region_its_prompt_is_read_and_nowhere_else() -> None:
+    torch.manual_seed(0)
+    attn = Attention(16, cross_attention_dim=24, heads=2, dim_head=8).eval()
+    layer = Layer(0, "block", 2, 16)
+    states, text, own = torch.randn(4, 24, 16), torch.randn(4, 5, 24), torch.randn(1, 5, 24)  # 2 branches x 2 frames
+    reading = ReadByRegion(layer, AttnProcessor2_0(), GUIDED, lambda: (8, 12), [(LEFT, own)])
+    with torch.no_grad():
+        out = reading(attn, states, text)
+        elsewhere, inside = attn(states, text), attn(states, own.expand(4, -1, -1))
+    left = (torch.arange(24) % 6) < 3  # the layer's grid is 4 x 6
+    assert torch.equal(out[:2], elsewhere[:2])  # the unconditional branch
+    assert torch.allclose(out[2:, ~left], elsewhere[2:, ~left])
+    assert torch.allclose(out[2:, left], inside[2:, left], atol=1e-6)
+    assert (inside - elsewhere)[2:, left].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("region", ["boxes", "words in boxes"])
+def test_figures_read_their_own_prompts_and_find_their_words_there(pipe: Any, draw: Draw, region: str) -> None:
+    sources, plan = both(pipe, draw, region), plan_for(pipe)
+    before = pipe.unet.attn_processors
+
+    def run(*sources: RegionSource) -> torch.Tensor:
+        with control_regions(pipe.unet, sources, plan) as control:
+            drawn = draw(pipe, PROMPT)
+        assert control.owned[0] > 0 < control.owned[1]
+        return drawn
+
+    plain = run(*sources)
+    same = [replace(source, text=text_of(pipe, PROMPT)) for source in sources]
+    assert (run(*same) - plain).abs().max() < 1e-4
+    other = run(sources[0], replace(sources[1], text=text_of(pipe, f"in the snow the {PROMPT}")))
+    assert (other - plain).abs().max() > 1e-3
+    assert pipe.unet.attn_processors == before
+
+
+def test_a_prompt_without_a_region_is_refused(sd1: Any, draw: Draw) -> None:
+    source = both(sd1, draw, "words")[0]
+    with pytest.raises(UserError, match="needs a region"):
+        replace(source, text=text_of(sd1, PROMPT))
