@@ -50,7 +50,11 @@ def test_what_is_not_exact_has_a_number_and_a_picture(weights: Path, tmp_path: P
     assert figures["exact"]["mean_levels"] == 0
     assert all(found["max_levels"] > 0 for name, found in figures.items() if name.startswith("--skip"))
     assert (tmp_path / "options.png").is_file()
-    assert "![One frame" in table_of(options=figures)
+    tiling = demo_frames.measure_tiling(weights, ROUNDS)
+    assert tiling["--vae-tiling, decoding alone, 4 tiles' area"]["max_levels"] > 0
+    table = table_of(options=figures, tiling=tiling)
+    assert "![One frame, from left to right: exact, skip-uncond 0.25" in table
+    assert "| --vae-tiling" in table
 
 
 def test_peak_memory_is_held_against_plain(weights: Path) -> None:
