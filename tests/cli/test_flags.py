@@ -50,7 +50,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "prompt": (["a frog"], "a frog", []),
     "negative_prompt": (["blurry"], "blurry", []),
     "num_inference_steps": (["7"], 7, ["--masa-step", "2"]),
-    "guidance_scale": (["1.5"], 1.5, []),
+    "guidance_scale": (["3.5"], 3.5, []),
     "seed": (["7"], 7, []),
     "noise": (["per-frame"], "per-frame", []),
     "source": (["clip"], "clip", []),
