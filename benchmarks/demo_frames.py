@@ -95,7 +95,7 @@ def measure_tiling(weights: Path, rounds: int) -> dict[str, Any]:
     latents = encode_picture(model, frame.image)
 
     def decoded(tiled: bool) -> NDArray[np.uint8]:
-        model.vae.enable_tiling(tiled)
+        (model.vae.enable_tiling if tiled else model.vae.disable_tiling)()
         return decode_latents(model, latents)
 
     times = by_turns({"whole": lambda: decoded(False), "tiled": lambda: decoded(True)}, rounds)
