@@ -23,8 +23,9 @@ from masactrl_video.model.text import find_words
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource
 from masactrl_video.stages.canvas import EmptyCanvas
-from masactrl_video.stages.comic_cast import Picture, pose_control, pose_picture, size_for, with_guidance
+from masactrl_video.stages.comic_cast import Picture, pose_control, size_for, with_guidance
 from masactrl_video.stages.model import with_networks
+from masactrl_video.stages.posed import pose_picture
 from masactrl_video.stages.saved import NOISE, PICTURE_LATENTS, level_name
 from masactrl_video.stages.source import cache_root, check_prompt, plan_source
 from masactrl_video.video.image_folder import read_image
