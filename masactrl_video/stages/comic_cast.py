@@ -58,7 +58,9 @@ def pose_control(settings: Settings, where: str) -> str:
     in_use = [name for name in settings.guidance if kinds[name] == "pose"]
     found = in_use or [name for name, kind in kinds.items() if kind == "pose"]
     if not found:
-        raise UserError(f"{where}: there is no network for poses; name one: --controlnet pose=MODEL")
+        raise UserError(
+            f"{where}: there is no network for poses; name one under `controls`, in the story or a --config"
+        )
     return found[0]
 
 

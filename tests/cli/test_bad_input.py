@@ -255,7 +255,7 @@ def test_animate_refuses(run: Callable[..., Any], folder: Path, case: str) -> No
         (["synthesize", *NEW, "--seed", "-1"], "got -1"),
         (["synthesize", *NEW, "--target-guidance", "black.png"], "KIND=PICTURE"),
         (["synthesize", *NEW, "--target-guidance", "canny=none.png"], "target_guidance canny: no such file"),
-        (["synthesize", *NEW, "--target-guidance", "pose=black.png"], "not in use (canny)"),
+        (["synthesize", *NEW, "--target-guidance", "depth=black.png"], "not in use (canny)"),
         (["synthesize", *NEW, "--source-guidance", "canny=text.png"], "not an image"),
         (["synthesize", *NEW, "--guidance", "canny"], "'canny': it needs pictures"),
         (["synthesize", *NEW, "--preset", "sd15-controlnet"], "prompt: missing"),

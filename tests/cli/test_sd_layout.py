@@ -13,9 +13,13 @@ import yaml
 from PIL import Image
 
 from masactrl_video.cli.main import main
+from masactrl_video.settings.presets import read_preset
 from masactrl_video.video.png import read_png
 
+POSE = {"kind": "pose", "adapter": "controlnet", "model": "openpose"}
+MODEL = {"model": "anything.safetensors", "single_file_config": "config", "controls": {"pose": POSE}}
 STORY = {
+    "settings": {"controls": {"pose": POSE}},
     "layout": [[1, 1], [1]],
     "page": {"width": 400, "height": 400, "text_size": 16, "min_text_size": 8},
     "characters": {
@@ -36,7 +40,7 @@ STORY = {
         },
     ],
 }
-SHORT = ("--num-inference-steps", "2", "--masa-step", "1", "-q")
+SHORT = ("--num-inference-steps", "2", "-q")
 SIZE = ("--width", "64", "--height", "64")
 
 
@@ -49,6 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_models.controlnet(pipe.unet).save_pretrained(made / "openpose")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 64, 3), np.uint8)).save(made / "photo.png")
     (made / "story.yaml").write_text(yaml.safe_dump(STORY))
+    preset = read_preset("anything-v4")
+    (made / "anime.yaml").write_text(yaml.safe_dump({**preset, **MODEL, "masa_step": 1}))
     (made / "script.txt").write_text("a bear in the snow # One day.\n[NC] the snow\n")
     return made
 
@@ -56,12 +62,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     monkeypatch.chdir(folder)
-    model = ("--preset", "anything-v4", "--model", "anything.safetensors", "--single-file-config", "config")
     stored = ("--cache-dir", "cache", "--characters-dir", "characters")
 
-    def call(command: str, *arguments: str, posed: bool = True) -> str:
-        network = ("--controlnet", "pose=openpose") if posed else ()
-        status = main([*command.split(), *arguments, *model, *network, *stored, *SHORT])
+    model = ("--model", "anything.safetensors", "--single-file-config", "config", "--masa-step", "1")
+
+    def call(command: str, *arguments: str) -> str:
+        ours = ("--preset", "anything-v4", *model) if command == "comic" else ("--config", "anime.yaml")
+        status = main([*command.split(), *arguments, *ours, *stored, *SHORT])
         shown = capsys.readouterr()
         assert status == 0, shown.err
         return shown.out
@@ -93,8 +100,8 @@ def test_poses_become_a_clip(run: Callable[..., str]) -> None:
 @pytest.mark.parametrize("story", ["story.yaml", "script.txt"])
 def test_stories_become_pages(run: Callable[..., str], story: str) -> None:
     who = ("--prompt", "a bear") if story.endswith(".txt") else ()
-    page = Path(f"{story}.cbz")
-    run("comic", story, *who, "-o", str(page), posed=story.endswith(".yaml"))
+    page = Path(f"page-of-{Path(story).stem}.cbz")
+    run("comic", story, *who, "-o", str(page))
     assert page.is_file()
     assert (page.with_suffix("") / "pages" / "001.png").is_file()
 
