@@ -34,6 +34,7 @@ def test_everything_that_belongs_to_it_lies_beside_it(rendered: Outputs) -> None
     numbers = [f"{index:06d}.png" for index in range(4)]
     assert names == {
         "config.yaml",
+        "log.txt",
         "report.json",
         "source.png",
         "side-by-side.mp4",

@@ -122,12 +122,16 @@ def test_each_target_stands_under_its_own_guidance_picture(
     assert difference(free[1], none[1]) > 0
 
 
+def pictures_and_settings(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.iterdir() if path.name != "log.txt"}
+
+
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_overwritten(
     still: Made, models: Models, tmp_path: Path
 ) -> None:
     settings, folder = still(source_prompt=SOURCE, prompts=[FROG, CAT]), tmp_path / "out"
     ((_, first, second),) = synthesize(settings, folder, model=models(settings))
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = pictures_and_settings(folder)
     with pytest.raises(UserError, match=r"sheet\.png exists; give another output, or --overwrite"):
         synthesize(settings, folder, model=models(settings))
     for path in (second, folder / "sheet.png"):
@@ -137,12 +141,13 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_overwritten(
         synthesize(settings.model_copy(update={"seeds": [9]}), folder, model=models(settings))
     synthesize(settings, folder, model=models(settings))
     assert first.stat().st_mtime_ns == kept
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert pictures_and_settings(folder) == before
+    assert (folder / "log.txt").read_text().count("--- done") == 2
     (folder / "mine.txt").write_text("mine")
     anew = still(source_prompt=SOURCE, prompts=[FROG])
     synthesize(anew, folder, overwrite=True, model=models(anew))
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.yaml", "mine.txt", "sheet.png", "source.png", "target-1.png"}
+    assert names == {"config.yaml", "log.txt", "mine.txt", "sheet.png", "source.png", "target-1.png"}
 
 
 def test_a_word_that_is_not_in_a_later_prompt_leaves_nothing(still: Made, models: Models, tmp_path: Path) -> None:
