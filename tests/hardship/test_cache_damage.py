@@ -196,7 +196,7 @@ def test_damage_is_found_before_use_said_in_one_line_and_mended(
         assert all(torch.equal(now[name], expected[name]) for name in now)
         assert [entry.problem for entry in list_entries(root)] == [None]
         shutil.rmtree(root)
-    record_property("figure", f"damages found: {found.total()}/{wanted}, {dict(found)}")
+    record_property("figure", f"damages to a recorded source | {wanted} | {found.total()} found before use and mended")
 
 
 def test_what_processes_that_died_have_left_is_no_obstacle(
