@@ -18,8 +18,10 @@ from turns import by_turns, cpu_seconds, ratio
 
 from masactrl_video.attention.branches import GUIDED
 from masactrl_video.cache.source import CachedSource, cached_source
+from masactrl_video.demo.clip import HERO, clip_frames
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
+from masactrl_video.model.latents import decode_latents, encode_picture
 from masactrl_video.model.text import find_words
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
@@ -85,6 +87,21 @@ def measure_options(weights: Path, steps: int, rounds: int, picture: Path | None
     return {
         name: {"ratio": ratio(times, name, "exact"), **_error(made, frames["exact"])} for name, made in frames.items()
     }
+
+
+def measure_tiling(weights: Path, rounds: int) -> dict[str, Any]:
+    """Decoding a picture of twice the model's sides, in tiles against at once."""
+    model = load_clip(weights, 1, 1).model
+    (frame,) = clip_frames(HERO, "waving", 1, 2 * model.unet.config.sample_size * model.vae_scale_factor)
+    latents = encode_picture(model, frame.image)
+
+    def decoded(tiled: bool) -> NDArray[np.uint8]:
+        model.vae.enable_tiling(tiled)
+        return decode_latents(model, latents)
+
+    times = by_turns({"whole": lambda: decoded(False), "tiled": lambda: decoded(True)}, rounds)
+    error = _error(times["tiled"][-1].result, times["whole"][-1].result)
+    return {"--vae-tiling, decoding alone, 4 tiles' area": {"ratio": ratio(times, "tiled", "whole"), **error}}
 
 
 def _variants(clip: Clip, weights: Path, steps: int, root: Path) -> Mapping[str, FramesJob]:

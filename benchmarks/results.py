@@ -154,7 +154,8 @@ def _seconds_a_step(results: Results, name: str) -> Mapping[str, float] | None:
 
 
 def _options(results: Results) -> str:
-    found = _figures(results, "options")
+    found = {**_figures(results, "options"), **_figures(results, "tiling")}
+    shown = ", ".join(name.removeprefix("--") for name in _figures(results, "options"))
     rows = [
         [
             name,
@@ -172,7 +173,7 @@ def _options(results: Results) -> str:
     text = (
         "## What is not exact\n\nDemo model, batches of 4, against the same frames without the option; errors in "
         "levels of 255. Other schedulers and fewer steps make other pictures, which need not be worse ones.\n\n"
-        f"![One frame, from left to right: {', '.join(name.removeprefix('--') for name in found)}](options.png)"
+        f"![One frame, from left to right: {shown}](options.png)"
     )
     return text + "\n\n" + _table(columns, rows)
 

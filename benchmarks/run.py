@@ -49,6 +49,13 @@ def options(a: argparse.Namespace) -> Any:
     return measure_options(a.weights, a.steps, a.rounds, a.output.with_name("options.png"))
 
 
+def tiling(a: argparse.Namespace) -> Any:
+    """Decoding in tiles."""
+    from demo_frames import measure_tiling
+
+    return measure_tiling(a.weights, a.rounds)
+
+
 def length(a: argparse.Namespace) -> Any:
     """A long clip against a short one."""
     return {
@@ -108,7 +115,7 @@ def shape(a: argparse.Namespace) -> Any:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
-    part.__name__: part for part in (frames, feed, options, memory, length, command, bounds)
+    part.__name__: part for part in (frames, feed, options, tiling, memory, length, command, bounds)
 } | dict.fromkeys(SHAPES, shape)
 HIDDEN = {"long_clip": long_clip, "one_memory": one_memory}
 

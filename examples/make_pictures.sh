@@ -15,26 +15,25 @@ set -x
 masactrl-video render examples/clip.mp4 -o out.mp4
 sheet render.jpg 6 examples/clip.mp4 out/guidance-canny.mp4 out.mp4
 
-masactrl-video pose tween standing waving cheering dancing --every 4 --loop -o moves.json
+masactrl-video pose tween standing waving cheering --every 4 --loop -o moves.json
 masactrl-video animate moves.json -o moves.mp4 --prompt "a frog in a yellow shirt and green pants dancing in the snow"
 sheet animate.jpg 6 moves/guidance-pose.mp4 moves.mp4
 
 masactrl-video comic examples/comic.yaml -o page.png
 sheet comic.jpg 1 page.png
 
-masactrl-video source make hero --prompt "a panda in a blue shirt and red pants standing in the meadow" --pose standing --words panda
-masactrl-video render examples/clip.mp4 -o hero.mp4 --character hero --guidance pose --prompt "a panda in a blue shirt and red pants dancing in the meadow"
+masactrl-video source make hero --prompt "a bear in a red shirt and blue pants standing in the meadow" --pose standing --words bear
+masactrl-video render examples/clip.mp4 -o hero.mp4 --character hero --guidance pose --frame-load-cap 6
 sheet hero.jpg 6 hero.mp4
 
-masactrl-video synthesize -o stills --source-prompt "a rabbit in a green shirt and blue pants standing at the beach" --prompt "a rabbit in a green shirt and blue pants waving at the beach" "a rabbit in a green shirt and blue pants sitting at the beach" --source-guidance pose=standing --target-guidance pose=waving pose=sitting
+masactrl-video synthesize -o stills --source-prompt "a panda in a blue shirt and red pants standing in the meadow" --prompt "a panda in a blue shirt and red pants waving in the meadow" "a panda in a blue shirt and red pants sitting in the meadow" --source-guidance pose=standing --target-guidance pose=waving pose=sitting
 sheet synthesize.jpg 1 stills/sheet.png
 
-masactrl-video frames examples/clip.mp4 -o frames --frame-load-cap 1
-masactrl-video edit frames/000000.png -o edited --prompt "a bear in a red shirt and blue pants sitting in the meadow" --target-guidance pose=sitting
+masactrl-video edit hero/source.png -o edited --prompt "a bear in a red shirt and blue pants cheering in the meadow" --target-guidance pose=cheering
 sheet edit.jpg 1 edited/sheet.png
 
-masactrl-video sweep --source-image frames/000000.png -o swept --prompt "a bear in a red shirt and blue pants waving in the meadow" --target-guidance pose=waving --rows masa_step=0,2,6,20 --columns masa_layer=0,8,10,13
+masactrl-video sweep -o swept --source-prompt "a panda in a blue shirt and red pants standing in the meadow" --source-guidance pose=standing --prompt "a panda in a blue shirt and red pants waving in the meadow" --target-guidance pose=waving --rows masa_step=0,2,6,20 --columns masa_layer=0,8,10,13
 sheet sweep.jpg 1 swept/sheet.png
 
-masactrl-video compare --source-image frames/000000.png -o compared --prompt "a bear in a red shirt and blue pants cheering in the meadow" --target-guidance pose=cheering
+masactrl-video compare -o compared --source-prompt "a panda in a blue shirt and red pants standing in the meadow" --source-guidance pose=standing --prompt "a panda in a blue shirt and red pants waving in the meadow" --target-guidance pose=waving
 sheet compare.jpg 1 compared/sheet.png

@@ -176,7 +176,7 @@ class Settings(BaseModel):
         lt=1,
     )
     channels_last: bool = option(
-        "speed", "channels_last memory format: exact but for the last digits, faster on many devices", False
+        "speed", "channels_last memory format: exact but for the last digits; made for GPUs with float16", False
     )
     vae_tiling: bool = option(
         "speed",
