@@ -23,7 +23,8 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.latents import decode_latents, encode_picture
 from masactrl_video.model.text import find_words
-from masactrl_video.render.frames import FramesJob, render_frames
+from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.names import CacheDtype, Mode
 from masactrl_video.settings.presets import with_scaled_step
 from masactrl_video.source.source import GeneratedSource

@@ -21,7 +21,7 @@ from masactrl_video.attention.plan import plan_control
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import GuidanceNetwork
 from masactrl_video.model.text import TextCondition
-from masactrl_video.render.frames import render_frames
+from masactrl_video.render.chunks import render_frames
 
 SIDE_PX, STEPS, CHUNK = 64, 3, 32
 

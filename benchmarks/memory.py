@@ -9,7 +9,7 @@ from typing import Any
 
 from frame_cost import load_clip, plan_for
 
-from masactrl_video.render.frames import render_frames
+from masactrl_video.render.chunks import render_frames
 
 FRAMES = 4
 

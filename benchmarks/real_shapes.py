@@ -34,7 +34,7 @@ def measure(name: str, size: str, tokenizer: Path, folder: Path) -> dict[str, An
     from masactrl_video.model.diffusion import DiffusionModel
     from masactrl_video.model.guidance_network import GuidanceNetwork
     from masactrl_video.model.text import encode_prompt
-    from masactrl_video.render.frames import render_frames
+    from masactrl_video.render.chunks import render_frames
 
     family, dtype = FAMILIES[name], torch.float32
     width, height = (int(side) for side in size.split("x"))

@@ -11,3 +11,16 @@ class UserError(Exception):
 
 class StorageError(UserError):
     """A place that cannot be written: disk full, no permission, folder gone. Finished work stays, and can go on."""
+
+
+_LONGEST = 2000
+
+
+def printable(text: str) -> str:
+    """A message as one line for a terminal: names of files may hold anything, also what moves its cursor.
+
+    Control characters are shown as spaces; a very long text loses its middle.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST * 2 // 3]} [...] {text[-_LONGEST // 3 :]}"
+    return "".join(char if char.isprintable() else " " for char in text)

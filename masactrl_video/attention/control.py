@@ -11,7 +11,14 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.branches import Branch
 from masactrl_video.attention.layers import Layer
-from masactrl_video.attention.mutual import Sides, masked_attention, source_attention, split_heads, union_attention
+from masactrl_video.attention.mutual import (
+    Sides,
+    masked_attention,
+    source_attention,
+    source_share,
+    split_heads,
+    union_attention,
+)
 from masactrl_video.attention.object_map import binary_mask, normalised
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
@@ -54,6 +61,7 @@ class AttentionControl:
         """Step → UNet calls made at it."""
         self.fired: Counter[tuple[int, str]] = Counter()
         """(step, layer) → attention calls that used the source."""
+        self._share: torch.Tensor | None = None
         self._maps: dict[str, torch.Tensor] = {}
         self._sides: dict[tuple[tuple[int, int], int], Sides] = {}
         self._rows = branch_rows(source.branches, branches)
@@ -88,12 +96,16 @@ class AttentionControl:
             split_heads(self._of_branches(states), attn.heads)  # -> (branches, heads, source tokens, head_dim)
             for states in (self.record.keys[layer.name], self.record.values[layer.name])
         )
+        # a source recorded in half precision may serve frames that are made again in float32
+        key, value = key.to(hidden_states.dtype), value.to(hidden_states.dtype)
         query = attn.to_q(hidden_states)
         if self.plan.mode == "union":
             own_key, own_value = (
                 self._by_branch(project(hidden_states), attn.heads) for project in (attn.to_k, attn.to_v)
             )
-            out = union_attention(self._by_branch(query, attn.heads), own_key, own_value, key, value)
+            queries = self._by_branch(query, attn.heads)
+            self._share = source_share(queries, own_key, key)
+            out = union_attention(queries, own_key, own_value, key, value)
             return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
         long = split_heads(query.reshape(len(self._rows), -1, query.shape[-1]), attn.heads)
         # -> (branches, heads, frames x tokens, head_dim): the frames of a branch are one long query, nothing is copied
@@ -127,6 +139,20 @@ class AttentionControl:
         """
         split = states.reshape(len(self._rows), -1, *states.shape[1:])
         return split_heads(split, heads)
+
+    def source_share(self, frames: int) -> list[float]:
+        """How much of the attention of each frame of the last UNet call went to the source, 0 to 1.
+
+        In the mode `source` all of it, at a controlled step; in `union` the mass on the source's keys, and in `masked`
+        the part of the queries that asked the source's figure, both of the last controlled layer; with several sources
+        the part of the queries that asked any of them.
+        """
+        if self.record is None:
+            return [0.0] * frames
+        if self._share is None:
+            return [1.0] * frames
+        share: list[float] = self._share.reshape(-1, frames).mean(dim=0).tolist()  # branches may come as frames
+        return share
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this UNet call has made it."""
@@ -189,6 +215,7 @@ class AttentionControl:
         found = (grid, len(self._maps))  # more object maps make another mask
         if found not in self._sides:
             source_mask, target_mask = self._binary_masks(grid)
+            self._share = target_mask.float().mean(dim=1)
             repeats = rows // len(self._rows) // target_mask.shape[0]  # both branches, where the source's are shared
             self._sides[found] = Sides.of(target_mask.repeat(repeats, 1).flatten(), source_mask)
         return self._sides[found]

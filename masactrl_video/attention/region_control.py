@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.branches import GUIDED, Branch
-from masactrl_video.attention.by_region import attention_by_region, owners
+from masactrl_video.attention.by_region import GROUND, attention_by_region, owners
 from masactrl_video.attention.control import AttentionControl
 from masactrl_video.attention.keep import KeepObjectMap
 from masactrl_video.attention.layers import Layer, self_attention_layers
@@ -93,13 +93,16 @@ class RegionControl(AttentionControl):
         )  # -> (branches, frames, heads, tokens, head_dim)
         owner = self.owner(grid, query.shape[1])
         self.owned.update(owner.flatten().tolist())
+        ground = self._ground_of_first(layer, attn.heads) if self.ground == "first" else None
+        self._share = ((owner != GROUND) | (ground is not None)).float().mean(dim=1)
+        figures = [self._figure(number, layer, attn.heads) for number in range(len(self.sources))]
         out = attention_by_region(
             query,
             own_key,
             own_value,
-            [self._figure(number, layer, attn.heads) for number in range(len(self.sources))],
+            [_as(query, kept) for kept in figures],
             owner,
-            self._ground_of_first(layer, attn.heads) if self.ground == "first" else None,
+            _as(query, ground) if ground is not None else None,
         )
         return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
 
@@ -184,6 +187,11 @@ def control_regions(
             )
     with steered(unet, control, cross):
         yield control
+
+
+def _as(query: torch.Tensor, kept: KeysValues) -> KeysValues:
+    """Recorded keys and values in the number format of the query: frames may be made again in float32."""
+    return kept[0].to(query.dtype), kept[1].to(query.dtype)
 
 
 def _reading(unet: UNet2DConditionModel, control: RegionControl) -> dict[str, Processor]:

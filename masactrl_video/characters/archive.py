@@ -40,6 +40,8 @@ def import_character(root: Path, path: Path, name: str | None = None, *, overwri
     Raises:
         UserError: no such file, no ZIP, anything in it is not as its index says, or the name is taken.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not an ordinary file, so no character is read from it")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry.filename for entry in archive.infolist()]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masactrl_video.cli.options import add_settings, settings_from
+from masactrl_video.cli.render import add_output, render
 from masactrl_video.errors import UserError
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
 
@@ -22,15 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--pose-detector, a video or folder of images of people",
         ),
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .mov, .mkv, .webm or .gif")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an existing output, once the new one is whole"
-    )
-    parser.add_argument(
-        "--restart",
-        action="store_true",
-        help="discard an unfinished run of this output, also one with other settings, and begin anew",
-    )
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,11 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments)
     if settings.source == "clip" and kind is not PoseInput.PEOPLE:
         raise UserError(f"source clip: {poses} shows skeletons, not a character; give --source-image, or leave it out")
-    from masactrl_video.stages.render_clip import render_clip
-
-    outputs = render_clip(settings, arguments.output, overwrite=arguments.overwrite, restart=arguments.restart)
-    print(f"{outputs.video} (and everything that belongs to it in {outputs.folder}/)")
-    return 0
+    return render(settings, arguments)
 
 
 def _guidance(arguments: argparse.Namespace, base: dict[str, Any]) -> list[str] | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from masactrl_video.cache.manage import EntrySummary, default_cache_root, list_entries, prune, verify_entries
+from masactrl_video.cli.say import say
 from masactrl_video.errors import UserError
 
 _PLACE_HELP = "the cache (default: $MASACTRL_VIDEO_CACHE, else ~/.cache/masactrl-video)"
@@ -59,7 +60,7 @@ def _show(root: Path, start: str) -> int:
     (entry,) = [entry for entry in list_entries(root) if entry.name == name]
     if entry.index is None:
         raise UserError(entry.problem or f"{name} has no index")
-    print(json.dumps(json.loads(entry.index.model_dump_json()), indent=1))
+    say(json.dumps(json.loads(entry.index.model_dump_json()), indent=1))
     return 0
 
 
@@ -78,7 +79,7 @@ def _prune(root: Path, arguments: argparse.Namespace) -> int:
         max_bytes=_bytes(arguments.max_size) if arguments.max_size else None,
         everything=arguments.all,
     )
-    print(f"removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 1e6:.1f} MB")
+    say(f"removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 1e6:.1f} MB")
     return 0
 
 
@@ -104,6 +105,6 @@ def _print(entries: list[EntrySummary], root: Path) -> int:
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used_seconds))
         steps = f"{len(entry.index.steps)} steps x {len(entry.index.layers)} layers" if entry.index else ""
-        print(f"{entry.name}  {entry.bytes / 1e6:10.1f} MB  used {used}  {entry.problem or steps}")
-    print(f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / 1e6:.1f} MB in {root}")
+        say(f"{entry.name}  {entry.bytes / 1e6:10.1f} MB  used {used}  {entry.problem or steps}")
+    say(f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / 1e6:.1f} MB in {root}")
     return 0

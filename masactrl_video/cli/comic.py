@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masactrl_video.cli.options import add_settings
+from masactrl_video.cli.say import say, say_json
 from masactrl_video.settings.settings import Settings
 
 _SETTINGS = ("model", "prompt", "attention", "work")
@@ -24,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing pages; panels that did not change are kept"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="progress and result for other programs: one JSON object a line on stdout",
     )
     parser.add_argument("--layout", metavar="NAME", help="layout of all pages, e.g. 2x3, wide-top; see the README")
     who = parser.add_argument_group("the character of a plain text script")
@@ -54,6 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
     changes = {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
     from masactrl_video.stages.comic import render_comic
 
-    outputs = render_comic(story, arguments.story, arguments.output, changes=changes, overwrite=arguments.overwrite)
-    print(f"{', '.join(map(str, outputs.results))} (and everything that belongs to it in {outputs.folder}/)")
+    outputs = render_comic(
+        story,
+        arguments.story,
+        arguments.output,
+        changes=changes,
+        overwrite=arguments.overwrite,
+        tell=say_json if arguments.json else lambda event: None,
+    )
+    if arguments.json:
+        say_json({"result": {"files": [str(path) for path in outputs.results], "folder": str(outputs.folder)}})
+        return 0
+    say(f"{', '.join(map(str, outputs.results))} (and everything that belongs to it in {outputs.folder}/)")
     return 0

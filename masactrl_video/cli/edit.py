@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from masactrl_video.cli.say import say
 from masactrl_video.cli.still_flags import add_still_settings, still_settings_from
 
 
@@ -22,5 +23,5 @@ def run(arguments: argparse.Namespace) -> int:
     from masactrl_video.stages.edit import edit
 
     edit(settings, arguments.output, overwrite=arguments.overwrite)
-    print(arguments.output / "sheet.png")
+    say(arguments.output / "sheet.png")
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
+from masactrl_video.cli.say import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,5 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
     from masactrl_video.stages.alone import encode_frames
 
     encode_frames(settings, arguments.frames, arguments.output, overwrite=arguments.overwrite)
-    print(arguments.output)
+    say(arguments.output)
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
+from masactrl_video.cli.say import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,5 +21,5 @@ def run(arguments: argparse.Namespace) -> int:
     from masactrl_video.stages.alone import write_frames
 
     count = write_frames(settings, arguments.output)
-    print(f"{arguments.output}: {count} frames")
+    say(f"{arguments.output}: {count} frames")
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
+from masactrl_video.cli.say import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,5 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
     from masactrl_video.stages.alone import write_guidance
 
     for kind, folder in write_guidance(settings, arguments.output, overwrite=arguments.overwrite).items():
-        print(f"{kind}: {folder}")
+        say(f"{kind}: {folder}")
     return 0

@@ -10,7 +10,8 @@ from importlib import import_module
 
 import masactrl_video
 from masactrl_video.cli.options import Parser
-from masactrl_video.errors import UserError
+from masactrl_video.cli.say import PrintableFormatter, say_json
+from masactrl_video.errors import UserError, printable
 
 COMMANDS = {
     "render": "render a clip: one character, the same from frame to frame",
@@ -27,6 +28,7 @@ COMMANDS = {
     "comic": "a story in panels: characters, poses, captions and balloons, as PNG, PDF and CBZ",
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
     "evaluate": "figures of a model of the cartoon world, where the right answers are known",
+    "doctor": "look at this machine: versions, devices, ffmpeg, model files, cache, and what to do",
     "cache": "list, show, verify or prune recorded sources",
 }
 """Command → its one line of help; module `cli.<command>` has `add_arguments` and `run`."""
@@ -34,20 +36,30 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        return _run(argv)
     except UserError as error:
-        print(f"masactrl-video: {_printable(str(error))}", file=sys.stderr)
-        return 2
+        return _end(argv, str(error), 2)
     except KeyboardInterrupt:
-        print(f"masactrl-video: stopped{_how_to_go_on(sys.argv[1:] if argv is None else argv)}", file=sys.stderr)
-        return 130
+        return _end(argv, f"stopped{_how_to_go_on(argv)}", 130)
     except BrokenPipeError:  # e.g. `| head`
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a folder that may not be read, …
-        print(f"masactrl-video: {_printable(str(error))}", file=sys.stderr)
-        return 2
+        return _end(argv, str(error), 2)
+    except RuntimeError as error:  # torch has no common class for a lack of memory
+        if "out of memory" not in str(error).lower():
+            raise
+        return _end(argv, f"{error}; close what else uses the device, or give --device cpu", 2)
+
+
+def _end(argv: Sequence[str], message: str, status: int) -> int:
+    """Say why the command ends, to people and, with `--json`, to the program that asked."""
+    print(f"masactrl-video: {printable(message)}", file=sys.stderr)
+    if "--json" in argv:
+        say_json({"error": message, "status": status})
+    return status
 
 
 def _how_to_go_on(argv: Sequence[str]) -> str:
@@ -70,28 +82,25 @@ def _run(argv: Sequence[str]) -> int:
             command.add_argument("-v", "--verbose", action="store_true", help="say more about what is done")
             command.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
     arguments = parser.parse_args(argv)
-    logger = _set_up_logging(arguments.verbose, arguments.quiet)
+    logger, level = _set_up_logging(arguments.verbose, arguments.quiet)
     if arguments.quiet or not sys.stderr.isatty():
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; bars would fill a log file
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     run: Callable[..., int] = arguments.run
     with logging_redirect_tqdm([logger]):  # log lines above the bars, not through them
+        for shown in logger.handlers:  # what is shown; the log beside an output has everything
+            shown.setLevel(level)
         return run(arguments)
 
 
-def _set_up_logging(verbose: bool, quiet: bool) -> logging.Logger:
+def _set_up_logging(verbose: bool, quiet: bool) -> tuple[logging.Logger, int]:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PrintableFormatter("%(message)s"))
     logger = logging.getLogger("masactrl_video")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
-    return logger
-
-
-def _printable(text: str) -> str:
-    """One line without control characters: names of files may hold terminal escapes."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    logger.setLevel(logging.DEBUG)
+    return logger, logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
 
 
 if __name__ == "__main__":

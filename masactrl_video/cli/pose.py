@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from masactrl_video.cli.options import add_flag
+from masactrl_video.cli.say import say
 from masactrl_video.errors import UserError
 from masactrl_video.settings.names import Easing, FitMode
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 
 _CLEANING = ("pose_confidence", "person", "fill_missing_poses", "fill_pose_gaps", "smooth_poses")
-_SELECTION = ("skip_first_frames", "select_every_nth", "frame_load_cap")
+_SELECTION = ("skip_first_frames", "select_every_nth", "frame_load_cap", "allow_partial")
 _DEFAULT_WINDOW_FRAMES = 7
 _OUT_HELP = "pose JSON: NAME.json for one list of frames, NAME without suffix for a folder with a file a frame"
 
@@ -93,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             sheet_frames=arguments.frames,
             overwrite=arguments.overwrite,
         )
-        print(f"{arguments.output}: {len(poses)} poses")
+        say(f"{arguments.output}: {len(poses)} poses")
         return 0
     check_output(arguments.output, arguments.overwrite, (".json", ""))
     made = _made(arguments, settings)
@@ -101,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     save_poses(arguments.output, made, normalised=normalised, overwrite=arguments.overwrite)
     people = max(len(pose.people) for pose in made)
     shown = sum(pose.has_person for pose in made)
-    print(f"{arguments.output}: {len(made)} poses, somebody in {shown}, up to {people} people at a time")
+    say(f"{arguments.output}: {len(made)} poses, somebody in {shown}, up to {people} people at a time")
     return 0
 
 

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
+from masactrl_video.cli.say import say
 
-_OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate")
+_OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "allow_partial")
 _PLACE_HELP = "saved characters (default: $MASACTRL_VIDEO_CHARACTERS, else ~/.local/share/masactrl-video/characters)"
 
 
@@ -76,17 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(root)
     if arguments.action == "show":
         character = open_character(root, arguments.name)
-        print(character.index.model_dump_json(indent=1))
-        print(f"{character.folder}: whole")
+        say(character.index.model_dump_json(indent=1))
+        say(f"{character.folder}: whole")
     elif arguments.action == "export":
         export_character(root, arguments.name, arguments.output, overwrite=arguments.overwrite)
-        print(arguments.output)
+        say(arguments.output)
     elif arguments.action == "import":
         character = import_character(root, arguments.file, arguments.name, overwrite=arguments.overwrite)
-        print(f"{character.index.name}: {character.folder}")
+        say(f"{character.index.name}: {character.folder}")
     else:
         remove_character(root, arguments.name)
-        print(f"removed {arguments.name}")
+        say(f"removed {arguments.name}")
     return 0
 
 
@@ -101,8 +102,8 @@ def _list(root: Path) -> int:
             what = f"{recipe.width}x{recipe.height}  {recipe.model}  {recipe.caption or '(a picture)'}"
         except UserError as error:
             what = str(error)
-        print(f"{name}  {what}")
-    print(f"{len(names)} characters in {root}")
+        say(f"{name}  {what}")
+    say(f"{len(names)} characters in {root}")
     return 0
 
 
@@ -125,7 +126,7 @@ def _make(arguments: argparse.Namespace) -> int:
         words=arguments.words or (),
         overwrite=arguments.overwrite,
     )
-    print(f"{character.index.name}: {character.folder} (render --character {character.index.name})")
+    say(f"{character.index.name}: {character.folder} (render --character {character.index.name})")
     return 0
 
 
@@ -134,5 +135,5 @@ def _record(arguments: argparse.Namespace) -> int:
     from masactrl_video.stages.alone import record_source_of
 
     entry = record_source_of(settings, arguments.output, overwrite=arguments.overwrite)
-    print(f"{arguments.output}; recorded as cache entry {entry}")
+    say(f"{arguments.output}; recorded as cache entry {entry}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from masactrl_video.cli.say import say
 from masactrl_video.cli.still_flags import add_still_settings, still_settings_from
 
 
@@ -18,5 +19,5 @@ def run(arguments: argparse.Namespace) -> int:
     from masactrl_video.stages.sweep import sweep
 
     sweep(settings, arguments.output, overwrite=arguments.overwrite)
-    print(arguments.output / "sheet.png")
+    say(arguments.output / "sheet.png")
     return 0

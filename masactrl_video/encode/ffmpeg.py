@@ -17,3 +17,20 @@ def run_ffmpeg(arguments: Sequence[str], *, stdin: str = "") -> str | None:
         return None
     reason = result.stderr.strip().partition("\n")[0]
     return re.sub(r"^\[.*?\] ", "", reason) or f"exit status {result.returncode}"
+
+
+def ffmpeg_version() -> str:
+    """Version and place of ffmpeg. Raises RuntimeError or OSError where there is none."""
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    return f"{_listing(program, '-version').split(' Copyright')[0].removeprefix('ffmpeg version ')} in {program}"
+
+
+def encoders() -> set[str]:
+    """Names of all encoders that ffmpeg has."""
+    lines = _listing(imageio_ffmpeg.get_ffmpeg_exe(), "-encoders").splitlines()
+    return {line.split()[1] for line in lines if re.match(r" [VAS.][F.][S.]", line) and len(line.split()) > 1}
+
+
+def _listing(program: str, flag: str) -> str:
+    command = [program, "-hide_banner", flag]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout

@@ -8,13 +8,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from masactrl_video.encode.audio import plan_audio
 from masactrl_video.encode.container import container_for
 from masactrl_video.encode.ffmpeg import run_ffmpeg
 from masactrl_video.encode.timing import Ticks, concat_script, plan_ticks
 from masactrl_video.errors import StorageError, UserError
+from masactrl_video.video.picture_file import open_picture
 from masactrl_video.video.replace import replacing
 
 # Without stating it, ffmpeg converts by BT.601 and leaves the file untagged; players then guess, and colours shift.
@@ -22,6 +21,8 @@ _BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,format={pix_fmt},"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 )
+# The list is ours; the pictures that it names may be anybody's, and are opened as pictures only.
+_LISTED_FORMATS = "concat,image2,png_pipe,jpeg_pipe,webp_pipe,webp,webp_anim,bmp_pipe,tiff_pipe"
 # One palette a frame: a palette for all would hold the whole clip in memory.
 _GIF_PALETTES = "split[a][b];[a]palettegen=stats_mode=single[palette];[b][palette]paletteuse=new=1"
 
@@ -70,7 +71,8 @@ def encode_video(
         # ffmpeg leaves out a frame that it cannot read, says so, and calls that a success; with -xerror it stops. It
         # would stop at a click in the clip's sound too, so that with sound the check in `_common_size` must do.
         arguments = [] if sound.input_options else ["-xerror", "-err_detect", "crccheck+explode"]
-        arguments += ["-f", "concat", "-safe", "0", "-protocol_whitelist", "file,pipe", "-i", "pipe:0"]
+        arguments += ["-f", "concat", "-safe", "0", "-protocol_whitelist", "file,pipe"]
+        arguments += ["-format_whitelist", _LISTED_FORMATS, "-i", "pipe:0"]
         arguments += [*sound.input_options, "-map", "0:v", *sound.output_options, *_timing_options(ticks, codec)]
         arguments += [*picture_options, *container.options, *_tags(metadata), "-map_chapters", "-1"]
         arguments.append(str(partial.absolute()))
@@ -86,13 +88,11 @@ def _common_size(frames: Sequence[Path]) -> tuple[int, int]:
     sizes = set()
     for frame in frames:
         try:
-            with Image.open(frame) as image:
+            with open_picture(frame) as image:
                 sizes.add(image.size)
                 image.verify()  # a PNG's checksums
-        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
-            raise UserError(
-                f"{frame} cannot be read ({error}); remove it, and the same command makes it anew"
-            ) from error
+        except UserError as error:
+            raise UserError(f"{error}; remove it, and the same command makes it anew") from error
     if len(sizes) > 1:
         raise UserError(f"frames of one video must have one size, but there are {sorted(sizes)}")
     return sizes.pop()

@@ -23,7 +23,10 @@ from masactrl_video.video.replace import replacing
 
 logger = logging.getLogger(__name__)
 
-LARGEST_FILE_BYTES = 256 * 1024**2
+LARGEST_FILE_BYTES = 64 * 1024**2
+"""About 20,000 frames of one person with face and hands; a longer clip's poses go into a folder, a file a frame."""
+MOST_BRACKETS = 2_000_000
+"""Lists and objects in a file: each takes 30 times the memory of its text."""
 MOST_PEOPLE = 1000
 LARGEST_SIDE_PX = 65535
 
@@ -116,9 +119,14 @@ def _load_json(file: Path) -> Any:
     if not file.is_file():
         raise UserError(f"{file}: no such file; give a pose JSON or a folder with one for each frame")
     if (size_bytes := file.stat().st_size) > LARGEST_FILE_BYTES:
-        raise UserError(f"{file}: {size_bytes} bytes; pose JSON is read up to {LARGEST_FILE_BYTES}")
+        raise UserError(
+            f"{file}: {size_bytes} bytes; pose JSON is read up to {LARGEST_FILE_BYTES}: give a folder, a file a frame"
+        )
+    data = file.read_bytes()
+    if (brackets := data.count(b"[") + data.count(b"{")) > MOST_BRACKETS:
+        raise UserError(f"{file}: {brackets} lists and objects; pose JSON is read up to {MOST_BRACKETS}")
     try:
-        return json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise UserError(f"{file}: not valid JSON: {error}") from error
 
@@ -155,7 +163,7 @@ def _canvas(frame: dict[str, Any], size_px: tuple[int, int] | None, where: str) 
         return size_px
     for name, side in zip(names, sides, strict=True):
         if type(side) not in (int, float) or not 1 <= side <= LARGEST_SIDE_PX or side != int(side):
-            raise UserError(f"{where}: {name}: got {side!r}; allowed: whole pixels from 1 to {LARGEST_SIDE_PX}")
+            raise UserError(f"{where}: {name}: got {side!r:.40}; allowed: whole pixels from 1 to {LARGEST_SIDE_PX}")
     return int(sides[0]), int(sides[1])
 
 

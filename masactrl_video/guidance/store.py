@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from masactrl_video.errors import UserError
+from masactrl_video.video.picture_file import open_picture
 
 INDEX_NAME = "index.json"
 POSE_NAME = "pose.json"
@@ -99,13 +99,16 @@ class GuidanceFrames:
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
         path = self.folder / frame_name(index % len(self))
+        if not path.is_file():
+            raise UserError(f"no such picture: {path}; delete the folder to make it anew")
+        data = BytesIO(path.read_bytes())  # what is checked is what is used
         try:
-            data = BytesIO(path.read_bytes())  # what is checked is what is used
-            Image.open(data, formats=["PNG"]).verify()
-            with Image.open(data, formats=["PNG"]) as picture:
+            with open_picture(path, ["PNG"], data) as picture:
+                picture.verify()
+            with open_picture(path, ["PNG"], data) as picture:
                 pixels = np.array(picture)
-        except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
-            raise UserError(f"{path}: cannot be read as a PNG ({error}); delete the folder to make it anew") from error
+        except UserError as error:
+            raise UserError(f"{error}; delete the folder to make it anew") from error
         if pixels.shape != (self.size[1], self.size[0], 3) or pixels.dtype != np.uint8:
             raise UserError(f"{path}: {pixels.dtype} {pixels.shape}; RGB of {self.size[0]}x{self.size[1]} is expected")
         return pixels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,13 @@ from diffusers import (
 )
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.location import read_json
 
 _PIPELINES: dict[str, type[StableDiffusionPipeline | StableDiffusionXLPipeline]] = {
     "StableDiffusionPipeline": StableDiffusionPipeline,
     "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
 }
+_NOT_LOADED = ("safety_checker", "feature_extractor")
 
 
 def pipeline_class(name: str, index: Path) -> type[StableDiffusionPipeline | StableDiffusionXLPipeline]:
@@ -32,13 +33,26 @@ def pipeline_class(name: str, index: Path) -> type[StableDiffusionPipeline | Sta
         raise UserError(
             f"model {name!r}: no {index.name} in {index.parent}; give the folder of a whole diffusers model"
         )
-    found = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    parts = read_json(index, "model", name)
+    found = parts.get("_class_name")
     if not isinstance(found, str) or found not in _PIPELINES:
         raise UserError(
             f"model {name!r}: its pipeline is {found}; Stable Diffusion 1.x, 2.x and XL are possible "
             f"({' or '.join(_PIPELINES)})"
         )
+    _check_parts(name, parts)
     return _PIPELINES[found]
+
+
+def _check_parts(name: str, parts: dict[str, Any]) -> None:
+    """See that no part of a pipeline is a class of the model's own, whose code would have to be run."""
+    for part, value in parts.items():
+        library = value[0] if isinstance(value, list) and value else None
+        if library is not None and library not in ("diffusers", "transformers") and part not in _NOT_LOADED:
+            raise UserError(
+                f"model {name!r}: its {part} is of {library!r}, code that comes with the model and is never run; take "
+                "a model of diffusers' and transformers' own parts"
+            )
 
 
 def check_unet(name: str, pipe: Any) -> None:

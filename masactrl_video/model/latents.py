@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
+from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
+
+logger = logging.getLogger(__name__)
 
 
 def initial_noise(model: DiffusionModel, size_px: tuple[int, int], seed: int) -> torch.Tensor:
@@ -32,12 +38,31 @@ def encode_picture(model: DiffusionModel, picture: NDArray[np.uint8]) -> torch.T
 def decode_latents(model: DiffusionModel, latents: torch.Tensor) -> NDArray[np.uint8]:
     """Scaled latents (frames, channels, height, width) → RGB uint8 (frames, height, width, 3).
 
-    One frame at a time: memory stays small, and a frame's pixels do not depend on its neighbours in the batch.
+    One frame at a time: memory stays small, and a frame's pixels do not depend on its neighbours in the batch. What
+    overflows in half precision, as SDXL's VAE does, is decoded again in float32.
+
+    Raises:
+        UserError: it does in float32 too.
     """
     vae = model.vae
     pictures = []
     for frame in latents:
-        pixels = vae.decode(frame[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0][0]
+        pixels = _decode(vae, frame)
         levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         pictures.append(levels.permute(1, 2, 0).cpu().numpy())
     return np.stack(pictures)
+
+
+def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+    """Scaled latents (channels, height, width) → (3, height, width), about -1 to 1."""
+    decoded: torch.Tensor = vae.decode(latents[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0][0]
+    if decoded.isfinite().all():
+        return decoded
+    before = vae.dtype
+    if before == torch.float32 or not latents.isfinite().all():
+        raise UserError("the VAE's pixels are not finite numbers in float32 either: are its weights damaged?")
+    logger.warning("the VAE ran over in %s: the picture is decoded again in float32", before)
+    try:
+        return _decode(vae.to(torch.float32), latents)
+    finally:
+        vae.to(before)

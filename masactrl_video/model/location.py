@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from masactrl_video.demo.folder import CONDITIONS, WEIGHTS
 from masactrl_video.errors import UserError
@@ -12,6 +14,8 @@ from masactrl_video.errors import UserError
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 """Files that are unpickled when they are loaded, and can run code while they are."""
 
+_MOST_HEADER_BYTES = 16 * 2**20
+_MOST_JSON_BYTES = 16 * 2**20
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _DEMO = {"demo": WEIGHTS} | {
     f"demo/{kind}-{condition}": WEIGHTS / f"{kind}-{condition}"
@@ -37,7 +41,10 @@ def local_path(name: str, what: str) -> Path | None:
     path = Path(name).expanduser()
     if path.suffix.lower() in PICKLES:
         raise UserError(f"{what} {name!r}: {_refusal([path.name])}")
-    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".safetensors"):
+    if path.is_dir():
+        return path
+    if path.is_file() and path.suffix.lower() == ".safetensors":
+        check_header(path, what, name)
         return path
     if path.exists():
         raise UserError(f"{what} {name!r}: it is neither a folder nor a .safetensors file")
@@ -62,12 +69,59 @@ def check_safetensors(folder: Path, name: str, what: str, variant: str | None) -
         raise UserError(f"{what} {name!r}: in {folder} {_refusal(pickles)}")
     if not weights:
         raise UserError(f"{what} {name!r}: no .safetensors file in {folder}")
+    for file in files:
+        if file.endswith(".safetensors"):
+            check_header(folder / file, what, name)
+        elif file.endswith(".index.json") or ".safetensors.index." in file:
+            _check_shards(folder / file, what, name)
     found = {_variant_of(file) for file in weights}
     if variant not in found and not (variant and None in found):
         raise UserError(
             f"{what} {name!r}: {folder} has no weights {f'of variant {variant!r}' if variant else 'without a variant'};"
             f" give variant {' or '.join(repr(v) for v in sorted(filter(None, found)))}"
         )
+
+
+def check_header(path: Path, what: str, name: str) -> None:
+    """See that a weight file's header is no larger than its file and than any real one, before it is read.
+
+    Raises:
+        UserError: it is (the format: 8 bytes with the header's length, the header as JSON, the tensors).
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > min(path.stat().st_size - 8, _MOST_HEADER_BYTES):
+        raise UserError(
+            f"{what} {name!r}: it cannot be loaded: {path.name} is no safetensors file, or cut off (the length of its "
+            f"header is given as {length} bytes)"
+        )
+
+
+def read_json(path: Path, what: str, name: str) -> dict[str, Any]:
+    """A model's configuration or index.
+
+    Raises:
+        UserError: it is absurdly large or deep, no JSON, or no object.
+    """
+    if path.stat().st_size > _MOST_JSON_BYTES:
+        raise UserError(f"{what} {name!r}: {path.name} has more than {_MOST_JSON_BYTES} bytes, which no model's has")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{what} {name!r}: it cannot be loaded: {path.name} is not JSON that can be read ({error})"
+        ) from error
+    if not isinstance(values, dict):
+        raise UserError(f"{what} {name!r}: {path.name} holds no JSON object")
+    return values
+
+
+def _check_shards(index: Path, what: str, name: str) -> None:
+    """See that an index of weights in several files names files of its own folder."""
+    files = read_json(index, what, name).get("weight_map")
+    for file in set(map(str, files.values())) if isinstance(files, dict) else ():
+        if Path(file).name != file or not file.endswith(".safetensors"):
+            raise UserError(f"{what} {name!r}: {index.name} names {file!r}, which is no .safetensors file beside it")
 
 
 def _variant_of(file: str) -> str | None:

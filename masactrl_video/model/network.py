@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import ControlNetModel, T2IAdapter
@@ -14,7 +12,7 @@ from safetensors import safe_open
 from masactrl_video.errors import UserError
 from masactrl_video.model.hub import fetch_configs, fetch_network
 from masactrl_video.model.loading import check_complete, loading
-from masactrl_video.model.location import check_safetensors, local_path
+from masactrl_video.model.location import check_safetensors, local_path, read_json
 from masactrl_video.settings.names import AdapterKind
 
 _CLASSES: dict[AdapterKind, type[ControlNetModel | T2IAdapter]] = {
@@ -106,6 +104,6 @@ def _check_class(choice: NetworkChoice, folder: Path) -> None:
     config = folder / "config.json"
     if not config.is_file():
         raise UserError(f"{choice.kind} {choice.name!r}: no config.json in {folder}; give the folder of a {expected}")
-    values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+    values = read_json(config, choice.kind, choice.name)
     if values.get("_class_name") != expected:
         raise UserError(f"{choice.kind} {choice.name!r}: it is a {values.get('_class_name')}, not a {expected}")

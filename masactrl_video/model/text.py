@@ -38,6 +38,10 @@ class TextCondition:
             }
         return arguments
 
+    def in_float32(self) -> TextCondition:
+        """The same in single precision."""
+        return TextCondition(*(None if t is None else t.to(torch.float32) for t in self._tensors()))  # type: ignore[arg-type]
+
     def branch(self, index: int) -> TextCondition:
         """One branch alone."""
         return TextCondition(*(None if t is None else t[index : index + 1] for t in self._tensors()))  # type: ignore[arg-type]

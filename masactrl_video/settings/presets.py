@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from reprlib import Repr
 from typing import Any, TypeVar
 
 import yaml
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 from masactrl_video.errors import UserError
 from masactrl_video.settings.idle import refuse_idle
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.short import short
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +21,22 @@ DEFAULT_PRESET = "demo"
 
 S = TypeVar("S", bound=Settings)
 
-_MAX_CONFIG_BYTES = 1_000_000
+_MAX_CONFIG_BYTES = 100_000
 
-_SHORT = Repr()  # a few lines of YAML can stand for a value of gigabytes
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
+_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""PyYAML lets all of them through."""
+
+
+class _ConfigLoader(yaml.SafeLoader):
+    """Plain data only, and none that is larger than its text: a few lines of references can stand for gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(
+                f"line {event.start_mark.line + 1}: references (*{event.anchor}) are not read; write the value out"
+            )
+        return super().compose_node(parent, index)
 
 
 def preset_folder() -> Path:
@@ -61,11 +73,13 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise UserError(f"{path}: over {_MAX_CONFIG_BYTES} bytes; a configuration is a short YAML file")
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not path.is_file():
+            raise UserError(f"{path}: cannot be read as a configuration (it is no ordinary file)")
+        data = yaml.load(path.read_text(encoding="utf-8"), _ConfigLoader)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise UserError(f"{path}: cannot be read as a configuration ({reason})") from error
-    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # PyYAML lets the last three through
+    except _NOT_YAML as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise UserError(f"{path}: a configuration is a mapping of settings to values, got {type(data).__name__}")
@@ -137,5 +151,5 @@ def _one_line(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     is_whole = first["type"] == "value_error"  # the message names the settings that disagree
-    got = "" if is_whole else f"got {_SHORT.repr(first['input'])}; "
+    got = "" if is_whole else f"got {short(first['input'])}; "
     return f"{where}: {got}{message}{more}" if where else f"{message}{more}"

@@ -30,6 +30,8 @@ def read_script(path: Path, description: str | None = None) -> list[dict[str, An
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UserError(f"{path}: over {_MOST_BYTES} bytes; a script is a short text, one line a panel")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: cannot be read as a script (it is no ordinary file)")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read as a script ({error.strerror})") from error

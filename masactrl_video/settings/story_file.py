@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from reprlib import Repr
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,11 +12,10 @@ from masactrl_video.errors import UserError
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset, resolve
 from masactrl_video.settings.script import read_script
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.short import short
 from masactrl_video.settings.story import Page, Panel, Story
 
 _YAML = (".yaml", ".yml")
-_SHORT = Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 
 _GROUPS = ("model", "prompt", "attention", "work")
 _GUIDANCE = ("guidance", "controls")
@@ -137,7 +135,7 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{place}: missing{more}"
     message = first["msg"].removeprefix("Value error, ")
-    got = "" if first["type"] == "value_error" else f"got {_SHORT.repr(first['input'])}; "
+    got = "" if first["type"] == "value_error" else f"got {short(first['input'])}; "
     return f"{place}: {got}{message}{more}" if place else f"{message}{more}"
 
 

@@ -54,10 +54,11 @@ def open_selected(settings: Settings) -> Clip:
     Raises:
         UserError: no clip, none of its frames, or not the source's.
     """
+    selection, rate = selection_of(settings), settings.frame_rate
     if is_pose_json(settings.clip):
-        clip = open_pose_clip(settings.clip, selection_of(settings), settings.frame_rate, pose_canvas(settings))
+        clip = open_pose_clip(settings.clip, selection, rate, pose_canvas(settings))
     else:
-        clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate)
+        clip = open_clip(settings.clip, selection, rate, allow_partial=settings.allow_partial)
     if settings.source_frame >= len(clip):
         raise UserError(
             f"source_frame: got {settings.source_frame}; {len(clip)} frames are taken, 0 to {len(clip) - 1}"
@@ -68,6 +69,8 @@ def open_selected(settings: Settings) -> Clip:
 def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedClip:
     """Plan the clip's fit to the model's size factor; what is done to the frames is logged."""
     fitted = FittedClip(clip, fit_for(settings, model, clip.info.width_px, clip.info.height_px))
+    for remark in clip.info.remarks:
+        logger.warning("%s: %s", settings.clip, remark)
     logger.info("%s: %d frames, %s", settings.clip, len(clip), fitted.fit.describe())
     return fitted
 

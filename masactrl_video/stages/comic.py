@@ -22,7 +22,7 @@ from masactrl_video.stages.comic_panels import PanelJob, plan_job, render_panel,
 from masactrl_video.stages.comic_plan import PlannedPanel, plan_panels, styled
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.render import picture_text
-from masactrl_video.stages.report import Report
+from masactrl_video.stages.report import Report, Tell
 from masactrl_video.video.png import read_png, write_png
 from masactrl_video.video.replace import replacing
 
@@ -37,6 +37,7 @@ def render_comic(
     changes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
 ) -> ComicOutputs:
     """Render a story to `output` and everything else into the folder of the same name beside it.
 
@@ -48,13 +49,14 @@ def render_comic(
         changes: settings that come before the story's own.
         overwrite: replace existing pages, and panels that changed.
         model: one that is loaded already without guidance networks; by default it is loaded as the settings say.
+        tell: called with what happens while it happens (see `report.Tell`).
 
     Raises:
         UserError: anything in the story, its files or the output cannot be used; nothing is half-written.
     """
     folder = path.parent
     planned = plan_panels(story, pages_with_panels(story, path), folder)  # all of the page before any model
-    outputs, report = ComicOutputs(output, planned[-1].page + 1), Report()
+    outputs, report = ComicOutputs(output, planned[-1].page + 1), Report(tell=tell)
     check_comic_free(outputs, _inputs(story, planned, path), overwrite)
     settings = settings_of(story, changes or {}, path)
     with report.stage("load"):
@@ -63,12 +65,16 @@ def render_comic(
         bare = DiffusionModel(posed.pipe)
         cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
         jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
-    with comic_claimed(outputs, story):
+    with comic_claimed(outputs, story) as log:
+        report.tell = log.beside(tell)
         with report.stage("characters"):
             sources = {member.name: _make(member, outputs) for member in cast}
         with report.stage("panels"):
             weights = weights_of(posed)
-            report.figures["panels"] = [_render(job, sources, outputs, weights, overwrite) for job in jobs]
+            report.figures["panels"] = []
+            for job in jobs:
+                report.figures["panels"].append(_render(job, sources, outputs, weights, overwrite))
+                tell({"stage": "panels", "panel": job.planned.number, "panels": len(jobs)})
         with report.stage("pages"):
             _write_pages(story, folder, planned, outputs)
         report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}

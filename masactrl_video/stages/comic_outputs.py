@@ -12,6 +12,7 @@ import yaml
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.story import Story
+from masactrl_video.stages.log_file import LOG_NAME, RunLog, run_log
 from masactrl_video.video.replace import replacing
 
 SUFFIXES = (".png", ".pdf", ".cbz")
@@ -102,8 +103,8 @@ def check_comic_free(outputs: ComicOutputs, inputs: Iterable[Path], overwrite: b
 
 
 @contextmanager
-def comic_claimed(outputs: ComicOutputs, story: Story) -> Iterator[None]:
-    """Make the folder ours; one that is new and would stay without a panel is removed when the input cannot be used."""
+def comic_claimed(outputs: ComicOutputs, story: Story) -> Iterator[RunLog]:
+    """Make the folder ours, with a log; one that is new and stays without a panel is removed on bad input."""
     is_new = not outputs.folder.exists()
     try:
         for name in ("panels", "poses", "characters", "pages"):
@@ -114,7 +115,8 @@ def comic_claimed(outputs: ComicOutputs, story: Story) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{outputs.folder}: cannot be written ({error.strerror}); choose another output") from error
     try:
-        yield
+        with run_log() as log, log.written(outputs.folder / LOG_NAME, data):
+            yield log
     except UserError:
         if is_new and not any((outputs.folder / "panels").iterdir()):
             shutil.rmtree(outputs.folder)

@@ -27,7 +27,8 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import initial_noise
 from masactrl_video.model.schedulers import make_scheduler, timesteps_of
 from masactrl_video.model.text import encode_prompt
-from masactrl_video.render.frames import FramesJob, render_frames
+from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.names import Ground
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.story import Box, Story

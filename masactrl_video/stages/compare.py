@@ -18,7 +18,8 @@ from masactrl_video.model.guidance_network import PreparedGuidance
 from masactrl_video.model.latents import decode_latents, initial_noise
 from masactrl_video.model.schedulers import timesteps_of
 from masactrl_video.render.beside import check_strength, denoise_beside, denoise_noised
-from masactrl_video.render.frames import check_finite
+from masactrl_video.render.memory import enough_memory
+from masactrl_video.render.overflow import check_finite
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.source.source import RealSource
 from masactrl_video.stages.inputs import check_inputs
@@ -31,7 +32,6 @@ from masactrl_video.stages.stills import (
     StillCanvas,
     StillTarget,
     check_target,
-    enough_memory,
     open_canvas,
     plan_target,
     render_target,
@@ -135,7 +135,7 @@ def _make(name: str, comparison: Comparison, path: Path) -> None:
     check_kept([path], text["made-from"])
     if path.exists():
         return
-    with enough_memory(comparison.settings):
+    with enough_memory(f"{METHODS[name]} on {target.job.denoising.model.device}"):
         latents = _LATENTS[name](comparison)
         model = target.job.denoising.model
         check_finite(latents, [METHODS[name]], model.dtype)

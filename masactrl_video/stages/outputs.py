@@ -16,6 +16,7 @@ from masactrl_video.guidance.staging import is_staging
 from masactrl_video.settings.presets import read_config
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.difference import changed_settings
+from masactrl_video.stages.log_file import LOG_NAME
 from masactrl_video.stages.mark import DISCARDING, MARK_NAME, RENDERING, marked, read_state
 from masactrl_video.stages.storing import check_writable, storing_in
 from masactrl_video.video.replace import is_partial, replacing
@@ -44,6 +45,11 @@ class Outputs:
     def report(self) -> Path:
         """Figures of the run."""
         return self.folder / "report.json"
+
+    @property
+    def log(self) -> Path:
+        """What happened, in each run that wrote there."""
+        return self.folder / LOG_NAME
 
     @property
     def source(self) -> Path:
@@ -214,7 +220,8 @@ _HEADER = (
 def begin_folder(folder: Path, header: str, settings: Settings, *within: str) -> None:
     """Make a run's folder, and others within it, and write the settings into it."""
     text = header + yaml.safe_dump(settings.as_yaml_data(), sort_keys=False, allow_unicode=True)
-    for place in (folder, *(folder / name for name in within)):
-        place.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "config.yaml") as partial:
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "config.yaml") as partial:  # first: by it another run knows the folder as ours
         partial.write_text(text, encoding="utf-8")
+    for name in within:
+        (folder / name).mkdir(exist_ok=True)

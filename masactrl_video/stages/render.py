@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import initial_noise
 from masactrl_video.model.text import TextCondition, encode_prompt, find_words
-from masactrl_video.render.frames import FramesJob, Pictures, render_frames
+from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.frames import FramesJob, Pictures
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
 from masactrl_video.stages.guidance import make_target_masks
 from masactrl_video.stages.outputs import Outputs
+from masactrl_video.stages.report import Tell
 from masactrl_video.stages.source import PlannedSource, read_mask
 from masactrl_video.video.png import check_png, read_png_text
 
@@ -39,6 +42,7 @@ def render_stage(
     planned: PlannedSource,
     source: CachedSource,
     outputs: Outputs,
+    tell: Tell = lambda event: None,
 ) -> dict[str, Any]:
     """Render the frames that are not there yet; returns the figures of `render_frames`."""
     target_masks = None
@@ -55,21 +59,16 @@ def render_stage(
     check_kept(outputs.frames(len(clip)), text["made-from"])
     for path in mask_paths[:1]:
         path.parent.mkdir(exist_ok=True)
-    try:
-        return render_frames(
-            job,
-            outputs.frames(len(clip)),
-            batch_size=settings.batch_size,
-            chunk_frames=settings.chunk_frames,
-            text=text,
-            mask_paths=mask_paths,
-            cache_memory_bytes=settings.cache_memory,
-        )
-    except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            f"{model.device} has not enough memory for batch_size {settings.batch_size} and chunk_frames "
-            f"{settings.chunk_frames} at {clip.size_px[1]}x{clip.size_px[0]}; give less of one of them"
-        ) from error
+    return render_frames(
+        job,
+        outputs.frames(len(clip)),
+        batch_size=settings.batch_size,
+        chunk_frames=settings.chunk_frames,
+        text=text,
+        mask_paths=mask_paths,
+        cache_memory_bytes=settings.cache_memory,
+        tell=lambda progress: tell({"stage": "render", **asdict(progress)}),
+    )
 
 
 def shared_noise(

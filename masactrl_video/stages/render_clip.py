@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from masactrl_video.cache.source import CachedSource
+from masactrl_video.errors import StorageError
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
@@ -14,11 +15,12 @@ from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.encode import check_encoding, encode_guidance, encode_result, encode_side_by_side
 from masactrl_video.stages.guidance import make_guidance
 from masactrl_video.stages.inputs import check_inputs
+from masactrl_video.stages.log_file import RunLog, run_log
 from masactrl_video.stages.mark import wait_for_another
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, is_made
 from masactrl_video.stages.render import picture_text, render_stage
-from masactrl_video.stages.report import Report
+from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
 from masactrl_video.video.png import write_png
 
@@ -32,6 +34,7 @@ def render_clip(
     overwrite: bool = False,
     restart: bool = False,
     model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
 ) -> Outputs:
     """Render a clip to `output` and everything else into the folder of the same name beside it.
 
@@ -44,35 +47,57 @@ def render_clip(
         overwrite: replace an existing output; it stays until the new one is whole.
         restart: discard an interrupted run, also one with other settings, and begin anew.
         model: one that is loaded already; by default it is loaded as the settings say.
+        tell: called with what happens while it happens (see `report.Tell`).
 
     Raises:
         UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
     """
-    outputs, report = Outputs(output), Report()
-    check_free(outputs, settings, overwrite, restart)  # whatever is wrong is said before hours of work
+    with run_log() as log:
+        report = Report(tell=log.beside(tell))
+        return _render_clip(settings, Outputs(output), (overwrite, restart), model, log, report)
+
+
+def _render_clip(
+    settings: Settings,
+    outputs: Outputs,
+    replaced: tuple[bool, bool],
+    model: DiffusionModel | None,
+    log: RunLog,
+    report: Report,
+) -> Outputs:
+    check_free(outputs, settings, *replaced)  # whatever is wrong is said before hours of work
     if wait_for_another(outputs.folder):
         if is_made(outputs, settings):
             logger.info("%s was made meanwhile", outputs.video)
             return outputs
-        check_free(outputs, settings, overwrite, restart)
+        check_free(outputs, settings, *replaced)
     check_inputs(settings, outputs.video, outputs.folder)
     check_prompt(settings)
     with report.stage("load"):
         selected = open_selected(settings)
         model = model or model_from_settings(settings)
+        logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)
         plan_attention(settings, model)
         check_encoding(settings, clip.size_px, outputs.video.suffix)
-    with claimed(outputs, settings, overwrite, restart) as made_meanwhile:
+    with claimed(outputs, settings, *replaced) as made_meanwhile:
         if made_meanwhile:
             logger.info("%s was made meanwhile", outputs.video)
         else:
-            _make(settings, model, clip, outputs, report, overwrite)
+            with log.written(outputs.log, settings.as_yaml_data()):
+                _make(settings, model, clip, outputs, report, log, overwrite=replaced[0])
     return outputs
 
 
 def _make(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, outputs: Outputs, report: Report, overwrite: bool
+    settings: Settings,
+    model: DiffusionModel,
+    clip: FittedClip,
+    outputs: Outputs,
+    report: Report,
+    log: RunLog,
+    *,
+    overwrite: bool,
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
     with report.stage("guidance"):
@@ -82,13 +107,19 @@ def _make(
         source = planned.record(model, cache_root(settings), settings.cache_quota)
         write_source_picture(settings, model, source, outputs.source)
     with report.stage("render"):
-        report.figures["render"] = render_stage(settings, model, clip, guidance, planned, source, outputs)
+        figures = render_stage(settings, model, clip, guidance, planned, source, outputs, report.tell)
+        report.figures["render"] = figures
     report.figures |= describe(clip, guidance, planned, source)
     with report.stage("encode"):
         encode_guidance_and_side_by_side(settings, clip, guidance, outputs)
+        report.figures["warnings"] = log.warnings
         report.write(outputs.report, model)
         encode_result(settings, clip, outputs, overwrite)
-    report.write(outputs.report, model)
+    report.figures["warnings"] = log.warnings
+    try:
+        report.write(outputs.report, model)
+    except (StorageError, OSError) as error:  # the video is there: the run has not failed
+        logger.warning("%s; %s is without the time of encoding", error, outputs.report)
 
 
 def guidance_stage(settings: Settings, clip: FittedClip, outputs: Outputs) -> list[GuidanceFrames]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,14 @@ import masactrl_video
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.video.replace import replacing
 
+REPORTS = __name__
+"""Name of the logger that says when stages begin and end."""
+
+logger = logging.getLogger(REPORTS)
+
+Tell = Callable[[dict[str, Any]], None]
+"""Takes what happens, as plain data: {"stage": …} when one begins, with "seconds" when it ends, and how far it is."""
+
 
 @dataclass
 class Report:
@@ -28,24 +37,24 @@ class Report:
     figures: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → wall-clock time."""
+    tell: Tell = lambda event: None
+    """Told when a stage begins and ends."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage."""
         start = time.perf_counter()
+        self.tell({"stage": name})
+        logger.debug("%s begins", name)
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
+        self.tell({"stage": name, "seconds": self.seconds[name]})
+        logger.debug("%s took %.3f seconds", name, self.seconds[name])
 
     def write(self, path: Path, model: DiffusionModel) -> None:
         """Write everything as JSON, with versions, device and peak memory."""
         about = {
-            "versions": {
-                "masactrl-video": masactrl_video.__version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "diffusers": diffusers.__version__,
-                "transformers": transformers.__version__,
-            },
+            "versions": versions(),
             "device": str(model.device),
             "dtype": str(model.dtype),
             "peak_memory_bytes": _peak_memory_bytes(model.device),
@@ -53,6 +62,17 @@ class Report:
         }
         with replacing(path) as partial:
             partial.write_text(json.dumps(self.figures | about, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Of this package, of Python and of what computes."""
+    return {
+        "masactrl-video": masactrl_video.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
 def _peak_memory_bytes(device: torch.device) -> int | None:

@@ -25,6 +25,8 @@ from masactrl_video.model.latents import encode_picture, initial_noise
 from masactrl_video.model.schedulers import make_scheduler
 from masactrl_video.model.text import encode_prompt, find_words
 from masactrl_video.render.frames import Pictures
+from masactrl_video.render.memory import enough_memory
+from masactrl_video.render.overflow import check_recorded
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
@@ -61,9 +63,12 @@ class PlannedSource:
         """The recorded source, from the cache or recorded now."""
         counts = (len(self.plan.steps), len(self.plan.layers), len(self.branches))
         logger.info("source: %d steps x %d layers x %d branches", *counts)
-        return cached_source(
-            root, model, self.source, self.branches, self.plan, self.words, quota_bytes, self.cache_dtype
-        )
+        with enough_memory(f"the source on {model.device}"):
+            source = cached_source(
+                root, model, self.source, self.branches, self.plan, self.words, quota_bytes, self.cache_dtype
+            )
+        check_recorded(source, source.latents, model.dtype)
+        return source
 
 
 def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures]) -> PlannedSource:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.outputs import begin_folder, check_folder
 from masactrl_video.stages.storing import storing_in
 
@@ -52,7 +53,8 @@ def claimed_folder(folder: Path, command: str, settings: StillSettings, overwrit
     with storing_in(folder):
         begin_folder(folder, header, settings)
         try:
-            yield
+            with run_log() as log, log.written(folder / LOG_NAME, settings.as_yaml_data()):
+                yield
         except StorageError:
             raise
         except UserError:

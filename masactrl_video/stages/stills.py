@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
-from masactrl_video.render.frames import FramesJob, render_frames
+from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.source.source import RealSource
 from masactrl_video.stages.clip import fit_for, read_fitted
@@ -156,8 +155,7 @@ def plan_target(
 def render_target(target: StillTarget, path: Path) -> None:
     """Make a target's picture by mutual self-attention, unless an interrupted run has made it."""
     check_kept([path], target.text["made-from"])
-    with enough_memory(target.settings):
-        render_frames(target.job, [path], batch_size=1, chunk_frames=1, text=target.text)
+    render_frames(target.job, [path], batch_size=1, chunk_frames=1, text=target.text)
 
 
 def write_source(settings: StillSettings, model: DiffusionModel, source: CachedSource, path: Path) -> None:
@@ -168,23 +166,7 @@ def write_source(settings: StillSettings, model: DiffusionModel, source: CachedS
 
 def record_still(settings: StillSettings, model: DiffusionModel, planned: PlannedSource) -> CachedSource:
     """The recorded source, from the cache or recorded now."""
-    with enough_memory(settings):
-        return planned.record(model, cache_root(settings))
-
-
-@contextmanager
-def enough_memory(settings: StillSettings) -> Iterator[None]:
-    """What to do where a device has too little memory.
-
-    Raises:
-        UserError: it has.
-    """
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            "the device has not enough memory; give a smaller width and height, or dtype float16"
-        ) from error
+    return planned.record(model, cache_root(settings))
 
 
 def _guided_by(settings: StillSettings, model: DiffusionModel, kinds: Sequence[str]) -> DiffusionModel:

@@ -82,13 +82,20 @@ class Clip:
         return stretch[0]._replace(duration_seconds=math.fsum(timing.duration_seconds for timing in stretch))
 
 
-def open_clip(path: Path, selection: Selection | None = None, frame_rate: float | None = None) -> Clip:
+def open_clip(
+    path: Path,
+    selection: Selection | None = None,
+    frame_rate: float | None = None,
+    *,
+    allow_partial: bool = False,
+) -> Clip:
     """Open a video (MP4, MOV, MKV, WebM, GIF) or a folder of images; nothing is decoded yet.
 
     Args:
         path: a local file or folder.
         selection: which frames are taken; all when None.
         frame_rate: frames a second of a folder of images, `DEFAULT_FRAME_RATE` when None; a video has its own times.
+        allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded.
 
     Raises:
         UserError: the path, the file, the selection or the frame rate cannot be used.
@@ -100,5 +107,5 @@ def open_clip(path: Path, selection: Selection | None = None, frame_rate: float 
     elif frame_rate is not None:
         raise UserError(f"a frame rate was given, but {path} is a video with times of its own; leave the rate out")
     else:
-        source = VideoFile(path)
+        source = VideoFile(path, allow_partial=allow_partial)
     return Clip(source, selection or Selection())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 # decord's wheel brings a BLAS of its own: where it is loaded before torch, torch's matrix products crash the process
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.frame import ClipInfo
+from masactrl_video.video.partial import read_frames, readable_frames
+from masactrl_video.video.picture_file import check_size
 from masactrl_video.video.probe import VideoProbe, probe_video
 
 # Where a frame cannot be decoded, decord shall raise, not repeat another one. The limit is a share of the frames;
@@ -26,12 +29,40 @@ _NO_REPEATED_FRAMES = 1e-9
 class VideoFile:
     """A video file as a source of frames."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the times and the size of the video at an absolute path; nothing is decoded."""
+    def __init__(self, path: Path, *, allow_partial: bool = False) -> None:
+        """Read the times and the size of the video at an absolute path; nothing is decoded.
+
+        Args:
+            allow_partial: take what can be read of a file that is cut off or damaged: its frames up to the first that
+                cannot be decoded. Finding that one decodes the whole file.
+
+        Raises:
+            UserError: it cannot be read, or not as a whole and `allow_partial` is off.
+        """
         probe = probe_video(path)
-        self.timings = probe.timings
-        self.info = _clip_info(path, probe)
+        check_size(path, probe.stored_width_px, probe.stored_height_px)
         self._decoded_size = _turned(probe.stored_width_px, probe.stored_height_px, probe.rotation_degrees)
+        self.timings, self.info = probe.timings, _clip_info(path, probe)
+        self._is_partial = False
+        if allow_partial:
+            self._keep_readable(probe)
+        elif probe.damage:
+            raise UserError(
+                f"{path} is cut off or damaged ({probe.damage}): {len(self.timings)} frames "
+                f"({self.info.duration_seconds:.3f} seconds) are left; --allow-partial takes those of them that can be "
+                "decoded"
+            )
+
+    def _keep_readable(self, probe: VideoProbe) -> None:
+        count = readable_frames(self.info.path)
+        count = count if probe.cut_frame is None else min(count, probe.cut_frame)
+        if count == 0:
+            raise UserError(f"{self.info.path}: not one of its frames can be decoded: get it anew")
+        if count < len(self.timings) or probe.damage:
+            self._is_partial = True
+            remark = f"it is damaged or cut off: only its first {count} frames can be read, and are all that is taken"
+            left = replace(probe, timings=probe.timings[:count], remarks=(remark, *probe.remarks))
+            self.timings, self.info = left.timings, _clip_info(self.info.path, left)
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """Decode from the start and give the frames at the ascending `positions`, RGB (height, width, 3).
@@ -41,8 +72,14 @@ class VideoFile:
         Raises:
             UserError: a frame cannot be decoded.
         """
+        if self._is_partial:
+            yield from self._read_partial(positions)
+            return
         decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
-        decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
+        try:
+            decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
+        except decord.DECORDError:
+            raise self._damaged(positions[0]) from None
         done = 0
         for position in positions:
             try:
@@ -53,6 +90,13 @@ class VideoFile:
                 raise self._damaged(position) from None
             done = position + 1
             yield self._as_shown(pixels, position)
+
+    def _read_partial(self, positions: range) -> Iterator[NDArray[np.uint8]]:
+        done = -1
+        for done, pixels in zip(positions, read_frames(self.info.path, self._decoded_size, positions), strict=False):
+            yield self._as_shown(pixels, done)
+        if done != positions[-1]:
+            raise self._damaged(done + 1)
 
     def _as_shown(self, pixels: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
         """Stretch pixels that are not square; decord has turned the frame already."""
@@ -67,7 +111,7 @@ class VideoFile:
     def _damaged(self, position: int) -> UserError:
         return UserError(
             f"frame {position} of {self.info.num_frames} of {self.info.path} cannot be decoded: the file is damaged "
-            f"or cut off; repair it (ffmpeg -i in.mp4 out.mp4) or stop before that frame with frame_load_cap"
+            f"or cut off; --allow-partial takes the frames before it, or repair it (ffmpeg -i in.mp4 out.mp4)"
         )
 
 
@@ -86,6 +130,7 @@ def _clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
         average_frame_rate=len(probe.timings) / duration_seconds,
         duration_seconds=duration_seconds,
         has_audio=probe.has_audio,
+        remarks=probe.remarks,
     )
 
 

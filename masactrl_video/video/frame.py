@@ -75,3 +75,5 @@ class ClipInfo:
     duration_seconds: float
     """From the start of the first frame to the end of the last."""
     has_audio: bool
+    remarks: tuple[str, ...] = ()
+    """What is not taken over from the file as it is: high dynamic range, interlacing, transparency, a missing end."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.frame import ClipInfo, Timing
+from masactrl_video.video.picture_file import open_picture
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -98,21 +100,16 @@ def read_image(file: Path) -> NDArray[np.uint8]:
         UserError: no such file, no picture, or more than 8 bits a channel.
     """
     with _open_image(file) as image:
-        try:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-        except OSError as error:
-            raise UserError(f"{file} is damaged ({error})") from None
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def _as_text(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _open_image(file: Path) -> Image.Image:
-    try:
-        image = Image.open(file)
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{file} is not an image that can be read ({error})") from None
-    if image.mode not in _EIGHT_BIT_MODES:
-        raise UserError(f"{file} has pixels of the kind {image.mode}; only 8 bits a channel are read: convert it")
-    return image
+@contextmanager
+def _open_image(file: Path) -> Iterator[Image.Image]:
+    with open_picture(file) as image:
+        if image.mode not in _EIGHT_BIT_MODES:
+            raise UserError(f"{file} has pixels of the kind {image.mode}; only 8 bits a channel are read: convert it")
+        yield image

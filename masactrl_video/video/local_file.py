@@ -16,10 +16,13 @@ def local_path(path: Path) -> Path:
     An absolute path cannot be taken for a protocol of ffmpeg, even when a file is really named "concat:x".
 
     Raises:
-        UserError: there is no such file or folder, or the text is an address such as "https://…" or "concat:…".
+        UserError: there is no such file or folder, it is a device or a pipe, or the text is an address such as
+            "https://…" or "concat:…".
     """
-    if path.exists():
+    if path.is_file() or path.is_dir():
         return path.absolute()
+    if path.exists():
+        raise UserError(f"{path} is neither a file nor a folder: devices and pipes are not read")
     if _PROTOCOL.match(str(path)):
         raise UserError(f"{path} is an address, not a local file: download it and give the path of the file")
     raise UserError(f"no such file or folder: {path}")

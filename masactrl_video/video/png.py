@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
-from masactrl_video.errors import UserError
+from masactrl_video.video.picture_file import open_picture
 from masactrl_video.video.replace import replacing
 
 
@@ -33,7 +33,7 @@ def read_png(path: Path) -> NDArray[np.uint8]:
     Raises:
         UserError: there is no such file, or it is no PNG.
     """
-    with _open_png(path) as image:
+    with open_picture(path, ["PNG"]) as image:
         return np.array(image.convert("RGB"))
 
 
@@ -43,7 +43,7 @@ def read_png_text(path: Path) -> dict[str, str]:
     Raises:
         UserError: there is no such file, or it is no PNG.
     """
-    with _open_png(path) as image:
+    with open_picture(path, ["PNG"]) as image:
         return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
 
 
@@ -53,17 +53,5 @@ def check_png(path: Path) -> None:
     Raises:
         UserError: there is no such file, it is no PNG, or it is not as it was written.
     """
-    try:
-        with _open_png(path) as image:
-            image.verify()
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for some broken PNGs
-        raise UserError(f"{path} is damaged ({error})") from None
-
-
-def _open_png(path: Path) -> Image.Image:
-    try:
-        return Image.open(path, formats=["PNG"])
-    except FileNotFoundError:
-        raise UserError(f"no such picture: {path}") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{path} is not a PNG picture that can be read ({error})") from None
+    with open_picture(path, ["PNG"]) as image:
+        image.verify()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from masactrl_video.attention.mutual import Sides, masked_attention, source_attention, union_attention
+from masactrl_video.attention.mutual import Sides, masked_attention, source_attention, source_share, union_attention
 
 BRANCHES, HEADS, FRAMES, TOKENS, SOURCE, DIM = 2, 3, 2, 10, 7, 4
 
@@ -78,3 +78,15 @@ def test_union_with_the_source_itself_is_its_own_attention() -> None:
     query, key, value = torch.randn(3, BRANCHES, 1, HEADS, TOKENS, DIM, generator=torch.Generator().manual_seed(0))
     out = union_attention(query, key, value, key[:, 0], value[:, 0])
     assert (out[:, 0] - source_attention(query[:, 0], key[:, 0], value[:, 0])).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("towards_source", [-20.0, 0.0, 20.0])
+def test_the_sources_share_is_the_mass_of_the_softmax_on_its_keys(towards_source: float) -> None:
+    query = torch.randn(BRANCHES, FRAMES, HEADS, TOKENS, DIM)
+    own, key = torch.randn(BRANCHES, FRAMES, HEADS, TOKENS, DIM), torch.randn(BRANCHES, HEADS, SOURCE, DIM)
+    query[..., 0], own[..., 0], key[..., 0] = 1, 0, towards_source
+    both = torch.cat([own, key.unsqueeze(1).expand(-1, FRAMES, -1, -1, -1)], dim=3)
+    weights = (query @ both.transpose(-1, -2) / DIM**0.5).softmax(-1)
+    share = source_share(query, own, key)
+    assert torch.allclose(share, weights[..., TOKENS:].sum(-1).mean(dim=(0, 2, 3)), atol=1e-6)
+    assert towards_source == 0 or bool(((share > 0.9) == (towards_source > 0)).all())

@@ -147,6 +147,15 @@ def test_each_source_has_its_influence_in_its_region(sd1: Any, draw: Draw) -> No
     assert change[:, 6:].mean() > 2 * change[:, :6].mean()  # norms after the last layer carry a little everywhere
 
 
+@pytest.mark.parametrize("ground", ["self", "first"])
+def test_the_sources_share_is_the_part_of_the_picture_that_asks_them(sd1: Any, draw: Draw, ground: Any) -> None:
+    bear, _ = both(sd1, draw, "boxes")
+    with control_regions(sd1.unet, [bear], plan_for(sd1), ground=ground) as control:
+        draw(sd1, PROMPT)
+    (share,) = control.source_share(1)
+    assert share == pytest.approx(LEFT.float().mean().item() if ground == "self" else 1, abs=1e-6)
+
+
 def test_a_source_with_shared_branches_goes_with_one_that_has_both(sd1: Any, draw: Draw) -> None:
     bear, frog = both(sd1, draw, "boxes")
     recorded: Any = frog.source

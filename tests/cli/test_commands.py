@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from video.made_clips import make_sounding_clip
 
 from masactrl_video.cli.main import main
+from masactrl_video.video.clip import open_clip
 
 SHORT = ("--num-inference-steps", "2", "--masa-step", "1", "--frame-load-cap", "2")
 Run = Callable[..., Any]
@@ -36,6 +38,23 @@ def test_probe_tells_the_facts_of_a_clip(run: Run, clip: Path) -> None:
         "3 frames, 10.000 a second, 0.300 seconds",
         "without sound",
     ]
+
+
+def test_of_a_clip_that_is_cut_off_the_rest_is_rendered_when_asked(run: Run, tmp_path: Path) -> None:
+    sounding = make_sounding_clip(tmp_path / "whole.mkv").read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(sounding[: len(sounding) * 2 // 3])
+    arguments = ("render", cut, "-o", tmp_path / "out.mp4", *SHORT, "--skip-first-frames", "3")
+    refused = run(*arguments)
+    assert (refused.status, len(refused.err.splitlines())) == (2, 1)
+    assert "--allow-partial takes those of them that can be decoded" in refused.err
+    assert not (tmp_path / "out.mp4").exists()
+    ran = run(*arguments, "--allow-partial")
+    assert ran.status == 0
+    assert "only its first" in ran.err
+    info = open_clip(tmp_path / "out.mp4").info
+    assert (info.num_frames, info.has_audio) == (2, True)
+    assert "only its first" in (tmp_path / "out" / "log.txt").read_text()
 
 
 def test_the_stages_can_be_run_one_by_one(run: Run, clip: Path, tmp_path: Path) -> None:

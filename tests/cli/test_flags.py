@@ -21,6 +21,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "skip_first_frames": (["3"], 3, []),
     "select_every_nth": (["2"], 2, []),
     "frame_load_cap": (["9"], 9, []),
+    "allow_partial": ([], True, []),
     "frame_rate": (["12.5"], 12.5, []),
     "fit": (["pad"], "pad", []),
     "width": (["64"], 64, []),

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 import tiny_models
+from hardship import figures
 from hardship.processes import Command, Zygote
 from video.made_clips import decoded_hashes, make_clip
 
 Start = Callable[..., Command]
+
+_STARTED = pytest.StashKey[float]()
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,16 @@ def run_folder(world: World) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_STARTED] = time.time()
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    lines = [
-        value
-        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
-        for key, value in report.user_properties
-        if key == "figure"
-    ]
-    if lines and terminalreporter.config.getoption("--full"):
+    config = terminalreporter.config
+    if config.getoption("--full"):
+        lines = figures.summarise(terminalreporter, config.stash[_STARTED])
         terminalreporter.section("hardship")
         for line in lines:
             terminalreporter.write_line(line)
+        if figures.write(lines):
+            terminalreporter.write_line(f"written into {figures.PAGE}")

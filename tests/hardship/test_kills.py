@@ -42,8 +42,8 @@ def test_killed_at_random_moments_of_all_stages(
             command = start(folder, *world.arguments)
             where = strike(command, stage, signal.SIGKILL, world, rng)
             status = command.wait()
-            if where is None:  # it was faster than the undisturbed run
-                assert status == 0, command.err
+            if where is None:  # faster than the undisturbed run, or the video was there when the last one was killed
+                assert status == 0 or "out.mp4 exists" in command.err, command.err
                 break
             assert status in (-signal.SIGKILL, 0)
             kills += status != 0
@@ -59,7 +59,12 @@ def test_killed_at_random_moments_of_all_stages(
             (folder / "out" / ".unfinished").unlink(missing_ok=True)
         world.check_finished(folder)
         runs += 1
-    record_property("figure", f"kills survived: {kills}/{wanted}, {dict(arrived)}")
+    where = ", ".join(f"{stage} {count}" for stage, count in arrived.items())
+    record_property(
+        "figure",
+        f"SIGKILL at a random moment ({where}) | {wanted} | {kills} survived: no frame lost, none rendered twice, "
+        "bits equal",
+    )
     assert set(arrived) >= set(STAGES) or not full
 
 
@@ -86,7 +91,10 @@ def test_ctrl_c_stops_within_a_step_and_leaves_nothing_half_written(
         assert [path.name for path in folder.rglob(".*")] in ([".unfinished"], [])
         runs += (folder / "out.mp4").exists()
     assert slowest_seconds < 5 + max(world.seconds.values())
-    record_property("figure", f"Ctrl-C: {stops}/{wanted} stops, the slowest after {slowest_seconds:.2f} s")
+    record_property(
+        "figure",
+        f"Ctrl-C at a random moment | {wanted} | {stops} clean stops, the slowest after {slowest_seconds:.2f} s",
+    )
     command = start(folder, *world.arguments)
     assert command.wait() == 0 or "out.mp4 exists" in command.err
     world.check_finished(folder)

@@ -143,4 +143,7 @@ def test_many_at_once_of_which_some_are_killed(
         assert last.wait() == 0 or "out.mp4 exists" in last.err
         frames = {path.name: path.read_bytes() for path in (folder / "out" / "frames").iterdir()}
         assert frames == world.frames
-    record_property("figure", f"several at once: {rounds}/{rounds} rounds, {killed} killed among them")
+    record_property(
+        "figure",
+        f"renders of one output or source and a prune, all at once | {rounds} | {rounds} whole, {killed} killed",
+    )

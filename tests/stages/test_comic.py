@@ -60,7 +60,7 @@ def bare(models: Callable[[Settings], DiffusionModel], demo: Made) -> DiffusionM
 def comic(bare: DiffusionModel, cache_dir: Path) -> Comic:
     def run(folder: Path, story: dict[str, Any], output: str = "page.png", **arguments: Any) -> ComicOutputs:
         path = folder / "story.yaml"
-        path.write_text(yaml.safe_dump(story))
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(story))))  # without references
         changes = {"cache_dir": cache_dir, **arguments.pop("changes", {})}
         return render_comic(read_story(path), path, folder / output, changes=changes, model=bare, **arguments)
 
@@ -90,7 +90,14 @@ def test_a_comic_is_a_page_its_panels_a_pdf_and_a_cbz(made: ComicOutputs) -> Non
     names = {str(path.relative_to(made.folder)) for path in made.folder.rglob("*") if path.is_file()}
     panels = {f"panels/{n:03d}.png" for n in (1, 2, 3)} | {"poses/001.png", "poses/003.png"}
     characters = {"characters/bear.png", "characters/frog.png"}
-    assert names == panels | characters | {"pages/001.png", "page.pdf", "page.cbz", "report.json", "story.yaml"}
+    assert names == panels | characters | {
+        "pages/001.png",
+        "page.pdf",
+        "page.cbz",
+        "report.json",
+        "story.yaml",
+        "log.txt",
+    }
     assert read_png(made.output).shape == (400, 420, 3)
     assert read_png(made.panel(2)).shape == (64, 64, 3)
     assert read_png(made.source("frog")).shape == (96, 64, 3)

@@ -34,6 +34,7 @@ def test_everything_that_belongs_to_it_lies_beside_it(rendered: Outputs) -> None
     numbers = [f"{index:06d}.png" for index in range(4)]
     assert names == {
         "config.yaml",
+        "log.txt",
         "report.json",
         "source.png",
         "side-by-side.mp4",
@@ -59,7 +60,8 @@ def test_each_frame_carries_its_parameters(rendered: Outputs) -> None:
         text = read_png_text(path)
         assert json.loads(text["masactrl-video"]) == settings
         assert text["parameters"].startswith(settings["prompt"])
-        assert "Steps: 2, Sampler: ddim, CFG scale: 4, Seed: 0, Model: demo" in text["parameters"]
+        scale = settings["guidance_scale"]
+        assert f"Steps: 2, Sampler: ddim, CFG scale: {scale}, Seed: 0, Model: demo" in text["parameters"]
 
 
 def test_the_video_carries_its_parameters(rendered: Outputs) -> None:

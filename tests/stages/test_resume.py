@@ -87,7 +87,7 @@ def test_overwrite_begins_anew_and_leaves_nothing_stale(finished: Outputs, rende
     (finished.folder / "masks").mkdir()
     render(finished.video, overwrite=True, guidance=[])
     names = {path.name for path in finished.folder.iterdir()}
-    assert names == {"config.yaml", "report.json", "source.png", "frames", "notes.txt"}
+    assert names == {"config.yaml", "log.txt", "report.json", "source.png", "frames", "notes.txt"}
     assert len(list((finished.folder / "frames").iterdir())) == 2
 
 

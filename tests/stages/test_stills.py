@@ -71,7 +71,12 @@ def test_targets_are_those_of_a_plain_pipeline_under_mutual_self_attention(
     ((source, *targets),) = synthesize(settings, tmp_path / "out", model=model)
     pipe, noise = model.pipe, initial_noise(model, (64, 64), 3)
     pipe.scheduler = make_scheduler(model, "ddim", 2)
-    arguments: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 4.0, "latents": noise, "height": 64}
+    arguments: dict[str, Any] = {
+        "num_inference_steps": 2,
+        "guidance_scale": settings.guidance_scale,
+        "latents": noise,
+        "height": 64,
+    }
     arguments |= {"width": 64, "output_type": "np"}
     with record_source(pipe.unet, masa_layer=8) as recorded:
         expected = [pipe(SOURCE, **arguments).images[0]]
@@ -122,12 +127,16 @@ def test_each_target_stands_under_its_own_guidance_picture(
     assert difference(free[1], none[1]) > 0
 
 
+def pictures_and_settings(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.iterdir() if path.name != "log.txt"}
+
+
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_overwritten(
     still: Made, models: Models, tmp_path: Path
 ) -> None:
     settings, folder = still(source_prompt=SOURCE, prompts=[FROG, CAT]), tmp_path / "out"
     ((_, first, second),) = synthesize(settings, folder, model=models(settings))
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = pictures_and_settings(folder)
     with pytest.raises(UserError, match=r"sheet\.png exists; give another output, or --overwrite"):
         synthesize(settings, folder, model=models(settings))
     for path in (second, folder / "sheet.png"):
@@ -137,12 +146,13 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_overwritten(
         synthesize(settings.model_copy(update={"seeds": [9]}), folder, model=models(settings))
     synthesize(settings, folder, model=models(settings))
     assert first.stat().st_mtime_ns == kept
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert pictures_and_settings(folder) == before
+    assert (folder / "log.txt").read_text().count("--- done") == 2
     (folder / "mine.txt").write_text("mine")
     anew = still(source_prompt=SOURCE, prompts=[FROG])
     synthesize(anew, folder, overwrite=True, model=models(anew))
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.yaml", "mine.txt", "sheet.png", "source.png", "target-1.png"}
+    assert names == {"config.yaml", "log.txt", "mine.txt", "sheet.png", "source.png", "target-1.png"}
 
 
 def test_a_word_that_is_not_in_a_later_prompt_leaves_nothing(still: Made, models: Models, tmp_path: Path) -> None:

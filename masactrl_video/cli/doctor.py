@@ -1,0 +1,31 @@
+"""`masactrl-video doctor`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from masactrl_video.cli.say import say, say_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.add_argument("--preset", metavar="NAME", help="the preset whose model files must be here (default: demo)")
+    parser.add_argument("--json", action="store_true", help="all findings as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; 1 when a problem was found."""
+    from masactrl_video.stages.doctor import examine
+
+    findings = examine(arguments.preset)
+    problems = sum(finding.state == "problem" for finding in findings)
+    if arguments.json:
+        say_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})
+        return int(problems > 0)
+    for finding in findings:
+        say(f"{finding.state:8} {finding.about}: {finding.found}")
+        if finding.advice:
+            say(f"         -> {finding.advice}")
+    say(f"{problems} problems" if problems else "no problems")
+    return int(problems > 0)

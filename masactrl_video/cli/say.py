@@ -1,0 +1,31 @@
+"""Text for a terminal: names of files may hold anything, also what would move its cursor or change its title."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+
+from masactrl_video.errors import printable
+
+
+def say(text: object) -> None:
+    """Print lines of a command's answer; into a file or another program they go as they are."""
+    lines = str(text)
+    if sys.stdout.isatty():
+        lines = "\n".join(printable(line) for line in lines.split("\n"))
+    sys.stdout.write(lines.encode("utf-8", "replace").decode("utf-8") + "\n")
+
+
+def say_json(data: Mapping[str, object]) -> None:
+    """Print one line with a JSON object, at once."""
+    print(json.dumps(data), flush=True)  # ASCII only: nothing in it can move a cursor
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log lines for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message as one printable line."""
+        return printable(super().format(record))

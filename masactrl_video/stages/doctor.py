@@ -1,0 +1,161 @@
+"""What this machine has of what the package needs, and what to do about the rest. Nothing is loaded or downloaded."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import masactrl_video
+from masactrl_video.cache.manage import default_cache_root, list_entries
+from masactrl_video.encode.ffmpeg import encoders, ffmpeg_version
+from masactrl_video.errors import UserError
+from masactrl_video.model.installed import find_network, find_pipeline, find_pose_detector
+from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_preset
+
+State = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    state: State
+    """`problem`: something will not work; `note`: it may not, if it is used."""
+    found: str
+    advice: str = ""
+
+
+_PACKAGES = (
+    *("torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "safetensors", "controlnet_aux"),
+    *("opencv-python-headless", "decord2", "imageio-ffmpeg", "pillow", "numpy", "pydantic", "pyyaml", "tqdm"),
+)
+_IMPORTED = ("torchvision", "cv2", "decord", "diffusers.models", "transformers")
+"""Libraries that can be installed and not work: of another build than torch, or two of them in one place."""
+_ENCODERS = ("libx264", "libvpx-vp9", "aac", "libopus", "gif")
+_LOW_DISK_BYTES = 10 * 10**9
+
+
+def examine(preset: str | None = None) -> list[Finding]:
+    """Look at everything; the models of `preset` (`demo` when None) must be here, those of the others may be.
+
+    Raises:
+        UserError: there is no such preset.
+    """
+    needed = preset or DEFAULT_PRESET
+    read_preset(needed)
+    models = [finding for name in preset_names() for finding in _models(name, needed=name == needed)]
+    return [*_versions(), *_libraries(), *_devices(), *_ffmpeg(), *models, *_cache()]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("masactrl-video", "ok", f"{masactrl_video.__version__}, Python {platform.python_version()}")
+    for name in _PACKAGES:
+        try:
+            yield Finding(name, "ok", metadata.version(name))
+        except metadata.PackageNotFoundError:
+            other = _stands_in(name)
+            if other:
+                yield Finding(name, "note", f"{other} stands in for it")
+            else:
+                yield Finding(name, "problem", "not installed", f"pip install {name}")
+
+
+def _stands_in(name: str) -> str | None:
+    for other in {"opencv-python-headless": ("opencv-python",), "decord2": ("decord",)}.get(name, ()):
+        try:
+            return f"{other} {metadata.version(other)}"
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _libraries() -> Iterator[Finding]:
+    for name in _IMPORTED:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a library of another build fails with whatever it likes
+            advice = "install torch and torchvision together, in a new environment: pip install masactrl-video"
+            yield Finding(f"import {name}", "problem", f"{type(error).__name__}: {str(error)[:200]}", advice)
+
+
+def _devices() -> Iterator[Finding]:
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        text = f"{torch.cuda.get_device_name(index)}, {_size(total)}, {_size(free)} free"
+        yield Finding(f"device cuda:{index}", "ok", text)
+    if torch.backends.mps.is_available():
+        yield Finding("device mps", "ok", "Apple's GPU, which shares the memory below")
+    if not torch.cuda.is_available() and not torch.backends.mps.is_available():
+        advice = (
+            "" if torch.version.cuda is None else "where there is one, see that its driver is as new as torch's CUDA"
+        )
+        yield Finding("device", "note", "no GPU that torch can use: a frame takes minutes with a real model", advice)
+    memory = f", {_size(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))}" if hasattr(os, "sysconf") else ""
+    yield Finding("device cpu", "ok", f"{os.cpu_count()} cores{memory}")
+
+
+def _ffmpeg() -> Iterator[Finding]:
+    try:
+        version, known = ffmpeg_version(), encoders()
+    except (RuntimeError, OSError) as error:
+        yield Finding("ffmpeg", "problem", str(error), "pip install --force-reinstall imageio-ffmpeg")
+        return
+    missing = [name for name in _ENCODERS if name not in known]
+    state: State = "problem" if "libx264" in missing else "note" if missing else "ok"
+    advice = "unset IMAGEIO_FFMPEG_EXE to use the one that imageio-ffmpeg brings" if missing else ""
+    yield Finding("ffmpeg", state, version + (f", without {', '.join(missing)}" if missing else ""), advice)
+
+
+def _models(preset: str, needed: bool) -> Iterator[Finding]:
+    values = read_preset(preset)
+    marks = {"variant": values.get("variant"), "revision": values.get("revision")}
+    yield _file(preset, needed, values["model"], lambda: find_pipeline(values["model"], **marks))
+    for name in values.get("guidance", []):
+        yield _network(preset, needed, values["controls"][name])
+    if detector := values.get("pose_detector"):
+        yield _file(preset, needed, detector, lambda: find_pose_detector(detector))
+
+
+def _network(preset: str, needed: bool, control: dict[str, Any]) -> Finding:
+    name, kind = control["model"], control["adapter"]
+    marks = {"variant": control.get("variant"), "revision": control.get("revision")}
+    return _file(preset, needed, name, lambda: find_network(name, kind, **marks))
+
+
+def _file(preset: str, needed: bool, name: str, find: Callable[[], Path]) -> Finding:
+    try:
+        return Finding(f"preset {preset}", "ok", f"{name} is in {find()}")
+    except UserError as error:
+        what, _, advice = str(error).partition("; ")
+        return Finding(f"preset {preset}", "problem" if needed else "note", what, advice)
+
+
+def _cache() -> Iterator[Finding]:
+    root = default_cache_root()
+    try:
+        entries = list_entries(root)
+    except (UserError, OSError) as error:
+        yield Finding("cache", "problem", str(error), "set MASACTRL_VIDEO_CACHE to a folder that may be written")
+        return
+    damaged = sum(entry.problem is not None for entry in entries)
+    text = f"{root}: {len(entries)} sources, {_size(sum(entry.bytes for entry in entries))}"
+    text += f", {damaged} that cannot be used" if damaged else ""
+    yield Finding("cache", "note" if damaged else "ok", text, "masactrl-video cache list" if damaged else "")
+    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.exists())).free
+    low = free < _LOW_DISK_BYTES
+    advice = "make room: masactrl-video cache prune; an SDXL source can take 15 GB" if low else ""
+    yield Finding("disk", "note" if low else "ok", f"{_size(free)} free where the cache is", advice)
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,126 @@
+"""Input that cannot be used, case by case: what is typed, and words of the one line that answers it."""
+
+from __future__ import annotations
+
+from cli.bad_commands import ANIMATE, COMICS, OTHERS, Case
+
+SHORT = ("--num-inference-steps", "2", "--masa-step", "1")
+MASKED = ("--attention-mode", "masked")
+POSE = ("clip.mp4", "--guidance", "pose", "--pose-json")
+
+RENDER: dict[str, Case] = {
+    "no such file": (["none.mp4"], "no such file or folder: none.mp4"),
+    "a text": (["text.mp4"], "not a video"),
+    "an empty file": (["empty.mp4"], "not a video"),
+    "an empty folder": (["empty"], "holds no images"),
+    "an address": (["https://example.org/clip.mp4"], "is an address"),
+    "a protocol": (["concat:clip.mp4|clip.mp4"], "is an address"),
+    "a name with escapes": (["\x1b[31mred\n.mp4"], "no such file or folder:  [31mred .mp4"),
+    "a name that is too long": (["a" * 5000 + ".mp4"], "File name too long"),
+    "no clip": ([], "clip: missing; name it on the command line"),
+    "a picture as clip": (["black.png"], "not a video"),
+    "an unknown preset": (["clip.mp4", "--preset", "sd3"], "there is no 'sd3'"),
+    "a preset without a prompt": (["clip.mp4", "--preset", "sd15-controlnet"], "prompt: missing"),
+    "an unknown layer": (["clip.mp4", "--masa-layers", "up_blocks.9"], "'up_blocks.9'"),
+    "a layer past the last": (["clip.mp4", "--masa-layer", "17"], "got 17"),
+    "an unknown key": (["clip.mp4", "--config", "unknown.yaml"], "sede: there is no such setting"),
+    "a folder as config": (["clip.mp4", "--config", "empty"], "cannot be read as a configuration"),
+    "a video as config": (["clip.mp4", "--config", "clip.mp4"], "cannot be read as a configuration"),
+    "a size that does not fit": (["clip.mp4", "--width", "100"], "100 is no multiple of 8, "),
+    "no weights and no network": (["clip.mp4", "--model", "org/none", "--guidance"], "hub cannot be reached"),
+    "no network of guidance": (["clip.mp4", "--controlnet", "canny=org/none"], "hub cannot be reached"),
+    "a pickle": (["clip.mp4", "--model", "model.ckpt"], "pickles can run code"),
+    "a LoRA that is not there": (["clip.mp4", "--lora", "none.safetensors"], "none.safetensors"),
+    "an unknown device": (["clip.mp4", "--device", "tpu"], "device: got 'tpu'"),
+    "an output that exists": (["clip.mp4", "-o", "there.mp4"], "there.mp4 exists"),
+    "an output of no kind": (["clip.mp4", "-o", "out.avi"], "out.avi"),
+    "an output without a suffix": (["clip.mp4", "-o", "out"], "out"),
+    "an output over the clip": (["clip.mp4", "-o", "clip.mp4", "--overwrite"], "would be overwritten"),
+    "an output below a file": (["clip.mp4", "-o", "text.png/out.mp4"], "text.png"),
+    "a word that is not in the prompt": (["clip.mp4", *MASKED, "--mask-words", "dragon"], "'dragon' is not in the"),
+    "masks without words": (["clip.mp4", *MASKED], "give mask_words"),
+    "words without masks": (["clip.mp4", "--mask-words", "bear"], "belongs to attention_mode masked"),
+    "a source frame past the last": (["clip.mp4", "--source-frame", "2"], "source_frame: got 2"),
+    "no frames": (["clip.mp4", "--frame-load-cap", "0"], "frame_load_cap: got '0'"),
+    "all frames skipped": (["clip.mp4", "--skip-first-frames", "99"], "of the 3 frames"),
+    "poses by a detector that is not there": (
+        ["clip.mp4", "--guidance", "pose", "--pose-detector", "demo/none"],
+        "pose_detector 'demo/none': the demo has",
+    ),
+    "poses that are no JSON": (["clip.mp4", "--guidance", "pose", "--pose-json", "text.png"], "not valid JSON"),
+    "guidance of another length": (["clip.mp4", "--guidance-video", "canny=five.mp4"], "is for 5 frames; 2 are taken"),
+    "guidance that is not there": (["clip.mp4", "--guidance-video", "canny=none.mp4"], "no such file"),
+    "a character that is not there": (["clip.mp4", "--character", "nobody"], "'nobody': there is none of that name"),
+    "a character and another source": (
+        ["clip.mp4", "--character", "a", "--source", "clip"],
+        "exclude each other",
+    ),
+    "a source that is no picture": (["clip.mp4", "--source-image", "text.png"], "not an image"),
+    "a source that is not there": (["clip.mp4", "--source-image", "none.png"], "source_image: no such file"),
+    "a black mask": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--source-mask", "black.png"],
+        "the mask is nowhere white",
+    ),
+    "a real source and euler": (["clip.mp4", "--source", "clip", "--scheduler", "euler"], "inverted with ddim"),
+    "no steps": (["clip.mp4", "--num-inference-steps", "0"], "num_inference_steps: got '0'"),
+    "more steps than noise levels": (["clip.mp4", "--num-inference-steps", "5000"], "1000"),
+    "a negative seed": (["clip.mp4", "--seed", "-1"], "seed: got '-1'"),
+    "guidance that is no number": (["clip.mp4", "--guidance-scale", "nan"], "guidance_scale: got 'nan'"),
+    "no frames at a time": (["clip.mp4", "--batch-size", "0"], "batch_size: got '0'"),
+    "a frame rate for a video": (["clip.mp4", "--frame-rate", "5"], "leave the rate out"),
+    "an unknown encoder": (["clip.mp4", "--codec", "h266"], "h266"),
+    "thresholds the wrong way": (["clip.mp4", "--canny-low-threshold", "201"], "201"),
+    "a flag that there is not": (["clip.mp4", "--fps", "5"], "--fps"),
+    "a flag without its value": (["clip.mp4", "--seed"], "--seed"),
+    "an address of a local file": (["file:clip.mp4"], "is an address"),
+    "a playlist called .mp4": (["playlist.mp4"], "its first bytes are those of no MP4"),
+    "a concat script called .mp4": (["script.mp4"], "its first bytes are those of no MP4"),
+    "a DASH manifest called .mp4": (["manifest.mp4"], "its first bytes are those of no MP4"),
+    "a playlist as guidance": (
+        ["clip.mp4", "--guidance-video", "canny=playlist.mp4"],
+        "is not a video that",
+    ),
+    "a pipe": (["pipe.mp4"], "neither a file nor a folder"),
+    "a video that is cut off": (["cut.mp4"], "--allow-partial takes"),
+    "YAML that stands for gigabytes": (["clip.mp4", "--config", "laughs.yaml"], "references (*a) are not read"),
+    "YAML with code": (["clip.mp4", "--config", "code.yaml"], "not YAML"),
+    "YAML nested too deep": (["clip.mp4", "--config", "deep.yaml"], "not YAML"),
+    "a configuration that is too long": (["clip.mp4", "--config", "large.yaml"], "over 100000 bytes"),
+    "a device as config": (["clip.mp4", "--config", "/dev/zero"], "no ordinary file"),
+    "10,000 people in a frame": ([*POSE, "crowd.json"], "at most 1000"),
+    "poses nested too deep": ([*POSE, "deep.json"], "not valid JSON"),
+    "poses that are no numbers": ([*POSE, "nan.json"], "NaN is not a JSON number"),
+    "a picture that claims 3,600 million pixels": (["clip.mp4", "--source-image", "bomb.png"], "100 million pixels"),
+    "a program called .png": (["clip.mp4", "--source-image", "program.png"], "not an image"),
+    "a pickle as LoRA": (["clip.mp4", "--lora", "lora.pt"], "pickles can run code"),
+    "a pickle as ControlNet": (["clip.mp4", "--controlnet", "canny=net.bin"], "pickles can run code"),
+    "a pickle by another name": (["clip.mp4", "--model", "model.pth"], "pickles can run code"),
+    "a model folder with pickles only": (["clip.mp4", "--model", "only-bin", "--guidance"], "save_pretrained(FOLDER)"),
+    "a model with code of its own": (["clip.mp4", "--model", "own-code", "--guidance"], "never run"),
+    "weights outside of their folder": (
+        ["clip.mp4", "--model", "outside", "--guidance"],
+        "no .safetensors file beside",
+    ),
+    "a header longer than its file": (["clip.mp4", "--model", "header.safetensors", "--guidance"], "the length of its"),
+}
+
+TABLES: dict[str, dict[str, Case]] = {"render": RENDER, "animate": ANIMATE, "comic": COMICS, "others": OTHERS}
+"""Command → its cases; those of `others` name theirs."""
+
+CASES = [(table, case) for table, cases in TABLES.items() for case in cases]
+
+
+def typed(table: str, case: str) -> list[str]:
+    """What the documentation shows."""
+    arguments, _ = TABLES[table][case]
+    return list(arguments) if table == "others" else [table, *arguments]
+
+
+def complete(table: str, case: str) -> list[str]:
+    """What is run: with an output where the case is not about that, and as quiet and short as can be."""
+    arguments, _ = TABLES[table][case]
+    if table == "others":
+        return [*arguments, *(["-q"] if arguments[1:] and arguments[0] != "cache" else [])]
+    output = [] if "-o" in arguments else ["-o", "page.png" if table == "comic" else "out.mp4"]
+    frames = [] if table == "comic" else ["--frame-load-cap", "2"]
+    return [table, "-q", *output, *SHORT, *frames, *arguments]

@@ -1,0 +1,81 @@
+"""`masactrl-video doctor`: what is here, what is not, and what to do."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_: object) -> None:
+        raise AssertionError("the doctor asks nobody")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+def findings(run: Run, *arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+    """Exit status, and what was found by what it is about."""
+    ran = run("doctor", "--json", *arguments)
+    assert ran.err == ""
+    found: dict[str, list[dict[str, str]]] = {}
+    for finding in json.loads(ran.out)["findings"]:
+        found.setdefault(finding["about"], []).append(finding)
+    return ran.status, found
+
+
+def test_a_whole_installation_has_no_problem_and_other_presets_are_only_noted(run: Run) -> None:
+    status, found = findings(run)
+    assert status == 0, [one for all_of in found.values() for one in all_of if one["state"] == "problem"]
+    for about in ("masactrl-video", "torch", "diffusers", "device cpu", "ffmpeg", "cache", "disk"):
+        assert [finding["state"] in ("ok", "note") for finding in found[about]] == [True]
+    assert {finding["state"] for finding in found["preset demo"]} == {"ok"}
+    assert "GB" in found["device cpu"][0]["found"]
+
+
+def test_the_models_of_an_asked_preset_are_problems_with_a_place_and_advice(run: Run) -> None:
+    status, found = findings(run, "--preset", "sd15-controlnet")
+    missing = [finding for finding in found["preset sd15-controlnet"] if finding["state"] == "problem"]
+    assert status == 1
+    assert missing
+    for finding in missing:
+        assert huggingface_hub.constants.HF_HUB_CACHE in finding["found"]
+        assert "hf download" in finding["advice"]
+    words = run("doctor", "--preset", "sd15-controlnet")
+    assert words.status == 1
+    assert words.out.splitlines()[-1] == f"{len(missing)} problems"
+
+
+def test_ffmpeg_that_is_not_there_is_a_problem(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/nowhere/ffmpeg")
+    status, found = findings(run)
+    assert status == 1
+    (finding,) = found["ffmpeg"]
+    assert (finding["state"], bool(finding["advice"])) == ("problem", True)
+    assert "/nowhere/ffmpeg" in finding["found"]
+
+
+def test_damage_in_the_cache_is_noted(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ("0" * 32)).mkdir()
+    monkeypatch.setenv("MASACTRL_VIDEO_CACHE", str(tmp_path))
+    _, found = findings(run)
+    (finding,) = found["cache"]
+    assert finding["state"] == "note"
+    assert "1 sources" in finding["found"]
+    assert "1 that cannot be used" in finding["found"]
+    assert finding["advice"] == "masactrl-video cache list"
+
+
+def test_a_cache_that_cannot_be_is_a_problem(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MASACTRL_VIDEO_CACHE", str(tmp_path / "file"))
+    status, found = findings(run)
+    assert (status, found["cache"][0]["state"]) == (1, "problem")
