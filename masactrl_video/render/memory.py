@@ -22,6 +22,8 @@ class BatchSize:
     """Frames that go through the model together; halved when the device's memory does not hold them."""
 
     frames: int
+    warned: bool = False
+    """Whether it was said that batches are smaller; further halvings are only in the log."""
 
     def cut(self, batches: Sequence[range]) -> list[range]:
         """The same frames in batches of at most this size; each cut is at a fixed frame, whatever was done before."""
@@ -44,12 +46,14 @@ class BatchSize:
             self.frames = (max(map(len, smaller)) + 1) // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            logger.warning(
+            logger.log(
+                logging.INFO if self.warned else logging.WARNING,
                 "out of memory: from frame %d on, batches are of %d frames; that changes sums in the last digits, as "
                 "--batch-size does",
                 batches[0][0],
                 self.frames,
             )
+            self.warned = True
 
 
 @contextmanager

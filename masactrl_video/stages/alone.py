@@ -1,4 +1,4 @@
-"""The stages one by one, for those who want only a part of the way."""
+"""The stages one by one, for those who want only a part of the way; each leaves a log beside what it made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
@@ -14,6 +15,7 @@ from masactrl_video.stages.clip import fit_clip, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance
 from masactrl_video.stages.guidance import make_guidance
 from masactrl_video.stages.inputs import check_inputs
+from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
 from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
@@ -29,15 +31,17 @@ def write_frames(settings: Settings, folder: Path) -> int:
     """
     if folder.exists():
         raise UserError(f"{folder} exists; give another folder")
-    selected = open_selected(settings)
-    clip = fit_clip(settings, selected, model_from_settings(settings))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-        pictures = Path(partial) / "pictures"
-        pictures.mkdir()
-        for index, frame in enumerate(tqdm(clip, total=len(clip), desc="frames", unit="frame")):
-            write_png(pictures / frame_name(index), frame)
-        pictures.rename(folder)
+    with run_log() as log:
+        selected = open_selected(settings)
+        clip = fit_clip(settings, selected, model_from_settings(settings))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+            pictures = Path(partial) / "pictures"
+            pictures.mkdir()
+            for index, frame in enumerate(tqdm(clip, total=len(clip), desc="frames", unit="frame")):
+                write_png(pictures / frame_name(index), frame)
+            log.write(pictures / LOG_NAME, settings.as_yaml_data())
+            pictures.rename(folder)
     return len(clip)
 
 
@@ -54,17 +58,19 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
     for video in videos.values():
         if video.exists() and not overwrite:
             raise UserError(f"{video} exists; give another folder, or --overwrite")
-    selected = open_selected(settings)
-    clip = fit_clip(settings, selected, model_from_settings(settings))
-    is_new = not folder.exists()
-    try:
-        made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
-    except UserError:
-        if is_new and folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    for kind, pictures in made.items():
-        encode_guidance(settings, clip, pictures, videos[kind])
+    with run_log() as log:
+        selected = open_selected(settings)
+        clip = fit_clip(settings, selected, model_from_settings(settings))
+        is_new = not folder.exists()
+        try:
+            made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
+        except UserError:
+            if is_new and folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+            raise
+        for kind, pictures in made.items():
+            encode_guidance(settings, clip, pictures, videos[kind])
+        log.write(folder / LOG_NAME, settings.as_yaml_data())
     return {kind: pictures.folder for kind, pictures in made.items()}
 
 
@@ -80,6 +86,13 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
         raise UserError(f"{picture} exists; give another name, or --overwrite")
     check_inputs(settings, picture)
     check_prompt(settings)
+    with run_log() as log:
+        source = _recorded(settings, picture)
+        log.write(picture.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
+    return source.entry.folder.name
+
+
+def _recorded(settings: Settings, picture: Path) -> CachedSource:
     selected = open_selected(settings)
     model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)
@@ -91,7 +104,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
         source = planned.record(model, cache_root(settings), settings.cache_quota)
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_source_picture(settings, model, source, picture)
-    return source.entry.folder.name
+    return source
 
 
 def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: bool = False) -> None:
@@ -110,4 +123,6 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
             f"{folder} holds {len(pictures)} pictures, but {len(clip)} frames are taken from {settings.clip}"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
-    encode_frames_like(settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite)
+    with run_log() as log:
+        encode_frames_like(settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite)
+        log.write(output.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())

@@ -13,6 +13,7 @@ import yaml
 
 from masactrl_video.errors import printable
 from masactrl_video.stages.report import REPORTS, Tell, versions
+from masactrl_video.stages.storing import storing_in
 
 LOG_NAME = "log.txt"
 
@@ -27,6 +28,7 @@ class RunLog(logging.Handler):
         """Messages of the warnings, in order."""
         self._waiting: list[str] = []
         self._file: TextIO | None = None
+        self._begun_seconds = time.perf_counter()
 
     def beside(self, tell: Tell) -> Tell:
         """Takes what `Report` tells, and passes it on: times of stages are in the log whatever else is logged."""
@@ -55,19 +57,31 @@ class RunLog(logging.Handler):
             asked: the resolved settings, as plain data.
         """
         made_with = ", ".join(f"{name} {version}" for name, version in versions().items())
-        settings, begun_seconds = yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True), time.perf_counter()
+        settings = yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True)
         waiting, self._waiting = self._waiting, []
         with path.open("a", encoding="utf-8", errors="backslashreplace") as self._file:
             try:
                 for text in (f"--- {made_with}", settings.rstrip(), *waiting):
                     self._write(text)
                 yield
-                self._write(f"--- done after {time.perf_counter() - begun_seconds:.1f} seconds")
+                self._write(f"--- done after {time.perf_counter() - self._begun_seconds:.1f} seconds")
             except BaseException as error:
                 self._write(printable(f"--- stopped: {str(error) or type(error).__name__}"))
                 raise
             finally:
                 self._file = None
+
+    def write(self, path: Path, asked: Mapping[str, Any]) -> None:
+        """Write the log of something that is done.
+
+        Args:
+            asked: the resolved settings, as plain data.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        with storing_in(path.parent), self.written(path, asked):
+            pass
 
     def _write(self, text: str) -> None:
         if self._file is None:

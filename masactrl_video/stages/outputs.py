@@ -146,6 +146,23 @@ def is_made(outputs: Outputs, settings: Settings) -> bool:
     return not changed_settings(read_config(outputs.config), settings.as_yaml_data())
 
 
+def finish_whole(outputs: Outputs, settings: Settings) -> bool:
+    """End a run with these settings that was killed after its video had its place; returns whether there was one.
+
+    The report is there before the video, and the settings before the report: a video that is newer than the settings
+    is no earlier one that was to be replaced.
+    """
+    if read_state(outputs.folder) != RENDERING or not (outputs.video.exists() and outputs.report.exists()):
+        return False
+    if outputs.video.stat().st_mtime_ns <= outputs.config.stat().st_mtime_ns:
+        return False
+    if changed_settings(read_config(outputs.config), settings.as_yaml_data()):
+        return False
+    with storing_in(outputs.folder), marked(outputs.folder):
+        _remove_leftovers(outputs)
+    return True
+
+
 @contextmanager
 def claimed(outputs: Outputs, settings: Settings, overwrite: bool, restart: bool = False) -> Iterator[bool]:
     """Make the output's folder ours: new, or that of an interrupted run with the same settings.

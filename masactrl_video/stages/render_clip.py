@@ -18,7 +18,7 @@ from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import RunLog, run_log
 from masactrl_video.stages.mark import wait_for_another
 from masactrl_video.stages.model import model_from_settings
-from masactrl_video.stages.outputs import Outputs, check_free, claimed, is_made
+from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
 from masactrl_video.stages.render import picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
@@ -65,6 +65,9 @@ def _render_clip(
     log: RunLog,
     report: Report,
 ) -> Outputs:
+    if finish_whole(outputs, settings):
+        logger.info("%s was whole: only the end of its run was missing", outputs.video)
+        return outputs
     check_free(outputs, settings, *replaced)  # whatever is wrong is said before hours of work
     if wait_for_another(outputs.folder):
         if is_made(outputs, settings):

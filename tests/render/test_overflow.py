@@ -15,6 +15,7 @@ import torch
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.render.memory import BatchSize
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.model import model_from_settings
@@ -163,6 +164,19 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     for made, as_two, as_four in zip(*(frames_of(o.folder) for o in (halved, outputs[2], outputs[4])), strict=True):
         assert np.array_equal(made, as_two), "the same bits as with batches of two from the start"
         assert np.abs(made - as_four).max() <= 3
+
+
+def test_a_lack_of_memory_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    batch, tried = BatchSize(4), []
+
+    def work(batches: list[range]) -> None:
+        tried.append(max(map(len, batches)))
+        if tried[-1] > 1:
+            raise torch.OutOfMemoryError("out of memory")
+
+    batch.within_memory([range(4)], work)
+    assert tried == [4, 2, 1]
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
 
 
 def test_out_of_memory_for_one_frame_says_what_to_do(make: Make, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def names(folder: Path) -> list[str]:
 def test_frames_are_the_clip_at_the_models_size(demo: Made, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "frames"
     assert write_frames(demo(), folder) == 2
-    assert names(tmp_path / "new") == ["frames", "frames/000000.png", "frames/000001.png"]
+    assert names(tmp_path / "new") == ["frames", "frames/000000.png", "frames/000001.png", "frames/log.txt"]
     assert read_png(folder / "000001.png").shape == (128, 128, 3)
     with pytest.raises(UserError, match="frames exists"):
         write_frames(demo(), folder)
@@ -36,7 +36,14 @@ def test_frames_are_the_clip_at_the_models_size(demo: Made, tmp_path: Path) -> N
 def test_guidance_is_written_as_pictures_and_video_and_reused(demo: Made, rendered: Outputs, tmp_path: Path) -> None:
     folder = tmp_path / "guidance"
     assert write_guidance(demo(), folder) == {"canny": folder / "canny"}
-    assert names(folder) == ["canny", "canny.mp4", "canny/000000.png", "canny/000001.png", "canny/index.json"]
+    assert names(folder) == [
+        "canny",
+        "canny.mp4",
+        "canny/000000.png",
+        "canny/000001.png",
+        "canny/index.json",
+        "log.txt",
+    ]
     assert np.array_equal(
         read_png(folder / "canny" / "000001.png"), read_png(rendered.guidance("canny") / "000001.png")
     )
@@ -100,3 +107,14 @@ def test_the_clip_is_never_encoded_over(demo: Made, rendered: Outputs, clip: Pat
     with pytest.raises(UserError, match="would be overwritten"):
         encode_frames(demo(frame_load_cap=None), rendered.folder / "frames", clip, overwrite=True)
     assert clip.read_bytes() == before
+
+
+def test_each_stage_leaves_a_log_beside_what_it_made(demo: Made, rendered: Outputs, tmp_path: Path) -> None:
+    write_frames(demo(), tmp_path / "frames")
+    write_guidance(demo(), tmp_path / "guidance")
+    record_source_of(demo(cache_dir=tmp_path / "cache"), tmp_path / "source.png")
+    encode_frames(demo(frame_load_cap=None), rendered.folder / "frames", tmp_path / "out.mp4")
+    for name in ("frames/log.txt", "guidance/log.txt", "source.log.txt", "out.log.txt"):
+        lines = (tmp_path / name).read_text().splitlines()
+        assert lines[0].startswith("--- masactrl-video ")
+        assert lines[-1].startswith("--- done after ")

@@ -1,6 +1,7 @@
 """Runs that were interrupted, and outputs that are there already."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,22 @@ def test_a_finished_output_is_not_touched(finished: Outputs, render: Render) -> 
     with pytest.raises(UserError, match=r"out\.mp4 exists; .*--overwrite"):
         render(finished.video, **ALL)
     assert contents(finished.video.parent) == before
+
+
+def test_a_run_that_was_killed_after_its_video_was_there_ends_at_once(finished: Outputs, render: Render) -> None:
+    before = contents(finished.video.parent)
+    mark = finished.folder / ".unfinished"
+    mark.write_text('{"state": "rendering"}')
+    render(finished.video, **ALL)
+    assert not mark.exists()
+    assert contents(finished.video.parent) == before
+
+
+def test_a_run_that_was_to_replace_a_video_is_not_taken_for_it(finished: Outputs, render: Render) -> None:
+    (finished.folder / ".unfinished").write_text('{"state": "rendering"}')
+    os.utime(finished.video, ns=(0, 0))
+    with pytest.raises(UserError, match=r"out\.mp4 exists"):
+        render(finished.video, **ALL)
 
 
 def test_another_setting_in_the_same_folder_is_refused_with_the_difference(finished: Outputs, render: Render) -> None:
