@@ -1,6 +1,7 @@
 """Fixtures that every test folder may use."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any test imports a library that reads it
@@ -21,6 +22,12 @@ def shared_folder() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no folder {SHARED.name}/ with real clips beside the checkout")
     return SHARED
+
+
+def pytest_configure() -> None:
+    """Ctrl-C counts in tests also where a shell that runs them in the background has them ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
