@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masactrl_video.cli.options import add_settings
-from masactrl_video.cli.say import say, say_json
+from masactrl_video.cli.say import add_json, say, say_json, teller
 from masactrl_video.settings.settings import Settings
 
 _SETTINGS = ("model", "prompt", "attention", "work")
@@ -26,11 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing pages; panels that did not change are kept"
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="progress and result for other programs: one JSON object a line on stdout",
-    )
+    add_json(parser)
     parser.add_argument("--layout", metavar="NAME", help="layout of all pages, e.g. 2x3, wide-top; see the README")
     who = parser.add_argument_group("the character of a plain text script")
     who.add_argument("--prompt", dest="who_prompt", metavar="TEXT", help="what it looks like; begins every prompt")
@@ -66,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.output,
         changes=changes,
         overwrite=arguments.overwrite,
-        tell=say_json if arguments.json else lambda event: None,
+        tell=teller(arguments),
     )
     if arguments.json:
         say_json({"result": {"files": [str(path) for path in outputs.results], "folder": str(outputs.folder)}})

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from masactrl_video.cli.say import say
-from masactrl_video.cli.still_flags import add_still_settings, still_settings_from
+from masactrl_video.cli.still_flags import add_still_settings, make_stills, still_settings_from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +21,4 @@ def run(arguments: argparse.Namespace) -> int:
     settings = still_settings_from(arguments)
     from masactrl_video.stages.edit import edit
 
-    edit(settings, arguments.output, overwrite=arguments.overwrite)
-    say(arguments.output / "sheet.png")
-    return 0
+    return make_stills(edit, settings, arguments)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
-from masactrl_video.cli.say import say, say_json
+from masactrl_video.cli.say import add_json, say, say_json, teller
 from masactrl_video.settings.settings import Settings
 
 
@@ -27,11 +27,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="discard an unfinished run of this output, also one with other settings, and begin anew",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="progress and result for other programs: one JSON object a line on stdout",
-    )
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +44,7 @@ def render(settings: Settings, arguments: argparse.Namespace) -> int:
         arguments.output,
         overwrite=arguments.overwrite,
         restart=arguments.restart,
-        tell=say_json if arguments.json else lambda event: None,
+        tell=teller(arguments),
     )
     if arguments.json:
         say_json({"result": {"video": str(outputs.video), "folder": str(outputs.folder)}})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from masactrl_video.errors import printable
 
@@ -21,6 +23,20 @@ def say(text: object) -> None:
 def say_json(data: Mapping[str, object]) -> None:
     """Print one line with a JSON object, at once."""
     print(json.dumps(data), flush=True)  # ASCII only: nothing in it can move a cursor
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The flag that makes a command talk to programs."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="progress and result for other programs: one JSON object a line on stdout",
+    )
+
+
+def teller(arguments: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
+    """What takes progress: prints it with `--json`, else nothing."""
+    return say_json if arguments.json else lambda event: None
 
 
 class PrintableFormatter(logging.Formatter):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from masactrl_video.cli.control_flags import Pairs, controls_from
 from masactrl_video.cli.options import add_settings
+from masactrl_video.cli.say import add_json, say, say_json, teller
 from masactrl_video.errors import UserError
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
 from masactrl_video.settings.stills import StillSettings, resolve_stills
@@ -78,6 +79,7 @@ def add_still_settings(
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures and their sheet")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output and begin anew")
+    add_json(parser)
 
 
 def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
@@ -91,3 +93,14 @@ def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
     changes = {name: given[name] for name in StillSettings.model_fields if given.get(name) is not None}
     changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))
     return resolve_stills(base, changes)
+
+
+def make_stills(make: Callable[..., object], settings: StillSettings, arguments: argparse.Namespace) -> int:
+    """Run one of the commands as the flags of `add_still_settings` say, and say where its sheet is."""
+    make(settings, arguments.output, overwrite=arguments.overwrite, tell=teller(arguments))
+    sheet = arguments.output / "sheet.png"
+    if arguments.json:
+        say_json({"result": {"sheet": str(sheet), "folder": str(arguments.output)}})
+    else:
+        say(sheet)
+    return 0

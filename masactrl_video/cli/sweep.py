@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from masactrl_video.cli.say import say
-from masactrl_video.cli.still_flags import add_still_settings, still_settings_from
+from masactrl_video.cli.still_flags import add_still_settings, make_stills, still_settings_from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +17,4 @@ def run(arguments: argparse.Namespace) -> int:
     settings = still_settings_from(arguments)
     from masactrl_video.stages.sweep import sweep
 
-    sweep(settings, arguments.output, overwrite=arguments.overwrite)
-    say(arguments.output / "sheet.png")
-    return 0
+    return make_stills(sweep, settings, arguments)

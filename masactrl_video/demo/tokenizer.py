@@ -12,11 +12,15 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 def merges_for(words: Iterable[str]) -> list[tuple[str, str]]:
     """Byte-pair merges, in order, after which each of the words is a single token."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
         vocab_size=100_000,  # never reached: training stops when every word is whole
         min_frequency=1,
         show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        # Pairs that are as frequent are merged in the order of their ids, which must therefore not be left to the
+        # trainer: it gives those of letters that end a word in another order in each process.
+        special_tokens=[token + END_OF_WORD for token in alphabet],
+        initial_alphabet=alphabet,
         end_of_word_suffix=END_OF_WORD,
     )
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix=END_OF_WORD))

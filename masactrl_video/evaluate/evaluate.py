@@ -1,25 +1,21 @@
 """The whole evaluation of a model of the cartoon world: a folder with table, values and picture sheet."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.identity import WORLDS
 from masactrl_video.encode.sheet import Panel, labelled_sheet
-from masactrl_video.errors import UserError
 from masactrl_video.evaluate.cases import make_cases
 from masactrl_video.evaluate.measure import Evaluation, Measured
 from masactrl_video.evaluate.rendering import Way
+from masactrl_video.evaluate.results import model_folder, result_files, write_results
 from masactrl_video.evaluate.table import as_markdown
 from masactrl_video.guidance.keypoint_network import NetworkPoseDetector
 from masactrl_video.model.load import load_model
 from masactrl_video.model.network import NetworkChoice
 from masactrl_video.settings.names import AdapterKind
 from masactrl_video.settings.presets import read_preset, resolve
-from masactrl_video.video.png import write_png
-from masactrl_video.video.replace import replacing
 
 _TARGETS = 2
 """Poses in which each character is wanted."""
@@ -43,20 +39,13 @@ def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, 
     Raises:
         UserError: the folder has such files already, or the model's weights are not there.
     """
-    files = {name: folder / name for name in ("figures.md", "values.json", "sheet.png")}
-    for path in files.values():
-        if path.exists() and not overwrite:
-            raise UserError(f"{path}: it is there already; give another folder, or --overwrite to replace it")
+    files = result_files(folder, ("figures.md", "values.json", "sheet.png"), overwrite)
     evaluation = _evaluation(model, world)
     unet = evaluation.way.model.unet
     size_px = unet.config.sample_size * evaluation.way.model.vae_scale_factor
     measured = evaluation.run(make_cases(cases, _TARGETS, size_px, evaluation.world), curves=curves)
     table = as_markdown(measured, f"{cases} held-out characters in {_TARGETS} poses each, {size_px}x{size_px}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("figures.md", table), ("values.json", json.dumps(measured.values, indent=1) + "\n")):
-        with replacing(files[name]) as partial:
-            partial.write_text(text, encoding="utf-8")
-    write_png(files["sheet.png"], sheet(measured))
+    write_results(files, table, measured, sheet(measured))
     return table
 
 
@@ -71,11 +60,7 @@ def sheet(measured: Measured) -> np.ndarray:
 
 
 def _evaluation(model: str, world: str) -> Evaluation:
-    folder = WEIGHTS if model == "demo" else Path(model)
-    if not (folder / "keypoints").is_dir():
-        raise UserError(
-            f"{model}: not a model of the cartoon world; give demo, or a folder of masactrl_video.demo.export"
-        )
+    folder = model_folder(model, "keypoints")
     settings = resolve(read_preset("demo"), {"clip": "evaluation"})
 
     def way(kind: AdapterKind) -> Way:

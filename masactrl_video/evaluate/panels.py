@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.identity import WORLDS, Identity
 from masactrl_video.demo.world.read import read_identity
 from masactrl_video.encode.sheet import Panel, labelled_sheet
-from masactrl_video.errors import UserError
 from masactrl_video.evaluate.cases import Posed
 from masactrl_video.evaluate.figures import error_on_figure
 from masactrl_video.evaluate.measure import Measured
@@ -28,6 +25,7 @@ from masactrl_video.evaluate.panel_stories import (
     write_pair_story,
     write_single_story,
 )
+from masactrl_video.evaluate.results import model_folder, result_files, write_results
 from masactrl_video.evaluate.table import Figure
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.presets import read_preset, resolve
@@ -35,8 +33,7 @@ from masactrl_video.settings.story_file import read_story
 from masactrl_video.stages.comic import render_comic
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import render_clip
-from masactrl_video.video.png import read_png, write_png
-from masactrl_video.video.replace import replacing
+from masactrl_video.video.png import read_png
 
 _PAIR_PANELS = 2
 _ON_SHEET = 6
@@ -71,10 +68,7 @@ def evaluate_panels(
     Raises:
         UserError: the folder has such files already, or the model's weights are not there.
     """
-    files = {name: folder / name for name in ("panels.md", "panels.json", "panels.png")}
-    for path in files.values():
-        if path.exists() and not overwrite:
-            raise UserError(f"{path}: it is there already; give another folder, or --overwrite to replace it")
+    files = result_files(folder, ("panels.md", "panels.json", "panels.png"), overwrite)
     measured, pictures = Measured(), []
     with TemporaryDirectory() as work:
         studio = Studio(model, world, Path(work), dict(changes or {}))
@@ -84,11 +78,7 @@ def evaluate_panels(
         for pair in tqdm(make_pairs(cast), desc="together", unit="pair"):
             pictures.append(studio.together(pair, measured))
     table = as_markdown(measured, f"{actors} held-out characters, {panels} panels each, {studio.size_px} px high.")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("panels.md", table), ("panels.json", json.dumps(measured.values, indent=1) + "\n")):
-        with replacing(files[name]) as partial:
-            partial.write_text(text, encoding="utf-8")
-    write_png(files["panels.png"], labelled_sheet(pictures))
+    write_results(files, table, measured, labelled_sheet(pictures))
     return table
 
 
@@ -124,11 +114,7 @@ class Studio:
     """A loaded model, and the commands `animate` and `comic` with it."""
 
     def __init__(self, model: str, world: str, work: Path, changes: dict[str, Any]) -> None:
-        folder = WEIGHTS if model == "demo" else Path(model)
-        if not (folder / "unet").is_dir() or not (folder / "controlnet-pose").is_dir():
-            raise UserError(
-                f"{model}: not a model of the cartoon world; give demo, or a folder of masactrl_video.demo.export"
-            )
+        folder = model_folder(model, "unet", "controlnet-pose")
         pose = {"kind": "pose", "adapter": "controlnet", "model": str(folder / "controlnet-pose")}
         self.settings = {"model": str(folder), "controls": {"pose": pose}, **changes}
         self.work, self.world = work, WORLDS[world]

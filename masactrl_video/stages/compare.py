@@ -25,6 +25,7 @@ from masactrl_video.source.source import RealSource
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render import check_kept
+from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import SharedSource, record_sources
 from masactrl_video.stages.source import check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
@@ -50,7 +51,12 @@ METHODS = {
 
 
 def compare(
-    settings: StillSettings, folder: Path, *, overwrite: bool = False, model: DiffusionModel | None = None
+    settings: StillSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
 ) -> dict[str, list[Path]]:
     """Make each target by each method, and a labelled sheet with a row for each target, in `folder`.
 
@@ -59,6 +65,7 @@ def compare(
         folder: for the pictures; an interrupted run goes on.
         overwrite: replace what is there and begin anew.
         model: one that is loaded already.
+        tell: called with what happens while it happens (see `report.Tell`).
 
     Returns:
         Method → the pictures of the targets (see `METHODS`), and `source` → those of their sources.
@@ -72,22 +79,25 @@ def compare(
     targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
     for target in targets:
         check_prompt(target)
-    model = model or model_from_settings(settings)
-    canvas = open_canvas(settings, model)
-    check_decoder(model.unet)
-    for target in targets:
-        check_target(target, model)
+    report = Report(tell=tell)
+    with report.stage("load"):
+        model = model or model_from_settings(settings)
+        canvas = open_canvas(settings, model)
+        check_decoder(model.unet)
+        for target in targets:
+            check_target(target, model)
     made: dict[str, list[Path]] = {name: [] for name in ("source", *METHODS)}
-    with claimed_folder(folder, "compare", settings, overwrite):
+    with claimed_folder(folder, "compare", settings, overwrite, report):
         sources = _inverted_once(record_sources(targets, model, canvas), model)
         for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):
             several = f"-{source.group + 1}" if sources[-1].group else ""
             made["source"].append(folder / f"source{several}.png")
             write_source(target, model, source.recorded, made["source"][-1])
             planned = plan_target(target, model, canvas, source.planned, source.recorded)
-            for name in METHODS:
+            for at, name in enumerate(METHODS, 1):
                 made[name].append(folder / f"target-{number}-{name}.png")
                 _make(name, Comparison(planned, source, canvas), made[name][-1])
+                report.picture((number - 1) * len(METHODS) + at, len(targets) * len(METHODS))
         _write_sheet(targets, made, folder / SHEET)
     return made
 

@@ -51,6 +51,10 @@ class Report:
         self.tell({"stage": name, "seconds": self.seconds[name]})
         logger.debug("%s took %.3f seconds", name, self.seconds[name])
 
+    def picture(self, done: int, pictures: int) -> None:
+        """Tell that so many of the pictures are there."""
+        self.tell({"stage": "pictures", "picture": done, "pictures": pictures})
+
     def write(self, path: Path, model: DiffusionModel) -> None:
         """Write everything as JSON, with versions, device and peak memory."""
         about = {

@@ -11,6 +11,7 @@ from masactrl_video.errors import StorageError, UserError
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.outputs import begin_folder, check_folder
+from masactrl_video.stages.report import Report
 from masactrl_video.stages.storing import storing_in
 
 SHEET = "sheet.png"
@@ -31,11 +32,14 @@ def check_still_folder(folder: Path, settings: StillSettings, overwrite: bool) -
 
 
 @contextmanager
-def claimed_folder(folder: Path, command: str, settings: StillSettings, overwrite: bool) -> Iterator[None]:
-    """Make the folder ours; one that is new and would stay without a picture is removed again.
+def claimed_folder(
+    folder: Path, command: str, settings: StillSettings, overwrite: bool, report: Report
+) -> Iterator[None]:
+    """Make the folder ours, for the stage `pictures`; one that is new and would stay without one is removed again.
 
     Args:
         command: by which the written configuration makes the same pictures.
+        report: of the run; it is told to the log from now on.
 
     Raises:
         UserError: see `check_still_folder`.
@@ -54,7 +58,9 @@ def claimed_folder(folder: Path, command: str, settings: StillSettings, overwrit
         begin_folder(folder, header, settings)
         try:
             with run_log() as log, log.written(folder / LOG_NAME, settings.as_yaml_data()):
-                yield
+                report.tell = log.beside(report.tell)
+                with report.stage("pictures"):
+                    yield
         except StorageError:
             raise
         except UserError:

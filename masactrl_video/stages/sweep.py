@@ -14,6 +14,7 @@ from masactrl_video.settings.grid import cell_settings, parse_grid
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
 from masactrl_video.stages.source import check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
@@ -54,7 +55,12 @@ class Cell:
 
 
 def sweep(
-    settings: StillSettings, folder: Path, *, overwrite: bool = False, model: DiffusionModel | None = None
+    settings: StillSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
 ) -> list[Cell]:
     """Make a target at every place of a grid of settings, and the labelled grid, in `folder`.
 
@@ -65,6 +71,7 @@ def sweep(
         folder: for the pictures; an interrupted run goes on.
         overwrite: replace what is there and begin anew.
         model: one that is loaded already.
+        tell: called with what happens while it happens (see `report.Tell`).
 
     Returns:
         The cells, row by row, with their pictures and settings.
@@ -77,11 +84,13 @@ def sweep(
     for cell in cells:
         check_inputs(cell.settings, folder)
         check_prompt(cell.settings)
-    model = model or model_from_settings(settings)
-    canvas = open_canvas(settings, model)
-    for cell in cells:
-        check_target(cell.settings, model)
-    with claimed_folder(folder, "sweep", settings, overwrite):
+    report = Report(tell=tell)
+    with report.stage("load"):
+        model = model or model_from_settings(settings)
+        canvas = open_canvas(settings, model)
+        for cell in cells:
+            check_target(cell.settings, model)
+    with claimed_folder(folder, "sweep", settings, overwrite, report):
         sources = record_sources([cell.settings for cell in cells], model, canvas)
         several = len({source.group for source in sources}) > 1
         done: list[Cell] = []
@@ -91,6 +100,7 @@ def sweep(
                 write_source(cell.settings, model, source.recorded, source_path)
             render_target(plan_target(cell.settings, model, canvas, source.planned, source.recorded), cell.path)
             done.append(Cell(cell.row, cell.column, cell.values, cell.settings, cell.path, source_path))
+            report.picture(len(done), len(cells))
         _write_sheet(settings, done, folder / SHEET)
     return done
 

@@ -11,6 +11,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
 from masactrl_video.stages.source import check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
@@ -26,7 +27,12 @@ from masactrl_video.video.png import read_png, write_png
 
 
 def synthesize(
-    settings: StillSettings, folder: Path, *, overwrite: bool = False, model: DiffusionModel | None = None
+    settings: StillSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
 ) -> list[list[Path]]:
     """Make a source and its targets for each seed, and a labelled sheet of them, in `folder`.
 
@@ -35,6 +41,7 @@ def synthesize(
         folder: for the pictures; an interrupted run goes on.
         overwrite: replace what is there and begin anew.
         model: one that is loaded already.
+        tell: called with what happens while it happens (see `report.Tell`).
 
     Returns:
         For each seed the pictures: the source, then the targets in their order.
@@ -46,11 +53,17 @@ def synthesize(
         raise UserError("source_image: here the source is made from a prompt; `edit` changes a given picture")
     if settings.source_prompt is None:
         raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show)")
-    return make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model)
+    return make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
 
 
 def make_pictures(
-    settings: StillSettings, folder: Path, command: str, *, overwrite: bool, model: DiffusionModel | None
+    settings: StillSettings,
+    folder: Path,
+    command: str,
+    *,
+    overwrite: bool,
+    model: DiffusionModel | None,
+    tell: Tell,
 ) -> list[list[Path]]:
     """Sources and targets of every seed, and their sheet; see `synthesize`."""
     check_still_folder(folder, settings, overwrite)
@@ -58,12 +71,14 @@ def make_pictures(
     seeds = settings.all_seeds
     for target in settings.targets(seeds[0]):
         check_prompt(target)
-    model = model or model_from_settings(settings)
-    canvas = open_canvas(settings, model)
-    for target in settings.targets(seeds[0]):
-        check_target(target, model)
+    report = Report(tell=tell)
+    with report.stage("load"):
+        model = model or model_from_settings(settings)
+        canvas = open_canvas(settings, model)
+        for target in settings.targets(seeds[0]):
+            check_target(target, model)
     made: list[list[Path]] = []
-    with claimed_folder(folder, command, settings, overwrite):
+    with claimed_folder(folder, command, settings, overwrite, report):
         for seed in seeds:
             of_seed = f"-seed{seed}" if len(seeds) > 1 else ""
             targets = settings.targets(seed)
@@ -73,6 +88,7 @@ def make_pictures(
             for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):
                 made[-1].append(folder / f"target-{number}{of_seed}.png")
                 render_target(plan_target(target, model, canvas, source.planned, source.recorded), made[-1][-1])
+                report.picture(sum(map(len, made)) - len(made), len(seeds) * len(targets))
         _write_sheet(settings, canvas, made, folder / SHEET)
     return made
 

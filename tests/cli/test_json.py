@@ -51,3 +51,16 @@ def test_poses_and_comics_tell_it_the_same_way(run: Run, clip: Path, tmp_path: P
     assert "--- done" in (tmp_path / "page" / "log.txt").read_text()
     ran = run("animate", "-q", tmp_path / "none.json", "-o", tmp_path / "out.mp4", "--json")
     assert events(ran.out)[0]["status"] == 2
+
+
+def test_still_pictures_tell_each_picture_and_their_sheet(run: Run, tmp_path: Path) -> None:
+    prompts = ("--source-prompt", "a bear", "--prompt", "a frog")
+    for command, more, pictures in (("synthesize", (), 1), ("sweep", ("--rows", "masa_step=0,1"), 2)):
+        folder = tmp_path / command
+        ran = run(command, "-q", "-o", folder, "--json", *SHORT[:4], *prompts, *more)
+        assert (ran.status, ran.err) == (0, "")
+        told = events(ran.out)
+        assert [event["stage"] for event in told if event.keys() == {"stage"}] == ["load", "pictures"]
+        assert [event["picture"] for event in told if "picture" in event] == list(range(1, pictures + 1))
+        assert told[-1] == {"result": {"sheet": str(folder / "sheet.png"), "folder": str(folder)}}
+        assert "pictures took" in (folder / "log.txt").read_text()

@@ -1,5 +1,7 @@
 """The folder of weights: what plain diffusers and transformers make of it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +86,13 @@ def test_the_same_seed_writes_the_same_bytes(folder: Path, tmp_path: Path) -> No
     write_stand_in(tmp_path / "again")
     for path in folder.rglob("*.safetensors"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(folder)).read_bytes()
+
+
+def test_ids_of_words_are_the_same_in_every_process() -> None:
+    code = (
+        "from masactrl_video.demo.tokenizer import merges_for\n"
+        "from masactrl_video.demo.world.vocabulary import known_words\n"
+        "print(merges_for(known_words()))"
+    )
+    made = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(4)}
+    assert len(made) == 1

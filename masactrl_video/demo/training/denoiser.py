@@ -77,17 +77,20 @@ class Latents:
         if condition is not None:
             drawn = np.stack([self.frames.condition_picture(condition, int(index)) for index in frames])
             pictures = torch.from_numpy(drawn).to(device).permute(0, 3, 1, 2).float() / 255
-        return Batch(self.latents[frames].to(device), tokens.to(device), pictures, self._truth(frames, tokens, device))
+        return Batch(
+            self.latents[frames].to(device), tokens.to(device), pictures, self._truth(frames, tokens, pairs, device)
+        )
 
-    def _truth(self, frames: NDArray[np.int64], tokens: Tensor, device: str) -> Truth:
+    def _truth(self, frames: NDArray[np.int64], tokens: Tensor, pairs: bool, device: str) -> Truth:
         """Where attention should look, on the whole and on the half grid of the latents."""
         side = self.latents.shape[-1]
         masks, points = self.frames.masks[frames], self.frames.keypoints[frames]
         half = len(frames) // 2
         sides = {cells * cells: cells for cells in (side, side // 2)}
         pair = (points[:half], points[half:], (masks[:half], masks[half:]))
+        matched = sides if pairs else {}
         return Truth(
-            {count: torch.from_numpy(matches(*pair, cells)).to(device) for count, cells in sides.items()},
+            {count: torch.from_numpy(matches(*pair, cells)).to(device) for count, cells in matched.items()},
             {count: torch.from_numpy(coverage(masks, cells)).to(device) for count, cells in sides.items()},
             torch.isin(tokens, self.object_ids).float().to(device),
         )
