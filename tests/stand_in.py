@@ -44,6 +44,7 @@ def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:
         unet=unet,
         scheduler=build_scheduler(),
         card="# Random weights\n",
+        training={},
         beside=guidance | {"keypoints": KeypointNetwork(sample_size=sample_px, channels=8)},
     )
 

@@ -6,8 +6,8 @@
 import argparse
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import load_file
@@ -79,6 +79,10 @@ def export(training: Path, folder: Path, networks: str, size_px: int, trained_on
         _load_guidance(training, name, network)
     keypoints = KeypointNetwork(sample_size=size_px)
     load_average(training / "keypoints" / "checkpoint", "keypoints", keypoints)
+    states = _states(training)
+    rows = [
+        f"| {name} | {state['samples']:,} | {state['elapsed_seconds'] / 60:.0f} |" for name, state in states.items()
+    ]
     write_weights(
         folder,
         vae=vae,
@@ -87,15 +91,15 @@ def export(training: Path, folder: Path, networks: str, size_px: int, trained_on
         unet=unet,
         scheduler=build_scheduler(),
         beside=guidance | {"keypoints": keypoints},
-        card=_CARD.format(stages="\n".join(_stages(training)), trained_on=trained_on),
+        card=_CARD.format(stages="\n".join(rows), trained_on=trained_on),
+        training=states,
     )
 
 
-def _stages(training: Path) -> Iterator[str]:
-    """A row of the card's table for each stage that was trained."""
-    for path in sorted(training.glob("*/checkpoint/state.json")):
-        state = json.loads(path.read_text())
-        yield f"| {path.parent.parent.name} | {state['samples']:,} | {state['elapsed_seconds'] / 60:.0f} |"
+def _states(training: Path) -> dict[str, dict[str, Any]]:
+    """How far each stage was trained."""
+    paths = sorted(training.glob("*/checkpoint/state.json"))
+    return {path.parent.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def _load_guidance(training: Path, name: str, network: ModelMixin) -> None:

@@ -14,6 +14,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder that ships with the package."""
 
+TRAINING = "training.json"
+"""How far each stage was trained when the weights were exported: steps, samples and seconds."""
+
 CONDITIONS = ("pose", "canny")
 
 
@@ -27,6 +30,7 @@ def write_weights(
     scheduler: DDIMScheduler,
     beside: Mapping[str, ModelMixin],
     card: str,
+    training: Mapping[str, Mapping[str, object]],
 ) -> None:
     """Writes everything in float16 safetensors; ``folder`` is replaced as a whole or left as it was.
 
@@ -34,6 +38,7 @@ def write_weights(
         beside: ControlNets, T2I-Adapters and the keypoint network by the name of their folder, such as
             ``controlnet-pose``.
         card: what the model is and how it was made, for its README.md.
+        training: the state of each stage's training, none if there was none.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=folder.name) as temporary:
@@ -56,6 +61,7 @@ def write_weights(
         for name, network in beside.items():
             network.to(torch.float16).save_pretrained(whole / name)
         (whole / "README.md").write_text(card, encoding="utf-8")
+        (whole / TRAINING).write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             shutil.move(folder, Path(temporary) / "old")
         whole.replace(folder)

@@ -16,6 +16,7 @@ from masactrl_video.demo.architecture import SIZES
 from masactrl_video.demo.training import processes
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.stages import STAGES
+from masactrl_video.demo.training.take_up import take_up
 from masactrl_video.demo.world.identity import WORLDS
 
 
@@ -23,6 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
     parser.add_argument("--out", type=Path, required=True, help="folder for pictures, checkpoints and logs")
+    parser.add_argument(
+        "--take-up", type=Path, help="folder of weights that were exported, to go on from where there is no checkpoint"
+    )
     parser.add_argument("--networks", choices=SIZES, default="demo", help="how wide the networks are")
     parser.add_argument("--world", choices=WORLDS, default="full")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels")
@@ -39,12 +43,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = vars(parser.parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    stage, threads, until = args.pop("stage"), args.pop("threads"), args.pop("until")
+    stage, threads, until, weights = (args.pop(name) for name in ("stage", "threads", "until", "take_up"))
     if threads:
         torch.set_num_threads(threads)
     processes.join()
     plan = Plan(**args, until=_unix_time(until) if until else None)
     plan.out.mkdir(parents=True, exist_ok=True)
+    with processes.first_alone() as first:
+        if first and weights:
+            take_up(weights, plan.out)
     for name in STAGES if stage == "all" else [stage]:
         logging.info("stage %s", name)
         STAGES[name](plan)

@@ -12,6 +12,7 @@ from masactrl_video.demo.export import export
 from masactrl_video.demo.folder import CONDITIONS
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.stages import STAGES
+from masactrl_video.demo.training.take_up import take_up
 from masactrl_video.guidance.keypoint_network import KeypointNetwork
 
 SIZE = 64
@@ -80,3 +81,40 @@ def test_the_export_is_a_folder_that_diffusers_loads(trained: Path, tmp_path: Pa
     unet = load_file(trained / "unet" / "checkpoint" / "unet.average.safetensors")
     shipped = load_file(tmp_path / "weights" / "unet" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(shipped[name], tensor.half()) for name, tensor in unet.items())
+
+
+def test_exported_weights_are_taken_up_by_a_training_that_goes_on(trained: Path, tmp_path: Path) -> None:
+    export(trained, tmp_path / "weights", "stand-in", SIZE, "a test's machine")
+    out = tmp_path / "again"
+    take_up(tmp_path / "weights", out)
+    for stage in ("vae", "decoder", "keypoints", "unet"):
+        assert (out / stage / "checkpoint" / "state.json").read_text() == (
+            trained / stage / "checkpoint" / "state.json"
+        ).read_text()
+    for name, stage in (("unet", "unet"), ("text_encoder", "unet"), ("t2i-adapter-pose", "t2i-adapter-pose")):
+        before = load_file(trained / stage / "checkpoint" / f"{name}.average.safetensors")
+        after = load_file(out / "unet" / "checkpoint" / f"{name}.average.safetensors")
+        assert before.keys() == after.keys()
+        assert all(torch.equal(after[key], tensor.half().float()) for key, tensor in before.items())
+    step = steps(out / "unet")
+    seconds = json.loads((out / "unet" / "checkpoint" / "state.json").read_text())["elapsed_seconds"]
+    for stage in ("draw", "unet"):
+        STAGES[stage](plan(out, minutes=(seconds + 1) / 60))
+    assert steps(out / "unet") > step
+
+
+def test_embeddings_follow_their_tokens_to_the_ids_of_now(trained: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    export(trained, weights, "stand-in", SIZE, "a test's machine")
+    vocabulary = json.loads((weights / "tokenizer" / "tokenizer.json").read_text())
+    ids = vocabulary["model"]["vocab"]
+    ids["bear</w>"], ids["red</w>"] = ids["red</w>"], ids["bear</w>"]
+    (weights / "tokenizer" / "tokenizer.json").write_text(json.dumps(vocabulary))
+    (weights / "tokenizer" / "vocab.json").write_text(json.dumps(ids))
+    take_up(weights, tmp_path / "again")
+    taken_up = tmp_path / "again" / "unet" / "checkpoint" / "text_encoder.safetensors"
+    before, after = (
+        next(tensor for key, tensor in load_file(file).items() if key.endswith("token_embedding.weight"))
+        for file in (weights / "text_encoder" / "model.safetensors", taken_up)
+    )
+    assert torch.equal(after[ids["red</w>"]], before[ids["bear</w>"]].float())
