@@ -9,7 +9,7 @@ from tqdm import tqdm
 from masactrl_video.attention.layers import self_attention_layers
 from masactrl_video.demo.world.identity import Identity, World
 from masactrl_video.demo.world.read import read_identity
-from masactrl_video.evaluate.cases import Case
+from masactrl_video.evaluate.cases import Case, Posed
 from masactrl_video.evaluate.figures import (
     NAMED,
     UNNAMED,
@@ -117,16 +117,20 @@ class Evaluation:
 
     def _kept(self, case: Case, source: Identity, rendered: Rendered, measured: Measured) -> None:
         """Identity against the exact frames of who is in the source."""
-        for name, variant in (("with", self.with_source), ("without", self.without), ("masked", self.masked)):
+        for name, variant in (("with", self.with_source), ("without", self.without)):
             for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
-                exact = posed.drawn(source)
-                measured.add(f"error {name}", error_on_figure(picture, exact))
-                if name == "masked":
-                    continue
-                seen = read_identity(picture, posed.pose, self.world)
-                measured.add(f"keypoints {name}", keypoints_found(self.detector, picture, exact))
-                for attribute in UNNAMED:
-                    measured.add(f"kept {name}: {attribute}", same(attribute, seen, source))
+                self._compare(name, posed, picture, source, measured)
+                measured.add(f"keypoints {name}", keypoints_found(self.detector, picture, posed.drawn(source)))
+        for error, _ in self._errors(case, source, rendered.targets[self.masked]):
+            measured.add("error masked", error)
+
+    def _compare(self, name: str, posed: Posed, picture: np.ndarray, source: Identity, measured: Measured) -> None:
+        """Error against the source's character, and against whoever the picture shows: the error of drawing."""
+        seen = read_identity(picture, posed.pose, self.world)
+        measured.add(f"error {name}", error_on_figure(picture, posed.drawn(source)))
+        measured.add(f"drawing {name}", error_on_figure(picture, posed.drawn(seen)))
+        for attribute in UNNAMED:
+            measured.add(f"kept {name}: {attribute}", same(attribute, seen, source))
 
     def _errors(self, case: Case, source: Identity, pictures: Pictures) -> Iterator[tuple[float, float]]:
         for posed, picture in zip(case.targets, pictures, strict=True):
@@ -160,9 +164,9 @@ class Evaluation:
         """The exact picture of the character as a real source."""
         rendered = self.way.render(case, [self.with_source, self.without], real=True)
         measured.add("inversion", psnr([rendered.source], [case.source.drawn(case.identity).image]))
-        for name, variant in (("with", self.with_source), ("without", self.without)):
+        for name, variant in (("with real source", self.with_source), ("without real source", self.without)):
             for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
-                measured.add(f"real error {name}", error_on_figure(picture, posed.drawn(case.identity)))
+                self._compare(name, posed, picture, case.identity, measured)
 
 
 def _enlarged(object_map: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -49,19 +49,43 @@ def figures(measured: Measured) -> list[Figure]:
         Figure("masks' overlap with the silhouette", measured.mean("masks"), "", 0.6, True),
         ratio("leakage: error on the ground, masked ÷ not masked", "ground masked", "ground with"),
         Figure("inversion's reconstruction", measured.mean("inversion"), " dB", 26, True),
-        ratio("identity of a real source: error with ÷ without", "real error with", "real error without"),
+        ratio("identity of a real source: error with ÷ without", "error with real source", "error without real source"),
     ]
+
+
+def _details(measured: Measured) -> list[str]:
+    """How often unnamed details are the source's: without it, by chance."""
+    lines = ["| details as in the source | " + " | ".join(UNNAMED) + " |", "| --- |" + " --- |" * len(UNNAMED)]
+    for label, key in (
+        ("source made by the model", "with"),
+        ("the same frames without it (fixed seed only)", "without"),
+        ("given picture as the source", "with real source"),
+        ("the same frames without it", "without real source"),
+    ):
+        kept = (f"{100 * measured.mean(f'kept {key}: {name}'):.0f} %" for name in UNNAMED)
+        lines.append(f"| {label} | " + " | ".join(kept) + " |")
+    return lines
+
+
+def _identity_alone(measured: Measured) -> list[str]:
+    """The error on the figure in two parts: of drawing whoever it is, and of its not being the source's character."""
+    columns = ("error on the figure, levels of 255", "to the exact frame", "drawing: to who is seen", "rest: identity")
+    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " --- |" * (len(columns) - 1)]
+    for label, suffix in (("source made by the model", ""), ("given picture as the source", " real source")):
+        rest = {}
+        for way in ("with", "without"):
+            error, drawing = (measured.mean(f"{kind} {way}{suffix}") for kind in ("error", "drawing"))
+            rest[way] = error - drawing
+            lines.append(f"| {label}, {way} | {error:.1f} | {drawing:.1f} | {rest[way]:.1f} |")
+        lines.append(f"| with ÷ without | | | {rest['with'] / rest['without']:.2f} |")
+    return lines
 
 
 def as_markdown(measured: Measured, heading: str) -> str:
-    """The figures, what unnamed details come to without the source, and the curves over S and L."""
+    """The figures, what is behind those of identity, and the curves over S and L."""
     lines = [heading, "", "| figure | value | target | met |", "| --- | --- | --- | --- |"]
     lines += [figure.row() for figure in figures(measured)]
-    lines += ["", "Without the source (fixed seed only), details stay the same by chance:"]
-    lines += [
-        ", ".join(f"{name} {100 * measured.mean(f'kept without: {name}'):.0f} %" for name in UNNAMED) + ".",
-        "",
-    ]
+    lines += ["", *_details(measured), "", *_identity_alone(measured), ""]
     settings = [name.removeprefix("error at ") for name in measured.values if name.startswith("error at ")]
     if settings:
         lines += ["| control | error on the figure, levels of 255 | keypoints found |", "| --- | --- | --- |"]
