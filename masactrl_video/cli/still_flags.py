@@ -95,12 +95,20 @@ def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
     return resolve_stills(base, changes)
 
 
-def make_stills(make: Callable[..., object], settings: StillSettings, arguments: argparse.Namespace) -> int:
-    """Run one of the commands as the flags of `add_still_settings` say, and say where its sheet is."""
+def make_stills(
+    make: Callable[..., object], settings: StillSettings, arguments: argparse.Namespace, figures: Path | None = None
+) -> int:
+    """Run one of the commands as the flags of `add_still_settings` say, and say where its sheet is.
+
+    Args:
+        make: of the command.
+        figures: the file of figures that it may leave, which is said too.
+    """
     make(settings, arguments.output, overwrite=arguments.overwrite, tell=teller(arguments))
-    sheet = arguments.output / "sheet.png"
+    sheet, measured = arguments.output / "sheet.png", figures is not None and figures.exists()
     if arguments.json:
-        say_json({"result": {"sheet": str(sheet), "folder": str(arguments.output)}})
+        more = {"figures": str(figures)} if measured else {}
+        say_json({"result": {"sheet": str(sheet), "folder": str(arguments.output), **more}})
     else:
-        say(sheet)
+        say(f"{sheet}\n{figures}" if measured else sheet)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from masactrl_video.cli.still_flags import add_still_settings, make_stills, still_settings_from
 
@@ -17,4 +18,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = still_settings_from(arguments)
     from masactrl_video.stages.sweep import sweep
 
-    return make_stills(sweep, settings, arguments)
+    if settings.model != "demo":
+        return make_stills(sweep, settings, arguments)
+    from masactrl_video.evaluate.sweep import write_figures
+    from masactrl_video.stages.still_folder import FIGURES
+
+    figures = arguments.output / FIGURES
+    measured = partial(sweep, measure=lambda cells: write_figures(cells, figures))
+    return make_stills(measured, settings, arguments, figures)

@@ -15,6 +15,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.pose_clip import fingerprint_poses, is_pose_json, open_pose_clip, size_from_text
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
 from masactrl_video.video.clip import Clip, open_clip
 from masactrl_video.video.fingerprint import fingerprint_clip
 from masactrl_video.video.fit import Fit, plan_fit
@@ -72,7 +73,17 @@ def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedCli
     for remark in clip.info.remarks:
         logger.warning("%s: %s", settings.clip, remark)
     logger.info("%s: %d frames, %s", settings.clip, len(clip), fitted.fit.describe())
+    if settings.model == OWN_MODEL and _frames_are_seen(settings):
+        hint_if_foreign(model, clip.frame(settings.source_frame).pixels, settings.clip)
     return fitted
+
+
+def _frames_are_seen(settings: Settings) -> bool:
+    """Whether anything is taken from the frames' own pictures, which skeletons and ready-made guidance are not."""
+    if is_pose_json(settings.clip):
+        return False
+    given = {*settings.guidance_video, *(["pose"] if settings.pose_json else [])}
+    return settings.source == "clip" or not given.issuperset(settings.kinds)
 
 
 def fingerprint_of(settings: Settings) -> str:

@@ -29,13 +29,14 @@ from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip, fingerprint_of, fit_like_frames, pose_canvas, selection_of
 from masactrl_video.stages.detector import detector_named
+from masactrl_video.stages.own_world import OWN_MODEL
 from masactrl_video.stages.treatment import plan_treatment
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.fingerprint import fingerprint_clip
 
 logger = logging.getLogger(__name__)
 
-_OWN_MODEL, _OWN_DETECTOR = "demo", "demo/keypoints"
+_OWN_DETECTOR = "demo/keypoints"
 """The model that ships with the package comes with a detector of its own, for its cartoon world only."""
 
 
@@ -86,7 +87,7 @@ def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
     if path is not None:
         poses = _fitted_poses(settings, clip, path)
         return GivenPoses(poses, treatment), [fingerprint_poses(path), settings.pose_canvas, treated_by]
-    name = settings.pose_detector or (_OWN_DETECTOR if settings.model == _OWN_MODEL else None)
+    name = settings.pose_detector or (_OWN_DETECTOR if settings.model == OWN_MODEL else None)
     if name is not None:
         detector = detector_named(name)
         return DetectedPoses(detector, treatment), [detector.identity, treated_by]

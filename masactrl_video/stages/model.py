@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import torch
@@ -14,8 +13,6 @@ from masactrl_video.model.network import NetworkChoice
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.settings import Settings
 
-logger = logging.getLogger(__name__)
-
 
 def model_from_settings(settings: Settings) -> DiffusionModel:
     """Load the model with the networks of the guidance in use.
@@ -23,10 +20,6 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
     Raises:
         UserError: weights that cannot be found, read or combined.
     """
-    if settings.model == "demo":
-        logger.info(
-            "the demo model only knows its cartoon world; for real pictures take another preset, e.g. sd15-controlnet"
-        )
     model = load_model(
         settings.model,
         networks=[_network(settings.controls[name]) for name in settings.guidance],

@@ -65,10 +65,14 @@ def pose_picture(
     settings: Settings, spec: str, size_px: tuple[int, int], folder: Path, where: str
 ) -> NDArray[np.uint8]:
     """RGB (height, width, 3): a pose drawn, or a ready-made picture of one fitted, at (height, width) px."""
+    found = pose_on(spec, size_px, folder, where)
+    return read_fitted(settings, found, size_px) if isinstance(found, Path) else draw_pose(found)
+
+
+def pose_on(spec: str, size_px: tuple[int, int], folder: Path, where: str) -> Pose | Path:
+    """A pose on a picture of (height, width) px, or the path of a ready-made picture."""
     found = read_pose(spec, folder, where)
-    if isinstance(found, Path):
-        return read_fitted(settings, found, size_px)
-    return draw_pose(PosedPart(found, (0.0, 0.0, 1.0, 1.0)).on(size_px[1], size_px[0]))
+    return found if isinstance(found, Path) else PosedPart(found, (0.0, 0.0, 1.0, 1.0)).on(size_px[1], size_px[0])
 
 
 def shape_of_pose(spec: str, folder: Path, where: str) -> tuple[int, int]:

@@ -31,7 +31,9 @@ from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
 from masactrl_video.stages.clip import read_fitted
+from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
 from masactrl_video.stages.saved import open_saved, saved_caption, saved_source
+from masactrl_video.video.image_folder import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +170,8 @@ def _real(
     """A given picture or the clip's own frame, inverted without guidance."""
     if settings.source_image is not None:
         picture = read_fitted(settings, settings.source_image, clip.size_px)
+        if settings.model == OWN_MODEL:
+            hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)
     text = encode_prompt(model, settings.source_prompt or "", settings.negative_prompt, settings.guided, clip.size_px)

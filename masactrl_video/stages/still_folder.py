@@ -17,7 +17,10 @@ from masactrl_video.stages.storing import storing_in
 SHEET = "sheet.png"
 """Written last: a folder that has it is complete."""
 
-_MADE = ("source*.png", "target-*.png", SHEET)
+FIGURES = "figures.csv"
+"""What a sweep measured, where the right answer is known."""
+
+_MADE = ("source*.png", "target-*.png", FIGURES, SHEET)
 
 
 def check_still_folder(folder: Path, settings: StillSettings, overwrite: bool) -> None:

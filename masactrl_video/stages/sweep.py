@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def sweep(
     overwrite: bool = False,
     model: DiffusionModel | None = None,
     tell: Tell = lambda event: None,
+    measure: Callable[[list[Cell]], None] = lambda cells: None,
 ) -> list[Cell]:
     """Make a target at every place of a grid of settings, and the labelled grid, in `folder`.
 
@@ -72,6 +74,7 @@ def sweep(
         overwrite: replace what is there and begin anew.
         model: one that is loaded already.
         tell: called with what happens while it happens (see `report.Tell`).
+        measure: called with all cells before the sheet is written, which makes the folder complete.
 
     Returns:
         The cells, row by row, with their pictures and settings.
@@ -101,6 +104,7 @@ def sweep(
             render_target(plan_target(cell.settings, model, canvas, source.planned, source.recorded), cell.path)
             done.append(Cell(cell.row, cell.column, cell.values, cell.settings, cell.path, source_path))
             report.picture(len(done), len(cells))
+        measure(done)
         _write_sheet(settings, done, folder / SHEET)
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,28 @@ def test_a_command_says_where_its_sheet_is_and_its_configuration_makes_the_same(
     again = run(command, "-q", "--config", tmp_path / "new" / "out" / "config.yaml", "-o", tmp_path / "again")
     assert again.status == 0
     assert pictures(tmp_path / "again") == made
+
+
+KNOWN = (
+    *("--source-prompt", "a panda in a blue shirt and red pants standing", "--source-guidance", "pose=standing"),
+    *("--prompt", "a panda in a blue shirt and red pants waving", "--target-guidance", "pose=waving"),
+)
+
+
+def test_a_sweep_of_the_demo_model_leaves_figures_that_tell_its_cells_apart(run: Run, tmp_path: Path) -> None:
+    steps = ("--num-inference-steps", "8", "--masa-step", "0", "--columns", "masa_step=0,8")
+    ran = run("sweep", "-q", *KNOWN, *steps, "-o", tmp_path / "out")
+    assert ran.out.split() == [str(tmp_path / "out" / name) for name in ("sheet.png", "figures.csv")]
+    with_source, without = csv.DictReader((tmp_path / "out" / "figures.csv").read_text().splitlines())
+    assert (with_source["masa_step"], without["masa_step"]) == ("0", "8")
+    assert float(with_source["identity_error"]) < float(without["identity_error"])
+
+
+def test_a_sweep_without_a_right_answer_says_why_it_leaves_no_figures(run: Run, tmp_path: Path) -> None:
+    ran = run("sweep", *SOURCE, *SHORT, "--columns", "masa_step=0,1", "-o", tmp_path / "out")
+    assert ran.status == 0
+    assert not (tmp_path / "out" / "figures.csv").exists()
+    assert [line for line in ran.err.splitlines() if "no figures.csv" in line] != []
 
 
 def test_edit_takes_the_picture_by_its_place(run: Run, photo: Path, tmp_path: Path) -> None:

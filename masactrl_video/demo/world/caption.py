@@ -1,6 +1,8 @@
 """What a caption says of an identity and an action."""
 
-from masactrl_video.demo.world.identity import Identity
+import re
+
+from masactrl_video.demo.world.identity import Identity, World
 from masactrl_video.demo.world.vocabulary import SCENES
 
 
@@ -10,6 +12,18 @@ def caption(identity: Identity, action: str) -> str:
         f"{_article(identity.species)} {identity.species} in {_article(identity.shirt)} {identity.shirt} shirt "
         f"and {identity.trousers} pants {action} {SCENES[identity.scene]}"
     )
+
+
+def named_by(text: str, world: World) -> tuple[str, str, str] | None:
+    """Species, shirt and trousers that a caption names; None where it is no caption of the world.
+
+    What the character does may be any one word, or left out, and so may the scene.
+    """
+    species, colours = "|".join(world.species), "|".join(world.colours)
+    scenes = "|".join(SCENES[scene] for scene in world.scenes)
+    form = rf"an? ({species}) in an? ({colours}) shirt and ({colours}) pants(?: [\w-]+)??(?: (?:{scenes}))?"
+    found = re.fullmatch(form, text.strip().lower())
+    return None if found is None else (found[1], found[2], found[3])
 
 
 def _article(word: str) -> str:

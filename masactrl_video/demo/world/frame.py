@@ -9,7 +9,7 @@ from masactrl_video.demo.world.caption import caption
 from masactrl_video.demo.world.draw import Canvas
 from masactrl_video.demo.world.figure import draw_figure, figure_of
 from masactrl_video.demo.world.identity import FULL_WORLD, Identity, World, random_identity
-from masactrl_video.demo.world.poses import Pose, random_pose
+from masactrl_video.demo.world.poses import Posture, random_pose
 from masactrl_video.demo.world.scene import draw_scene
 
 
@@ -28,7 +28,7 @@ class Frame:
     action: str
 
 
-def draw_frame(identity: Identity, pose: Pose, action: str, height: int, width: int) -> Frame:
+def draw_frame(identity: Identity, pose: Posture, action: str, height: int, width: int) -> Frame:
     """Draws an identity in a pose. The same arguments give the same bytes.
 
     Args:

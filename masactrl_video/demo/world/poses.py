@@ -1,6 +1,7 @@
 """Poses as angles of a skeleton, actions as cycles of poses, and the 18 COCO keypoints that follow from them."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,54 @@ class Pose:
         points = _skeleton(self.degrees)
         lowest = max(points[R_ANKLE, 1], points[L_ANKLE, 1], 0.06) + FOOT
         return points * self.height + (self.x, self.ground - lowest * self.height)
+
+
+class Posture(Protocol):
+    """What drawing needs of a pose."""
+
+    @property
+    def height(self) -> float:
+        """Height of the standing figure in picture heights."""
+
+    def keypoints(self) -> Keypoints:
+        """The 18 COCO keypoints (x, y) in picture heights. (18, 2)"""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPose:
+    """A pose whose keypoints are given, not its angles."""
+
+    points: Keypoints
+    """(x, y) in picture heights. (18, 2)"""
+    height: float
+    """Height of the standing figure in picture heights."""
+
+    def keypoints(self) -> Keypoints:
+        """The points."""
+        return self.points
+
+
+def pose_from(points: Keypoints, within: float = 0.25) -> GivenPose | None:
+    """The pose of given keypoints; None where no figure of the world has such a body.
+
+    Args:
+        points: the 18 COCO keypoints (x, y) in picture heights. (18, 2)
+        within: how far each bone's length may be from the world's, as a part of that.
+    """
+    own, given = (_lengths(of) for of in (_skeleton((0.0,) * 10), points))
+    height = float(given.sum() / own.sum())
+    if height <= 0 or np.abs(given / (height * own) - 1).max() > within:
+        return None
+    return GivenPose(points, height)
+
+
+def _lengths(points: Keypoints) -> Keypoints:
+    """Lengths of the bones that all figures share: the spine, the shoulders, and both parts of each limb."""
+    hips = (points[R_HIP] + points[L_HIP]) / 2
+    pairs = [(first + at, first + at + 1) for first in (R_SHOULDER, L_SHOULDER, R_HIP, L_HIP) for at in (0, 1)]
+    ends = [(points[NECK], hips), *((points[first], points[second]) for first, second in pairs)]
+    ends.append((points[R_SHOULDER], points[L_SHOULDER]))
+    return np.array([np.linalg.norm(first - second) for first, second in ends])
 
 
 def pose_of(action: str, phase: float, *, x: float, ground: float, height: float) -> Pose:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from masactrl_video.demo.world.frame import draw_frame
 from masactrl_video.demo.world.identity import HATS, PATTERNS, Identity, World
-from masactrl_video.demo.world.poses import Pose
+from masactrl_video.demo.world.poses import Posture
 
 _MOST_ROUNDS = 3
 _STEPS = 7
@@ -25,7 +25,7 @@ _SHIRT = 1
 """Its place among the shades."""
 
 
-def read_identity(picture: NDArray[np.uint8], pose: Pose, world: World, start: Identity | None = None) -> Identity:
+def read_identity(picture: NDArray[np.uint8], pose: Posture, world: World, start: Identity | None = None) -> Identity:
     """The identity of the world that a picture shows in a known pose.
 
     Args:
@@ -45,7 +45,7 @@ def read_identity(picture: NDArray[np.uint8], pose: Pose, world: World, start: I
 
 
 def _nearest(
-    picture: NDArray[np.uint8], pose: Pose, best: Identity, error: float, changes: Iterable[_Change]
+    picture: NDArray[np.uint8], pose: Posture, best: Identity, error: float, changes: Iterable[_Change]
 ) -> tuple[Identity, float]:
     """The best identity and its error after trying changes in turn, each kept where it brings the picture nearer."""
     for change in changes:
@@ -55,7 +55,7 @@ def _nearest(
     return best, error
 
 
-def _error(picture: NDArray[np.uint8], identity: Identity, pose: Pose) -> float:
+def _error(picture: NDArray[np.uint8], identity: Identity, pose: Posture) -> float:
     """Mean absolute difference of the picture from the exact one, in levels of 255."""
     exact = draw_frame(identity, pose, "", *picture.shape[:2]).image
     return float(np.abs(exact.astype(np.int16) - picture).mean())
