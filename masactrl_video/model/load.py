@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.compile import compile_network, is_compiled
 from masactrl_video.model.device import choose_device, choose_dtype, is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.fit import check_network, check_unet, pipeline_class
@@ -51,7 +52,7 @@ def load_model(
 
 
 def load_guidance(pipe: Any, choice: NetworkChoice) -> GuidanceNetwork:
-    """Load a guidance network for a loaded pipeline, on its device and in its number format.
+    """Load a guidance network for a loaded pipeline, on its device, in its formats, and compiled if that is.
 
     Raises:
         UserError: not to be found, of a wrong kind, or made for another kind of model.
@@ -60,6 +61,8 @@ def load_guidance(pipe: Any, choice: NetworkChoice) -> GuidanceNetwork:
     check_network(choice.name, network, pipe.unet)
     if is_channels_last(pipe.unet):
         network.to(memory_format=torch.channels_last)
+    if is_compiled(pipe.unet):
+        compile_network(network)
     return GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.errors import UserError
+from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.diffusion import DiffusionModel
 
 OnStep = Callable[[int, Sequence[int]], None]
@@ -88,6 +89,8 @@ def _watched(model: DiffusionModel) -> Iterator[None]:
 
     networks = {f"{network.name} network": network.module for network in model.networks}
     with ExitStack() as stack:
+        if is_compiled(model.unet):  # what is compiled calls no hooks
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for part, module in {"UNet": model.unet, **networks}.items():
             for name, layer in module.named_modules():
                 if not any(True for _ in layer.children()):

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
+from masactrl_video.settings.agreement import check_guidance, check_masks, check_source
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, SchedulerName
 
@@ -178,6 +179,12 @@ class Settings(BaseModel):
     channels_last: bool = option(
         "speed", "channels_last memory format: exact but for the last digits; made for GPUs with float16", False
     )
+    compile: bool = option(
+        "speed",
+        "torch.compile for UNet and guidance networks: exact but for the last digits; takes minutes before the first "
+        "frame, and again for another size of a batch; made for GPUs",
+        False,
+    )
     vae_tiling: bool = option(
         "speed",
         "decode pictures that are larger than the model's own size in tiles: less memory, not exact where tiles meet",
@@ -199,10 +206,10 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        self._check_guidance()
-        self._check_source()
+        check_guidance(self)
+        check_source(self)
         if self.attention_mode == "masked":
-            self._check_masks()
+            check_masks(self)
         elif idle := [name for name in ONLY_MASKED if getattr(self, name)]:
             raise ValueError(f"{idle[0]} belongs to attention_mode masked")
         if self.skip_uncond and self.guided and not 0 < self.unguided_steps < self.num_inference_steps:
@@ -215,55 +222,6 @@ class Settings(BaseModel):
                 f"batch_size {self.batch_size} is more than chunk_frames, {self.chunk_frames}: the frames in memory"
             )
         return self
-
-    def _check_guidance(self) -> None:
-        unknown = [name for name in self.guidance if name not in self.controls]
-        if unknown:
-            known = ", ".join(self.controls) or "none"
-            raise ValueError(f"guidance: there is no control named {unknown[0]!r}; there are: {known}")
-        if len(set(self.guidance)) != len(self.guidance):
-            raise ValueError("guidance: a control is named twice")
-        if self.smooth_poses is not None and self.smooth_poses % 2 == 0:
-            raise ValueError(
-                f"smooth_poses: got {self.smooth_poses}; the window has a middle frame: give an odd number"
-            )
-        unused = [kind for kind in self.guidance_video if kind not in self.kinds]
-        if unused:
-            raise ValueError(
-                f"guidance_video: {unused[0]!r} is not among the guidance in use ({', '.join(self.kinds) or 'none'})"
-            )
-
-    def _check_source(self) -> None:
-        if self.source_image is not None and self.source == "clip":
-            raise ValueError("source_image and source clip exclude each other: name one source")
-        if self.character is not None:
-            for name in ("source_image", "source_prompt", "source_caption"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"character and {name} exclude each other: name one source")
-            if self.source == "clip":
-                raise ValueError("character and source clip exclude each other: name one source")
-        if self.real_source and self.scheduler != "ddim":
-            raise ValueError(
-                f"scheduler {self.scheduler}: a real source is inverted with ddim; take that, or a generated source"
-            )
-
-    def _check_masks(self) -> None:
-        if not self.mask_words and self.target_masks is None:
-            raise ValueError(
-                "attention_mode masked: give mask_words, the object's words in the prompt, or target_masks"
-            )
-        if not self.mask_words and not self.source_mask_words and self.source_mask is None:
-            raise ValueError(
-                "attention_mode masked: give the source's mask too: mask_words, source_mask_words or source_mask"
-            )
-        if self.source_mask is not None and self.source_mask_words:
-            raise ValueError("source_mask and source_mask_words exclude each other: name one mask of the source")
-        if self.target_masks is not None and self.mask_words and (self.source_mask or self.source_mask_words):
-            raise ValueError("mask_words: target_masks and the source's own mask leave them without effect")
-        if self.source_caption is not None and (self.source_mask is not None or not self.real_source):
-            raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
-        if self.save_masks and self.target_masks is not None:
-            raise ValueError("save_masks: target_masks are given, so there are no others to save")
 
     @property
     def kinds(self) -> list[str]:

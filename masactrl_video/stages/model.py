@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from masactrl_video.model.compile import check_compiler, compile_network
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.load import load_guidance, load_model
 from masactrl_video.model.lora import LoraFile
@@ -42,6 +43,10 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
     if settings.channels_last:
         for part in (model.unet, model.vae, *(network.module for network in model.networks)):
             part.to(memory_format=torch.channels_last)
+    if settings.compile:
+        check_compiler(model.device)
+        for part in (model.unet, *(network.module for network in model.networks)):
+            compile_network(part)
     return model
 
 

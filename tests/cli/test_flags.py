@@ -79,6 +79,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "skip_uncond": (["0.3"], 0.3, []),
     "channels_last": ([], True, []),
     "vae_tiling": ([], True, []),
+    "compile": ([], True, []),
     "cache_quota": (["20GiB"], 20 * 2**30, []),
     "characters_dir": (["characters"], Path("characters"), []),
     "codec": (["libx265"], "libx265", []),
