@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
 from masactrl_video.model.guidance_network import GuidanceNetwork
 
@@ -19,6 +19,8 @@ class DiffusionModel:
     pipe: Any
     networks: tuple[GuidanceNetwork, ...] = ()
     """ControlNets and T2I-Adapters in use, in the order of the guidance."""
+    preview: AutoencoderTiny | None = None
+    """A tiny decoder (TAESD), for pictures that need not be exact."""
 
     @property
     def unet(self) -> UNet2DConditionModel:
@@ -31,6 +33,11 @@ class DiffusionModel:
         """The autoencoder between pictures and latents."""
         vae: AutoencoderKL = self.pipe.vae
         return vae
+
+    @property
+    def decoder(self) -> AutoencoderKL | AutoencoderTiny:
+        """What makes pictures of latents."""
+        return self.preview or self.vae
 
     @property
     def device(self) -> torch.device:

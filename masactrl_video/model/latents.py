@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
@@ -44,16 +44,15 @@ def decode_latents(model: DiffusionModel, latents: torch.Tensor) -> NDArray[np.u
     Raises:
         UserError: it does in float32 too.
     """
-    vae = model.vae
     pictures = []
     for frame in latents:
-        pixels = _decode(vae, frame)
+        pixels = _decode(model.decoder, frame)
         levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         pictures.append(levels.permute(1, 2, 0).cpu().numpy())
     return np.stack(pictures)
 
 
-def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+def _decode(vae: AutoencoderKL | AutoencoderTiny, latents: torch.Tensor) -> torch.Tensor:
     """Scaled latents (channels, height, width) → (3, height, width), about -1 to 1."""
     decoded: torch.Tensor = vae.decode(latents[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0][0]
     if decoded.isfinite().all():

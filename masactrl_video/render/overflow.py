@@ -42,8 +42,8 @@ def check_finite(latents: torch.Tensor, names: Sequence[str], dtype: torch.dtype
 
 @contextmanager
 def in_float32(model: DiffusionModel) -> Iterator[None]:
-    """Inside the context, UNet, VAE and guidance networks compute in float32; afterwards as before, to the bit."""
-    modules: list[Any] = [model.unet, model.vae, *(network.module for network in model.networks)]
+    """Inside the context, UNet, decoder and guidance networks compute in float32; afterwards as before, to the bit."""
+    modules: list[Any] = [model.unet, model.decoder, *(network.module for network in model.networks)]
     with ExitStack() as stack:
         for module in modules:
             stack.callback(module.to, module.dtype)

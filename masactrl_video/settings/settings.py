@@ -185,6 +185,12 @@ class Settings(BaseModel):
         "frame, and again for another size of a batch; made for GPUs",
         False,
     )
+    taesd: str | None = option(
+        "speed",
+        "hub id or folder of a tiny autoencoder (TAESD) that decodes instead of the model's own: for previews, not "
+        "exact; a real source is still encoded by the model's own",
+        None,
+    )
     vae_tiling: bool = option(
         "speed",
         "decode pictures that are larger than the model's own size in tiles: less memory, not exact where tiles meet",

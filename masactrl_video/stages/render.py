@@ -117,7 +117,7 @@ def made_from(model: DiffusionModel, condition: TextCondition, guidance: Sequenc
     Args:
         guidance: a key of each guidance's, and each given mask's, content.
     """
-    keys = [source.entry.folder.name, *guidance, hash_module(model.vae), hash_tensor(condition.hidden_states)]
+    keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
     if source.entry.index.determined_by["source"] == "real":  # made without the networks, which its name leaves out
         keys += [hash_module(network.module) for network in model.networks]
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()

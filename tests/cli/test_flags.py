@@ -80,6 +80,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "channels_last": ([], True, []),
     "vae_tiling": ([], True, []),
     "compile": ([], True, []),
+    "taesd": (["org/taesd"], "org/taesd", []),
     "cache_quota": (["20GiB"], 20 * 2**30, []),
     "characters_dir": (["characters"], Path("characters"), []),
     "codec": (["libx265"], "libx265", []),

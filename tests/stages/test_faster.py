@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_models
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
@@ -13,6 +14,7 @@ from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.stages.render_clip import render_clip
+from masactrl_video.video.png import read_png_text
 
 Render = Callable[..., Outputs]
 Frames = Callable[[Outputs], list[np.ndarray]]
@@ -96,3 +98,16 @@ def test_channels_last_changes_at_most_the_last_digits(
 def test_tiling_is_for_pictures_larger_than_the_models(demo: Callable[..., Settings]) -> None:
     assert model_from_settings(demo(vae_tiling=True)).vae.use_tiling
     assert not model_from_settings(demo()).vae.use_tiling
+
+
+def test_a_preview_is_decoded_by_another_network_from_the_same_source(
+    render: Render, demo: Callable[..., Settings], tmp_path: Path
+) -> None:
+    tiny_models.taesd(latent_channels=8).save_pretrained(tmp_path / "taesd")  # as the demo model has
+    settings = demo(taesd=str(tmp_path / "taesd"))
+    preview, exact = render_clip(settings, tmp_path / "a.mp4"), render(tmp_path / "b.mp4")
+    assert report(preview)["cache_entry"] == report(exact)["cache_entry"]
+    made = [read_png_text(outputs.frames(1)[0])["made-from"] for outputs in (preview, exact)]
+    assert made[0] != made[1], "another decoder's frames would be taken for this one's"
+    with pytest.raises(UserError, match="vae_tiling: it would have no effect, because taesd decodes"):
+        demo(taesd="org/taesd", vae_tiling=True)
