@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
 from masactrl_video.model.guidance_network import GuidanceNetwork
+from masactrl_video.model.offload import execution_device
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,8 @@ class DiffusionModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the UNet is."""
-        device: torch.device = self.unet.device
-        return device
+        """Where the UNet computes."""
+        return execution_device(self.unet)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -29,7 +29,7 @@ def initial_noise(model: DiffusionModel, size_px: tuple[int, int], seed: int) ->
 def encode_picture(model: DiffusionModel, picture: NDArray[np.uint8]) -> torch.Tensor:
     """RGB uint8 (height, width, 3) → scaled latents (1, channels, height, width), the mean of the VAE's posterior."""
     vae = model.vae
-    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(vae.device, vae.dtype) / 127.5 - 1
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(model.device, vae.dtype) / 127.5 - 1
     latents: torch.Tensor = vae.encode(pixels).latent_dist.mean
     return latents.to(model.dtype) * float(vae.config.scaling_factor)
 

@@ -63,3 +63,24 @@ def check_masks(settings: Settings) -> None:
         raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
     if settings.save_masks and settings.target_masks is not None:
         raise ValueError("save_masks: target_masks are given, so there are no others to save")
+
+
+def check_speed(settings: Settings) -> None:
+    """What makes frames cheaper, in time or memory."""
+    skipped, steps = settings.unguided_steps, settings.num_inference_steps
+    if settings.skip_uncond and settings.guided and not 0 < skipped < steps:
+        raise ValueError(
+            f"skip_uncond: {settings.skip_uncond:g} of {steps} steps are {skipped}; "
+            "give a part that skips at least one and leaves at least one"
+        )
+    if settings.batch_size > settings.chunk_frames:
+        raise ValueError(
+            f"batch_size {settings.batch_size} is more than chunk_frames, {settings.chunk_frames}: the frames in memory"
+        )
+    if settings.compile and settings.offload == "sequential":
+        raise ValueError("compile: it joins layers, and offload sequential parts them: leave one out, or offload model")
+    by_words = settings.attention_mode == "masked" and settings.target_masks is None
+    if settings.reuse_deep_features is not None and by_words:
+        raise ValueError(
+            "reuse_deep_features: masks by words come from layers that it leaves out; give target_masks, or another mode"
+        )

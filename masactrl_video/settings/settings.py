@@ -10,9 +10,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
-from masactrl_video.settings.agreement import check_guidance, check_masks, check_source
+from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.control import Control
-from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, SchedulerName
+from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, OffloadKind, SchedulerName
 
 
 def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:
@@ -176,6 +176,13 @@ class Settings(BaseModel):
         ge=0,
         lt=1,
     )
+    reuse_deep_features: int | None = option(
+        "speed",
+        "run the whole UNet at every n-th denoising step only, at the others its outermost blocks around the same deep "
+        "features (DeepCache): not exact",
+        None,
+        ge=2,
+    )
     channels_last: bool = option(
         "speed", "channels_last memory format: exact but for the last digits; made for GPUs with float16", False
     )
@@ -184,6 +191,12 @@ class Settings(BaseModel):
         "torch.compile for UNet and guidance networks: exact but for the last digits; takes minutes before the first "
         "frame, and again for another size of a batch; made for GPUs",
         False,
+    )
+    offload: OffloadKind | None = option(
+        "speed",
+        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
+        "come one after the other; sequential: layer by layer, much slower",
+        None,
     )
     taesd: str | None = option(
         "speed",
@@ -214,19 +227,11 @@ class Settings(BaseModel):
     def _agrees_with_itself(self) -> Self:
         check_guidance(self)
         check_source(self)
+        check_speed(self)
         if self.attention_mode == "masked":
             check_masks(self)
         elif idle := [name for name in ONLY_MASKED if getattr(self, name)]:
             raise ValueError(f"{idle[0]} belongs to attention_mode masked")
-        if self.skip_uncond and self.guided and not 0 < self.unguided_steps < self.num_inference_steps:
-            raise ValueError(
-                f"skip_uncond: {self.skip_uncond:g} of {self.num_inference_steps} steps are {self.unguided_steps}; "
-                "give a part that skips at least one and leaves at least one"
-            )
-        if self.batch_size > self.chunk_frames:
-            raise ValueError(
-                f"batch_size {self.batch_size} is more than chunk_frames, {self.chunk_frames}: the frames in memory"
-            )
         return self
 
     @property

@@ -99,7 +99,14 @@ def frames_job(
     """
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, size_px)
     return FramesJob(
-        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed, settings.unguided_steps),
+        denoising=Denoising(
+            model,
+            condition,
+            settings.guidance_scale,
+            settings.seed,
+            settings.unguided_steps,
+            settings.reuse_deep_features or 1,
+        ),
         scheduler=planned.scheduler,
         source=source,
         source_noise=shared_noise(settings, model, source, size_px),

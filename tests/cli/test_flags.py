@@ -80,6 +80,8 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "channels_last": ([], True, []),
     "vae_tiling": ([], True, []),
     "compile": ([], True, []),
+    "reuse_deep_features": (["3"], 3, []),
+    "offload": (["sequential"], "sequential", []),
     "taesd": (["org/taesd"], "org/taesd", []),
     "cache_quota": (["20GiB"], 20 * 2**30, []),
     "characters_dir": (["characters"], Path("characters"), []),

@@ -50,6 +50,21 @@ def test_steps_without_the_unconditional_branch_halve_the_rows(
     assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 3 * 8
 
 
+@pytest.mark.parametrize("skip_uncond", [0.0, 0.5])
+def test_reused_deep_features_leave_the_outermost_layers_controlled(
+    render: Render, frames_of: Frames, tmp_path: Path, skip_uncond: float
+) -> None:
+    changes = {"num_inference_steps": 4, "masa_step": 1, "skip_uncond": skip_uncond}
+    whole = render(tmp_path / "a.mp4", **changes)
+    part = render(tmp_path / "b.mp4", **changes, reuse_deep_features=2)
+    attention = report(part)["render"]["attention"]
+    # of layers 8-15 the last 3 are in the last block; the whole UNet runs at steps 0 and 2
+    assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 3 + 8 + 3
+    assert report(part)["cache_entry"] == report(whole)["cache_entry"], "the source is recorded whole"
+    assert report(part)["render"]["lowest_source_share"] == 1
+    assert largest_difference(frames_of(whole), frames_of(part)) > 0
+
+
 def test_skipped_steps_are_said_and_change_the_frames(
     render: Render, frames_of: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -65,9 +80,14 @@ def test_skipped_steps_are_said_and_change_the_frames(
         ({"skip_uncond": 0.5, "guidance_scale": 1.0}, "skip_uncond: it would have no effect"),
         ({"skip_uncond": 0.2}, "skip_uncond: 0.2 of 2 steps are 0"),
         ({"skip_uncond": 0.9}, "skip_uncond: 0.9 of 2 steps are 2"),
+        ({"reuse_deep_features": 1}, "reuse_deep_features: got 1"),
+        (
+            {"reuse_deep_features": 2, "attention_mode": "masked", "mask_words": ["bear"]},
+            "reuse_deep_features: masks by words come from layers that it leaves out",
+        ),
     ],
 )
-def test_skipping_that_would_do_nothing_or_all_is_refused(
+def test_what_would_do_nothing_or_too_much_is_refused(
     demo: Callable[..., Settings], changes: dict[str, float], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
