@@ -73,7 +73,7 @@ def check_speed(settings: Settings) -> None:
             f"skip_uncond: {settings.skip_uncond:g} of {steps} steps are {skipped}; "
             "give a part that skips at least one and leaves at least one"
         )
-    if settings.batch_size > settings.chunk_frames:
+    if settings.batch_size is not None and settings.batch_size > settings.chunk_frames:
         raise ValueError(
             f"batch_size {settings.batch_size} is more than chunk_frames, {settings.chunk_frames}: the frames in memory"
         )
@@ -82,5 +82,5 @@ def check_speed(settings: Settings) -> None:
     by_words = settings.attention_mode == "masked" and settings.target_masks is None
     if settings.reuse_deep_features is not None and by_words:
         raise ValueError(
-            "reuse_deep_features: masks by words come from layers that it leaves out; give target_masks, or another mode"
+            "reuse_deep_features: masks by words come from layers that it leaves out; give target_masks or another mode"
         )

@@ -139,7 +139,12 @@ class Settings(BaseModel):
     )
     mask_grid_divisor: int = option("attention", "masks come from cross-attention at latent side / this", 4, ge=1)
 
-    batch_size: int = option("work", "frames that go through the model together", 4, ge=1)
+    batch_size: int | None = option(
+        "work",
+        "frames that go through the model together; auto: as many as the GPU's memory holds (on a CPU 4)",
+        4,
+        ge=1,
+    )
     chunk_frames: int = option("work", "frames in memory at a time; the cache is read once for each chunk", 32, ge=1)
     cache_dir: Path | None = option("work", "cache of recorded sources (~/.cache/masactrl-video if not given)", None)
     cache_quota: ByteSize | None = option(
@@ -216,6 +221,11 @@ class Settings(BaseModel):
     crf: int = option("output", "quality, lower is better", 17, ge=0, le=63)
     side_by_side: bool = option("output", "also a video of clip, guidance and result", True)
     save_masks: bool = option("output", "masked mode: also write the masks", False)
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _size_by_itself(cls, value: Any) -> Any:
+        return None if value == "auto" else value
 
     @field_validator("person", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import initial_noise
 from masactrl_video.model.text import TextCondition, encode_prompt, find_words
 from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.fit_batch import largest_batch
 from masactrl_video.render.frames import FramesJob, Pictures
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
@@ -32,6 +33,9 @@ from masactrl_video.stages.source import PlannedSource, read_mask
 from masactrl_video.video.png import check_png, read_png_text
 
 logger = logging.getLogger(__name__)
+
+_BATCH_SIZE = "batch-size"
+"""In a picture's text: the frames that went through the model together, before memory made them fewer."""
 
 
 def render_stage(
@@ -59,16 +63,28 @@ def render_stage(
     check_kept(outputs.frames(len(clip)), text["made-from"])
     for path in mask_paths[:1]:
         path.parent.mkdir(exist_ok=True)
+    batch_size = settings.batch_size
+    if batch_size is None:
+        batch_size = _batch_size(outputs.frames(len(clip)), job, settings.chunk_frames)
+        text[_BATCH_SIZE] = str(batch_size)
     return render_frames(
         job,
         outputs.frames(len(clip)),
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         chunk_frames=settings.chunk_frames,
         text=text,
         mask_paths=mask_paths,
         cache_memory_bytes=settings.cache_memory,
         tell=lambda progress: tell({"stage": "render", **asdict(progress)}),
     )
+
+
+def _batch_size(frames: Sequence[Path], job: FramesJob, most: int) -> int:
+    """What the frames of an interrupted run were cut by, so that the others come out the same; else what fits."""
+    for path in frames:
+        if path.exists():
+            return int(read_png_text(path)[_BATCH_SIZE])
+    return largest_batch(job, min(most, len(frames)))
 
 
 def shared_noise(
