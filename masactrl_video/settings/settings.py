@@ -91,6 +91,12 @@ class Settings(BaseModel):
     )
     dtype: DtypeName | None = option("model", "number format (float16 on a GPU, float32 elsewhere, if not given)", None)
     device: str | None = option("model", "cuda, mps or cpu (the first that there is, if not given)", None)
+    offload: OffloadKind | None = option(
+        "model",
+        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
+        "come one after the other; sequential: layer by layer, much slower",
+        None,
+    )
     lora: dict[str, float] = option("model", "LoRA files, FILE=SCALE (1 if not given)", {})
     scheduler: SchedulerName = option("model", "sampler; ddim as in the paper", "ddim")
 
@@ -196,12 +202,6 @@ class Settings(BaseModel):
         "torch.compile for UNet and guidance networks: exact but for the last digits; takes minutes before the first "
         "frame, and again for another size of a batch; made for GPUs",
         False,
-    )
-    offload: OffloadKind | None = option(
-        "speed",
-        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
-        "come one after the other; sequential: layer by layer, much slower",
-        None,
     )
     taesd: str | None = option(
         "speed",

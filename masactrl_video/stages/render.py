@@ -56,6 +56,9 @@ def render_stage(
     if settings.unguided_steps:
         steps = (settings.unguided_steps, settings.num_inference_steps)
         logger.info("skip_uncond: the last %d of %d steps are without the unconditional branch", *steps)
+    if settings.reuse_deep_features is not None:
+        steps = (-(-settings.num_inference_steps // settings.reuse_deep_features), settings.num_inference_steps)
+        logger.info("reuse_deep_features: the whole UNet runs at %d of %d steps", *steps)
     keys = [kind.key for kind in (*guidance, *([target_masks] if target_masks else []))]
     text = picture_text(settings) | {"made-from": made_from(model, job.denoising.text, keys, source)}
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []

@@ -11,6 +11,8 @@ import tiny_models
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.stills import StillSettings
+from masactrl_video.stages.compare import compare
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.stages.render_clip import render_clip
@@ -63,6 +65,12 @@ def test_reused_deep_features_leave_the_outermost_layers_controlled(
     assert report(part)["cache_entry"] == report(whole)["cache_entry"], "the source is recorded whole"
     assert report(part)["render"]["lowest_source_share"] == 1
     assert largest_difference(frames_of(whole), frames_of(part)) > 0
+
+
+def test_other_methods_are_not_compared_by_part_of_the_network(tmp_path: Path) -> None:
+    settings = StillSettings(model="demo", prompts=["a bear"], guidance=[], reuse_deep_features=2)
+    with pytest.raises(UserError, match="reuse_deep_features: the other methods need the whole UNet"):
+        compare(settings, tmp_path / "out")
 
 
 def test_skipped_steps_are_said_and_change_the_frames(
