@@ -89,8 +89,8 @@ def measure_options(weights: Path, steps: int, rounds: int, picture: Path | None
     }
 
 
-def measure_tiling(weights: Path, rounds: int) -> dict[str, Any]:
-    """Decoding a picture of twice the model's sides, in tiles against at once."""
+def measure_tiling(weights: Path, rounds: int, picture: Path | None) -> dict[str, Any]:
+    """Decoding a picture of twice the model's sides, in tiles against at once; in `picture` at once, then in tiles."""
     model = load_clip(weights, 1, 1).model
     (frame,) = clip_frames(HERO, "waving", 1, 2 * model.unet.config.sample_size * model.vae_scale_factor)
     latents = encode_picture(model, frame.image)
@@ -100,7 +100,10 @@ def measure_tiling(weights: Path, rounds: int) -> dict[str, Any]:
         return decode_latents(model, latents)
 
     times = by_turns({"whole": lambda: decoded(False), "tiled": lambda: decoded(True)}, rounds)
-    error = _error(times["tiled"][-1].result, times["whole"][-1].result)
+    whole, tiled = (times[name][-1].result for name in ("whole", "tiled"))
+    if picture is not None:
+        write_png(picture, np.concatenate([whole[0], tiled[0]], axis=1))
+    error = _error(tiled, whole)
     return {"--vae-tiling, decoding alone, 4 tiles' area": {"ratio": ratio(times, "tiled", "whole"), **error}}
 
 
@@ -113,6 +116,9 @@ def _variants(clip: Clip, weights: Path, steps: int, root: Path) -> Mapping[str,
         jobs[f"--skip-uncond {part}"] = replace(
             exact, denoising=replace(exact.denoising, unguided_steps=round(part * steps))
         )
+    for every in (2, 3):
+        reused = replace(exact.denoising, whole_every=every)
+        jobs[f"--reuse-deep-features {every}"] = replace(exact, denoising=reused, plan=replace(plan, whole_every=every))
     for dtype in get_args(CacheDtype)[1:]:
         jobs[f"--cache-dtype {dtype}"] = replace(exact, source=_recorded(clip, root, dtype))
     half = load_clip(weights, len(clip.pictures), steps)

@@ -175,6 +175,8 @@ def _options(results: Results) -> str:
         "levels of 255. Other schedulers and fewer steps make other pictures, which need not be worse ones.\n\n"
         f"![One frame, from left to right: {shown}](options.png)"
     )
+    if _figures(results, "tiling"):
+        text += "\n\n![A picture of twice the model's sides, decoded at once and in tiles](tiling.png)"
     return text + "\n\n" + _table(columns, rows)
 
 

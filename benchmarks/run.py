@@ -53,7 +53,7 @@ def tiling(a: argparse.Namespace) -> Any:
     """Decoding in tiles."""
     from demo_frames import measure_tiling
 
-    return measure_tiling(a.weights, a.rounds)
+    return measure_tiling(a.weights, a.rounds, a.output.with_name("tiling.png"))
 
 
 def length(a: argparse.Namespace) -> Any:

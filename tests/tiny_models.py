@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderTiny,
     ControlNetModel,
     DDIMScheduler,
     StableDiffusionPipeline,
@@ -80,6 +81,15 @@ def vae() -> AutoencoderKL:
         norm_num_groups=2,
         latent_channels=4,
         sample_size=128,
+    ).eval()
+
+
+def taesd(**changes: Any) -> AutoencoderTiny:
+    """A tiny autoencoder for the latents of `vae`."""
+    torch.manual_seed(5)
+    blocks = {"encoder_block_out_channels": (4,) * 4, "decoder_block_out_channels": (4,) * 4}
+    return AutoencoderTiny(
+        **{**blocks, "num_encoder_blocks": (1,) * 4, "num_decoder_blocks": (1,) * 4, **changes}
     ).eval()
 
 

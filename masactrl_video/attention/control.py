@@ -80,7 +80,7 @@ class AttentionControl:
             raise UserError(f"a UNet call had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
         step = index_of_timestep(self.source.timesteps, call.timestep)
         self.calls[step] += 1
-        if step not in self.plan.steps or not self.plan.layers:
+        if not self.plan.layers_at(step):
             self.record = None
         elif step != self._step or self.record is None:
             self.record = self.source.read(step)
@@ -179,7 +179,7 @@ class AttentionControl:
             {
                 (step, layer.name): self.calls[step]
                 for step in self.plan.steps
-                for layer in self.plan.layers
+                for layer in self.plan.layers_at(step)
                 if self.calls[step]
             }
         )

@@ -40,6 +40,11 @@ class Layer:
         """Key of the cross-attention in `unet.attn_processors`."""
         return f"{self.block}.attn2.processor"
 
+    @property
+    def is_outermost(self) -> bool:
+        """Whether it is in the first or the last block, on the latents' own grid."""
+        return self.downscale == 1
+
     def grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the layer's token grid for latents of `latent_size` (height, width)."""
         height, width = latent_size

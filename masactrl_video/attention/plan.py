@@ -24,6 +24,19 @@ class ControlPlan:
     mode: Mode = "source"
     mask_layers: tuple[Layer, ...] = ()
     """Layers whose cross-attention gives the object map; empty where no map is taken from words."""
+    whole_every: int = 1
+    """The whole UNet runs at every so many steps (see `Denoising.whole_every`)."""
+
+    def layers_at(self, step: int) -> tuple[Layer, ...]:
+        """Layers that are controlled at a denoising step: of the controlled ones, those that run then."""
+        if step not in self.steps:
+            return ()
+        return tuple(layer for layer in self.layers if layer.is_outermost or step % self.whole_every == 0)
+
+    @property
+    def acting_steps(self) -> tuple[int, ...]:
+        """Controlled steps at which at least one layer is controlled."""
+        return tuple(step for step in self.steps if self.layers_at(step))
 
 
 def plan_control(

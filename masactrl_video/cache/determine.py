@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.fingerprint import hash_module, hash_tensor
+from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.device import is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import GuidanceNetwork, PreparedGuidance
@@ -72,6 +73,8 @@ def source_identity(
     }
     if is_channels_last(model.unet):  # sums in another order, so other last digits
         common["memory_format"] = "channels_last"
+    if is_compiled(model.unet):
+        common["compiled"] = True
     return common | (_generated(source) if isinstance(source, GeneratedSource) else _real(source))
 
 

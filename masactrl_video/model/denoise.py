@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from masactrl_video.model.deep_features import keeping_deep_features, outermost_alone, residuals_taken
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import PreparedGuidance
 from masactrl_video.model.schedulers import scheduler_step
@@ -23,6 +26,8 @@ class FrameBatch:
     guidance: PreparedGuidance
     scheduler: Any
     """Its own: multistep schedulers keep the last predictions inside."""
+    deep_features: torch.Tensor | None = None
+    """(branches x frames, channels, height, width) of the last step at which the whole UNet ran, if they are reused."""
 
     @classmethod
     def from_noise(cls, noise: torch.Tensor, guidance: PreparedGuidance, scheduler: Any) -> FrameBatch:
@@ -43,6 +48,9 @@ class Denoising:
     unguided_steps: int = 0
     """So many of the steps, the last ones, are without the unconditional branch: the conditional prediction is taken as
     it is, which is cheaper and not exact (guidance in a limited interval: Kynkäänniemi et al. 2024)."""
+    whole_every: int = 1
+    """The whole UNet runs at every so many steps, the first one included; at the others its outermost blocks run alone,
+    which is cheaper and not exact (see `deep_features`)."""
 
     def text_at(self, step: int, num_steps: int) -> TextCondition:
         """The prompts of the rows of a denoising step."""
@@ -56,9 +64,24 @@ class Denoising:
         model_input = batch.scheduler.scale_model_input(batch.latents, timestep)
         num_steps = len(batch.scheduler.timesteps)
         text = self.text_at(step, num_steps)
-        branches = predict_noise(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
+        with self._part_of_unet(batch, step, text.branches * model_input.shape[0]):
+            branches = predict_noise(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
         noise = classifier_free_guidance(branches, self.guidance_scale)
         batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
+
+    @contextmanager
+    def _part_of_unet(self, batch: FrameBatch, step: int, rows: int) -> Iterator[None]:
+        """Inside the context, the part of the UNet runs that this step is for."""
+        if self.whole_every == 1:
+            yield
+        elif step % self.whole_every == 0:
+            with keeping_deep_features(self.model.unet) as kept:
+                yield
+            batch.deep_features = kept[-1]
+        else:
+            assert batch.deep_features is not None
+            with outermost_alone(self.model, batch.deep_features[-rows:]):  # the conditional rows are the last
+                yield
 
 
 @torch.no_grad()
@@ -75,7 +98,8 @@ def predict_noise(
     rows = model_input.repeat(text.branches, 1, 1, 1)  # -> (branches x frames, channels, height, width)
     arguments = text.for_frames(model_input.shape[0])
     residuals = guidance.residuals(rows, timestep, step, num_steps, arguments, text.branches)
-    out: torch.Tensor = model.unet(rows, timestep, return_dict=False, **arguments, **residuals)[0]
+    taken = residuals_taken(model.unet, residuals)
+    out: torch.Tensor = model.unet(rows, timestep, return_dict=False, **arguments, **taken)[0]
     return out.reshape(text.branches, *model_input.shape)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
 from masactrl_video.model.guidance_network import GuidanceNetwork
+from masactrl_video.model.offload import execution_device
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class DiffusionModel:
     pipe: Any
     networks: tuple[GuidanceNetwork, ...] = ()
     """ControlNets and T2I-Adapters in use, in the order of the guidance."""
+    preview: AutoencoderTiny | None = None
+    """A tiny decoder (TAESD), for pictures that need not be exact."""
 
     @property
     def unet(self) -> UNet2DConditionModel:
@@ -33,10 +36,14 @@ class DiffusionModel:
         return vae
 
     @property
+    def decoder(self) -> AutoencoderKL | AutoencoderTiny:
+        """What makes pictures of latents."""
+        return self.preview or self.vae
+
+    @property
     def device(self) -> torch.device:
-        """Where the UNet is."""
-        device: torch.device = self.unet.device
-        return device
+        """Where the UNet computes."""
+        return execution_device(self.unet)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,8 @@ from diffusers import ControlNetModel, T2IAdapter
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.offload import execution_device
+from masactrl_video.model.swap import swapped
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class GuidanceNetwork:
             pixels = pixels[:, :1]
         elif channels != pixels.shape[1]:
             raise UserError(f"guidance {self.name!r}: its network reads {channels} channels; RGB or grey is possible")
-        return pixels.to(self.module.device, self.module.dtype) / 255
+        return pixels.to(execution_device(self.module), self.module.dtype) / 255
 
     def embed(self, pictures: torch.Tensor) -> torch.Tensor:
         """A ControlNet's features of prepared pictures, on the latents' grid; they do not depend on the step."""
@@ -99,7 +100,7 @@ class PreparedGuidance:
         for (network, _), embedded in zip(self.controlnets, self.embedded, strict=True):
             if not network.acts_at(step, num_steps):
                 continue
-            with _embedding_done(network.module):
+            with swapped(network.module, controlnet_cond_embedding=torch.nn.Identity()):  # done before the first step
                 down, mid = network.module(
                     latents,
                     timestep,
@@ -117,17 +118,6 @@ class PreparedGuidance:
             summed = [sum(parts[1:], parts[0]) for parts in zip(*acting, strict=True)]
             out["down_intrablock_additional_residuals"] = [part.repeat(branches, 1, 1, 1) for part in summed]
         return out
-
-
-@contextmanager
-def _embedding_done(controlnet: ControlNetModel) -> Iterator[None]:
-    """Inside the context, the ControlNet takes features of its pictures in their place."""
-    embedding = controlnet.controlnet_cond_embedding
-    controlnet.controlnet_cond_embedding = torch.nn.Identity()
-    try:
-        yield
-    finally:
-        controlnet.controlnet_cond_embedding = embedding
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
@@ -29,7 +29,7 @@ def initial_noise(model: DiffusionModel, size_px: tuple[int, int], seed: int) ->
 def encode_picture(model: DiffusionModel, picture: NDArray[np.uint8]) -> torch.Tensor:
     """RGB uint8 (height, width, 3) → scaled latents (1, channels, height, width), the mean of the VAE's posterior."""
     vae = model.vae
-    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(vae.device, vae.dtype) / 127.5 - 1
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(model.device, vae.dtype) / 127.5 - 1
     latents: torch.Tensor = vae.encode(pixels).latent_dist.mean
     return latents.to(model.dtype) * float(vae.config.scaling_factor)
 
@@ -44,16 +44,15 @@ def decode_latents(model: DiffusionModel, latents: torch.Tensor) -> NDArray[np.u
     Raises:
         UserError: it does in float32 too.
     """
-    vae = model.vae
     pictures = []
     for frame in latents:
-        pixels = _decode(vae, frame)
+        pixels = _decode(model.decoder, frame)
         levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         pictures.append(levels.permute(1, 2, 0).cpu().numpy())
     return np.stack(pictures)
 
 
-def _decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
+def _decode(vae: AutoencoderKL | AutoencoderTiny, latents: torch.Tensor) -> torch.Tensor:
     """Scaled latents (channels, height, width) → (3, height, width), about -1 to 1."""
     decoded: torch.Tensor = vae.decode(latents[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0][0]
     if decoded.isfinite().all():

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors import safe_open
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.compile import compile_network, is_compiled
 from masactrl_video.model.device import choose_device, choose_dtype, is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.fit import check_network, check_unet, pipeline_class
@@ -20,8 +21,9 @@ from masactrl_video.model.loading import check_complete, loading, refuse_missing
 from masactrl_video.model.location import check_safetensors, local_path
 from masactrl_video.model.lora import LoraFile, add_loras
 from masactrl_video.model.network import NetworkChoice, load_network
+from masactrl_video.model.offload import check_offload, follow_offload, offload_pipeline
 from masactrl_video.model.single_file import load_single_file
-from masactrl_video.settings.names import DtypeName
+from masactrl_video.settings.names import DtypeName, OffloadKind
 
 
 def load_model(
@@ -34,6 +36,7 @@ def load_model(
     device: str | None = None,
     config: str | None = None,
     loras: Sequence[LoraFile] = (),
+    offload: OffloadKind | None = None,
 ) -> DiffusionModel:
     """Load a model with its guidance networks, all on one device in one number format.
 
@@ -45,13 +48,20 @@ def load_model(
     for choice in networks:
         local_path(choice.name, choice.kind)  # a mistyped path is told before gigabytes are loaded
     pipe = load_pipeline(
-        name, revision=revision, variant=variant, dtype=dtype, device=device, config=config, loras=loras
+        name,
+        revision=revision,
+        variant=variant,
+        dtype=dtype,
+        device=device,
+        config=config,
+        loras=loras,
+        offload=offload,
     )
     return DiffusionModel(pipe, tuple(load_guidance(pipe, choice) for choice in networks))
 
 
 def load_guidance(pipe: Any, choice: NetworkChoice) -> GuidanceNetwork:
-    """Load a guidance network for a loaded pipeline, on its device and in its number format.
+    """Load a guidance network for a loaded pipeline, on its device, in its formats, and compiled if that is.
 
     Raises:
         UserError: not to be found, of a wrong kind, or made for another kind of model.
@@ -60,6 +70,9 @@ def load_guidance(pipe: Any, choice: NetworkChoice) -> GuidanceNetwork:
     check_network(choice.name, network, pipe.unet)
     if is_channels_last(pipe.unet):
         network.to(memory_format=torch.channels_last)
+    if is_compiled(pipe.unet):
+        compile_network(network)
+    follow_offload(pipe.unet, network)
     return GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end)
 
 
@@ -72,6 +85,7 @@ def load_pipeline(
     device: str | None = None,
     config: str | None = None,
     loras: Sequence[LoraFile] = (),
+    offload: OffloadKind | None = None,
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
     """Load a text-to-image pipeline, ready for inference, without its safety checker.
 
@@ -83,12 +97,15 @@ def load_pipeline(
         device: a CUDA GPU, else mps, else the CPU when not given.
         config: for a single file: local folder or hub id of a diffusers model with the same architecture, whose
             configurations and tokenizer are taken; when not given, diffusers asks the hub for the usual ones.
+        offload: keep the weights in the CPU's memory and move to the device what works (see `offload_pipeline`).
 
     Raises:
         UserError: not to be found, not Stable Diffusion, only pickles, or a LoRA that does not fit.
     """
     place = choose_device(device)
     number_format = choose_dtype(dtype, place)
+    if offload is not None:
+        check_offload(place)
     with loading("model", name):
         pipe = _load(name, revision, variant, config, number_format)
         for part in [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]:
@@ -97,7 +114,10 @@ def load_pipeline(
         if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast:
             pipe.vae.to(torch.float32 if number_format == torch.float16 else number_format)  # it overflows in float16
         add_loras(pipe, loras)
-        return pipe.to(place)
+        if offload is None:
+            return pipe.to(place)
+        offload_pipeline(pipe, offload, place)
+        return pipe
 
 
 def _load(name: str, revision: str | None, variant: str | None, config: str | None, dtype: torch.dtype) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel, T2IAdapter
@@ -82,7 +83,7 @@ def _from_file(choice: NetworkChoice, path: Path, dtype: torch.dtype) -> Control
 def _config_folder(choice: NetworkChoice) -> Path:
     assert choice.config is not None
     folder = local_path(choice.config, "config") or fetch_configs(choice.config)
-    _check_class(choice, folder)
+    _check_class(choice.kind, choice.name, folder, _CLASSES[choice.kind])
     return folder
 
 
@@ -92,18 +93,31 @@ def _from_folder(choice: NetworkChoice, path: Path | None, dtype: torch.dtype) -
     if path is not None and choice.revision:
         raise UserError(f"{choice.kind} {choice.name!r}: revision is for hub ids")
     folder = path or fetch_network(choice.name, choice.kind, choice.revision, choice.variant)
-    _check_class(choice, folder)
-    check_safetensors(folder, choice.name, choice.kind, choice.variant)
-    return _CLASSES[choice.kind].from_pretrained(
-        str(folder), variant=choice.variant, use_safetensors=True, torch_dtype=dtype, local_files_only=True
+    return load_folder(_CLASSES[choice.kind], choice.kind, choice.name, folder, dtype, choice.variant)
+
+
+def load_folder(
+    expected: type[Any], kind: str, name: str, folder: Path, dtype: torch.dtype, variant: str | None = None
+) -> Any:
+    """A diffusers network of the class `expected` from its folder.
+
+    Args:
+        kind, name: what it is, and how the user calls it, for messages.
+
+    Raises:
+        UserError: another class, or no safetensors.
+    """
+    _check_class(kind, name, folder, expected)
+    check_safetensors(folder, name, kind, variant)
+    return expected.from_pretrained(
+        str(folder), variant=variant, use_safetensors=True, torch_dtype=dtype, local_files_only=True
     )
 
 
-def _check_class(choice: NetworkChoice, folder: Path) -> None:
-    expected = _CLASSES[choice.kind].__name__
+def _check_class(kind: str, name: str, folder: Path, expected: type[Any]) -> None:
     config = folder / "config.json"
     if not config.is_file():
-        raise UserError(f"{choice.kind} {choice.name!r}: no config.json in {folder}; give the folder of a {expected}")
-    values = read_json(config, choice.kind, choice.name)
-    if values.get("_class_name") != expected:
-        raise UserError(f"{choice.kind} {choice.name!r}: it is a {values.get('_class_name')}, not a {expected}")
+        raise UserError(f"{kind} {name!r}: no config.json in {folder}; give the folder of a {expected.__name__}")
+    values = read_json(config, kind, name)
+    if values.get("_class_name") != expected.__name__:
+        raise UserError(f"{kind} {name!r}: it is a {values.get('_class_name')}, not a {expected.__name__}")

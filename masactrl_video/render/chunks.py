@@ -126,7 +126,7 @@ class _Chunks:
         self._bar.end_chunk()
 
     def _denoise(self, job: FramesJob, batches: Sequence[Sequence[int]], tell: OnStep) -> list[torch.Tensor]:
-        last = job.plan.steps[-1] if job.plan.steps and job.plan.layers else len(job.scheduler.timesteps) - 1
+        last = job.plan.acting_steps[-1] if job.plan.acting_steps else len(job.scheduler.timesteps) - 1
         with job.controlled() as control:
 
             def on_step(step: int, frames: Sequence[int]) -> None:

@@ -127,7 +127,7 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
     Args:
         memory_bytes: a source of all frames that fits into so many is held in memory for the later chunks.
     """
-    order = job.plan.steps * chunks if job.plan.layers else ()
+    order = job.plan.acting_steps * chunks
     with ExitStack() as stack:
 
         def feed(source: RecordedSource, memory_bytes: int) -> RecordedSource:

@@ -14,6 +14,7 @@ import torch
 
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.errors import UserError
+from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.diffusion import DiffusionModel
 
 OnStep = Callable[[int, Sequence[int]], None]
@@ -41,8 +42,8 @@ def check_finite(latents: torch.Tensor, names: Sequence[str], dtype: torch.dtype
 
 @contextmanager
 def in_float32(model: DiffusionModel) -> Iterator[None]:
-    """Inside the context, UNet, VAE and guidance networks compute in float32; afterwards as before, to the bit."""
-    modules: list[Any] = [model.unet, model.vae, *(network.module for network in model.networks)]
+    """Inside the context, UNet, decoder and guidance networks compute in float32; afterwards as before, to the bit."""
+    modules: list[Any] = [model.unet, model.decoder, *(network.module for network in model.networks)]
     with ExitStack() as stack:
         for module in modules:
             stack.callback(module.to, module.dtype)
@@ -88,6 +89,8 @@ def _watched(model: DiffusionModel) -> Iterator[None]:
 
     networks = {f"{network.name} network": network.module for network in model.networks}
     with ExitStack() as stack:
+        if is_compiled(model.unet):  # what is compiled calls no hooks
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for part, module in {"UNet": model.unet, **networks}.items():
             for name, layer in module.named_modules():
                 if not any(True for _ in layer.children()):

@@ -42,6 +42,7 @@ _ACTS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], ...] = (
     (("source_frame",), lambda s: s.character is None, "the character is the source"),
     (("source_frame",), lambda s: s.real_source or bool(s.guidance), "without guidance the source knows no frame"),
     (("skip_uncond",), lambda s: s.guided, "a guidance_scale of 1 or less has no unconditional branch"),
+    (("vae_tiling",), lambda s: s.taesd is None or s.real_source, "taesd decodes, and nothing is encoded"),
     (("masa_step",), lambda s: s.masa_steps is None, "masa_steps lists the steps"),
     (("masa_layer",), lambda s: s.masa_layers is None, "masa_layers lists the layers"),
     (("mask_threshold", "mask_grid_divisor"), lambda s: s.masked_by_words, "no mask is found by words"),

@@ -10,8 +10,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
+from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.control import Control
-from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, SchedulerName
+from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, OffloadKind, SchedulerName
 
 
 def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:
@@ -90,6 +91,12 @@ class Settings(BaseModel):
     )
     dtype: DtypeName | None = option("model", "number format (float16 on a GPU, float32 elsewhere, if not given)", None)
     device: str | None = option("model", "cuda, mps or cpu (the first that there is, if not given)", None)
+    offload: OffloadKind | None = option(
+        "model",
+        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
+        "come one after the other; sequential: layer by layer, much slower",
+        None,
+    )
     lora: dict[str, float] = option("model", "LoRA files, FILE=SCALE (1 if not given)", {})
     scheduler: SchedulerName = option("model", "sampler; ddim as in the paper", "ddim")
 
@@ -138,7 +145,12 @@ class Settings(BaseModel):
     )
     mask_grid_divisor: int = option("attention", "masks come from cross-attention at latent side / this", 4, ge=1)
 
-    batch_size: int = option("work", "frames that go through the model together", 4, ge=1)
+    batch_size: int | None = option(
+        "work",
+        "frames that go through the model together; auto: as many as the GPU's memory holds (on a CPU 4)",
+        4,
+        ge=1,
+    )
     chunk_frames: int = option("work", "frames in memory at a time; the cache is read once for each chunk", 32, ge=1)
     cache_dir: Path | None = option("work", "cache of recorded sources (~/.cache/masactrl-video if not given)", None)
     cache_quota: ByteSize | None = option(
@@ -175,8 +187,27 @@ class Settings(BaseModel):
         ge=0,
         lt=1,
     )
+    reuse_deep_features: int | None = option(
+        "speed",
+        "run the whole UNet at every n-th denoising step only, at the others its outermost blocks around the same deep "
+        "features (DeepCache): not exact",
+        None,
+        ge=2,
+    )
     channels_last: bool = option(
         "speed", "channels_last memory format: exact but for the last digits; made for GPUs with float16", False
+    )
+    compile: bool = option(
+        "speed",
+        "torch.compile for UNet and guidance networks: exact but for the last digits; takes minutes before the first "
+        "frame, and again for another size of a batch; made for GPUs",
+        False,
+    )
+    taesd: str | None = option(
+        "speed",
+        "hub id or folder of a tiny autoencoder (TAESD) that decodes instead of the model's own: for previews, not "
+        "exact; a real source is still encoded by the model's own",
+        None,
     )
     vae_tiling: bool = option(
         "speed",
@@ -191,6 +222,11 @@ class Settings(BaseModel):
     side_by_side: bool = option("output", "also a video of clip, guidance and result", True)
     save_masks: bool = option("output", "masked mode: also write the masks", False)
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _size_by_itself(cls, value: Any) -> Any:
+        return None if value == "auto" else value
+
     @field_validator("person", mode="before")
     @classmethod
     def _person_as_text(cls, value: Any) -> Any:
@@ -199,71 +235,14 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        self._check_guidance()
-        self._check_source()
+        check_guidance(self)
+        check_source(self)
+        check_speed(self)
         if self.attention_mode == "masked":
-            self._check_masks()
+            check_masks(self)
         elif idle := [name for name in ONLY_MASKED if getattr(self, name)]:
             raise ValueError(f"{idle[0]} belongs to attention_mode masked")
-        if self.skip_uncond and self.guided and not 0 < self.unguided_steps < self.num_inference_steps:
-            raise ValueError(
-                f"skip_uncond: {self.skip_uncond:g} of {self.num_inference_steps} steps are {self.unguided_steps}; "
-                "give a part that skips at least one and leaves at least one"
-            )
-        if self.batch_size > self.chunk_frames:
-            raise ValueError(
-                f"batch_size {self.batch_size} is more than chunk_frames, {self.chunk_frames}: the frames in memory"
-            )
         return self
-
-    def _check_guidance(self) -> None:
-        unknown = [name for name in self.guidance if name not in self.controls]
-        if unknown:
-            known = ", ".join(self.controls) or "none"
-            raise ValueError(f"guidance: there is no control named {unknown[0]!r}; there are: {known}")
-        if len(set(self.guidance)) != len(self.guidance):
-            raise ValueError("guidance: a control is named twice")
-        if self.smooth_poses is not None and self.smooth_poses % 2 == 0:
-            raise ValueError(
-                f"smooth_poses: got {self.smooth_poses}; the window has a middle frame: give an odd number"
-            )
-        unused = [kind for kind in self.guidance_video if kind not in self.kinds]
-        if unused:
-            raise ValueError(
-                f"guidance_video: {unused[0]!r} is not among the guidance in use ({', '.join(self.kinds) or 'none'})"
-            )
-
-    def _check_source(self) -> None:
-        if self.source_image is not None and self.source == "clip":
-            raise ValueError("source_image and source clip exclude each other: name one source")
-        if self.character is not None:
-            for name in ("source_image", "source_prompt", "source_caption"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"character and {name} exclude each other: name one source")
-            if self.source == "clip":
-                raise ValueError("character and source clip exclude each other: name one source")
-        if self.real_source and self.scheduler != "ddim":
-            raise ValueError(
-                f"scheduler {self.scheduler}: a real source is inverted with ddim; take that, or a generated source"
-            )
-
-    def _check_masks(self) -> None:
-        if not self.mask_words and self.target_masks is None:
-            raise ValueError(
-                "attention_mode masked: give mask_words, the object's words in the prompt, or target_masks"
-            )
-        if not self.mask_words and not self.source_mask_words and self.source_mask is None:
-            raise ValueError(
-                "attention_mode masked: give the source's mask too: mask_words, source_mask_words or source_mask"
-            )
-        if self.source_mask is not None and self.source_mask_words:
-            raise ValueError("source_mask and source_mask_words exclude each other: name one mask of the source")
-        if self.target_masks is not None and self.mask_words and (self.source_mask or self.source_mask_words):
-            raise ValueError("mask_words: target_masks and the source's own mask leave them without effect")
-        if self.source_caption is not None and (self.source_mask is not None or not self.real_source):
-            raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
-        if self.save_masks and self.target_masks is not None:
-            raise ValueError("save_masks: target_masks are given, so there are no others to save")
 
     @property
     def kinds(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def render_comic(
     with report.stage("load"):
         settings = with_guidance(settings, _guidance(story, planned, settings))
         posed = with_networks(settings, model)
-        bare = DiffusionModel(posed.pipe)
+        bare = replace(posed, networks=())
         cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
         jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
     with comic_claimed(outputs, story) as log:

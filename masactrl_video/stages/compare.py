@@ -13,6 +13,7 @@ from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.plug_and_play import check_decoder, plug_and_play
 from masactrl_video.attention.prompt_to_prompt import align_words, prompt_to_prompt
 from masactrl_video.encode.sheet import Panel, labelled_sheet
+from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import PreparedGuidance
 from masactrl_video.model.latents import decode_latents, initial_noise
@@ -76,6 +77,8 @@ def compare(
     check_still_folder(folder, settings, overwrite)
     check_inputs(settings, folder)
     check_strength(settings.num_inference_steps, settings.sdedit_strength)
+    if settings.reuse_deep_features is not None:
+        raise UserError("reuse_deep_features: the other methods need the whole UNet at every step; leave it out")
     targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
     for target in targets:
         check_prompt(target)

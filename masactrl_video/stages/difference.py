@@ -10,6 +10,7 @@ _NOT_IN_FRAMES = (
     "cache_dir",
     "cache_quota",
     "cache_memory",
+    "offload",
     "characters_dir",
     "audio",
     "codec",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
+from masactrl_video.model.compile import check_compiler, compile_network
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.load import load_guidance, load_model
+from masactrl_video.model.location import local_path
 from masactrl_video.model.lora import LoraFile
 from masactrl_video.model.network import NetworkChoice
+from masactrl_video.model.taesd import load_taesd
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.settings import Settings
 
@@ -20,6 +24,8 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
     Raises:
         UserError: weights that cannot be found, read or combined.
     """
+    if settings.taesd is not None:
+        local_path(settings.taesd, "taesd")  # a mistyped path is told before gigabytes are loaded
     model = load_model(
         settings.model,
         networks=[_network(settings.controls[name]) for name in settings.guidance],
@@ -29,12 +35,20 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
         device=settings.device,
         config=settings.single_file_config,
         loras=[LoraFile(path, scale) for path, scale in settings.lora.items()],
+        offload=settings.offload,
     )
+    if settings.taesd is not None:
+        preview = load_taesd(settings.taesd, model.vae, model.dtype, model.device)
+        model = replace(model, preview=preview)
     if settings.vae_tiling:
         model.vae.enable_tiling()
     if settings.channels_last:
         for part in (model.unet, model.vae, *(network.module for network in model.networks)):
             part.to(memory_format=torch.channels_last)
+    if settings.compile:
+        check_compiler(model.device)
+        for part in (model.unet, *(network.module for network in model.networks)):
+            compile_network(part)
     return model
 
 
@@ -46,7 +60,7 @@ def with_controls(settings: Settings, model: DiffusionModel, controls: Sequence[
     """
     loaded = dict(zip((settings.controls[name] for name in settings.guidance), model.networks, strict=True))
     networks = (loaded.get(control) or load_guidance(model.pipe, _network(control)) for control in controls)
-    return DiffusionModel(model.pipe, tuple(networks))
+    return replace(model, networks=tuple(networks))
 
 
 def with_networks(settings: Settings, model: DiffusionModel | None) -> DiffusionModel:
@@ -58,7 +72,7 @@ def with_networks(settings: Settings, model: DiffusionModel | None) -> Diffusion
     if model is None:
         return model_from_settings(settings)
     networks = (load_guidance(model.pipe, _network(settings.controls[name])) for name in settings.guidance)
-    return DiffusionModel(model.pipe, tuple(networks))
+    return replace(model, networks=tuple(networks))
 
 
 def _network(control: Control) -> NetworkChoice:

@@ -22,6 +22,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import initial_noise
 from masactrl_video.model.text import TextCondition, encode_prompt, find_words
 from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.fit_batch import largest_batch
 from masactrl_video.render.frames import FramesJob, Pictures
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
@@ -32,6 +33,9 @@ from masactrl_video.stages.source import PlannedSource, read_mask
 from masactrl_video.video.png import check_png, read_png_text
 
 logger = logging.getLogger(__name__)
+
+_BATCH_SIZE = "batch-size"
+"""In a picture's text: the frames that went through the model together, before memory made them fewer."""
 
 
 def render_stage(
@@ -52,6 +56,9 @@ def render_stage(
     if settings.unguided_steps:
         steps = (settings.unguided_steps, settings.num_inference_steps)
         logger.info("skip_uncond: the last %d of %d steps are without the unconditional branch", *steps)
+    if settings.reuse_deep_features is not None:
+        steps = (-(-settings.num_inference_steps // settings.reuse_deep_features), settings.num_inference_steps)
+        logger.info("reuse_deep_features: the whole UNet runs at %d of %d steps", *steps)
     keys = [kind.key for kind in (*guidance, *([target_masks] if target_masks else []))]
     text = picture_text(settings) | {"made-from": made_from(model, job.denoising.text, keys, source)}
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
@@ -59,16 +66,28 @@ def render_stage(
     check_kept(outputs.frames(len(clip)), text["made-from"])
     for path in mask_paths[:1]:
         path.parent.mkdir(exist_ok=True)
+    batch_size = settings.batch_size
+    if batch_size is None:
+        batch_size = _batch_size(outputs.frames(len(clip)), job, settings.chunk_frames)
+        text[_BATCH_SIZE] = str(batch_size)
     return render_frames(
         job,
         outputs.frames(len(clip)),
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         chunk_frames=settings.chunk_frames,
         text=text,
         mask_paths=mask_paths,
         cache_memory_bytes=settings.cache_memory,
         tell=lambda progress: tell({"stage": "render", **asdict(progress)}),
     )
+
+
+def _batch_size(frames: Sequence[Path], job: FramesJob, most: int) -> int:
+    """What the frames of an interrupted run were cut by, so that the others come out the same; else what fits."""
+    for path in frames:
+        if path.exists():
+            return int(read_png_text(path)[_BATCH_SIZE])
+    return largest_batch(job, min(most, len(frames)))
 
 
 def shared_noise(
@@ -99,7 +118,14 @@ def frames_job(
     """
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, size_px)
     return FramesJob(
-        denoising=Denoising(model, condition, settings.guidance_scale, settings.seed, settings.unguided_steps),
+        denoising=Denoising(
+            model,
+            condition,
+            settings.guidance_scale,
+            settings.seed,
+            settings.unguided_steps,
+            settings.reuse_deep_features or 1,
+        ),
         scheduler=planned.scheduler,
         source=source,
         source_noise=shared_noise(settings, model, source, size_px),
@@ -117,7 +143,7 @@ def made_from(model: DiffusionModel, condition: TextCondition, guidance: Sequenc
     Args:
         guidance: a key of each guidance's, and each given mask's, content.
     """
-    keys = [source.entry.folder.name, *guidance, hash_module(model.vae), hash_tensor(condition.hidden_states)]
+    keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
     if source.entry.index.determined_by["source"] == "real":  # made without the networks, which its name leaves out
         keys += [hash_module(network.module) for network in model.networks]
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -129,7 +129,7 @@ def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, Cont
     )
     if settings.save_masks and not (plan.steps and plan.layers):
         raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
-    return scheduler, plan
+    return scheduler, replace(plan, whole_every=settings.reuse_deep_features or 1)
 
 
 def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:

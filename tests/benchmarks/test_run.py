@@ -48,12 +48,14 @@ def test_what_is_not_exact_has_a_number_and_a_picture(weights: Path, tmp_path: P
 
     figures = demo_frames.measure_options(weights, STEPS, ROUNDS, tmp_path / "options.png")
     assert figures["exact"]["mean_levels"] == 0
-    assert all(found["max_levels"] > 0 for name, found in figures.items() if name.startswith("--skip"))
+    assert all(found["max_levels"] > 0 for name, found in figures.items() if name.startswith(("--skip", "--reuse")))
     assert (tmp_path / "options.png").is_file()
-    tiling = demo_frames.measure_tiling(weights, ROUNDS)
+    tiling = demo_frames.measure_tiling(weights, ROUNDS, tmp_path / "tiling.png")
+    assert (tmp_path / "tiling.png").is_file()
     assert tiling["--vae-tiling, decoding alone, 4 tiles' area"]["max_levels"] > 0
     table = table_of(options=figures, tiling=tiling)
     assert "![One frame, from left to right: exact, skip-uncond 0.25" in table
+    assert "decoded at once and in tiles](tiling.png)" in table
     assert "| --vae-tiling" in table
 
 

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_models
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.stills import StillSettings
+from masactrl_video.stages.compare import compare
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.stages.render_clip import render_clip
+from masactrl_video.video.png import read_png_text
 
 Render = Callable[..., Outputs]
 Frames = Callable[[Outputs], list[np.ndarray]]
@@ -48,6 +52,27 @@ def test_steps_without_the_unconditional_branch_halve_the_rows(
     assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 3 * 8
 
 
+@pytest.mark.parametrize("skip_uncond", [0.0, 0.5])
+def test_reused_deep_features_leave_the_outermost_layers_controlled(
+    render: Render, frames_of: Frames, tmp_path: Path, skip_uncond: float
+) -> None:
+    changes = {"num_inference_steps": 4, "masa_step": 1, "skip_uncond": skip_uncond}
+    whole = render(tmp_path / "a.mp4", **changes)
+    part = render(tmp_path / "b.mp4", **changes, reuse_deep_features=2)
+    attention = report(part)["render"]["attention"]
+    # of layers 8-15 the last 3 are in the last block; the whole UNet runs at steps 0 and 2
+    assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 3 + 8 + 3
+    assert report(part)["cache_entry"] == report(whole)["cache_entry"], "the source is recorded whole"
+    assert report(part)["render"]["lowest_source_share"] == 1
+    assert largest_difference(frames_of(whole), frames_of(part)) > 0
+
+
+def test_other_methods_are_not_compared_by_part_of_the_network(tmp_path: Path) -> None:
+    settings = StillSettings(model="demo", prompts=["a bear"], guidance=[], reuse_deep_features=2)
+    with pytest.raises(UserError, match="reuse_deep_features: the other methods need the whole UNet"):
+        compare(settings, tmp_path / "out")
+
+
 def test_skipped_steps_are_said_and_change_the_frames(
     render: Render, frames_of: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,9 +88,14 @@ def test_skipped_steps_are_said_and_change_the_frames(
         ({"skip_uncond": 0.5, "guidance_scale": 1.0}, "skip_uncond: it would have no effect"),
         ({"skip_uncond": 0.2}, "skip_uncond: 0.2 of 2 steps are 0"),
         ({"skip_uncond": 0.9}, "skip_uncond: 0.9 of 2 steps are 2"),
+        ({"reuse_deep_features": 1}, "reuse_deep_features: got 1"),
+        (
+            {"reuse_deep_features": 2, "attention_mode": "masked", "mask_words": ["bear"]},
+            "reuse_deep_features: masks by words come from layers that it leaves out",
+        ),
     ],
 )
-def test_skipping_that_would_do_nothing_or_all_is_refused(
+def test_what_would_do_nothing_or_too_much_is_refused(
     demo: Callable[..., Settings], changes: dict[str, float], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
@@ -96,3 +126,16 @@ def test_channels_last_changes_at_most_the_last_digits(
 def test_tiling_is_for_pictures_larger_than_the_models(demo: Callable[..., Settings]) -> None:
     assert model_from_settings(demo(vae_tiling=True)).vae.use_tiling
     assert not model_from_settings(demo()).vae.use_tiling
+
+
+def test_a_preview_is_decoded_by_another_network_from_the_same_source(
+    render: Render, demo: Callable[..., Settings], tmp_path: Path
+) -> None:
+    tiny_models.taesd(latent_channels=8).save_pretrained(tmp_path / "taesd")  # as the demo model has
+    settings = demo(taesd=str(tmp_path / "taesd"))
+    preview, exact = render_clip(settings, tmp_path / "a.mp4"), render(tmp_path / "b.mp4")
+    assert report(preview)["cache_entry"] == report(exact)["cache_entry"]
+    made = [read_png_text(outputs.frames(1)[0])["made-from"] for outputs in (preview, exact)]
+    assert made[0] != made[1], "another decoder's frames would be taken for this one's"
+    with pytest.raises(UserError, match="vae_tiling: it would have no effect, because taesd decodes"):
+        demo(taesd="org/taesd", vae_tiling=True)

@@ -1,0 +1,86 @@
+"""Settings that must agree with each other; what does not is said in one line, for the validation of settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the record asks these
+    from masactrl_video.settings.settings import Settings
+
+
+def check_guidance(settings: Settings) -> None:
+    """Controls that exist, each once, and what is said of them. Raises ValueError, as all of these do."""
+    unknown = [name for name in settings.guidance if name not in settings.controls]
+    if unknown:
+        known = ", ".join(settings.controls) or "none"
+        raise ValueError(f"guidance: there is no control named {unknown[0]!r}; there are: {known}")
+    if len(set(settings.guidance)) != len(settings.guidance):
+        raise ValueError("guidance: a control is named twice")
+    if settings.smooth_poses is not None and settings.smooth_poses % 2 == 0:
+        raise ValueError(
+            f"smooth_poses: got {settings.smooth_poses}; the window has a middle frame: give an odd number"
+        )
+    unused = [kind for kind in settings.guidance_video if kind not in settings.kinds]
+    if unused:
+        raise ValueError(
+            f"guidance_video: {unused[0]!r} is not among the guidance in use ({', '.join(settings.kinds) or 'none'})"
+        )
+
+
+def check_source(settings: Settings) -> None:
+    """One source, and a scheduler that can invert it."""
+    if settings.source_image is not None and settings.source == "clip":
+        raise ValueError("source_image and source clip exclude each other: name one source")
+    if settings.character is not None:
+        for name in ("source_image", "source_prompt", "source_caption"):
+            if getattr(settings, name) is not None:
+                raise ValueError(f"character and {name} exclude each other: name one source")
+        if settings.source == "clip":
+            raise ValueError("character and source clip exclude each other: name one source")
+    if settings.real_source and settings.scheduler != "ddim":
+        raise ValueError(
+            f"scheduler {settings.scheduler}: a real source is inverted with ddim; take that, or a generated source"
+        )
+
+
+def check_masks(settings: Settings) -> None:
+    """Masked mode: one mask of the source and one of the frames."""
+    if not settings.mask_words and settings.target_masks is None:
+        raise ValueError("attention_mode masked: give mask_words, the object's words in the prompt, or target_masks")
+    if not settings.mask_words and not settings.source_mask_words and settings.source_mask is None:
+        raise ValueError(
+            "attention_mode masked: give the source's mask too: mask_words, source_mask_words or source_mask"
+        )
+    if settings.source_mask is not None and settings.source_mask_words:
+        raise ValueError("source_mask and source_mask_words exclude each other: name one mask of the source")
+    if (
+        settings.target_masks is not None
+        and settings.mask_words
+        and (settings.source_mask or settings.source_mask_words)
+    ):
+        raise ValueError("mask_words: target_masks and the source's own mask leave them without effect")
+    if settings.source_caption is not None and (settings.source_mask is not None or not settings.real_source):
+        raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
+    if settings.save_masks and settings.target_masks is not None:
+        raise ValueError("save_masks: target_masks are given, so there are no others to save")
+
+
+def check_speed(settings: Settings) -> None:
+    """What makes frames cheaper, in time or memory."""
+    skipped, steps = settings.unguided_steps, settings.num_inference_steps
+    if settings.skip_uncond and settings.guided and not 0 < skipped < steps:
+        raise ValueError(
+            f"skip_uncond: {settings.skip_uncond:g} of {steps} steps are {skipped}; "
+            "give a part that skips at least one and leaves at least one"
+        )
+    if settings.batch_size is not None and settings.batch_size > settings.chunk_frames:
+        raise ValueError(
+            f"batch_size {settings.batch_size} is more than chunk_frames, {settings.chunk_frames}: the frames in memory"
+        )
+    if settings.compile and settings.offload == "sequential":
+        raise ValueError("compile: it joins layers, and offload sequential parts them: leave one out, or offload model")
+    by_words = settings.attention_mode == "masked" and settings.target_masks is None
+    if settings.reuse_deep_features is not None and by_words:
+        raise ValueError(
+            "reuse_deep_features: masks by words come from layers that it leaves out; give target_masks or another mode"
+        )
