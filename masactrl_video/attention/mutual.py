@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,7 @@ class Sides:
         """Figure and ground in the order."""
         return slice(0, self.figure), slice(self.figure, len(self.order))
 
+    @cached_property
     def back(self) -> torch.Tensor:
         """Position in the order of each token of the picture."""
         back = torch.empty_like(self.order)
@@ -106,7 +108,7 @@ def masked_attention(
         for queries, keys in zip(target.slices(), seen, strict=True)
         if queries.stop > queries.start
     ]
-    return _gathered(torch.cat(attended, dim=2), target.back())
+    return _gathered(torch.cat(attended, dim=2), target.back)
 
 
 def _gathered(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
