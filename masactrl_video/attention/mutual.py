@@ -104,11 +104,11 @@ def masked_attention(
     else:
         seen = (slice(None), slice(None))
     attended = [
-        F.scaled_dot_product_attention(query[:, :, queries], key[:, :, keys], value[:, :, keys])
+        F.scaled_dot_product_attention(query[:, :, queries], key[:, :, keys], value[:, :, keys]).transpose(1, 2)
         for queries, keys in zip(target.slices(), seen, strict=True)
         if queries.stop > queries.start
     ]
-    return _gathered(torch.cat(attended, dim=2), target.back)
+    return torch.cat(attended, dim=1).index_select(1, target.back).transpose(1, 2)
 
 
 def _gathered(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
