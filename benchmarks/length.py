@@ -1,10 +1,11 @@
-"""A long clip against a short one: time a frame and peak memory, with a narrow model that leaves the rest visible."""
+"""A long clip against short ones: time a frame and peak memory, with a narrow model that leaves the rest visible."""
 
 from __future__ import annotations
 
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from clip import Clip
+from clip import Clip, Timed, timed
 from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from shapes import with_random_weights
+from turns import cpu_seconds, ratio
 
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import GuidanceNetwork
 from masactrl_video.model.text import TextCondition
 from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.progress import RenderProgress
 
 SIDE_PX, STEPS, CHUNK = 64, 3, 32
 
@@ -60,22 +63,59 @@ def narrow_clip() -> Clip:
     return Clip(model, text, np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8), STEPS)
 
 
-def measure_length(frames: int) -> dict[str, Any]:
-    """Render so many frames in a process that does nothing else; the first chunk warms up and is not timed."""
-    clip = narrow_clip()
-    plan = plan_control(clip.model.unet, STEPS, masa_step=1, masa_layer=1)
-    work: dict[str, Any] = {"batch_size": 8, "chunk_frames": CHUNK, "text": {}}
+def measure_length(short: int, long: int, piece: int = 31 * CHUNK) -> dict[str, Any]:
+    """Render a long clip; after every piece of it the clock of the long one stands still while a short one is made.
+
+    The first chunks warm up and are not timed.
+
+    Args:
+        short, long: frames of the clips.
+        piece: frames of the long one between two short ones, whole chunks.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        job = replace(clip.job(clip.record(root / "cache", plan), plan), guidance=[EndlessPictures(frames)])
-        paths = [root / f"{number}.png" for number in range(frames)]
-        render_frames(job, paths[:CHUNK], **work)
-        start, cpu = time.perf_counter(), time.process_time()
-        render_frames(job, paths, **work)
-        timed_frames = frames - CHUNK
-        return {
-            "frames": frames,
-            "seconds_a_frame": (time.perf_counter() - start) / timed_frames,
-            "cpu_seconds_a_frame": (time.process_time() - cpu) / timed_frames,
-            "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # Linux counts in KiB
-        }
+        shorts = _Renders(Path(folder), "short", short)
+        shorts.render()
+        peak_bytes = [_peak_bytes()]
+        pairs: dict[str, list[Timed[None]]] = {"long": [], "short": []}
+        begun = time.perf_counter(), time.process_time()
+
+        def tell(progress: RenderProgress) -> None:
+            nonlocal begun
+            done = progress.frame + 1 - CHUNK
+            if progress.step < STEPS - 1 or done % piece or done < 0:
+                return
+            now = time.perf_counter(), time.process_time()
+            if done:
+                seconds, cpu = (end - start for end, start in zip(now, begun, strict=True))
+                pairs["long"].append(Timed(None, seconds / piece, cpu / piece))
+                made = timed(shorts.render)
+                pairs["short"].append(Timed(None, made.seconds / short, made.cpu_seconds / short))
+            begun = time.perf_counter(), time.process_time()
+
+        _Renders(Path(folder), "long", long).render(tell)
+        peak_bytes.append(_peak_bytes())
+    return {
+        "frames": [short, long],
+        "ratio": ratio(pairs, "long", "short"),
+        "cpu_seconds_a_frame": {way: cpu_seconds(pairs, way) for way in pairs},
+        "peak_bytes": peak_bytes,
+    }
+
+
+class _Renders:
+    """A clip of some length that is rendered again and again, with a model of its own."""
+
+    def __init__(self, root: Path, name: str, frames: int) -> None:
+        clip = narrow_clip()
+        plan = plan_control(clip.model.unet, STEPS, masa_step=1, masa_layer=1)
+        self._job = replace(clip.job(clip.record(root / "cache", plan), plan), guidance=[EndlessPictures(frames)])
+        self._root, self._name, self._frames = root, name, frames
+
+    def render(self, tell: Callable[[RenderProgress], None] = lambda progress: None) -> None:
+        with tempfile.TemporaryDirectory(dir=self._root, prefix=self._name) as folder:
+            paths = [Path(folder) / f"{number}.png" for number in range(self._frames)]
+            render_frames(self._job, paths, batch_size=8, chunk_frames=CHUNK, text={}, tell=tell)
+
+
+def _peak_bytes() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # Linux counts in KiB

@@ -82,8 +82,8 @@ def _ratios(results: Results) -> Iterator[list[str]]:
         yield _row(f"cache streamed ÷ held (the model waited {waited:.2f} s in all)", "demo", feed["ratio"], 1.02)
     if found := _figures(results, "memory"):
         yield _memory(found)
-    if clips := list(_figures(results, "length").values()):
-        yield from _length(*clips)
+    if found := _figures(results, "length"):
+        yield from _length(found)
     if found := _figures(results, "command"):
         yield from _command(found)
 
@@ -96,19 +96,22 @@ def _memory(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [name, "demo, 4 frames a batch", f"{ours / plain:.2f}", "", target, holds]
 
 
-def _length(short: Mapping[str, float], long: Mapping[str, float]) -> Iterator[list[str]]:
-    name, where = f"{long['frames']:,} frames ÷ {short['frames']} frames", "narrow model, 64×64"
-    clock, cpu = (long[key] / short[key] for key in ("seconds_a_frame", "cpu_seconds_a_frame"))
-    yield [f"{name}: time a frame", where, f"{clock:.2f}", f"{cpu:.2f}", "≤ 1.02", "yes" if cpu <= 1.02 else "no"]
-    memory = long["peak_bytes"] / short["peak_bytes"]
-    yield [f"{name}: peak memory", where, f"{memory:.2f}", "", "≤ 1.05", "yes" if memory <= 1.05 else "no"]
+def _length(found: Mapping[str, Any]) -> Iterator[list[str]]:
+    (short, long), (low, high) = found["frames"], found["peak_bytes"]
+    name, where = f"{long:,} frames ÷ {short} frames", "narrow model, 64×64"
+    yield _row(f"{name}: time a frame", where, found["ratio"], 1.02)
+    holds = "yes" if high <= 1.05 * low else "no"
+    yield [f"{name}: peak memory", where, f"{high / low:.2f}", "", "≤ 1.05", holds]
 
 
 def _command(found: Mapping[str, Any]) -> Iterator[list[str]]:
     clock = found["network_seconds"] / found["whole_seconds"]
     cpu = found["network_cpu_seconds"] / found["cpu_seconds"]
     holds = "yes" if cpu >= 0.85 else "no"
-    yield ["whole command: share in UNet and ControlNet", "demo clip", f"{clock:.0%}", f"{cpu:.0%}", "≥ 85 %", holds]
+    networks = found["network_cpu_seconds"]
+    bound = networks / (networks + found["import_cpu_seconds"])
+    name = f"whole command: share in UNet and ControlNet (importing diffusers leaves {bound:.0%} of CPU time)"
+    yield [name, "demo clip", f"{clock:.0%}", f"{cpu:.0%}", "≥ 85 %", holds]
     seconds = found["help_seconds"]
     yield ["`masactrl-video --help`", "", f"{seconds:.2f} s", "", "≤ 1 s", "yes" if seconds <= 1 else "no"]
 

@@ -57,17 +57,10 @@ def tiling(a: argparse.Namespace) -> Any:
 
 
 def length(a: argparse.Namespace) -> Any:
-    """A long clip against a short one."""
-    return {
-        str(count): _in_own_process(a, "long_clip", ["--frames", str(count)]) for count in (a.short_clip, a.long_clip)
-    }
-
-
-def long_clip(a: argparse.Namespace) -> Any:
-    """One clip of `length`."""
+    """A long clip against short ones."""
     from length import measure_length
 
-    return measure_length(a.frames)
+    return measure_length(a.short_clip, a.long_clip)
 
 
 def memory(a: argparse.Namespace) -> Any:
@@ -117,7 +110,7 @@ def shape(a: argparse.Namespace) -> Any:
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     part.__name__: part for part in (frames, feed, options, tiling, memory, length, command, bounds)
 } | dict.fromkeys(SHAPES, shape)
-HIDDEN = {"long_clip": long_clip, "one_memory": one_memory}
+HIDDEN = {"one_memory": one_memory}
 
 
 def _in_own_process(a: argparse.Namespace, part: str, more: list[str]) -> Any:
@@ -142,7 +135,7 @@ def _arguments() -> argparse.Namespace:
     add("--shape-rounds", type=int, default=2, help="rounds of the real shapes")
     add("--tokenizer", type=Path, default=WEIGHTS / "tokenizer", help="folder of a CLIP tokenizer, for the real shapes")
     add("--output", type=Path, default=HERE / "results.md", help="table to write; .json beside it")
-    for hidden, kind in (("--part", str), ("--figures", Path), ("--frames", int), ("--way", str)):
+    for hidden, kind in (("--part", str), ("--figures", Path), ("--way", str)):
         add(hidden, type=kind, help=argparse.SUPPRESS)
     found = parser.parse_args()
     found.argv = [word for word in sys.argv[1:] if found.part is None]

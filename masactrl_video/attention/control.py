@@ -63,7 +63,8 @@ class AttentionControl:
         """(step, layer) → attention calls that used the source."""
         self._share: torch.Tensor | None = None
         self._maps: dict[str, torch.Tensor] = {}
-        self._sides: dict[tuple[tuple[int, int], int], Sides] = {}
+        self._target_sides: dict[tuple[tuple[int, int], int], Sides] = {}
+        self._source_sides: dict[tuple[int, int], Sides] = {}
         self._rows = branch_rows(source.branches, branches)
         self._step: int | None = None
         self._latent_size = (0, 0)
@@ -84,9 +85,10 @@ class AttentionControl:
             self.record = None
         elif step != self._step or self.record is None:
             self.record = self.source.read(step)
+            self._source_sides.clear()
         self._step, self._latent_size = step, call.latent_size
         self._maps.clear()
-        self._sides.clear()
+        self._target_sides.clear()
 
     def attend(self, layer: Layer, attn: Attention, hidden_states: torch.Tensor) -> torch.Tensor:
         """Mutual self-attention of one layer: (rows, tokens, channels) → (rows, tokens, heads x head_dim)."""
@@ -104,13 +106,14 @@ class AttentionControl:
                 self._by_branch(project(hidden_states), attn.heads) for project in (attn.to_k, attn.to_v)
             )
             queries = self._by_branch(query, attn.heads)
-            self._share = source_share(queries, own_key, key)
+            if layer == self.plan.layers[-1]:
+                self._share = source_share(queries, own_key, key)
             out = union_attention(queries, own_key, own_value, key, value)
             return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
         long = split_heads(query.reshape(len(self._rows), -1, query.shape[-1]), attn.heads)
         # -> (branches, heads, frames x tokens, head_dim): the frames of a branch are one long query, nothing is copied
         if self.plan.mode == "masked":
-            out = masked_attention(long, key, value, self._sides_on(grid, hidden_states.shape[0]))
+            out = masked_attention(long, key, value, self._target_on(grid), self._source_on(grid))
         else:
             out = source_attention(long, key, value)
         return out.transpose(1, 2).reshape(*hidden_states.shape[:2], -1)
@@ -210,29 +213,38 @@ class AttentionControl:
         """Where the cross-attention layers put the target's object attention of the call in progress."""
         return self._maps
 
-    def _sides_on(self, grid: tuple[int, int], rows: int) -> Sides:
-        """Figure and ground on a layer's grid; layers with the same masks share them within a UNet call."""
+    def _target_on(self, grid: tuple[int, int]) -> Sides:
+        """The frames' figure and ground on a layer's grid; layers with the same masks share them within a UNet call."""
         found = (grid, len(self._maps))  # more object maps make another mask
-        if found not in self._sides:
-            source_mask, target_mask = self._binary_masks(grid)
-            self._share = target_mask.float().mean(dim=1)
-            repeats = rows // len(self._rows) // target_mask.shape[0]  # both branches, where the source's are shared
-            self._sides[found] = Sides.of(target_mask.repeat(repeats, 1).flatten(), source_mask)
-        return self._sides[found]
+        if found not in self._target_sides:
+            mask = self._target_mask_on(grid)
+            self._share = mask.float().mean(dim=1)
+            repeats = len(self.branches) // len(self._rows)  # both branches, where the source's are shared
+            self._target_sides[found] = Sides.of(mask.repeat(repeats, 1).flatten())
+        return self._target_sides[found]
 
-    def _binary_masks(self, grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Masks on a layer's grid: the source's (tokens,) and the target's (frames, tokens)."""
+    def _source_on(self, grid: tuple[int, int]) -> Sides:
+        """The source's figure and ground on a layer's grid, found once a step."""
+        if grid not in self._source_sides:
+            self._source_sides[grid] = Sides.of(self._source_mask_on(grid))
+        return self._source_sides[grid]
+
+    def _source_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
+        """(source tokens,) bool."""
         assert self.masks is not None
         assert self.record is not None
         if self.masks.source_mask is not None:
-            source = binary_mask(self.masks.source_mask[None], 0.5, grid)[0]
-        elif self.record.object_map is not None:
-            source = binary_mask(self.record.object_map[None], self.masks.threshold, grid)[0]
-        else:
+            return binary_mask(self.masks.source_mask[None], 0.5, grid)[0]
+        if self.record.object_map is None:
             raise UserError("masked mode: the source was recorded without an object map, and no source mask is given")
+        return binary_mask(self.record.object_map[None], self.masks.threshold, grid)[0]
+
+    def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
+        """(frames, tokens) bool."""
+        assert self.masks is not None
         if self.target_mask is not None:
-            return source, binary_mask(self.target_mask, 0.5, grid)
+            return binary_mask(self.target_mask, 0.5, grid)
         target_map = self.target_object_map()
         if target_map is None:
             raise UserError("masked mode: neither words of the object nor target masks are given")
-        return source, binary_mask(target_map, self.masks.threshold, grid)
+        return binary_mask(target_map, self.masks.threshold, grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -59,47 +60,55 @@ def source_share(query: torch.Tensor, own_key: torch.Tensor, key: torch.Tensor) 
 
 @dataclass(frozen=True)
 class Sides:
-    """Which queries and which keys are figure and which are ground, for `masked_attention`."""
+    """Tokens put in order: those of the figure first, then those of the ground."""
 
-    pairs: tuple[tuple[torch.Tensor, torch.Tensor | None], ...]
-    """Positions of a side's queries, and of the keys that they see; None: all keys."""
+    order: torch.Tensor
+    """Position of each token of the order in the picture."""
+    figure: int
+    """How many are the figure's."""
 
     @classmethod
-    def of(cls, target_mask: torch.Tensor, source_mask: torch.Tensor) -> Sides:
-        """From binary masks; a side without queries is left out.
+    def of(cls, mask: torch.Tensor) -> Sides:
+        """From a binary mask (tokens,), of several frames one after the other: True is the figure."""
+        return cls(torch.cat([mask.nonzero(), (~mask).nonzero()]).squeeze(1), int(mask.sum()))
 
-        A side that the source does not have at all (an empty figure, say) would leave its queries without a key: they
-        attend to the whole source.
+    def slices(self) -> tuple[slice, slice]:
+        """Figure and ground in the order."""
+        return slice(0, self.figure), slice(self.figure, len(self.order))
 
-        Args:
-            target_mask: bool, (frames x tokens,).
-            source_mask: bool, (source tokens,).
-        """
-        pairs = []
-        for side in (True, False):
-            queries = (target_mask == side).nonzero().squeeze(1)
-            keys = (source_mask == side).nonzero().squeeze(1)
-            if len(queries):
-                pairs.append((queries, keys if 0 < len(keys) < len(source_mask) else None))
-        return cls(tuple(pairs))
+    @cached_property
+    def back(self) -> torch.Tensor:
+        """Position in the order of each token of the picture."""
+        back = torch.empty_like(self.order)
+        back[self.order] = torch.arange(len(self.order), device=self.order.device)
+        return back
 
 
-def masked_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, sides: Sides) -> torch.Tensor:
+def masked_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: Sides, source: Sides
+) -> torch.Tensor:
     """Eq. 6-8: figure queries attend to the source's figure, ground queries to its ground.
 
     With binary masks, blending two full attentions (Eq. 8) equals letting query i see only the keys j with
-    `source_mask[j] == target_mask[i]`: two smaller attentions on gathered rows.
+    `source_mask[j] == target_mask[i]`: two smaller attentions on gathered rows. A side that the source does not have at
+    all (an empty figure, say) would leave its queries without a key: they attend to the whole source.
 
     Args:
         query: (branches, heads, frames x tokens, head_dim).
         key, value: (branches, heads, source tokens, head_dim).
     """
-    out = torch.empty_like(query)
-    for queries, keys in sides.pairs:
-        side_key, side_value = (key, value) if keys is None else (_gathered(key, keys), _gathered(value, keys))
-        attended = F.scaled_dot_product_attention(_gathered(query, queries), side_key, side_value)
-        out.transpose(1, 2)[:, queries] = attended.transpose(1, 2)
-    return out
+    query = _gathered(query, target.order)
+    if 0 < source.figure < len(source.order):
+        key, value = _gathered(key, source.order), _gathered(value, source.order)
+        seen = source.slices()
+    else:
+        seen = (slice(None), slice(None))
+    attended = [
+        F.scaled_dot_product_attention(query[:, :, queries], key[:, :, keys], value[:, :, keys]).transpose(1, 2)
+        for queries, keys in zip(target.slices(), seen, strict=True)
+        if queries.stop > queries.start
+    ]
+    return torch.cat(attended, dim=1).index_select(1, target.back).transpose(1, 2)
 
 
 def _gathered(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

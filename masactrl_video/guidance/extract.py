@@ -1,7 +1,7 @@
 """The guidance of a clip: made once, frame by frame, and reused while nothing that determines it has changed."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,21 +21,30 @@ logger = logging.getLogger(__name__)
 
 
 def extract_guidance(
-    frames: Iterable[NDArray[np.uint8]], *, folder: Path, key: str, make: FrameGuidance, total: int | None = None
+    frames: Iterable[NDArray[np.uint8]],
+    *,
+    folder: Path,
+    key: str,
+    make: FrameGuidance,
+    total: int | None = None,
+    tell: Callable[[Path], None] = lambda picture: None,
 ) -> GuidanceFrames:
     """One guidance picture for each frame, in `folder`.
 
     frames are RGB uint8 (height, width, 3), fitted to the render size, all of one size, and are streamed. key names
     everything that determines the result. Complete guidance with the same key is reused without touching `frames`;
-    guidance with another key is replaced. total serves the progress bar alone. Raises UserError when there are no
-    frames, when `folder` holds something else, or when `make` refuses its input; nothing is left behind then.
+    guidance with another key is replaced. total serves the progress bar alone; tell is called with each picture's
+    file, in order, where it lies until all are there. Raises UserError when there are no frames, when `folder` holds
+    something else, or when `make` refuses its input; nothing is left behind then.
     """
     existing = _reusable(folder, key)
     if existing is not None:
         logger.info("%s: guidance reused", folder)
         return existing
     with staged_folder(folder) as staging:
-        index = _write(tqdm(frames, total=total, desc=f"guidance ({make.kind})", unit="frame"), staging, key, make)
+        index = _write(
+            tqdm(frames, total=total, desc=f"guidance ({make.kind})", unit="frame"), staging, key, make, tell
+        )
         (staging / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
     _report_missing(index, folder)
     return GuidanceFrames.open(folder)
@@ -63,7 +72,9 @@ def _reusable(folder: Path, key: str) -> GuidanceFrames | None:
         return None
 
 
-def _write(frames: Iterable[NDArray[np.uint8]], staging: Path, key: str, make: FrameGuidance) -> GuidanceIndex:
+def _write(
+    frames: Iterable[NDArray[np.uint8]], staging: Path, key: str, make: FrameGuidance, tell: Callable[[Path], None]
+) -> GuidanceIndex:
     poses: list[Pose] = []
     missing: list[int] = []
     size: tuple[int, ...] | None = None
@@ -72,6 +83,7 @@ def _write(frames: Iterable[NDArray[np.uint8]], staging: Path, key: str, make: F
         if guidance.image.shape != size:
             raise ValueError(f"frame {index}: guidance {guidance.image.shape} after {size}; one size a clip")
         Image.fromarray(guidance.image).save(staging / frame_name(index))
+        tell(staging / frame_name(index))
         if guidance.pose is not None:
             poses.append(guidance.pose)
         if guidance.person_missing:

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 from masactrl_video.errors import UserError
 
@@ -40,6 +39,8 @@ def smooth_points(points: Floats, window_frames: int) -> Floats:
     stay missing and pull at nothing. A stretch that is shorter than the window gets the longest odd window that fits,
     and stays as it is below SHORTEST_WINDOW_FRAMES. Raises UserError for a window that is even or too short.
     """
+    from scipy.signal import savgol_filter  # takes longer to import than a short clip to encode, and few smooth
+
     check_window(window_frames)
     smoothed = points.copy()
     for index in range(points.shape[1]):

@@ -52,6 +52,25 @@ def read_index(folder: Path) -> GuidanceIndex:
         ) from error
 
 
+def read_guidance_picture(folder: Path, index: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """A frame's picture, RGB uint8 (height, width, 3). Raises UserError when the file is gone or damaged."""
+    path = folder / frame_name(index)
+    try:
+        data = BytesIO(path.read_bytes())  # what is checked is what is used
+        with open_picture(path, ["PNG"], data) as picture:
+            picture.verify()
+        with open_picture(path, ["PNG"], data) as picture:
+            pixels = np.array(picture)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UserError(f"no such picture: {path}; delete the folder to make it anew") from error
+    except UserError as error:
+        raise UserError(f"{error}; delete the folder to make it anew") from error
+    height_px, width_px = size_px
+    if pixels.shape != (height_px, width_px, 3) or pixels.dtype != np.uint8:
+        raise UserError(f"{path}: {pixels.dtype} {pixels.shape}; RGB of {width_px}x{height_px} is expected")
+    return pixels
+
+
 class GuidanceFrames:
     """The guidance pictures of a clip, read from a folder one at a time."""
 
@@ -98,20 +117,7 @@ class GuidanceFrames:
         """RGB uint8 (height, width, 3). Raises IndexError outside the clip, UserError when the file is damaged."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
-        path = self.folder / frame_name(index % len(self))
-        if not path.is_file():
-            raise UserError(f"no such picture: {path}; delete the folder to make it anew")
-        data = BytesIO(path.read_bytes())  # what is checked is what is used
-        try:
-            with open_picture(path, ["PNG"], data) as picture:
-                picture.verify()
-            with open_picture(path, ["PNG"], data) as picture:
-                pixels = np.array(picture)
-        except UserError as error:
-            raise UserError(f"{error}; delete the folder to make it anew") from error
-        if pixels.shape != (self.size[1], self.size[0], 3) or pixels.dtype != np.uint8:
-            raise UserError(f"{path}: {pixels.dtype} {pixels.shape}; RGB of {self.size[0]}x{self.size[1]} is expected")
-        return pixels
+        return read_guidance_picture(self.folder, index % len(self), (self.size[1], self.size[0]))
 
     def check_whole(self) -> None:
         """Compare every picture with its checksums. Raises UserError when one is damaged."""

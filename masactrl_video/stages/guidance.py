@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.extract import extract_guidance
 from masactrl_video.guidance.frame_guidance import (
     CannyGuidance,
@@ -47,22 +49,49 @@ def make_guidance(settings: Settings, clip: FittedClip, kind: str, folder: Path)
         UserError: no way to come by this kind is given, or what is given does not fit the clip.
     """
     make, made_from = _way(settings, clip, kind)
-    return _extract(settings, clip, folder, make, [kind, made_from])
+    return _extract(clip, folder, make, _key(settings, clip, [kind, made_from]))
+
+
+def begin_guidance(settings: Settings, clip: FittedClip, kind: str, folder: Path, executor: Executor) -> GuidanceBeside:
+    """The same in a thread of `executor`, frame by frame beside those who use it.
+
+    Raises:
+        UserError: see `make_guidance`; what is wrong with a frame is raised where pictures are asked for.
+    """
+    make, made_from = _way(settings, clip, kind)
+    key = _key(settings, clip, [kind, made_from])
+
+    def extract(tell: Callable[[Path | None], None]) -> GuidanceFrames:
+        return _extract(clip, folder, make, key, tell)
+
+    return GuidanceBeside(extract, executor, key=key, frames=len(clip), size_px=clip.size_px)
 
 
 def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: Path) -> GuidanceFrames:
     """Given masks, one for each frame, at the frames' size; white is the object."""
-    return _extract(settings, clip, folder, GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path))
+    make, made_from = GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
+    return _extract(clip, folder, make, _key(settings, clip, made_from))
 
 
-def _extract(settings: Settings, clip: FittedClip, folder: Path, make: FrameGuidance, made_from: Any) -> GuidanceFrames:
-    key = {
-        "clip": fingerprint_of(settings),
-        "fit": asdict(clip.fit),
-        "from": made_from,
-    }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return extract_guidance(clip, folder=folder, key=digest, make=make, total=len(clip))
+def _key(settings: Settings, clip: FittedClip, made_from: Any) -> str:
+    """Names everything that determines the pictures."""
+    key = {"clip": fingerprint_of(settings), "fit": asdict(clip.fit), "from": made_from}
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+
+def _extract(
+    clip: FittedClip,
+    folder: Path,
+    make: FrameGuidance,
+    key: str,
+    tell: Callable[[Path | None], None] = lambda picture: None,
+) -> GuidanceFrames:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        for frame in clip:
+            tell(None)  # a treatment may want all frames before it makes a picture
+            yield frame
+
+    return extract_guidance(frames(), folder=folder, key=key, make=make, total=len(clip), tell=tell)
 
 
 def _way(settings: Settings, clip: FittedClip, kind: str) -> tuple[FrameGuidance, Any]:

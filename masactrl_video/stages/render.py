@@ -16,6 +16,7 @@ from masactrl_video.attention.control import MaskRule
 from masactrl_video.cache.fingerprint import hash_module, hash_tensor
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
+from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
@@ -42,7 +43,7 @@ def render_stage(
     settings: Settings,
     model: DiffusionModel,
     clip: FittedClip,
-    guidance: Sequence[GuidanceFrames],
+    guidance: Sequence[GuidanceFrames | GuidanceBeside],
     planned: PlannedSource,
     source: CachedSource,
     outputs: Outputs,

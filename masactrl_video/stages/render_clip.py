@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import StorageError
+from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.encode import check_encoding, encode_guidance, encode_result, encode_side_by_side
-from masactrl_video.stages.guidance import make_guidance
+from masactrl_video.stages.guidance import begin_guidance
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import RunLog, run_log
 from masactrl_video.stages.mark import wait_for_another
@@ -103,18 +107,20 @@ def _make(
     overwrite: bool,
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
-    with report.stage("guidance"):
-        guidance = guidance_stage(settings, clip, outputs)
-    with report.stage("source"):
-        planned = plan_source(settings, model, clip, guidance)
-        source = planned.record(model, cache_root(settings), settings.cache_quota)
-        write_source_picture(settings, model, source, outputs.source)
-    with report.stage("render"):
-        figures = render_stage(settings, model, clip, guidance, planned, source, outputs, report.tell)
-        report.figures["render"] = figures
-    report.figures |= describe(clip, guidance, planned, source)
+    with guidance_beside(settings, clip, outputs, report) as kinds:
+        guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
+        with report.stage("source"):
+            planned = plan_source(settings, model, clip, guidance)
+            source = planned.record(model, cache_root(settings), settings.cache_quota)
+            write_source_picture(settings, model, source, outputs.source)
+        with report.stage("render"):
+            figures = render_stage(settings, model, clip, guidance, planned, source, outputs, report.tell)
+            report.figures["render"] = figures
+    made = {kind: pictures.whole() for kind, pictures in kinds.items()}
+    report.figures |= describe(clip, list(made.values()), planned, source)
     with report.stage("encode"):
-        encode_guidance_and_side_by_side(settings, clip, guidance, outputs)
+        if settings.side_by_side:
+            encode_side_by_side(settings, clip, list(made.items()), outputs)
         report.figures["warnings"] = log.warnings
         report.write(outputs.report, model)
         encode_result(settings, clip, outputs, overwrite)
@@ -125,26 +131,42 @@ def _make(
         logger.warning("%s; %s is without the time of encoding", error, outputs.report)
 
 
-def guidance_stage(settings: Settings, clip: FittedClip, outputs: Outputs) -> list[GuidanceFrames]:
-    """Guidance for each control in use; controls of the same kind share its pictures."""
-    made = {kind: make_guidance(settings, clip, kind, outputs.guidance(kind)) for kind in settings.kinds}
-    return [made[settings.controls[name].kind] for name in settings.guidance]
+@contextmanager
+def guidance_beside(
+    settings: Settings, clip: FittedClip, outputs: Outputs, report: Report
+) -> Iterator[dict[str, GuidanceBeside]]:
+    """Inside the context, guidance of each kind in use is made, and its video, beside whatever else is done.
+
+    Controls of the same kind share its pictures. When the context ends all is there, or after an exception the threads
+    have ended and what was unfinished is removed.
+    """
+    with ThreadPoolExecutor(max(1, len(settings.kinds)), thread_name_prefix="guidance") as executor:
+        with report.stage("guidance"):
+            kinds = {
+                kind: begin_guidance(settings, clip, kind, outputs.guidance(kind), executor) for kind in settings.kinds
+            }
+        videos = [
+            executor.submit(_encode_when_whole, settings, clip, pictures, outputs.guidance_video(kind))
+            for kind, pictures in kinds.items()
+        ]
+        try:
+            yield kinds
+            for video in videos:
+                video.result()
+        except BaseException:
+            for pictures in kinds.values():
+                pictures.stop()
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _encode_when_whole(settings: Settings, clip: FittedClip, pictures: GuidanceBeside, video: Path) -> None:
+    encode_guidance(settings, clip, pictures.whole(), video)
 
 
 def write_source_picture(settings: Settings, model: DiffusionModel, source: CachedSource, path: Path) -> None:
     """The source as the model has made or reconstructed it."""
     write_png(path, decode_latents(model, source.latents)[0], picture_text(settings))
-
-
-def encode_guidance_and_side_by_side(
-    settings: Settings, clip: FittedClip, guidance: list[GuidanceFrames], outputs: Outputs
-) -> None:
-    """The videos beside the result."""
-    kinds = dict(zip((settings.controls[name].kind for name in settings.guidance), guidance, strict=True))
-    for kind, pictures in kinds.items():
-        encode_guidance(settings, clip, pictures, outputs.guidance_video(kind))
-    if settings.side_by_side:
-        encode_side_by_side(settings, clip, list(kinds.items()), outputs)
 
 
 def describe(

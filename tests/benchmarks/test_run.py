@@ -70,9 +70,9 @@ def test_peak_memory_is_held_against_plain(weights: Path) -> None:
 def test_length_and_peak_are_measured() -> None:
     import length
 
-    figures = {str(count): length.measure_length(count) for count in (33, 34)}
-    assert [found["frames"] for found in figures.values()] == [33, 34]
-    assert "34 frames ÷ 33 frames: peak memory" in table_of(length=figures)
+    figures = length.measure_length(33, 65, piece=32)
+    assert (figures["frames"], figures["ratio"]["rounds"]) == ([33, 65], 1)
+    assert "65 frames ÷ 33 frames: peak memory" in table_of(length=figures)
 
 
 @pytest.mark.parametrize(("name", "size"), [("SD-1.5", (512, 512)), ("SDXL", (1024, 1024))])

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from video.made_clips import make_clip
 
 from masactrl_video.errors import UserError
+from masactrl_video.stages.clip import FittedClip
 from masactrl_video.stages.outputs import Outputs
+from masactrl_video.video.png import read_png
 
 Render = Callable[..., Outputs]
 ALL = {"frame_load_cap": None, "batch_size": 2}
@@ -48,6 +51,33 @@ def test_a_run_goes_on_where_it_stopped_and_ends_with_the_same_bits(finished: Ou
     assert [after[name][1] == before[name][1] for name in sorted(after)] == [True] * 4
     assert rendered_frames(finished) == 2
     assert finished.video.is_file()
+
+
+def test_guidance_that_fails_beside_the_model_keeps_the_frames_and_ends_with_the_same_bits(
+    whole: Outputs, tmp_path: Path, render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs, frames = Outputs(tmp_path / "out.mp4"), FittedClip.__iter__
+
+    def until_two_are_rendered(clip: FittedClip) -> Iterator[np.ndarray]:
+        for number, frame in enumerate(frames(clip)):
+            while number == 2 and not outputs.frames(2)[1].exists():
+                time.sleep(0.01)
+            if number == 2:
+                raise UserError("frame 2 cannot be decoded")
+            yield frame
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FittedClip, "__iter__", until_two_are_rendered)
+        with pytest.raises(UserError, match="frame 2 cannot be decoded"):
+            render(outputs.video, **ALL, chunk_frames=2)
+    assert [path.exists() for path in outputs.frames(4)] == [True, True, False, False]
+    assert not outputs.guidance("canny").exists()
+    render(outputs.video, **ALL, chunk_frames=2)
+    assert rendered_frames(outputs) == 2
+    kept, new = (sorted((made.folder / "frames").iterdir()) for made in (whole, outputs))
+    for left, right in zip(kept, new, strict=True):
+        np.testing.assert_array_equal(read_png(left), read_png(right))
+    assert not list(outputs.folder.rglob(".*"))
 
 
 def test_a_run_with_all_frames_only_encodes(finished: Outputs, render: Render) -> None:
