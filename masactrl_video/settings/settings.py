@@ -225,6 +225,8 @@ class Settings(BaseModel):
     @field_validator("batch_size", mode="before")
     @classmethod
     def _size_by_itself(cls, value: Any) -> Any:
+        if isinstance(value, str) and not value.lstrip("-").isdigit() and value != "auto":
+            raise ValueError("give a number of frames, or auto")
         return None if value == "auto" else value
 
     @field_validator("person", mode="before")
