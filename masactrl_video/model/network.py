@@ -117,7 +117,8 @@ def load_folder(
 def _check_class(kind: str, name: str, folder: Path, expected: type[Any]) -> None:
     config = folder / "config.json"
     if not config.is_file():
-        raise UserError(f"{kind} {name!r}: no config.json in {folder}; give the folder of a {expected.__name__}")
-    values = read_json(config, kind, name)
-    if values.get("_class_name") != expected.__name__:
-        raise UserError(f"{kind} {name!r}: it is a {values.get('_class_name')}, not a {expected.__name__}")
+        wanted = f"give a folder whose config.json names {expected.__name__}"
+        raise UserError(f"{kind} {name!r}: no config.json in {folder}; {wanted}")
+    found = read_json(config, kind, name).get("_class_name")
+    if found != expected.__name__:
+        raise UserError(f"{kind} {name!r}: its config.json names {found}, not {expected.__name__}")

@@ -65,7 +65,7 @@ def test_one_for_other_latents_is_refused(saved: Save, changes: dict[str, Any], 
 
 def test_other_folders_are_refused(saved: Save, tmp_path: Path) -> None:
     tiny_models.vae().save_pretrained(tmp_path / "vae")
-    with pytest.raises(UserError, match="it is a AutoencoderKL, not a AutoencoderTiny"):
+    with pytest.raises(UserError, match="names AutoencoderKL, not AutoencoderTiny"):
         load(str(tmp_path / "vae"))
     with pytest.raises(UserError, match="no such file or folder"):
         load(str(tmp_path / "none"))
