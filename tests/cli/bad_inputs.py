@@ -67,7 +67,7 @@ RENDER: dict[str, Case] = {
     "a negative seed": (["clip.mp4", "--seed", "-1"], "seed: got '-1'"),
     "guidance that is no number": (["clip.mp4", "--guidance-scale", "nan"], "guidance_scale: got 'nan'"),
     "no frames at a time": (["clip.mp4", "--batch-size", "0"], "batch_size: got '0'"),
-    "some frames at a time": (["clip.mp4", "--batch-size", "some"], "batch_size: got 'some'"),
+    "some frames at a time": (["clip.mp4", "--batch-size", "some"], "a number of frames, or auto"),
     "weights that wait on the CPU for the CPU": (["clip.mp4", "--offload", "model", "--device", "cpu"], "leave it out"),
     "layers joined and parted": (["clip.mp4", "--compile", "--offload", "sequential"], "leave one out"),
     "deep features at every step": (["clip.mp4", "--reuse-deep-features", "1"], "reuse_deep_features: got '1'"),
