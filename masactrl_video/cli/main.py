@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 import masactrl_video
@@ -90,21 +88,10 @@ def _run(argv: Sequence[str]) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     run: Callable[..., int] = arguments.run
-    with logging_redirect_tqdm([logger]), _rarely_collected():  # log lines above the bars, not through them
+    with logging_redirect_tqdm([logger]):  # log lines above the bars, not through them
         for shown in logger.handlers:  # what is shown; the log beside an output has everything
             shown.setLevel(level)
         return run(arguments)
-
-
-@contextmanager
-def _rarely_collected() -> Iterator[None]:
-    """Inside the context, Python looks for unused objects less often: imports make many, and nearly all stay."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _set_up_logging(verbose: bool, quiet: bool) -> tuple[logging.Logger, int]:

@@ -41,8 +41,15 @@ from masactrl_video.video.png import read_png_text
 logger = logging.getLogger(__name__)
 
 _NOT_IN_PANELS = (
-    *("clip", "prompt", "guidance", "cache_dir", "characters_dir", "chunk_frames", "batch_size"),
-    *("device", "offload"),
+    "clip",
+    "prompt",
+    "guidance",
+    "cache_dir",
+    "characters_dir",
+    "chunk_frames",
+    "batch_size",
+    "device",
+    "offload",
 )
 
 
