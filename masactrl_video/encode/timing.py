@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise, product
-from pathlib import Path
 
 from masactrl_video.errors import UserError
 
@@ -67,17 +67,15 @@ def _largest_error_seconds(rate: Fraction, durations_seconds: Sequence[float]) -
     return max(abs(end - n / float(rate)) for n, end in enumerate(ends, start=1))
 
 
-def concat_script(frames: Sequence[Path], ticks: Ticks) -> str:
-    """ffmpeg's list of files with a duration for each (https://ffmpeg.org/ffmpeg-formats.html#concat)."""
-    micros = [0, *(round(end / ticks.per_second * 1_000_000) for end in accumulate(ticks.durations))]
-    lines = ["ffconcat version 1.0"]
-    for frame, (start, end) in zip(frames, pairwise(micros), strict=True):
-        lines += [_quoted(frame), f"option framerate {ticks.per_second}", f"duration {end - start}us"]
-    return "\n".join(lines) + "\n"
+def timed_stream(pictures: Iterable[bytes], ticks: Ticks) -> Iterator[bytes]:
+    """PNG files as an IVF stream, the plainest that has a time for each (https://wiki.multimedia.cx/index.php/IVF).
 
-
-def _quoted(frame: Path) -> str:
-    name = str(frame.absolute())
-    if "\n" in name:
-        raise UserError(f"the path {name!r} has a line break, which ffmpeg's list of files cannot hold: rename it")
-    return "file 'file:" + name.replace("'", r"'\''") + "'"
+    Raises:
+        ValueError: there are more or fewer pictures than durations.
+    """
+    rate = ticks.per_second
+    yield struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, b"MPNG", 0, 0, rate.numerator, rate.denominator, 0, 0)
+    start = 0
+    for picture, duration in zip(pictures, ticks.durations, strict=True):
+        yield struct.pack("<IQ", len(picture), start) + picture
+        start += duration

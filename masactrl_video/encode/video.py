@@ -1,19 +1,22 @@
-"""Frames on disk become a video file."""
+"""Pictures become a video file, one after the other."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
+
+from PIL import Image
 
 from masactrl_video.encode.audio import plan_audio
 from masactrl_video.encode.container import container_for
 from masactrl_video.encode.ffmpeg import run_ffmpeg
-from masactrl_video.encode.timing import Ticks, concat_script, plan_ticks
+from masactrl_video.encode.timing import Ticks, plan_ticks, timed_stream
 from masactrl_video.errors import StorageError, UserError
-from masactrl_video.video.picture_file import open_picture
 from masactrl_video.video.replace import replacing
 
 # Without stating it, ffmpeg converts by BT.601 and leaves the file untagged; players then guess, and colours shift.
@@ -21,14 +24,12 @@ _BT709 = (
     "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int,format={pix_fmt},"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
 )
-# The list is ours; the pictures that it names may be anybody's, and are opened as pictures only.
-_LISTED_FORMATS = "concat,image2,png_pipe,jpeg_pipe,webp_pipe,webp,webp_anim,bmp_pipe,tiff_pipe"
 # One palette a frame: a palette for all would hold the whole clip in memory.
 _GIF_PALETTES = "split[a][b];[a]palettegen=stats_mode=single[palette];[b][palette]paletteuse=new=1"
 
 
 def encode_video(
-    frames: Sequence[Path],
+    pictures: Iterable[bytes],
     durations_seconds: Sequence[float],
     output: Path,
     *,
@@ -40,10 +41,12 @@ def encode_video(
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Make a video of picture files: each exactly once, for its duration, at its size, in BT.709 colours.
+    """Make a video of pictures: each exactly once, for its duration, at its size, in BT.709 colours.
+
+    The pictures are encoded as they come. What is raised while one is waited for leaves no video.
 
     Args:
-        frames: picture files of one size.
+        pictures: the content of PNG files of one size.
         durations_seconds: how long each is shown; a constant rate is kept exactly, other times to the container's
             ticks (MP4 and MOV 1/90000 s, MKV and WebM 1/1000 s, GIF 1/100 s) without drifting.
         output: the suffix chooses the container: .mp4, .mov, .mkv, .webm or .gif.
@@ -56,46 +59,54 @@ def encode_video(
         overwrite: whether an existing `output` may be replaced.
 
     Raises:
-        UserError: the output exists, its suffix is unknown, the frames' sizes cannot be encoded, or ffmpeg fails.
+        UserError: the output exists, its suffix is unknown, the pictures' sizes cannot be encoded, or ffmpeg fails.
+        ValueError: there is not one duration above 0 for each picture.
     """
-    if not frames or len(frames) != len(durations_seconds) or min(durations_seconds) <= 0:
-        raise ValueError(f"{len(frames) = }, {len(durations_seconds) = }; expected one duration above 0 for each frame")
+    if min(durations_seconds, default=0) <= 0:
+        raise ValueError(f"{durations_seconds = }; expected one above 0 for each picture")
     if output.exists() and not overwrite:
         raise UserError(f"{output} exists; choose another name, or allow overwriting")
     container = container_for(output)
     codec = codec or container.video_codec
     ticks = plan_ticks(durations_seconds, container.ticks_per_second, keeps_any_rate=container.keeps_any_rate)
-    picture_options = _picture_options(codec, pix_fmt, crf, _common_size(frames))
+    size, pictures = _of_one_size(pictures)
+    picture_options = _picture_options(codec, pix_fmt, crf, size)
     with replacing(output) as partial:
         sound = plan_audio(audio_from, audio_start_seconds, float(ticks.seconds), container, partial)
         # ffmpeg leaves out a frame that it cannot read, says so, and calls that a success; with -xerror it stops. It
-        # would stop at a click in the clip's sound too, so that with sound the check in `_common_size` must do.
+        # would stop at a click in the clip's sound too.
         arguments = [] if sound.input_options else ["-xerror", "-err_detect", "crccheck+explode"]
-        arguments += ["-f", "concat", "-safe", "0", "-protocol_whitelist", "file,pipe"]
-        arguments += ["-format_whitelist", _LISTED_FORMATS, "-i", "pipe:0"]
+        arguments += ["-f", "ivf", "-i", "pipe:0"]
         arguments += [*sound.input_options, "-map", "0:v", *sound.output_options, *_timing_options(ticks, codec)]
         arguments += [*picture_options, *container.options, *_tags(metadata), "-map_chapters", "-1"]
         arguments.append(str(partial.absolute()))
-        problem = run_ffmpeg(arguments, stdin=concat_script(frames, ticks))
+        problem = run_ffmpeg(arguments, stdin=timed_stream(pictures, ticks))
         if problem is not None:
             if os.strerror(errno.ENOSPC) in problem:
                 raise StorageError(f"ffmpeg could not write {output}: {problem}; make room: the same command goes on")
             raise UserError(f"ffmpeg could not write {output}: {problem}")
 
 
-def _common_size(frames: Sequence[Path]) -> tuple[int, int]:
-    """(width, height) of all frames; ffmpeg would scale others, and leave out damaged ones, without a word."""
-    sizes = set()
-    for frame in frames:
-        try:
-            with open_picture(frame) as image:
-                sizes.add(image.size)
-                image.verify()  # a PNG's checksums
-        except UserError as error:
-            raise UserError(f"{error}; remove it, and the same command makes it anew") from error
-    if len(sizes) > 1:
-        raise UserError(f"frames of one video must have one size, but there are {sorted(sizes)}")
-    return sizes.pop()
+def _of_one_size(pictures: Iterable[bytes]) -> tuple[tuple[int, int], Iterator[bytes]]:
+    """(width, height) of the first picture, and all of them, each compared: ffmpeg would scale others unasked."""
+    pictures = iter(pictures)
+    first = next(pictures, None)
+    if first is None:
+        raise ValueError("no pictures")
+    expected = _size(first)
+
+    def checked() -> Iterator[bytes]:
+        for picture in chain([first], pictures):
+            if (size := _size(picture)) != expected:
+                raise UserError(f"frames of one video must have one size, but there are {expected} and {size}")
+            yield picture
+
+    return expected, checked()
+
+
+def _size(picture: bytes) -> tuple[int, int]:
+    with Image.open(BytesIO(picture), formats=("PNG",)) as image:
+        return image.size
 
 
 def _picture_options(codec: str, pix_fmt: str, crf: int, size: tuple[int, int]) -> list[str]:

@@ -19,8 +19,8 @@ from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
 from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
-from masactrl_video.video.image_folder import list_images
-from masactrl_video.video.png import write_png
+from masactrl_video.video.image_folder import list_images, read_image
+from masactrl_video.video.png import png_bytes, write_png
 
 
 def write_frames(settings: Settings, folder: Path) -> int:
@@ -117,12 +117,11 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
     clip = open_selected(settings)
     if not folder.is_dir():
         raise UserError(f"--frames: {folder} is not a folder")
-    pictures = list_images(folder)
-    if len(pictures) != len(clip):
-        raise UserError(
-            f"{folder} holds {len(pictures)} pictures, but {len(clip)} frames are taken from {settings.clip}"
-        )
+    files = list_images(folder)
+    if len(files) != len(clip):
+        raise UserError(f"{folder} holds {len(files)} pictures, but {len(clip)} frames are taken from {settings.clip}")
     output.parent.mkdir(parents=True, exist_ok=True)
+    pictures = (png_bytes(read_image(file)) for file in files)
     with run_log() as log:
         encode_frames_like(settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite)
         log.write(output.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
 from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
 from masactrl_video.errors import StorageError, UserError
+from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames, frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
-from masactrl_video.stages.outputs import SIDE_BY_SIDE_PREFIX, Outputs
+from masactrl_video.stages.outputs import Outputs
 from masactrl_video.video.clip import Clip
-from masactrl_video.video.png import read_png, write_png
+from masactrl_video.video.png import png_bytes, read_png, whole_png
 
 
-def encode_result(settings: Settings, clip: FittedClip, outputs: Outputs, overwrite: bool) -> None:
+def encode_result(
+    settings: Settings, clip: FittedClip, frames: Iterable[Path], outputs: Outputs, overwrite: bool
+) -> None:
     """The rendered frames as the output video."""
     metadata = {"masactrl-video": json.dumps(settings.as_yaml_data(), ensure_ascii=False)}
     encode_frames_like(
         settings,
         clip.clip,
-        outputs.frames(len(clip)),
+        _whole(frames),
         outputs.video,
         audio=settings.audio,
         metadata=metadata,
@@ -45,9 +48,7 @@ def check_encoding(settings: Settings, size_px: tuple[int, int], suffix: str) ->
         raise UserError("codec, pix_fmt and crf have no effect on a GIF; leave them out, or take another kind of video")
     try:
         with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
-            picture, video = Path(folder) / "black.png", Path(folder) / f"trial{suffix}"
-            write_png(picture, np.zeros((*size_px, 3), np.uint8))
-            _encode_trial(settings, picture, video)
+            _encode_trial(settings, np.zeros((*size_px, 3), np.uint8), Path(folder) / f"trial{suffix}")
     except OSError as error:
         place = tempfile.gettempdir()
         raise StorageError(
@@ -56,9 +57,11 @@ def check_encoding(settings: Settings, size_px: tuple[int, int], suffix: str) ->
         ) from error
 
 
-def _encode_trial(settings: Settings, picture: Path, video: Path) -> None:
+def _encode_trial(settings: Settings, picture: NDArray[np.uint8], video: Path) -> None:
     try:
-        encode_video([picture], [1.0], video, codec=settings.codec, pix_fmt=settings.pix_fmt, crf=settings.crf)
+        encode_video(
+            [png_bytes(picture)], [1.0], video, codec=settings.codec, pix_fmt=settings.pix_fmt, crf=settings.crf
+        )
     except UserError as error:
         raise type(error)(str(error).replace(str(video), f"a {video.suffix} file")) from error
 
@@ -69,42 +72,52 @@ _DEFAULT_LOOK = tuple(Settings.model_fields[name].default for name in ("codec", 
 def encode_guidance(settings: Settings, clip: FittedClip, guidance: GuidanceFrames, output: Path) -> None:
     """A control's guidance pictures as a video beside the result."""
     paths = [guidance.folder / frame_name(index) for index in range(len(guidance))]
-    encode_frames_like(settings, clip.clip, paths, output, audio=False, metadata={}, overwrite=True)
+    encode_frames_like(settings, clip.clip, _whole(paths), output, audio=False, metadata={}, overwrite=True)
 
 
 def encode_side_by_side(
-    settings: Settings, clip: FittedClip, guidance: Sequence[tuple[str, GuidanceFrames]], outputs: Outputs
+    settings: Settings,
+    clip: FittedClip,
+    guidance: Mapping[str, GuidanceBeside],
+    frames: Iterable[Path],
+    outputs: Outputs,
 ) -> None:
     """Clip, guidance and result next to each other, frame by frame."""
-    with tempfile.TemporaryDirectory(dir=outputs.folder, prefix=SIDE_BY_SIDE_PREFIX) as folder:
-        paths = [Path(folder) / frame_name(index) for index in range(len(clip))]
-        frames = zip(paths, clip, outputs.frames(len(clip)), strict=True)
-        for index, (path, original, result) in enumerate(tqdm(frames, total=len(clip), desc="side by side")):
-            panels = [
-                ("clip", original),
-                *((name, kind[index]) for name, kind in guidance),
-                ("result", read_png(result)),
-            ]
-            write_png(path, side_by_side(panels))
-        encode_frames_like(
-            settings, clip.clip, paths, outputs.side_by_side, audio=settings.audio, metadata={}, overwrite=True
-        )
+    pictures = (
+        png_bytes(side_by_side([("clip", original), *_panels(guidance, index), ("result", read_png(result))]))
+        for index, (result, original) in enumerate(zip(frames, clip, strict=True))
+    )
+    encode_frames_like(
+        settings, clip.clip, pictures, outputs.side_by_side, audio=settings.audio, metadata={}, overwrite=True
+    )
+
+
+def _panels(guidance: Mapping[str, GuidanceBeside], index: int) -> list[tuple[str, NDArray[np.uint8]]]:
+    return [(name, kind[index]) for name, kind in guidance.items()]
+
+
+def _whole(paths: Iterable[Path]) -> Iterator[bytes]:
+    for path in paths:
+        try:
+            yield whole_png(path)
+        except UserError as error:
+            raise UserError(f"{error}; remove it, and the same command makes it anew") from error
 
 
 def encode_frames_like(
     settings: Settings,
     clip: Clip,
-    paths: Sequence[Path],
+    pictures: Iterable[bytes],
     output: Path,
     *,
     audio: bool,
     metadata: dict[str, str],
     overwrite: bool,
 ) -> None:
-    """Pictures as a video with the times of `clip` and, with `audio`, its sound."""
+    """PNG files' contents as a video with the times of `clip` and, with `audio`, its sound."""
     timeline = clip.timeline()
     encode_video(
-        paths,
+        pictures,
         [timing.duration_seconds for timing in timeline],
         output,
         audio_from=settings.clip if audio and clip.info.has_audio else None,

@@ -21,9 +21,6 @@ from masactrl_video.stages.mark import DISCARDING, MARK_NAME, RENDERING, marked,
 from masactrl_video.stages.storing import check_writable, storing_in
 from masactrl_video.video.replace import is_partial, replacing
 
-SIDE_BY_SIDE_PREFIX = ".side-by-side-"
-"""Of the folder with the pictures of the side-by-side video, while it is made."""
-
 
 @dataclass(frozen=True)
 class Outputs:
@@ -213,7 +210,7 @@ def _remove_leftovers(outputs: Outputs) -> None:
     """Remove what a process that died has left half-written; no other process writes there now."""
     for folder in (outputs.folder, outputs.folder / "frames", outputs.folder / "masks"):
         for path in folder.glob(".*"):
-            if is_partial(path.name) or is_staging(path.name) or path.name.startswith(SIDE_BY_SIDE_PREFIX):
+            if is_partial(path.name) or is_staging(path.name):
                 _remove(path)
     for path in outputs.video.parent.glob(".*"):
         if is_partial(path.name, of=outputs.video):

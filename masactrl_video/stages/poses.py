@@ -29,7 +29,7 @@ from masactrl_video.stages.treatment import plan_treatment
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.fit import plan_fit
 from masactrl_video.video.local_file import local_path
-from masactrl_video.video.png import write_png
+from masactrl_video.video.png import png_bytes, write_png
 
 logger = logging.getLogger(__name__)
 
@@ -127,17 +127,18 @@ def show_poses(
     if path.suffix.lower() == ".png":
         write_png(path, contact_sheet(poses, sheet_frames))
         return
+    drawn = (draw_pose(pose) for pose in tqdm(poses, desc="skeletons", unit="frame"))
+    if path.suffix:
+        odd = (poses[0].height_px % 2, poses[0].width_px % 2)
+        pictures = (png_bytes(np.pad(picture, ((0, odd[0]), (0, odd[1]), (0, 0)))) for picture in drawn)
+        encode_video(pictures, [1 / frame_rate] * len(poses), path, overwrite=overwrite)
+        return
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as partial:
         folder = Path(partial) / "pictures"
         folder.mkdir()
-        files = [folder / frame_name(index) for index in range(len(poses))]
-        odd = (poses[0].height_px % 2, poses[0].width_px % 2) if path.suffix else (0, 0)
-        for file, pose in zip(tqdm(files, desc="skeletons", unit="frame"), poses, strict=True):
-            write_png(file, np.pad(draw_pose(pose), ((0, odd[0]), (0, odd[1]), (0, 0))))
-        if path.suffix:
-            encode_video(files, [1 / frame_rate] * len(files), path, overwrite=overwrite)
-        else:
-            folder.rename(path)
+        for index, picture in enumerate(drawn):
+            write_png(folder / frame_name(index), picture)
+        folder.rename(path)
 
 
 def contact_sheet(poses: Sequence[Pose], count: int) -> np.ndarray:

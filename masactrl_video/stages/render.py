@@ -31,7 +31,7 @@ from masactrl_video.stages.guidance import make_target_masks
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.stages.report import Tell
 from masactrl_video.stages.source import PlannedSource, read_mask
-from masactrl_video.video.png import check_png, read_png_text
+from masactrl_video.video.png import read_png_text, whole_png
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def render_stage(
     outputs: Outputs,
     tell: Tell = lambda event: None,
 ) -> dict[str, Any]:
-    """Render the frames that are not there yet; returns the figures of `render_frames`."""
+    """Render the frames that are not there yet (see `drop_damaged`); returns the figures of `render_frames`."""
     target_masks = None
     if settings.target_masks is not None:
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
@@ -63,7 +63,6 @@ def render_stage(
     keys = [kind.key for kind in (*guidance, *([target_masks] if target_masks else []))]
     text = picture_text(settings) | {"made-from": made_from(model, job.denoising.text, keys, source)}
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []
-    _drop_damaged([*outputs.frames(len(clip)), *mask_paths])
     check_kept(outputs.frames(len(clip)), text["made-from"])
     for path in mask_paths[:1]:
         path.parent.mkdir(exist_ok=True)
@@ -150,12 +149,12 @@ def made_from(model: DiffusionModel, condition: TextCondition, guidance: Sequenc
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
-def _drop_damaged(pictures: Sequence[Path]) -> None:
+def drop_damaged(pictures: Sequence[Path]) -> None:
     """Remove pictures of an interrupted run that are not as they were written: they are rendered again."""
     for path in pictures:
         try:
             if path.exists():
-                check_png(path)
+                whole_png(path)
         except UserError as error:
             logger.warning("%s: it is rendered again", error)
             path.unlink()

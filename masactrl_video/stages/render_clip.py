@@ -16,14 +16,15 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
-from masactrl_video.stages.encode import check_encoding, encode_guidance, encode_result, encode_side_by_side
+from masactrl_video.stages.encode import check_encoding, encode_guidance
+from masactrl_video.stages.encode_beside import videos_beside
 from masactrl_video.stages.guidance import begin_guidance
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import RunLog, run_log
 from masactrl_video.stages.mark import wait_for_another
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
-from masactrl_video.stages.render import picture_text, render_stage
+from masactrl_video.stages.render import drop_damaged, picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
 from masactrl_video.video.png import write_png
@@ -113,17 +114,18 @@ def _make(
             planned = plan_source(settings, model, clip, guidance)
             source = planned.record(model, cache_root(settings), settings.cache_quota)
             write_source_picture(settings, model, source, outputs.source)
-        with report.stage("render"):
-            figures = render_stage(settings, model, clip, guidance, planned, source, outputs, report.tell)
-            report.figures["render"] = figures
-    made = {kind: pictures.whole() for kind, pictures in kinds.items()}
-    report.figures |= describe(clip, list(made.values()), planned, source)
-    with report.stage("encode"):
-        if settings.side_by_side:
-            encode_side_by_side(settings, clip, list(made.items()), outputs)
-        report.figures["warnings"] = log.warnings
-        report.write(outputs.report, model)
-        encode_result(settings, clip, outputs, overwrite)
+        drop_damaged([*outputs.frames(len(clip)), *outputs.masks(len(clip))])
+        with videos_beside(settings, clip, kinds, outputs, overwrite) as videos:
+            with report.stage("render"):
+                figures = render_stage(settings, model, clip, guidance, planned, source, outputs, report.tell)
+                report.figures["render"] = figures
+            made = [pictures.whole() for pictures in kinds.values()]
+            report.figures |= describe(clip, made, planned, source)
+            with report.stage("encode"):
+                videos.finish_side_by_side()
+                report.figures["warnings"] = log.warnings
+                report.write(outputs.report, model)
+                videos.finish_result()
     report.figures["warnings"] = log.warnings
     try:
         report.write(outputs.report, model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from masactrl_video.video.replace import replacing
 
 
 def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> None:
-    """Write an RGB picture (height, width, 3); an existing file is replaced in one step.
+    """Write `png_bytes` of a picture; an existing file is replaced in one step."""
+    content = png_bytes(picture, text)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def png_bytes(picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
+    """An RGB picture (height, width, 3) as the content of a PNG file.
 
     `text` becomes text chunks: any keyword of 1 to 79 Latin characters, any Unicode text.
     """
@@ -23,8 +31,9 @@ def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | 
     chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         chunks.add_itxt(key, value)
-    with replacing(path) as partial:
-        Image.fromarray(picture).save(partial, format="PNG", pnginfo=chunks, compress_level=4)
+    content = BytesIO()
+    Image.fromarray(picture).save(content, format="PNG", pnginfo=chunks, compress_level=4)
+    return content.getvalue()
 
 
 def read_png(path: Path) -> NDArray[np.uint8]:
@@ -47,11 +56,13 @@ def read_png_text(path: Path) -> dict[str, str]:
         return {str(key): str(value) for key, value in image.info.items() if isinstance(value, str)}
 
 
-def check_png(path: Path) -> None:
-    """Compare every chunk of a picture with its checksum (PNG specification, 5.3).
+def whole_png(path: Path) -> bytes:
+    """The content of a picture's file, every chunk of which was compared with its checksum (PNG specification, 5.3).
 
     Raises:
         UserError: there is no such file, it is no PNG, or it is not as it was written.
     """
-    with open_picture(path, ["PNG"]) as image:
+    content = path.read_bytes() if path.is_file() else b""
+    with open_picture(path, ["PNG"], BytesIO(content)) as image:
         image.verify()
+    return content

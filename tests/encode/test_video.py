@@ -1,7 +1,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -15,7 +15,7 @@ from video.made_clips import ffmpeg, make_sounding_clip
 from masactrl_video.encode.video import encode_video
 from masactrl_video.errors import UserError
 from masactrl_video.video.clip import open_clip
-from masactrl_video.video.png import write_png
+from masactrl_video.video.png import png_bytes
 
 SUFFIXES = [".mp4", ".mov", ".mkv", ".webm", ".gif"]
 TICK_SECONDS = {".mp4": 1 / 90_000, ".mov": 1 / 90_000, ".mkv": 0.001, ".webm": 0.001, ".gif": 0.01}
@@ -29,12 +29,8 @@ def picture(n: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
     return image
 
 
-def write_frames(folder: Path, count: int, width: int = 64, height: int = 48) -> list[Path]:
-    folder.mkdir(exist_ok=True)
-    frames = [folder / f"{n:03d}.png" for n in range(count)]
-    for n, frame in enumerate(frames):
-        write_png(frame, picture(n, width, height))
-    return frames
+def frames_of(count: int, width: int = 64, height: int = 48) -> list[bytes]:
+    return [png_bytes(picture(n, width, height)) for n in range(count)]
 
 
 def described(path: Path) -> str:
@@ -59,7 +55,7 @@ def check_times(path: Path, durations: Sequence[float], tolerance_seconds: float
 def test_a_constant_rate_is_kept_to_the_last_frame(tmp_path: Path, suffix: str, rate: Fraction) -> None:
     durations = [float(1 / rate)] * 12
     output = tmp_path / f"out{suffix}"
-    encode_video(write_frames(tmp_path / "frames", 12), durations, output)
+    encode_video(frames_of(12), durations, output)
     exact = suffix in (".mp4", ".mov")
     check_times(output, durations, 1e-6 if exact else TICK_SECONDS[suffix])
     if exact:
@@ -71,13 +67,13 @@ def test_a_constant_rate_is_kept_to_the_last_frame(tmp_path: Path, suffix: str, 
 def test_varying_times_are_kept_to_the_last_frame(tmp_path: Path, suffix: str, last_seconds: float) -> None:
     durations = [0.04, 0.1, 0.033333, 0.02, 0.25, 0.041708, last_seconds]
     output = tmp_path / f"out{suffix}"
-    encode_video(write_frames(tmp_path / "frames", 7), durations, output)
+    encode_video(frames_of(7), durations, output)
     check_times(output, durations, TICK_SECONDS[suffix])
 
 
 def test_varying_times_claim_no_level_that_players_refuse(tmp_path: Path) -> None:
     output = tmp_path / "out.mp4"
-    encode_video(write_frames(tmp_path / "frames", 3), [0.04, 0.1, 0.05], output)
+    encode_video(frames_of(3), [0.04, 0.1, 0.05], output)
     avc_configuration = output.read_bytes().partition(b"avcC")[2]
     assert avc_configuration[3] <= 40, "H.264 level times ten"
 
@@ -85,7 +81,7 @@ def test_varying_times_claim_no_level_that_players_refuse(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_frame_comes_back_once_at_its_size_and_in_its_colours(tmp_path: Path, suffix: str) -> None:
     output = tmp_path / f"out{suffix}"
-    encode_video(write_frames(tmp_path / "frames", 10, 70, 50), [0.1] * 10, output)
+    encode_video(frames_of(10, 70, 50), [0.1] * 10, output)
     decoded = [frame.pixels for frame in open_clip(output)]
     assert [frame.shape for frame in decoded] == [(50, 70, 3)] * 10
     assert min(psnr(frame, picture(n, 70, 50)) for n, frame in enumerate(decoded)) > 29
@@ -97,7 +93,7 @@ def test_every_frame_comes_back_once_at_its_size_and_in_its_colours(tmp_path: Pa
 def test_colours_are_tagged_and_parameters_noted(tmp_path: Path, suffix: str) -> None:
     output = tmp_path / f"out{suffix}"
     parameters = {"prompt": "a 'red' bear; \\ = ö", "seed": "7"}
-    encode_video(write_frames(tmp_path / "frames", 2), [0.1, 0.1], output, metadata=parameters)
+    encode_video(frames_of(2), [0.1, 0.1], output, metadata=parameters)
     text = described(output)
     assert "yuv420p(tv, bt709" in text
     note = re.search(r"comment\s+: (.*)", text, re.IGNORECASE)
@@ -106,7 +102,7 @@ def test_colours_are_tagged_and_parameters_noted(tmp_path: Path, suffix: str) ->
 
 
 def test_odd_sizes_need_a_format_without_colour_subsampling(tmp_path: Path) -> None:
-    frames, output = write_frames(tmp_path / "frames", 2, 51, 33), tmp_path / "out.mp4"
+    frames, output = frames_of(2, 51, 33), tmp_path / "out.mp4"
     with pytest.raises(UserError, match=r"51x33 .* yuv444p"):
         encode_video(frames, [0.1, 0.1], output)
     encode_video(frames, [0.1, 0.1], output, pix_fmt="yuv444p")
@@ -127,7 +123,7 @@ def test_sound_stays_with_its_picture(
 ) -> None:
     sounding = make_sounding_clip(tmp_path / source, audio_codec=audio_codec)
     output = tmp_path / f"out{suffix}"
-    frames = write_frames(tmp_path / "frames", 8)
+    frames = frames_of(8)
     encode_video(frames, [0.25] * 8, output, audio_from=sounding, audio_start_seconds=start_seconds)
     assert first_beep_seconds(output) == pytest.approx(1 - start_seconds, abs=0.025)
     duration = re.search(r"Duration: 00:00:([\d.]+)", described(output))
@@ -137,7 +133,7 @@ def test_sound_stays_with_its_picture(
 
 def test_sound_is_copied_where_the_container_takes_it(tmp_path: Path) -> None:
     sounding = make_sounding_clip(tmp_path / "a.mkv", audio_codec="libmp3lame")
-    frames = write_frames(tmp_path / "frames", 4)
+    frames = frames_of(4)
     for suffix, codec in ((".mp4", "mp3"), (".webm", "opus")):
         encode_video(frames, [0.1] * 4, tmp_path / f"out{suffix}", audio_from=sounding)
         assert f"Audio: {codec}" in described(tmp_path / f"out{suffix}")
@@ -145,12 +141,12 @@ def test_sound_is_copied_where_the_container_takes_it(tmp_path: Path) -> None:
 
 def test_gif_says_that_sound_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sounding = make_sounding_clip(tmp_path / "a.mp4")
-    encode_video(write_frames(tmp_path / "frames", 2), [0.1, 0.1], tmp_path / "out.gif", audio_from=sounding)
+    encode_video(frames_of(2), [0.1, 0.1], tmp_path / "out.gif", audio_from=sounding)
     assert "holds no sound" in caplog.text
 
 
 def test_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path: Path) -> None:
-    frames, output = write_frames(tmp_path / "frames", 2), tmp_path / "out.mp4"
+    frames, output = frames_of(2), tmp_path / "out.mp4"
     output.write_text("mine")
     with pytest.raises(UserError, match="exists"):
         encode_video(frames, [0.1, 0.1], output)
@@ -160,30 +156,47 @@ def test_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path: Path) -
 
 
 def test_failing_leaves_nothing_behind_and_says_why(tmp_path: Path) -> None:
-    frames, output = write_frames(tmp_path / "frames", 2), tmp_path / "out.mp4"
+    frames, output = frames_of(2), tmp_path / "out.mp4"
     with pytest.raises(UserError, match="Unknown encoder 'nonesuch'"):
         encode_video(frames, [0.1, 0.1], output, codec="nonesuch")
-    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_is_raised_while_a_picture_is_waited_for_leaves_nothing_behind(tmp_path: Path) -> None:
+    def pictures() -> Iterator[bytes]:
+        yield from frames_of(3)
+        raise KeyError("stopped")
+
+    with pytest.raises(KeyError, match="stopped"):
+        encode_video(pictures(), [0.1] * 4, tmp_path / "out.mp4")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_another_number_of_pictures_than_durations_is_refused(tmp_path: Path, count: int) -> None:
+    with pytest.raises(ValueError, match=r"no pictures|zip"):
+        encode_video(frames_of(count), [0.1] * 3, tmp_path / "out.mp4")
+    assert not any(tmp_path.iterdir())
 
 
 def test_unknown_suffix_is_refused_with_the_allowed_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.mp4, \.mov, \.mkv, \.webm, \.gif"):
-        encode_video(write_frames(tmp_path / "frames", 1), [0.1], tmp_path / "out.xyz")
+        encode_video(frames_of(1), [0.1], tmp_path / "out.xyz")
 
 
 def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
-    frames = [*write_frames(tmp_path / "a", 1), *write_frames(tmp_path / "b", 1, 70, 50)]
+    frames = [*frames_of(1), *frames_of(1, 70, 50)]
     with pytest.raises(UserError, match="one size"):
         encode_video(frames, [0.1, 0.1], tmp_path / "out.mp4")
 
 
-def test_names_with_quotes_and_spaces_work(tmp_path: Path) -> None:
-    frames = write_frames(tmp_path / "it's a folder, really %d", 2)
-    encode_video(frames, [0.1, 0.1], tmp_path / "it's out.mp4")
-    assert len(open_clip(tmp_path / "it's out.mp4")) == 2
+def test_a_name_with_quotes_spaces_and_percent_signs_works(tmp_path: Path) -> None:
+    frames = frames_of(2)
+    encode_video(frames, [0.1, 0.1], tmp_path / "it's out %d.mp4")
+    assert len(open_clip(tmp_path / "it's out %d.mp4")) == 2
 
 
 def test_frames_too_short_for_the_container_are_refused(tmp_path: Path) -> None:
-    frames = write_frames(tmp_path / "frames", 3)
+    frames = frames_of(3)
     with pytest.raises(UserError, match=r"frame 1 lasts 0\.0040 s"):
         encode_video(frames, [0.1, 0.004, 0.1], tmp_path / "out.gif")

@@ -9,7 +9,7 @@ from video.made_clips import decoded_hashes
 
 from masactrl_video.cache.index import is_entry_id
 from masactrl_video.cache.verify import check_entry
-from masactrl_video.video.png import check_png
+from masactrl_video.video.png import whole_png
 
 
 def check_whole(folder: Path, world: Any) -> None:
@@ -17,7 +17,7 @@ def check_whole(folder: Path, world: Any) -> None:
     out = folder / "out"
     for path in out.rglob("*.png"):
         if not any(part.startswith(".") for part in path.relative_to(out).parts):
-            check_png(path)
+            whole_png(path)
     for path in (out / "frames").glob("[0-9]*.png"):
         assert path.read_bytes() == world.frames[path.name]
     for name in ("out.mp4", "out/side-by-side.mp4", "out/guidance-canny.mp4"):

@@ -41,7 +41,7 @@ def test_a_run_that_stops_says_why_and_the_next_one_goes_on_below(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("masactrl_video.stages.render_clip.encode_result", stop)
+        patch.setattr("masactrl_video.stages.encode_beside.encode_result", stop)
         with pytest.raises(KeyboardInterrupt):
             render(tmp_path / "out.mp4")
     log = (tmp_path / "out" / "log.txt").read_text()
