@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from masactrl_video.demo.world.frame import Frame, posed_at_random
-from masactrl_video.demo.world.identity import WORLDS, random_identity
+from masactrl_video.demo.world.identity import WORLDS, Identity, World, random_identity
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.pose import Person, Pose
 
@@ -28,6 +28,8 @@ class Frames:
 
     images: NDArray[np.uint8]
     """RGB (frames, height, width, 3)."""
+    others: NDArray[np.uint8]
+    """Of each frame, somebody else in the same pose, whom the same caption fits. RGB (frames, height, width, 3)."""
     masks: NDArray[np.uint8]
     """1 on the character. (frames, height, width)"""
     keypoints: NDArray[np.float32]
@@ -53,9 +55,31 @@ class Frames:
 def training_frame(index: int, seed: int, size_px: int, world: str) -> Frame:
     """The frame of an index, of an identity that is not held out; ``FRAMES_EACH`` in a row show the same one."""
     chosen = WORLDS[world]
-    random = np.random.default_rng((seed, index // FRAMES_EACH))
-    identity = next(one for one in iter(lambda: random_identity(random, chosen), None) if not one.held_out)
+    identity = _training_identity(index, seed, chosen)
     return posed_at_random(identity, np.random.default_rng((seed, index, 1)), size_px, size_px, chosen)
+
+
+def other_frame(index: int, seed: int, size_px: int, world: str) -> Frame:
+    """The training frame of an index with somebody else in it: all that its caption does not name is drawn anew."""
+    chosen = WORLDS[world]
+    named = _training_identity(index, seed, chosen)
+    other = replace(
+        random_identity(np.random.default_rng((seed, index, 2)), chosen),
+        species=named.species,
+        shirt=named.shirt,
+        trousers=named.trousers,
+        scene=named.scene,
+    )
+    return posed_at_random(other, np.random.default_rng((seed, index, 1)), size_px, size_px, chosen)
+
+
+def _training_identity(index: int, seed: int, world: World) -> Identity:
+    random = np.random.default_rng((seed, index // FRAMES_EACH))
+    return next(one for one in iter(lambda: random_identity(random, world), None) if not one.held_out)
+
+
+def _frame_and_other(index: int, seed: int, size_px: int, world: str) -> tuple[Frame, Frame]:
+    return training_frame(index, seed, size_px, world), other_frame(index, seed, size_px, world)
 
 
 def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, workers: int) -> None:
@@ -63,15 +87,18 @@ def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, 
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         whole = Path(temporary) / "whole"
         whole.mkdir()
-        images = _array(whole / "images.npy", np.uint8, (frames, size_px, size_px, 3))
+        images, others = (
+            _array(whole / f"{name}.npy", np.uint8, (frames, size_px, size_px, 3)) for name in ("images", "others")
+        )
         masks = _array(whole / "masks.npy", np.uint8, (frames, size_px, size_px))
         keypoints = _array(whole / "keypoints.npy", np.float32, (frames, 18, 2))
         captions = []
-        draw = partial(training_frame, seed=seed, size_px=size_px, world=world)
+        draw = partial(_frame_and_other, seed=seed, size_px=size_px, world=world)
         with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
             drawn = pool.imap(draw, range(frames), chunksize=64)
-            for index, frame in enumerate(tqdm(drawn, total=frames, mininterval=10)):
-                images[index], masks[index], keypoints[index] = frame.image, frame.mask, frame.keypoints
+            for index, (frame, other) in enumerate(tqdm(drawn, total=frames, mininterval=10)):
+                images[index], others[index] = frame.image, other.image
+                masks[index], keypoints[index] = frame.mask, frame.keypoints
                 captions.append(frame.caption)
         (whole / "captions.json").write_text(json.dumps(captions))
         whole.rename(folder)
@@ -79,10 +106,11 @@ def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, 
 
 def open_frames(folder: Path) -> Frames:
     """Opens frames that ``draw_frames`` wrote."""
-    images, masks, keypoints = (
-        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("images", "masks", "keypoints")
-    )
-    return Frames(images, masks, keypoints, json.loads((folder / "captions.json").read_text()))
+    arrays = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in ("images", "others", "masks", "keypoints")
+    }
+    return Frames(**arrays, captions=json.loads((folder / "captions.json").read_text()))
 
 
 def _array(path: Path, dtype: type, shape: tuple[int, ...]) -> "np.memmap[tuple[int, ...], np.dtype[np.generic]]":

@@ -177,11 +177,14 @@ def _latents(plan: Plan) -> Latents:
     path: Path = plan.out / "latents.safetensors"
     with processes.first_alone() as first:
         if first and not path.exists():
-            save_file({"latents": encode_all(load_vae(plan), frames.images, plan.device).contiguous()}, path)
+            vae = load_vae(plan)
+            pictures = {"latents": frames.images, "others": frames.others}
+            save_file({name: encode_all(vae, images, plan.device) for name, images in pictures.items()}, path)
     tokenizer = build_tokenizer(known_words(), plan.network_size.max_tokens)
     tokens = tokenizer([*frames.captions, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     object_ids = torch.tensor(tokenizer.convert_tokens_to_ids([f"{word}</w>" for word in OBJECT_WORDS]))
-    return Latents(frames, load_file(path)["latents"], tokens[:-1], tokens[-1], object_ids)
+    latents = load_file(path)
+    return Latents(frames, latents["latents"], latents["others"], tokens[:-1], tokens[-1], object_ids)
 
 
 STAGES: dict[str, Callable[[Plan], None]] = {
