@@ -179,7 +179,8 @@ def _latents(plan: Plan) -> Latents:
         if first and not path.exists():
             vae = load_vae(plan)
             pictures = {"latents": frames.images, "others": frames.others}
-            save_file({name: encode_all(vae, images, plan.device) for name, images in pictures.items()}, path)
+            encoded = {name: encode_all(vae, images, plan.device) for name, images in pictures.items()}
+            save_file({name: latents.contiguous() for name, latents in encoded.items()}, path)
     tokenizer = build_tokenizer(known_words(), plan.network_size.max_tokens)
     tokens = tokenizer([*frames.captions, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     object_ids = torch.tensor(tokenizer.convert_tokens_to_ids([f"{word}</w>" for word in OBJECT_WORDS]))
