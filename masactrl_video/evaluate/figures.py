@@ -9,8 +9,6 @@ from masactrl_video.demo.world.frame import Frame
 from masactrl_video.demo.world.identity import Identity
 from masactrl_video.guidance.detectors import PoseDetector
 
-NAMED = ("species", "shirt", "trousers", "scene")
-"""What a caption says."""
 UNNAMED = ("pattern", "scarf", "hat")
 """What only the source can tell."""
 

@@ -7,11 +7,10 @@ import numpy as np
 from tqdm import tqdm
 
 from masactrl_video.attention.layers import self_attention_layers
-from masactrl_video.demo.world.identity import Identity, World
+from masactrl_video.demo.world.identity import NAMED, Identity, World
 from masactrl_video.demo.world.read import read_identity
 from masactrl_video.evaluate.cases import Case, Posed
 from masactrl_video.evaluate.figures import (
-    NAMED,
     UNNAMED,
     error_off_figure,
     error_on_figure,

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from masactrl_video.evaluate.figures import NAMED, UNNAMED
+from masactrl_video.demo.world.identity import NAMED
+from masactrl_video.evaluate.figures import UNNAMED
 from masactrl_video.evaluate.measure import Measured
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def _make(
     overwrite: bool,
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
-    with guidance_beside(settings, clip, outputs, report) as kinds:
+    with guidance_beside(settings, clip, outputs, report) as (kinds, guidance_videos):
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
         with report.stage("source"):
             planned = plan_source(settings, model, clip, guidance)
@@ -122,6 +122,8 @@ def _make(
             made = [pictures.whole() for pictures in kinds.values()]
             report.figures |= describe(clip, made, planned, source)
             with report.stage("encode"):
+                for video in guidance_videos:
+                    video.result()
                 videos.finish_side_by_side()
                 report.figures["warnings"] = log.warnings
                 report.write(outputs.report, model)
@@ -136,11 +138,11 @@ def _make(
 @contextmanager
 def guidance_beside(
     settings: Settings, clip: FittedClip, outputs: Outputs, report: Report
-) -> Iterator[dict[str, GuidanceBeside]]:
+) -> Iterator[tuple[dict[str, GuidanceBeside], list[Future[None]]]]:
     """Inside the context, guidance of each kind in use is made, and its video, beside whatever else is done.
 
-    Controls of the same kind share its pictures. When the context ends all is there, or after an exception the threads
-    have ended and what was unfinished is removed.
+    Controls of the same kind share its pictures. When the context ends the threads have ended, and after an exception
+    what was unfinished is removed. Yields the guidance by its kind, and the videos, to be waited for.
     """
     with ThreadPoolExecutor(max(1, len(settings.kinds)), thread_name_prefix="guidance") as executor:
         with report.stage("guidance"):
@@ -152,9 +154,7 @@ def guidance_beside(
             for kind, pictures in kinds.items()
         ]
         try:
-            yield kinds
-            for video in videos:
-                video.result()
+            yield kinds, videos
         except BaseException:
             for pictures in kinds.values():
                 pictures.stop()

@@ -11,7 +11,7 @@ import pytest
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages import encode_beside
+from masactrl_video.stages import encode_beside, render_clip
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.encode_beside import videos_beside
 from masactrl_video.stages.outputs import Outputs
@@ -78,3 +78,17 @@ def test_a_frame_that_was_removed_meanwhile_is_named(begun: tuple[Begun, list[Pa
         videos.finish_side_by_side()
         videos.finish_result()
     assert not outputs.video.exists()
+
+
+def test_the_result_has_no_place_where_a_guidance_video_cannot_be_made(
+    render: Callable[..., Outputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no room")
+
+    monkeypatch.setattr(render_clip, "encode_guidance", fail)
+    with pytest.raises(UserError, match="no room"):
+        render(tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+    monkeypatch.undo()
+    assert render(tmp_path / "out.mp4").guidance_video("canny").exists()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from masactrl_video.demo.world.frame import Frame, posed_at_random
-from masactrl_video.demo.world.identity import WORLDS, Identity, World, random_identity
+from masactrl_video.demo.world.identity import NAMED, WORLDS, Identity, World, random_identity
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.pose import Person, Pose
 
@@ -62,14 +62,9 @@ def training_frame(index: int, seed: int, size_px: int, world: str) -> Frame:
 def other_frame(index: int, seed: int, size_px: int, world: str) -> Frame:
     """The training frame of an index with somebody else in it: all that its caption does not name is drawn anew."""
     chosen = WORLDS[world]
-    named = _training_identity(index, seed, chosen)
-    other = replace(
-        random_identity(np.random.default_rng((seed, index, 2)), chosen),
-        species=named.species,
-        shirt=named.shirt,
-        trousers=named.trousers,
-        scene=named.scene,
-    )
+    identity = _training_identity(index, seed, chosen)
+    named = {name: getattr(identity, name) for name in NAMED}
+    other = replace(random_identity(np.random.default_rng((seed, index, 2)), chosen), **named)
     return posed_at_random(other, np.random.default_rng((seed, index, 1)), size_px, size_px, chosen)
 
 

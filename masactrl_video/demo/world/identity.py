@@ -7,6 +7,8 @@ import numpy as np
 
 from masactrl_video.demo.world.vocabulary import ACTIONS, COLOURS, SCENES, SPECIES
 
+NAMED = ("species", "shirt", "trousers", "scene")
+"""What a caption says."""
 PATTERNS = ("plain", "stripes", "dots")
 HATS = ("none", "cap", "cone")
 _HELD_OUT_ONE_IN = 10
@@ -53,7 +55,7 @@ class Identity:
     @property
     def held_out(self) -> bool:
         """Whether this combination of named attributes is kept out of every training."""
-        named = " ".join((self.species, self.shirt, self.trousers, self.scene))
+        named = " ".join(getattr(self, name) for name in NAMED)
         return zlib.crc32(named.encode()) % _HELD_OUT_ONE_IN == 0
 
 
