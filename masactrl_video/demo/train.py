@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="side of the pictures in pixels")
     parser.add_argument("--frames", type=int, default=20_000, help="pictures to draw")
     parser.add_argument("--minutes", type=float, default=20, help="training time of each stage in all")
-    parser.add_argument("--until", help="clock time, HH:MM in UTC today, at which to stop whatever is running")
+    parser.add_argument("--until", help="clock time, HH:MM in UTC, at which to stop whatever is running")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--device", default="cpu")
@@ -58,8 +58,10 @@ def main() -> None:
 
 
 def _unix_time(clock: str) -> float:
+    """When the clock shows this next."""
     hour, minute = (int(part) for part in clock.split(":"))
-    return (int(time.time()) // 86_400) * 86_400.0 + 3600 * hour + 60 * minute
+    now = time.time()
+    return now + (3600 * hour + 60 * minute - now) % 86_400
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Everything that the one command measures, on a narrow model and few steps."""
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -103,13 +102,16 @@ def test_real_shapes_are_measured_alike(monkeypatch: pytest.MonkeyPatch, weights
     assert "| our frame ÷ plain ControlNet frame | SD-1.5 96×64, 1 step, latents |" in table
 
 
-def test_a_part_that_is_measured_later_is_added_and_the_others_stay(weights: Path, tmp_path: Path) -> None:
+def test_a_part_that_is_measured_later_is_added_and_the_others_stay(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, table = tmp_path / "results.json", tmp_path / "results.md"
     before = {"figures": {}, "about": "an earlier run"}
     store.write_text(json.dumps({"options": before}))
     flags = ["--rounds", ROUNDS, "--steps", STEPS, "--weights", weights, "--output", table, "--only", "feed"]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
-    subprocess.run([sys.executable, SCRIPT, *map(str, flags)], check=True, env=environment, stdout=subprocess.DEVNULL)
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[1]))  # of the process that measures the part
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, flags)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
     assert set(json.loads(store.read_text())) == {"options", "feed"}
     assert "- options: an earlier run" in table.read_text()
     assert "- feed: `run.py --rounds 1" in table.read_text()

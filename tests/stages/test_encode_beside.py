@@ -34,7 +34,8 @@ def begun(
 
 def arrive(outputs: Outputs, frames: Iterable[Path]) -> None:
     for frame in frames:
-        shutil.copy(frame, outputs.folder / "frames" / frame.name)
+        copied = shutil.copy(frame, outputs.folder / frame.name)
+        copied.rename(outputs.folder / "frames" / frame.name)  # whole at once, as a rendered frame comes
 
 
 def test_frames_are_encoded_as_they_come(begun: tuple[Begun, list[Path]], monkeypatch: pytest.MonkeyPatch) -> None:
