@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from clip import Clip
-from frame_cost import PROMPT, WORDS, load_clip, plan_for
+from demo_model import PROMPT, WORDS, load_clip, plan_for
 from frames_by import ours, recomputed
 from numpy.typing import NDArray
 from turns import by_turns, cpu_seconds, ratio

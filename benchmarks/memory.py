@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from frame_cost import load_clip, plan_for
+from demo_model import load_clip, plan_for
 
 from masactrl_video.render.chunks import render_frames
 

@@ -89,7 +89,7 @@ def command(a: argparse.Namespace) -> Any:
 def bounds(a: argparse.Namespace) -> Any:
     """Operations and bytes of a step, and the machine's rates."""
     from bounds import count, count_family, machine_rates
-    from frame_cost import MASA_LAYER, load_clip
+    from demo_model import MASA_LAYER, load_clip
 
     clip = load_clip(a.weights, 1, 1)
     model = clip.model

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from masactrl_video.encode.timing import Ticks, plan_ticks
 from masactrl_video.errors import UserError
 
 
@@ -21,6 +23,10 @@ class Container:
     keeps_any_rate: bool
     """Whether frame k of a constant rate can be shown at k / rate, free of those ticks."""
     options: tuple[str, ...] = ()
+
+    def ticks(self, durations_seconds: Sequence[float]) -> Ticks:
+        """How it keeps the times of frames. Raises UserError when one is too short for it."""
+        return plan_ticks(durations_seconds, self.ticks_per_second, keeps_any_rate=self.keeps_any_rate)
 
 
 _AAC = ("-c:a", "aac", "-b:a", "192k")

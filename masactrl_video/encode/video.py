@@ -15,7 +15,7 @@ from PIL import Image
 from masactrl_video.encode.audio import plan_audio
 from masactrl_video.encode.container import container_for
 from masactrl_video.encode.ffmpeg import run_ffmpeg
-from masactrl_video.encode.timing import Ticks, plan_ticks, timed_stream
+from masactrl_video.encode.timing import Ticks, timed_stream
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.video.replace import replacing
 
@@ -64,11 +64,10 @@ def encode_video(
     """
     if min(durations_seconds, default=0) <= 0:
         raise ValueError(f"{durations_seconds = }; expected one above 0 for each picture")
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} exists; choose another name, or allow overwriting")
+    _check_free(output, overwrite)
     container = container_for(output)
     codec = codec or container.video_codec
-    ticks = plan_ticks(durations_seconds, container.ticks_per_second, keeps_any_rate=container.keeps_any_rate)
+    ticks = container.ticks(durations_seconds)
     size, pictures = _of_one_size(pictures)
     picture_options = _picture_options(codec, pix_fmt, crf, size)
     with replacing(output) as partial:
@@ -85,6 +84,12 @@ def encode_video(
             if os.strerror(errno.ENOSPC) in problem:
                 raise StorageError(f"ffmpeg could not write {output}: {problem}; make room: the same command goes on")
             raise UserError(f"ffmpeg could not write {output}: {problem}")
+        _check_free(output, overwrite)  # the pictures may have taken hours to come
+
+
+def _check_free(output: Path, overwrite: bool) -> None:
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists; choose another name, or allow overwriting")
 
 
 def _of_one_size(pictures: Iterable[bytes]) -> tuple[tuple[int, int], Iterator[bytes]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor
 from pathlib import Path
 from threading import Condition
@@ -59,18 +59,27 @@ class GuidanceBeside:
         """Wait for all of it."""
         return self._made.result()
 
+    def paths(self) -> Iterator[Path]:
+        """The files of all pictures, as soon as all are there, and as long as nothing is stopped."""
+        for path in self.whole().paths():
+            self._check_goes_on()
+            yield path
+
     def stop(self) -> None:
-        """Give up what is not there yet; nothing of it stays."""
+        """Give up what is not there yet, nothing of which stays, and the use of `paths`."""
         self._stopped = True
         self._made.cancel()
 
     def _on_picture(self, picture: Path | None) -> None:
-        if self._stopped:
-            raise CancelledError
+        self._check_goes_on()
         if picture is not None:
             with self._change:
                 self._staging, self._there = picture.parent, self._there + 1
                 self._change.notify_all()
+
+    def _check_goes_on(self) -> None:
+        if self._stopped:
+            raise CancelledError
 
     def _notify(self) -> None:
         with self._change:

@@ -110,6 +110,10 @@ class GuidanceFrames:
         path = self.folder / POSE_NAME
         return path if path.is_file() else None
 
+    def paths(self) -> Iterator[Path]:
+        """The files of all pictures, in order."""
+        return (self.folder / frame_name(index) for index in range(len(self)))
+
     def __len__(self) -> int:
         return self.index.frame_count
 

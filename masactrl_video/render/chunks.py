@@ -122,7 +122,8 @@ class _Chunks:
         self._bar.begin_chunk()
         for frames, latents in zip(batches, self._denoise(self._job, batches, self._bar.step), strict=True):
             for frame, picture in zip(frames, self._decode(frames, latents), strict=True):
-                self._write(self._paths[frame], picture)
+                if not self._paths[frame].exists():  # one that is may be in the video already
+                    self._write(self._paths[frame], picture)
         self._bar.end_chunk()
 
     def _denoise(self, job: FramesJob, batches: Sequence[Sequence[int]], tell: OnStep) -> list[torch.Tensor]:

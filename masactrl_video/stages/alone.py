@@ -69,7 +69,7 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
                 folder.rmdir()
             raise
         for kind, pictures in made.items():
-            encode_guidance(settings, clip, pictures, videos[kind])
+            encode_guidance(settings, clip, pictures.paths(), videos[kind])
         log.write(folder / LOG_NAME, settings.as_yaml_data())
     return {kind: pictures.folder for kind, pictures in made.items()}
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.encode.container import container_for
 from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.guidance.beside import GuidanceBeside
-from masactrl_video.guidance.store import GuidanceFrames, frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
 from masactrl_video.stages.outputs import Outputs
@@ -38,17 +38,19 @@ def encode_result(
     )
 
 
-def check_encoding(settings: Settings, size_px: tuple[int, int], suffix: str) -> None:
-    """See that pictures of a size (height, width) can be encoded as the settings say, by encoding one.
+def check_encoding(settings: Settings, clip: FittedClip, suffix: str) -> None:
+    """See that pictures like a clip's can be encoded as the settings say: its times, and one picture for a trial.
 
     Raises:
-        UserError: an encoder or pixel format that ffmpeg does not have, or that does not fit the kind of video.
+        UserError: an encoder or pixel format that ffmpeg does not have, or that does not fit the kind of video; or
+            frames that this kind cannot show so briefly.
     """
     if suffix.lower() == ".gif" and (settings.codec, settings.pix_fmt, settings.crf) != _DEFAULT_LOOK:
         raise UserError("codec, pix_fmt and crf have no effect on a GIF; leave them out, or take another kind of video")
+    container_for(Path(f"video{suffix}")).ticks([timing.duration_seconds for timing in clip.clip.timeline()])
     try:
         with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
-            _encode_trial(settings, np.zeros((*size_px, 3), np.uint8), Path(folder) / f"trial{suffix}")
+            _encode_trial(settings, np.zeros((*clip.size_px, 3), np.uint8), Path(folder) / f"trial{suffix}")
     except OSError as error:
         place = tempfile.gettempdir()
         raise StorageError(
@@ -69,10 +71,9 @@ def _encode_trial(settings: Settings, picture: NDArray[np.uint8], video: Path) -
 _DEFAULT_LOOK = tuple(Settings.model_fields[name].default for name in ("codec", "pix_fmt", "crf"))
 
 
-def encode_guidance(settings: Settings, clip: FittedClip, guidance: GuidanceFrames, output: Path) -> None:
+def encode_guidance(settings: Settings, clip: FittedClip, pictures: Iterable[Path], output: Path) -> None:
     """A control's guidance pictures as a video beside the result."""
-    paths = [guidance.folder / frame_name(index) for index in range(len(guidance))]
-    encode_frames_like(settings, clip.clip, _whole(paths), output, audio=False, metadata={}, overwrite=True)
+    encode_frames_like(settings, clip.clip, _whole(pictures), output, audio=False, metadata={}, overwrite=True)
 
 
 def encode_side_by_side(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -21,23 +21,27 @@ class VideosBeside:
     """The result and the side-by-side, as far as frames are there; a frame that is not yet is waited for."""
 
     def __init__(
-        self,
-        settings: Settings,
-        clip: FittedClip,
-        guidance: Mapping[str, GuidanceBeside],
-        outputs: Outputs,
-        overwrite: bool,
-        executor: ThreadPoolExecutor,
+        self, settings: Settings, clip: FittedClip, guidance: Mapping[str, GuidanceBeside], outputs: Outputs
     ) -> None:
-        """Begin; frames that are there must be whole."""
-        self._paths = outputs.frames(len(clip))
+        self._settings, self._clip, self._guidance, self._outputs = settings, clip, guidance, outputs
         self._rendered, self._released, self._stopped = Event(), Event(), False
-        self._side_by_side = (
-            executor.submit(encode_side_by_side, settings, clip, guidance, self._arriving(), outputs)
-            if settings.side_by_side
-            else None
-        )
-        self._result = executor.submit(encode_result, settings, clip, self._held_back(), outputs, overwrite)
+        self._side_by_side: Future[None] | None = None
+        self._result: Future[None] | None = None
+
+    def begin(self, executor: Executor, overwrite: bool) -> None:
+        """Encode in two threads of `executor`; frames that are there must be whole."""
+        about = self._settings, self._clip
+        if self._settings.side_by_side:
+            self._side_by_side = executor.submit(
+                encode_side_by_side, *about, self._guidance, self._arriving(), self._outputs
+            )
+        self._result = executor.submit(encode_result, *about, self._held_back(), self._outputs, overwrite)
+
+    def check(self) -> None:
+        """Raise what one of them has failed with."""
+        for video in (self._side_by_side, self._result):
+            if video is not None and video.done():
+                video.result()
 
     def finish_side_by_side(self) -> None:
         """To be called when all frames are rendered: the side-by-side has its place, where one is wanted."""
@@ -48,27 +52,32 @@ class VideosBeside:
     def finish_result(self) -> None:
         """To be called when everything else is there: the result has its place."""
         self._released.set()
-        self._result.result()
+        if self._result is not None:
+            self._result.result()
 
     def stop(self) -> None:
-        """Give up what is not whole; nothing of it stays."""
+        """Give up what is not whole, and the guidance that it waits for; nothing of it stays."""
         self._stopped = True
         self._rendered.set()
         self._released.set()
+        for pictures in self._guidance.values():
+            pictures.stop()
 
     def _arriving(self) -> Iterator[Path]:
-        for path in self._paths:
+        for path in self._outputs.frames(len(self._clip)):
             while not (path.exists() or self._rendered.wait(_LOOK_AGAIN_SECONDS)):
                 pass
-            self._check()
+            self._check_goes_on()
             yield path
+        self._rendered.wait()  # frames of an interrupted run may yet be refused
+        self._check_goes_on()
 
     def _held_back(self) -> Iterator[Path]:
         yield from self._arriving()
         self._released.wait()
-        self._check()
+        self._check_goes_on()
 
-    def _check(self) -> None:
+    def _check_goes_on(self) -> None:
         if self._stopped:
             raise CancelledError
 
@@ -79,8 +88,9 @@ def videos_beside(
 ) -> Iterator[VideosBeside]:
     """Inside the context, `VideosBeside`; what is not finished when it ends is given up."""
     with ThreadPoolExecutor(2, thread_name_prefix="encode") as executor:
-        videos = VideosBeside(settings, clip, guidance, outputs, overwrite, executor)
+        videos = VideosBeside(settings, clip, guidance, outputs)
         try:
+            videos.begin(executor, overwrite)
             yield videos
         finally:
             videos.stop()

@@ -87,7 +87,7 @@ def _render_clip(
         logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)
         plan_attention(settings, model)
-        check_encoding(settings, clip.size_px, outputs.video.suffix)
+        check_encoding(settings, clip, outputs.video.suffix)
     with claimed(outputs, settings, *replaced) as made_meanwhile:
         if made_meanwhile:
             logger.info("%s was made meanwhile", outputs.video)
@@ -117,7 +117,12 @@ def _make(
         drop_damaged([*outputs.frames(len(clip)), *outputs.masks(len(clip))])
         with videos_beside(settings, clip, kinds, outputs, overwrite) as videos:
             with report.stage("render"):
-                figures = render_stage(settings, model, clip, guidance, planned, source, outputs, report.tell)
+
+                def tell(event: dict[str, object]) -> None:
+                    videos.check()
+                    report.tell(event)
+
+                figures = render_stage(settings, model, clip, guidance, planned, source, outputs, tell)
                 report.figures["render"] = figures
             made = [pictures.whole() for pictures in kinds.values()]
             report.figures |= describe(clip, made, planned, source)
@@ -145,25 +150,21 @@ def guidance_beside(
     what was unfinished is removed. Yields the guidance by its kind, and the videos, to be waited for.
     """
     with ThreadPoolExecutor(max(1, len(settings.kinds)), thread_name_prefix="guidance") as executor:
-        with report.stage("guidance"):
-            kinds = {
-                kind: begin_guidance(settings, clip, kind, outputs.guidance(kind), executor) for kind in settings.kinds
-            }
-        videos = [
-            executor.submit(_encode_when_whole, settings, clip, pictures, outputs.guidance_video(kind))
-            for kind, pictures in kinds.items()
-        ]
+        kinds: dict[str, GuidanceBeside] = {}
         try:
+            with report.stage("guidance"):
+                for kind in settings.kinds:
+                    kinds[kind] = begin_guidance(settings, clip, kind, outputs.guidance(kind), executor)
+            videos = [
+                executor.submit(encode_guidance, settings, clip, pictures.paths(), outputs.guidance_video(kind))
+                for kind, pictures in kinds.items()
+            ]
             yield kinds, videos
         except BaseException:
             for pictures in kinds.values():
                 pictures.stop()
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _encode_when_whole(settings: Settings, clip: FittedClip, pictures: GuidanceBeside, video: Path) -> None:
-    encode_guidance(settings, clip, pictures.whole(), video)
 
 
 def write_source_picture(settings: Settings, model: DiffusionModel, source: CachedSource, path: Path) -> None:

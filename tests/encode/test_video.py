@@ -155,6 +155,18 @@ def test_existing_output_is_kept_unless_overwriting_is_allowed(tmp_path: Path) -
     assert len(open_clip(output)) == 2
 
 
+def test_what_another_program_put_there_meanwhile_is_kept(tmp_path: Path) -> None:
+    output = tmp_path / "out.mp4"
+
+    def pictures() -> Iterator[bytes]:
+        yield from frames_of(2)
+        output.write_text("mine")
+
+    with pytest.raises(UserError, match="exists"):
+        encode_video(pictures(), [0.1, 0.1], output)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_failing_leaves_nothing_behind_and_says_why(tmp_path: Path) -> None:
     frames, output = frames_of(2), tmp_path / "out.mp4"
     with pytest.raises(UserError, match="Unknown encoder 'nonesuch'"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
@@ -83,3 +83,14 @@ def test_it_is_given_up_when_it_is_stopped(tmp_path: Path, executor: ThreadPoolE
     frames.go.set()
     executor.shutdown()
     assert not list(tmp_path.iterdir())
+
+
+def test_its_files_are_used_as_long_as_nothing_is_stopped(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    frames = Halting(at=0)
+    frames.go.set()
+    guidance = beside(tmp_path / "guidance", frames, executor)
+    paths = guidance.paths()
+    assert next(paths) == tmp_path / "guidance" / "000000.png"
+    guidance.stop()
+    with pytest.raises(CancelledError):
+        next(paths)

@@ -1,7 +1,9 @@
 """Guidance on its way through a render: none, edges, poses, ready-made pictures, several at once."""
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ from video.made_clips import make_clip
 
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.errors import UserError
+from masactrl_video.guidance.beside import GuidanceBeside
+from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.clip import fit_clip, open_selected
+from masactrl_video.stages import render_clip
+from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.video.png import read_png
 
@@ -135,3 +140,29 @@ def test_guidance_that_cannot_be_made_leaves_nothing(
     with pytest.raises(UserError, match=words):
         render(tmp_path / "out.mp4", **changes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_that_cannot_be_made_stops_those_that_have_begun(
+    render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[BaseException] = []
+
+    def extract(tell: Callable[[Path | None], None]) -> GuidanceFrames:
+        try:
+            for _ in range(6000):
+                tell(None)
+                time.sleep(0.01)
+        except CancelledError as error:
+            ended.append(error)
+            raise
+        raise AssertionError("nobody has stopped it")
+
+    def begin(settings: Settings, clip: FittedClip, kind: str, folder: Path, executor: Executor) -> GuidanceBeside:
+        if kind == "pose":
+            raise UserError("no detector")
+        return GuidanceBeside(extract, executor, key="", frames=len(clip), size_px=clip.size_px)
+
+    monkeypatch.setattr(render_clip, "begin_guidance", begin)
+    with pytest.raises(UserError, match="no detector"):
+        render(tmp_path / "out.mp4", guidance=["canny", "pose"])
+    assert len(ended) == 1

@@ -33,6 +33,15 @@ def test_frames_have_a_size_that_the_model_takes(
     assert [read_png(path).shape for path in (*outputs.frames(2), outputs.source)] == [(size[1], size[0], 3)] * 3
 
 
+def test_frames_too_brief_for_the_kind_of_video_are_refused_before_any_is_rendered(
+    render: Render, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frame_rate="240", seconds=0.1)
+    with pytest.raises(UserError, match=r"lasts 0\.0042 s, but this kind of video cannot show frames for less"):
+        render(tmp_path / "out.gif", clip=clip, frame_load_cap=None)
+    assert list(tmp_path.iterdir()) == [clip]
+
+
 def test_a_size_that_does_not_fit_is_refused(render: Render, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the width 100 is no multiple of 8"):
         render(tmp_path / "out.mp4", width=100)
