@@ -25,7 +25,7 @@ SHAPES = {
     "SDXL 1024x1024": ("SDXL", "1024x1024"),
 }
 LARGE = ("SDXL 1024x1024",)
-"""Shapes that need 30 GB of memory: measured where they are named with `--only`."""
+"""Shapes that need 20 GB of memory: measured where they are named with `--only`."""
 
 
 def frames(a: argparse.Namespace) -> Any:

@@ -131,7 +131,7 @@ def _one_line(error: ValidationError) -> str:
     )
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{place}: there is no such key; see the README's section on comics{more}"
+        return f"{place}: there is no such key; docs/comics.md lists them{more}"
     if first["type"] == "missing":
         return f"{place}: missing{more}"
     message = first["msg"].removeprefix("Value error, ")

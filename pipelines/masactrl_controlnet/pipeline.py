@@ -47,7 +47,7 @@ class MasaCtrlControlNetPipeline(StableDiffusionControlNetPipeline):
         """Make the source, record it, and make every target against it, all from the same initial noise.
 
         The targets are made one after the other. Keys and values of the source stay in memory meanwhile (SD-1.5 at
-        512x512 in float16, 50 steps, from layer 8 on: 2.9 GB).
+        512x512 in float16, 50 steps, from layer 8 on: 2.6 GB).
 
         Args:
             prompt: one for all targets, or one for each.

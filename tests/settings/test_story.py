@@ -9,11 +9,14 @@ import pytest
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.script import read_script
+from masactrl_video.page.layout import LAYOUTS
+from masactrl_video.settings import story
 from masactrl_video.settings.story import Placement, Story
 from masactrl_video.settings.story_file import checked, pages_with_panels, read_story, settings_of
 
 HERO = {"hero": {"prompt": "a bear"}}
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGE = (EXAMPLES.parent / "docs" / "comics.md").read_text(encoding="utf-8")
 
 
 def write(folder: Path, text: str) -> Path:
@@ -150,3 +153,8 @@ def test_yaml_that_refers_to_itself_or_explodes_is_refused(tmp_path: Path) -> No
 def test_the_examples_are_stories(path: Path) -> None:
     story = read_story(path, {"prompt": "a bear"} if path.suffix == ".txt" else None)
     assert isinstance(story, Story) and len(story.panels) >= 4
+
+
+@pytest.mark.parametrize("record", [Story, story.Character, story.Panel, Placement, story.Balloon, story.PageStyle])
+def test_the_page_on_comics_has_every_key_and_layout(record: type[story.Story]) -> None:
+    assert [name for name in (*record.model_fields, *LAYOUTS) if f"`{name}`" not in PAGE] == []
