@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace existing pages; panels that did not change are kept"
     )
     add_json(parser)
-    parser.add_argument("--layout", metavar="NAME", help="layout of all pages, e.g. 2x3, wide-top; docs/comics.md lists them")
+    parser.add_argument(
+        "--layout", metavar="NAME", help="layout of all pages, e.g. 2x3, wide-top; docs/comics.md lists them"
+    )
     who = parser.add_argument_group("the character of a plain text script")
     who.add_argument("--prompt", dest="who_prompt", metavar="TEXT", help="what it looks like; begins every prompt")
     who.add_argument("--source-name", dest="who_source", metavar="NAME", help="a saved character (source make)")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from masactrl_video.errors import UserError
-from masactrl_video.settings.script import read_script
 from masactrl_video.page.layout import LAYOUTS
 from masactrl_video.settings import story
+from masactrl_video.settings.script import read_script
 from masactrl_video.settings.story import Placement, Story
 from masactrl_video.settings.story_file import checked, pages_with_panels, read_story, settings_of
 
