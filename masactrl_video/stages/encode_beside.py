@@ -25,35 +25,33 @@ class VideosBeside:
     ) -> None:
         self._settings, self._clip, self._guidance, self._outputs = settings, clip, guidance, outputs
         self._rendered, self._released, self._stopped = Event(), Event(), False
-        self._side_by_side: Future[None] | None = None
-        self._result: Future[None] | None = None
+        self._videos: dict[str, Future[None]] = {}
 
     def begin(self, executor: Executor, overwrite: bool) -> None:
         """Encode in two threads of `executor`; frames that are there must be whole."""
         about = self._settings, self._clip
         if self._settings.side_by_side:
-            self._side_by_side = executor.submit(
+            self._videos["side-by-side"] = executor.submit(
                 encode_side_by_side, *about, self._guidance, self._arriving(), self._outputs
             )
-        self._result = executor.submit(encode_result, *about, self._held_back(), self._outputs, overwrite)
+        self._videos["result"] = executor.submit(encode_result, *about, self._held_back(), self._outputs, overwrite)
 
     def check(self) -> None:
         """Raise what one of them has failed with."""
-        for video in (self._side_by_side, self._result):
-            if video is not None and video.done():
+        for video in self._videos.values():
+            if video.done():
                 video.result()
 
     def finish_side_by_side(self) -> None:
         """To be called when all frames are rendered: the side-by-side has its place, where one is wanted."""
         self._rendered.set()
-        if self._side_by_side is not None:
-            self._side_by_side.result()
+        if "side-by-side" in self._videos:
+            self._videos["side-by-side"].result()
 
     def finish_result(self) -> None:
         """To be called when everything else is there: the result has its place."""
         self._released.set()
-        if self._result is not None:
-            self._result.result()
+        self._videos["result"].result()
 
     def stop(self) -> None:
         """Give up what is not whole, and the guidance that it waits for; nothing of it stays."""
