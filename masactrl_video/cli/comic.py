@@ -10,10 +10,10 @@ from masactrl_video.cli.options import add_settings
 from masactrl_video.cli.say import add_json, say, say_json, teller
 from masactrl_video.settings.settings import Settings
 
-_SETTINGS = ("model", "prompt", "attention", "work")
+_SETTINGS = ("model", "prompt", "attention", "work", "speed")
 _NOT_OF_A_COMIC = (
     *("prompt", "noise", "attention_mode", "mask_words", "source_mask_words", "source_mask", "target_masks"),
-    *("batch_size", "chunk_frames"),
+    *("batch_size", "chunk_frames", "cache_memory", "skip_uncond", "reuse_deep_features"),
 )
 
 

@@ -20,6 +20,7 @@ _OF_CLIPS = (
     *("pose_detector", "pose_json", "fill_missing_poses", "canny_low_threshold", "canny_high_threshold"),
     *("pose_canvas", "pose_confidence", "person", "fill_pose_gaps", "smooth_poses", "retarget"),
     *("retarget_foreshortening", "source", "source_frame", "noise", "target_masks", "batch_size", "chunk_frames"),
+    *("cache_memory", "skip_uncond"),
 )
 _BY_HAND = ("prompt", "prompts", "seed", "seeds", "source_guidance", "target_guidance")
 
@@ -73,7 +74,7 @@ def add_still_settings(
     )
     add_settings(
         parser,
-        ("clip", "guidance", "model", "prompt", "source", "attention", "work", *groups),
+        ("clip", "guidance", "model", "prompt", "source", "attention", "work", "speed", *groups),
         (*_OF_CLIPS, *_BY_HAND, *without),
         StillSettings,
     )

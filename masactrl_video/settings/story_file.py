@@ -17,9 +17,12 @@ from masactrl_video.settings.story import Page, Panel, Story
 
 _YAML = (".yaml", ".yml")
 
-_GROUPS = ("model", "prompt", "attention", "work")
+_GROUPS = ("model", "prompt", "attention", "work", "speed")
 _GUIDANCE = ("guidance", "controls")
-_SAID_OTHERWISE = ("prompt", "noise", "mask_words", "source_mask_words", "source_mask", "target_masks", "batch_size")
+_SAID_OTHERWISE = (
+    *("prompt", "noise", "mask_words", "source_mask_words", "source_mask", "target_masks"),
+    *("batch_size", "chunk_frames", "cache_memory", "skip_uncond", "reuse_deep_features"),
+)
 """Settings of those groups that a story says of its characters and panels, or that a page has no use for."""
 
 _OF_REGIONS = ("mask_threshold", "mask_grid_divisor")
@@ -99,7 +102,7 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
 def _is_shared(name: str) -> bool:
     """Whether a setting of `render` may stand in a story."""
     group = (Settings.model_fields[name].json_schema_extra or {})["group"]  # type: ignore[index]
-    return name in _GUIDANCE or (group in _GROUPS and name not in (*_SAID_OTHERWISE, "chunk_frames"))
+    return name in _GUIDANCE or (group in _GROUPS and name not in _SAID_OTHERWISE)
 
 
 def _scripted(path: Path, character: dict[str, Any]) -> Story:

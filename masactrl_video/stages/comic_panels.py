@@ -136,8 +136,9 @@ def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_w
 
 
 def weights_of(model: DiffusionModel) -> list[str]:
-    """Hashes of the UNet and the guidance networks: what settings only name by path."""
-    return [hash_module(model.unet), *(hash_module(network.module) for network in model.networks)]
+    """Hashes of decoder, UNet and guidance networks: what settings only name by path."""
+    modules = (model.decoder, model.unet, *(network.module for network in model.networks))
+    return [hash_module(module) for module in modules]
 
 
 def render_panel(
@@ -235,7 +236,7 @@ def _made_from(
         "ground": job.ground,
         "sources": {name: source.entry.folder.name for name, source in sources.items()},
         "pose": hash_tensor(torch.from_numpy(np.ascontiguousarray(picture))) if picture is not None else None,
-        "weights": list(weights if job.planned.posed else weights[:1]),
+        "weights": list(weights if job.planned.posed else weights[:2]),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

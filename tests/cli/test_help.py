@@ -37,6 +37,14 @@ def test_every_command_has_help(run: Callable[..., Any], command: str) -> None:
     assert COMMANDS[command] in " ".join(ran.out.split())
 
 
+@pytest.mark.parametrize("command", ["synthesize", "edit", "sweep", "compare", "comic"])
+def test_pictures_have_the_speed_options_that_do_something_there(run: Callable[..., Any], command: str) -> None:
+    text = run(command, "--help").out
+    assert all(flag in text for flag in ("--taesd", "--vae-tiling", "--compile", "--channels-last", "--offload"))
+    assert ("--reuse-deep-features" in text) == (command not in ("compare", "comic"))
+    assert not any(flag in text for flag in ("--skip-uncond", "--cache-memory"))
+
+
 def test_the_version_is_the_packages(run: Callable[..., Any]) -> None:
     assert run("--version").out.strip() == masactrl_video.__version__
 

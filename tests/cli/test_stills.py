@@ -59,6 +59,14 @@ def test_a_command_says_where_its_sheet_is_and_its_configuration_makes_the_same(
     assert pictures(tmp_path / "again") == made
 
 
+def test_deep_features_that_are_used_again_change_the_targets(run: Run, tmp_path: Path) -> None:
+    for name, flags in (("exact", ()), ("faster", ("--reuse-deep-features", "2"))):
+        assert run("synthesize", "-q", *SOURCE, *SHORT, *flags, "-o", tmp_path / name).status == 0
+    exact, faster = pictures(tmp_path / "exact"), pictures(tmp_path / "faster")
+    assert exact.keys() == faster.keys()
+    assert exact["target-1.png"] != faster["target-1.png"]
+
+
 KNOWN = (
     *("--source-prompt", "a panda in a blue shirt and red pants standing", "--source-guidance", "pose=standing"),
     *("--prompt", "a panda in a blue shirt and red pants waving", "--target-guidance", "pose=waving"),

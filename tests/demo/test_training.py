@@ -51,7 +51,7 @@ def steps(folder: Path) -> int:
 
 def test_every_stage_makes_at_least_one_step(trained: Path) -> None:
     names = [f"{kind}-{condition}" for kind in ("controlnet", "t2i-adapter") for condition in CONDITIONS]
-    assert all(steps(trained / name) > 0 for name in ("vae", "keypoints", "unet", *names))
+    assert all(steps(trained / name) > 0 for name in ("vae", "keypoints", "unet", "decoder", *names))
 
 
 def test_latents_are_normalised_by_the_autoencoder_itself(trained: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_export_is_a_folder_that_diffusers_loads(trained: Path, tmp_path: Pa
     export(trained, tmp_path / "weights", "stand-in", SIZE, "a test's machine")
     card = (tmp_path / "weights" / "README.md").read_text()
     assert "Trained on a test's machine." in card
-    assert all(f"| {stage} | " in card for stage in ("vae", "keypoints", "unet"))
+    assert all(f"| {stage} | " in card for stage in ("vae", "keypoints", "unet", "decoder"))
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "weights")
     assert pipeline.unet.config.sample_size * 8 == SIZE
     assert KeypointNetwork.from_pretrained(tmp_path / "weights" / "keypoints").config.sample_size == SIZE

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_models
 import yaml
 from PIL import Image
 
@@ -62,7 +64,8 @@ def comic(bare: DiffusionModel, cache_dir: Path) -> Comic:
         path = folder / "story.yaml"
         path.write_text(yaml.safe_dump(json.loads(json.dumps(story))))  # without references
         changes = {"cache_dir": cache_dir, **arguments.pop("changes", {})}
-        return render_comic(read_story(path), path, folder / output, changes=changes, model=bare, **arguments)
+        arguments = {"model": bare, **arguments}
+        return render_comic(read_story(path), path, folder / output, changes=changes, **arguments)
 
     return run
 
@@ -162,6 +165,16 @@ def test_an_interrupted_comic_goes_on_and_ends_with_the_same_bits(
     assert panels_of(outputs) == before
     comic(tmp_path, waving, overwrite=True)
     assert kept(outputs) == [False, True]
+
+
+def test_panels_of_another_decoder_are_not_kept(comic: Comic, bare: DiffusionModel, tmp_path: Path) -> None:
+    story = {**TWO, "panels": TWO["panels"][:1], "layout": "auto"}  # type: ignore[index]
+    outputs = comic(tmp_path, story)
+    before = panels_of(outputs)
+    preview = tiny_models.taesd(latent_channels=8).eval()  # as the demo model has
+    comic(tmp_path, story, model=replace(bare, preview=preview), overwrite=True)
+    assert kept(outputs) == [False]
+    assert panels_of(outputs) != before
 
 
 def test_a_saved_character_is_the_same_in_clips_and_panels(

@@ -45,6 +45,8 @@ Guide = Callable[[Tensor, Tensor, Tensor, Tensor], Residuals]
 class Batch:
     """What one step sees."""
 
+    chosen: NDArray[np.int64]
+    """Its frames. (batch,)"""
     latents: Tensor
     """(batch, channels, rows, columns)"""
     others: Tensor
@@ -81,7 +83,7 @@ class Latents:
             drawn = np.stack([self.frames.condition_picture(condition, int(index)) for index in frames])
             pictures = torch.from_numpy(drawn).to(device).permute(0, 3, 1, 2).float() / 255
         latents, others = (of_all[frames].to(device) for of_all in (self.latents, self.others))
-        return Batch(latents, others, tokens.to(device), pictures, self._truth(frames, tokens, pairs, device))
+        return Batch(frames, latents, others, tokens.to(device), pictures, self._truth(frames, tokens, pairs, device))
 
     def _truth(self, frames: NDArray[np.int64], tokens: Tensor, pairs: bool, device: str) -> Truth:
         """Where attention should look, on the whole and on the half grid of the latents."""

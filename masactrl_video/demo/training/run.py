@@ -148,7 +148,9 @@ class Run:
         return {name: float(value.detach()) for name, value in losses.items()}, part_late > 0
 
     def _rate(self) -> float:
-        warm = min(1.0, (self.step + 1) / self.settings.warmup_steps)
+        # Weights that were taken up have seen steps which their optimizer has not.
+        begun = int(self.optimizer.state.get(self._parameters()[0], {}).get("step", 0))
+        warm = min(1.0, (begun + 1) / self.settings.warmup_steps)
         return warm * min(1.0, max(0.0, 1 - self.progress) / self.settings.falling_part)
 
     @torch.no_grad()

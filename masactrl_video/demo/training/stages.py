@@ -26,6 +26,7 @@ from masactrl_video.demo.training.checkpoint import load_average, plain
 from masactrl_video.demo.training.data import draw_frames, open_frames
 from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Latents, denoising_losses, guide_of
 from masactrl_video.demo.training.keypoints import keypoint_losses
+from masactrl_video.demo.training.made import Denoiser, made_latents
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.run import Losses, Run
 from masactrl_video.demo.training.vae import (
@@ -34,6 +35,7 @@ from masactrl_video.demo.training.vae import (
     normalise_latents,
     picture_batch,
     reconstruction_psnr,
+    to_tensor,
     vae_losses,
 )
 from masactrl_video.demo.world.vocabulary import OBJECT_WORDS, known_words
@@ -74,21 +76,6 @@ def train_vae(plan: Plan) -> None:
     save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
 
 
-def train_decoder(plan: Plan) -> None:
-    """Trains the autoencoder's decoder on, alone, and writes it into ``vae.safetensors``; the latents stay."""
-    frames = open_frames(plan.frames_folder)
-    vae = load_vae(plan)
-    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
-    run = Run(plan.out / "decoder", {"decoder": decoder}, plan.settings())
-    run.train(lambda _, own: decoder_losses(vae, picture_batch(frames, own, run.own_batch, plan.size, plan.device)))
-    if processes.rank() > 0:
-        return
-    load_average(run.checkpoint, "decoder", decoder)
-    vae.eval()
-    logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, frames, plan.device))
-    save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
-
-
 def train_keypoints(plan: Plan) -> None:
     """Trains the network that finds the 18 keypoints."""
     frames = open_frames(plan.frames_folder)
@@ -123,15 +110,41 @@ def _one_of(parts: Mapping[Name, float], random: np.random.Generator) -> Name:
     return list(parts)[int(random.choice(len(parts), p=list(parts.values())))]
 
 
+def train_decoder(plan: Plan) -> None:
+    """Trains the autoencoder's decoder on, alone, and writes it into ``vae.safetensors``; the latents stay.
+
+    It learns from what the trained denoiser makes of the latents: what ships is seen through both.
+    """
+    data = _latents(plan)
+    vae = load_vae(plan)
+    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True)
+    networks, guides = _trained(plan)
+    for network in guides.values():
+        _freeze(network, plan)
+    denoiser = Denoiser(**networks, scheduler=build_scheduler())
+    run = Run(plan.out / "decoder", {"decoder": decoder}, plan.settings())
+
+    def losses(random: np.random.Generator, own: np.random.Generator) -> Losses:
+        name = _one_of(GUIDED_BY, random)
+        batch = data.batch(own, run.own_batch, name.rsplit("-", 1)[1] if name else None, True, plan.device)
+        latents = made_latents(denoiser, batch, guide_of(guides[name]) if name else None)
+        pictures, masks = (of_all[batch.chosen] for of_all in (data.frames.images, data.frames.masks))
+        figure = torch.from_numpy(masks).to(plan.device)[:, None].float()
+        return decoder_losses(vae, latents, to_tensor(pictures, plan.device), figure)
+
+    run.train(losses)
+    if processes.rank() > 0:
+        return
+    load_average(run.checkpoint, "decoder", decoder)
+    vae.eval()
+    logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, data.frames, plan.device))
+    save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
+
+
 def train_guidance(plan: Plan) -> None:
     """Trains each guidance network on, alone and for the plan's minutes, on the frozen UNet."""
     data = _latents(plan)
-    frozen = _denoiser(plan)
-    guides = _guides(plan, frozen["unet"])
-    for name, network in {**frozen, **guides}.items():
-        load_average(plan.out / "unet" / "checkpoint", name, network)
-    for network in frozen.values():
-        network.to(plan.device).to(memory_format=torch.channels_last).requires_grad_(False).eval()
+    frozen, guides = _trained(plan)
     for name, network in guides.items():
         _train_one_guide(plan, data, frozen, name, network)
 
@@ -146,6 +159,21 @@ def _train_one_guide(plan: Plan, data: Latents, frozen: dict[str, nn.Module], na
         return {f"{name}: {part}": loss for part, loss in parts.items()}
 
     run.train(losses)
+
+
+def _trained(plan: Plan) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
+    """What the UNet's stage made: UNet and text encoder, frozen; and what guides them."""
+    denoiser = _denoiser(plan)
+    guides = _guides(plan, denoiser["unet"])
+    for name, network in {**denoiser, **guides}.items():
+        load_average(plan.out / "unet" / "checkpoint", name, network)
+    for network in denoiser.values():
+        _freeze(network, plan)
+    return denoiser, guides
+
+
+def _freeze(network: nn.Module, plan: Plan) -> None:
+    network.to(plan.device).to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
 
 def load_vae(plan: Plan) -> AutoencoderKL:
@@ -191,8 +219,8 @@ def _latents(plan: Plan) -> Latents:
 STAGES: dict[str, Callable[[Plan], None]] = {
     "draw": draw,
     "vae": train_vae,
-    "decoder": train_decoder,
     "keypoints": train_keypoints,
     "unet": train_unet,
+    "decoder": train_decoder,
     "guidance": train_guidance,
 }

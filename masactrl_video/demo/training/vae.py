@@ -5,13 +5,14 @@ import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from masactrl_video.demo.training.data import Frames
 from masactrl_video.demo.training.run import Losses
 
 KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 0.5
+FIGURE_WEIGHT = 3.0
+"""Of the decoder's error on the character, against 1 on the ground."""
 
 
 def vae_losses(vae: AutoencoderKL, pictures: Tensor) -> Losses:
@@ -23,31 +24,27 @@ def vae_losses(vae: AutoencoderKL, pictures: Tensor) -> Losses:
     posterior = vae.encode(pictures).latent_dist
     decoded = vae.decode(posterior.sample()).sample
     kl = KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
-    return {**_reconstruction(decoded, pictures), "kl": kl}
+    return {**_reconstruction(decoded, pictures, torch.ones_like(pictures[:, :1])), "kl": kl}
 
 
-def decoder_losses(vae: AutoencoderKL, pictures: Tensor) -> Losses:
-    """The errors of decoding alone, from the latents' means: what the UNet learned of stays as it is.
+def decoder_losses(vae: AutoencoderKL, latents: Tensor, pictures: Tensor, masks: Tensor) -> Losses:
+    """The errors of decoding alone, which count more on the character.
 
     Args:
-        pictures: (batch, 3, height, width) in [-1, 1].
+        latents: (batch, channels, rows, columns); what they are made by stays as it is.
+        pictures: what is wanted of them. (batch, 3, height, width) in [-1, 1]
+        masks: 1 on the character. (batch, 1, height, width)
     """
-    with torch.no_grad():
-        latents = vae.encode(pictures).latent_dist.mean
-    return _reconstruction(vae.decode(latents).sample, pictures)
+    return _reconstruction(vae.decode(latents).sample, pictures, 1 + (FIGURE_WEIGHT - 1) * masks)
 
 
-def _reconstruction(decoded: Tensor, pictures: Tensor) -> Losses:
-    edges = zip(_edges(decoded), _edges(pictures), strict=True)
-    return {
-        "colour": F.l1_loss(decoded, pictures) + F.mse_loss(decoded, pictures),
-        "edge": EDGE_WEIGHT * torch.stack([F.l1_loss(ours, theirs) for ours, theirs in edges]).sum(),
-    }
-
-
-def _edges(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences of neighbours downwards and to the right."""
-    return pictures.diff(dim=-2), pictures.diff(dim=-1)
+def _reconstruction(decoded: Tensor, pictures: Tensor, weights: Tensor) -> Losses:
+    """Means over all pixels, weighted. (batch, 1, height, width)"""
+    difference = decoded - pictures
+    colour = weights * (difference.abs() + difference.square())
+    down, right = difference.diff(dim=-2).abs(), difference.diff(dim=-1).abs()
+    edge = (weights[..., 1:, :] * down).mean() + (weights[..., 1:] * right).mean()
+    return {"colour": colour.mean() / weights.mean(), "edge": EDGE_WEIGHT * edge / weights.mean()}
 
 
 def picture_batch(frames: Frames, random: np.random.Generator, batch_size: int, crop_px: int, device: str) -> Tensor:
@@ -69,7 +66,7 @@ def to_tensor(pictures: NDArray[np.uint8], device: str) -> Tensor:
 def encode_all(vae: AutoencoderKL, images: NDArray[np.uint8], device: str, batch_size: int = 32) -> Tensor:
     """The latents' means of RGB pictures (frames, height, width, 3). (frames, channels, rows, columns) on the CPU"""
     starts = range(0, len(images), batch_size)
-    batches = (to_tensor(np.asarray(images[at : at + batch_size]), device) for at in starts)
+    batches = (to_tensor(np.array(images[at : at + batch_size]), device) for at in starts)
     return torch.cat([vae.encode(batch).latent_dist.mean.cpu() for batch in batches])
 
 
@@ -94,6 +91,6 @@ def normalise_latents(vae: AutoencoderKL, latents: Tensor) -> None:
 @torch.no_grad()
 def reconstruction_psnr(vae: AutoencoderKL, frames: Frames, device: str, count: int = 64) -> float:
     """Decibels over the first frames, through the latents' means."""
-    pictures = to_tensor(np.asarray(frames.images[:count]), device)
+    pictures = to_tensor(np.array(frames.images[:count]), device)
     decoded = vae.decode(vae.encode(pictures).latent_dist.mean).sample.clamp(-1, 1)
     return float(-10 * torch.log10(((decoded - pictures) / 2).square().mean()))
