@@ -16,7 +16,7 @@ masactrl-video render examples/clip.mp4 -o out.mp4
 sheet render.jpg 6 examples/clip.mp4 out/guidance-canny.mp4 out.mp4
 
 masactrl-video pose tween standing waving cheering --every 4 --loop -o moves.json
-masactrl-video animate moves.json -o moves.mp4 --prompt "a frog in a yellow shirt and green pants dancing in the snow"
+masactrl-video animate moves.json -o moves.mp4 --prompt "a frog in a yellow shirt and green pants dancing in the snow" --seed 1
 sheet animate.jpg 6 moves/guidance-pose.mp4 moves.mp4
 
 masactrl-video comic examples/comic.yaml -o page.png
