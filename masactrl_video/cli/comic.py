@@ -9,12 +9,7 @@ from typing import Any
 from masactrl_video.cli.options import add_settings
 from masactrl_video.cli.say import add_json, say, say_json, teller
 from masactrl_video.settings.settings import Settings
-
-_SETTINGS = ("model", "prompt", "attention", "work", "speed")
-_NOT_OF_A_COMIC = (
-    *("prompt", "noise", "attention_mode", "mask_words", "source_mask_words", "source_mask", "target_masks"),
-    *("batch_size", "chunk_frames", "cache_memory", "skip_uncond", "reuse_deep_features"),
-)
+from masactrl_video.settings.story_file import GROUPS, SAID_OTHERWISE, read_story
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--prompt", dest="who_prompt", metavar="TEXT", help="what it looks like; begins every prompt")
     who.add_argument("--source-name", dest="who_source", metavar="NAME", help="a saved character (source make)")
     who.add_argument("--source-image", dest="who_image", metavar="PATH", help="a picture of it, which is inverted")
-    add_settings(parser, groups=_SETTINGS, without=(*_NOT_OF_A_COMIC, "clip"))
+    add_settings(parser, groups=GROUPS, without=(*SAID_OTHERWISE, "attention_mode", "clip"))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from masactrl_video.errors import UserError
-    from masactrl_video.settings.story_file import read_story
 
     given: dict[str, Any] = vars(arguments)
     if arguments.config:

@@ -17,9 +17,10 @@ from masactrl_video.settings.story import Page, Panel, Story
 
 _YAML = (".yaml", ".yml")
 
-_GROUPS = ("model", "prompt", "attention", "work", "speed")
+GROUPS = ("model", "prompt", "attention", "work", "speed")
+"""Groups of settings that may stand in a story."""
 _GUIDANCE = ("guidance", "controls")
-_SAID_OTHERWISE = (
+SAID_OTHERWISE = (
     *("prompt", "noise", "mask_words", "source_mask_words", "source_mask", "target_masks"),
     *("batch_size", "chunk_frames", "cache_memory", "skip_uncond", "reuse_deep_features"),
 )
@@ -102,7 +103,7 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
 def _is_shared(name: str) -> bool:
     """Whether a setting of `render` may stand in a story."""
     group = (Settings.model_fields[name].json_schema_extra or {})["group"]  # type: ignore[index]
-    return name in _GUIDANCE or (group in _GROUPS and name not in _SAID_OTHERWISE)
+    return name in _GUIDANCE or (group in GROUPS and name not in SAID_OTHERWISE)
 
 
 def _scripted(path: Path, character: dict[str, Any]) -> Story:

@@ -236,7 +236,7 @@ def _made_from(
         "ground": job.ground,
         "sources": {name: source.entry.folder.name for name, source in sources.items()},
         "pose": hash_tensor(torch.from_numpy(np.ascontiguousarray(picture))) if picture is not None else None,
-        "weights": list(weights if job.planned.posed else weights[:2]),
+        "weights": list(weights if job.planned.posed else weights[:2]),  # no network guides the others
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

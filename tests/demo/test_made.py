@@ -9,7 +9,7 @@ from torch import Tensor
 
 from masactrl_video.demo.architecture import build_scheduler
 from masactrl_video.demo.training import made
-from masactrl_video.demo.training.made import Denoiser, made_latents
+from masactrl_video.demo.training.made import made_latents
 
 ROWS = 32
 
@@ -38,9 +38,11 @@ def picture() -> Tensor:
 
 
 def denoised(unet: Any, latents: Tensor) -> Tensor:
-    denoiser = Denoiser(unet, lambda tokens: (tokens,), build_scheduler())
+    def text_encoder(tokens: Tensor) -> tuple[Tensor]:
+        return (tokens,)
+
     batch: Any = SimpleNamespace(latents=latents, tokens=torch.zeros(len(latents)), condition=None, truth=None)
-    return made_latents(denoiser, batch, None)
+    return made_latents(unet, text_encoder, build_scheduler(), batch, None)
 
 
 def test_most_latents_are_what_the_denoiser_makes_and_the_rest_is_exact(picture: Tensor) -> None:

@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +12,12 @@ from safetensors.torch import load_file
 
 from masactrl_video.demo.export import export
 from masactrl_video.demo.folder import CONDITIONS
+from masactrl_video.demo.training.checkpoint import save_checkpoint
 from masactrl_video.demo.training.plan import Plan
+from masactrl_video.demo.training.run import Run, Settings
 from masactrl_video.demo.training.stages import STAGES
 from masactrl_video.demo.training.take_up import take_up
+from masactrl_video.demo.training.vae import decoder_losses
 from masactrl_video.guidance.keypoint_network import KeypointNetwork
 
 SIZE = 64
@@ -68,6 +73,50 @@ def test_a_stopped_stage_goes_on_where_it_was(trained: Path) -> None:
     state = json.loads((trained / "unet" / "checkpoint" / "state.json").read_text())
     STAGES["unet"](longer)  # its time is used up
     assert json.loads((trained / "unet" / "checkpoint" / "state.json").read_text()) == state
+
+
+def test_the_decoder_learns_on_and_the_latents_stay(trained: Path) -> None:
+    before = load_file(trained / "vae.safetensors")
+    state = json.loads((trained / "decoder" / "checkpoint" / "state.json").read_text())
+    STAGES["decoder"](plan(trained, minutes=(state["elapsed_seconds"] + 1) / 60))
+    after = load_file(trained / "vae.safetensors")
+    changed = {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert "decoder" in changed
+    assert changed <= {"decoder", "post_quant_conv"}
+
+
+def test_the_decoders_error_counts_three_times_on_the_character() -> None:
+    vae: Any = SimpleNamespace(decode=lambda latents: SimpleNamespace(sample=latents))
+    pictures, masks = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+    masks[..., 4:] = 1
+    errors = []
+    for columns in (slice(0, 4), slice(4, 8)):
+        wrong = pictures.clone()
+        wrong[..., columns] = 0.5
+        errors.append(decoder_losses(vae, wrong, pictures, masks)["colour"])
+    assert float(errors[1] / errors[0]) == pytest.approx(3)
+
+
+def test_weights_that_were_taken_up_warm_up_again_and_a_continuation_does_not(tmp_path: Path) -> None:
+    settings = Settings(minutes=1e9, learning_rate=1e-3, batch_size=1)
+    network = torch.nn.Linear(2, 2)
+    save_checkpoint(
+        tmp_path / "checkpoint",
+        {"a": network},
+        {"a": network.state_dict()},
+        torch.optim.AdamW(network.parameters()),
+        {"step": 5000, "samples": 5000, "elapsed_seconds": 0.0},
+    )
+    rates = []
+    for _ in range(2):
+        run = Run(tmp_path, {"a": network}, settings)
+        for _ in range(10):
+            run._step(lambda *_: {"loss": network(torch.ones(1, 2)).sum()})
+            rates.append(run.optimizer.param_groups[0]["lr"])
+        run.save()
+    assert rates[0] < 0.02 * 1e-3
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(20 / settings.warmup_steps * 1e-3, rel=0.01)
 
 
 def test_the_export_is_a_folder_that_diffusers_loads(trained: Path, tmp_path: Path) -> None:

@@ -123,9 +123,7 @@ def denoising_losses(
     timesteps = draw_timesteps(scheduler.config.num_train_timesteps, len(batch.latents), sight).to(batch.latents.device)
     noisy, target = noised(scheduler, batch.latents, batch.others, timesteps, sight)
     text = text_encoder(batch.tokens)[0]
-    residuals = {}
-    if guide is not None and batch.condition is not None:
-        residuals = guide(noisy, timesteps, text, batch.condition)
+    residuals = guided(batch, guide, noisy, timesteps, text)
     with told_where_to_look(unet, sight, batch.truth) as watched:
         predicted = unet(noisy, timesteps, text, **residuals).sample
     weights = {"matching": MATCHING_WEIGHT, "words": WORDS_WEIGHT}
@@ -133,6 +131,13 @@ def denoising_losses(
         "velocity": _velocity_loss(predicted.float(), target, batch.truth),
         **{name: weights[name] * loss for name, loss in watched.losses().items()},
     }
+
+
+def guided(batch: Batch, guide: Guide | None, noisy: Tensor, timesteps: Tensor, text: Tensor) -> Residuals:
+    """What a guide adds to the UNet; nothing without one, or without a condition."""
+    if guide is None or batch.condition is None:
+        return {}
+    return guide(noisy, timesteps, text, batch.condition)
 
 
 def _velocity_loss(predicted: Tensor, target: Tensor, truth: Truth) -> Tensor:

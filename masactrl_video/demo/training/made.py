@@ -1,13 +1,11 @@
 """Latents as the denoiser makes them, from which the decoder learns to draw what was meant."""
 
-from dataclasses import dataclass
-
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from masactrl_video.demo.training.denoiser import Batch, Guide, Residuals
+from masactrl_video.demo.training.denoiser import Batch, Guide, guided
 from masactrl_video.demo.training.pairs import told_where_to_look
 
 EXACT = 0.25
@@ -18,17 +16,10 @@ PARTS = (1.0, 0.5)
 """Of the noise's timestep: those of the steps from there to no noise."""
 
 
-@dataclass(frozen=True)
-class Denoiser:
-    """Trained and frozen."""
-
-    unet: UNet2DConditionModel
-    text_encoder: CLIPTextModel
-    scheduler: DDIMScheduler
-
-
 @torch.no_grad()
-def made_latents(denoiser: Denoiser, batch: Batch, guide: Guide | None) -> Tensor:
+def made_latents(
+    unet: UNet2DConditionModel, text_encoder: CLIPTextModel, scheduler: DDIMScheduler, batch: Batch, guide: Guide | None
+) -> Tensor:
     """The pictures of a batch of pairs, noised and denoised again; some stay exact.
 
     The second picture of each pair sees the first one, as a target sees its source.
@@ -36,20 +27,18 @@ def made_latents(denoiser: Denoiser, batch: Batch, guide: Guide | None) -> Tenso
     Returns:
         (batch, channels, rows, columns)
     """
-    text = denoiser.text_encoder(batch.tokens)[0]
-    last = MOST_NOISE * denoiser.scheduler.config.num_train_timesteps
+    text = text_encoder(batch.tokens)[0]
+    last = MOST_NOISE * scheduler.config.num_train_timesteps
     first = last * torch.rand(len(batch.latents) // 2, device=batch.latents.device).repeat(2)
     noise = torch.randn_like(batch.latents)
     clean = batch.latents
     for part in PARTS:
         timesteps = (part * first).long()
-        noisy = denoiser.scheduler.add_noise(clean, noise, timesteps)
-        residuals: Residuals = {}
-        if guide is not None and batch.condition is not None:
-            residuals = guide(noisy, timesteps, text, batch.condition)
-        with told_where_to_look(denoiser.unet, "first", batch.truth):
-            velocity = denoiser.unet(noisy, timesteps, text, **residuals).sample
-        kept = denoiser.scheduler.alphas_cumprod.to(noisy.device)[timesteps].view(-1, 1, 1, 1)
+        noisy = scheduler.add_noise(clean, noise, timesteps)
+        residuals = guided(batch, guide, noisy, timesteps, text)
+        with told_where_to_look(unet, "first", batch.truth):
+            velocity = unet(noisy, timesteps, text, **residuals).sample
+        kept = scheduler.alphas_cumprod.to(noisy.device)[timesteps].view(-1, 1, 1, 1)
         clean = kept.sqrt() * noisy - (1 - kept).sqrt() * velocity
         noise = kept.sqrt() * velocity + (1 - kept).sqrt() * noisy
     exact = torch.rand(len(clean), device=clean.device).view(-1, 1, 1, 1) < EXACT

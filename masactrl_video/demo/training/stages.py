@@ -23,10 +23,10 @@ from masactrl_video.demo.folder import CONDITIONS
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training import processes
 from masactrl_video.demo.training.checkpoint import load_average, plain
-from masactrl_video.demo.training.data import draw_frames, open_frames
+from masactrl_video.demo.training.data import Frames, draw_frames, open_frames
 from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Latents, denoising_losses, guide_of
 from masactrl_video.demo.training.keypoints import keypoint_losses
-from masactrl_video.demo.training.made import Denoiser, made_latents
+from masactrl_video.demo.training.made import made_latents
 from masactrl_video.demo.training.plan import Plan
 from masactrl_video.demo.training.run import Losses, Run
 from masactrl_video.demo.training.vae import (
@@ -72,8 +72,7 @@ def train_vae(plan: Plan) -> None:
     load_average(run.checkpoint, "vae", vae)
     vae.eval()
     normalise_latents(vae, encode_all(vae, frames.images[:_NORMALISED_ON], plan.device))
-    logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, frames, plan.device))
-    save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
+    _write_vae(vae, frames, plan)
 
 
 def train_keypoints(plan: Plan) -> None:
@@ -95,8 +94,7 @@ def train_unet(plan: Plan) -> None:
 
     def losses(random: np.random.Generator, own: np.random.Generator) -> Losses:
         name, sight = _one_of(GUIDED_BY, random), _one_of(SEEN, random)
-        condition = name.rsplit("-", 1)[1] if name else None
-        batch = data.batch(own, run.own_batch, condition, sight is not None, plan.device)
+        batch = data.batch(own, run.own_batch, _condition_of(name), sight is not None, plan.device)
         guide = guide_of(guides[name]) if name else None
         parts = denoising_losses(unet, networks["text_encoder"], scheduler, batch, guide, sight)
         kind = f"{name or 'alone'}, {sight or 'single'}"
@@ -121,13 +119,14 @@ def train_decoder(plan: Plan) -> None:
     networks, guides = _trained(plan)
     for network in guides.values():
         _freeze(network, plan)
-    denoiser = Denoiser(**networks, scheduler=build_scheduler())
+    scheduler = build_scheduler()
     run = Run(plan.out / "decoder", {"decoder": decoder}, plan.settings())
 
     def losses(random: np.random.Generator, own: np.random.Generator) -> Losses:
         name = _one_of(GUIDED_BY, random)
-        batch = data.batch(own, run.own_batch, name.rsplit("-", 1)[1] if name else None, True, plan.device)
-        latents = made_latents(denoiser, batch, guide_of(guides[name]) if name else None)
+        batch = data.batch(own, run.own_batch, _condition_of(name), True, plan.device)
+        guide = guide_of(guides[name]) if name else None
+        latents = made_latents(networks["unet"], networks["text_encoder"], scheduler, batch, guide)
         pictures, masks = (of_all[batch.chosen] for of_all in (data.frames.images, data.frames.masks))
         figure = torch.from_numpy(masks).to(plan.device)[:, None].float()
         return decoder_losses(vae, latents, to_tensor(pictures, plan.device), figure)
@@ -137,8 +136,12 @@ def train_decoder(plan: Plan) -> None:
         return
     load_average(run.checkpoint, "decoder", decoder)
     vae.eval()
-    logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, data.frames, plan.device))
-    save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
+    _write_vae(vae, data.frames, plan)
+
+
+def _condition_of(guide: str | None) -> str | None:
+    """``pose`` or ``canny``, by the name of the network that guides."""
+    return guide.rsplit("-", 1)[1] if guide else None
 
 
 def train_guidance(plan: Plan) -> None:
@@ -154,7 +157,7 @@ def _train_one_guide(plan: Plan, data: Latents, frozen: dict[str, nn.Module], na
     scheduler, guide = build_scheduler(), guide_of(network)
 
     def losses(_: np.random.Generator, own: np.random.Generator) -> Losses:
-        batch = data.batch(own, run.own_batch, name.rsplit("-", 1)[1], False, plan.device)
+        batch = data.batch(own, run.own_batch, _condition_of(name), False, plan.device)
         parts = denoising_losses(frozen["unet"], frozen["text_encoder"], scheduler, batch, guide)
         return {f"{name}: {part}": loss for part, loss in parts.items()}
 
@@ -174,6 +177,11 @@ def _trained(plan: Plan) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
 
 def _freeze(network: nn.Module, plan: Plan) -> None:
     network.to(plan.device).to(memory_format=torch.channels_last).requires_grad_(False).eval()
+
+
+def _write_vae(vae: AutoencoderKL, frames: Frames, plan: Plan) -> None:
+    logger.info("reconstruction %.2f dB", reconstruction_psnr(vae, frames, plan.device))
+    save_file(plain(vae.state_dict()), plan.out / "vae.safetensors")
 
 
 def load_vae(plan: Plan) -> AutoencoderKL:
