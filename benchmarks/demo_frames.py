@@ -46,7 +46,7 @@ def measure_frames(weights: Path, steps: int, rounds: int) -> dict[str, Any]:
                 job = clip.job(source, plan_for(clip, mode), words if mode == "masked" else ())
                 ways[mode] = ours(job, frames)
             if size == 1:
-                ways["recomputed"] = recomputed(clip, source, plan_for(clip, "source"), 0)
+                ways["recomputed"] = recomputed(clip, plan_for(clip, "source"), 0)
             times = by_turns(ways, rounds)
             pairs = [("source", PLAIN), ("union", PLAIN), ("masked", PLAIN), ("masked", "source")]
             pairs += [("source", "recomputed")] if size == 1 else []

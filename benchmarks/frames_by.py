@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from clip import Clip
+from diffusers.models.attention_processor import Attention
 
-from masactrl_video.attention.branches import GUIDED
-from masactrl_video.attention.layers import layers_from, self_attention_layers
+from masactrl_video.attention.mutual import split_heads
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.record import record_attention
-from masactrl_video.attention.recorded import MemorySource, RecordedSource
-from masactrl_video.cache.source import CachedSource
-from masactrl_video.model.guidance_network import prepare_guidance
+from masactrl_video.attention.processors import finished, installed
+from masactrl_video.attention.step import UNetCall, index_of_timestep, watch_calls
 from masactrl_video.model.latents import decode_latents
+from masactrl_video.model.schedulers import timesteps_of
 from masactrl_video.render.frames import FramesJob, denoise_chunk
-from masactrl_video.source.source import GeneratedSource
 
 
 def ours(job: FramesJob, frames: Sequence[int], *, decode: bool = True) -> Callable[[], Any]:
@@ -32,29 +31,43 @@ def ours(job: FramesJob, frames: Sequence[int], *, decode: bool = True) -> Calla
     return work
 
 
-def recomputed(
-    clip: Clip, cached: CachedSource, plan: ControlPlan, frame: int, *, decode: bool = True
-) -> Callable[[], Any]:
-    """The official way, with fused attention given to it too: the source is denoised again beside the frame, and both
-    are decoded, as the official pipeline returns both."""
+def recomputed(clip: Clip, plan: ControlPlan, frame: int, *, output_type: str = "np") -> Callable[[], Any]:
+    """The official way, with fused attention given to it too: source and frame in one batch of diffusers' pipeline.
+
+    Both are returned, the frame second, as the official pipeline returns both.
+    """
+    plain = clip.plain(output_type)
 
     def work() -> Any:
-        source, latents = walk(clip, plan)
-        job = clip.job(cached, plan)
-        made = ours(replace(job, source=source), [frame], decode=decode)()
-        return (decode_latents(clip.model, latents), made) if decode else made
+        with _querying_the_first(clip, plan):
+            return plain([0, frame])
 
     return work
 
 
-def walk(clip: Clip, plan: ControlPlan) -> tuple[RecordedSource, torch.Tensor]:
-    """The source denoised once, its keys and values kept in memory, and its latents."""
-    guidance = prepare_guidance(clip.model.networks, [clip.pictures[:1]])
-    walked = GeneratedSource(clip.denoising, clip.scheduler, clip.noise, guidance).begin()
-    layers = layers_from(self_attention_layers(clip.model.unet), plan.layers[0].index)
-    source = MemorySource(GUIDED, tuple(layer.name for layer in layers))
-    with record_attention(clip.model.unet, layers, source.add, branches=GUIDED):
-        for _ in walked.steps:
-            pass
-    assert walked.final_latents is not None
-    return source, walked.final_latents
+@contextmanager
+def _querying_the_first(clip: Clip, plan: ControlPlan) -> Iterator[None]:
+    """Inside the context, all pictures of a batch query the first one, at the steps and layers of a plan (Eq. 5)."""
+    unet, timesteps, steps = clip.model.unet, timesteps_of(clip.scheduler), [-1]
+
+    def begin(call: UNetCall) -> None:
+        steps[:] = [index_of_timestep(timesteps, call.timestep)]
+
+    def processor(original: Any) -> Any:
+        def attend(attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if steps[0] not in plan.steps:
+                return original(attn, hidden_states, *args, **kwargs)
+            query, key, value = (
+                split_heads(project(hidden_states), attn.heads) for project in (attn.to_q, attn.to_k, attn.to_v)
+            )  # -> (rows, heads, tokens, head_dim)
+            rows = len(query) // 2  # of a branch
+            first = torch.tensor([0] * rows + [rows] * rows, device=query.device)
+            out = F.scaled_dot_product_attention(query, key[first], value[first])
+            return finished(attn, out.transpose(1, 2).flatten(2), hidden_states)
+
+        return attend
+
+    before = unet.attn_processors
+    own = {layer.self_processor: processor(before[layer.self_processor]) for layer in plan.layers}
+    with installed(unet, own), watch_calls(unet, begin):
+        yield

@@ -47,7 +47,7 @@ def measure_shape(name: str, size: str, tokenizer: Path, steps: int, rounds: int
             "plain": lambda: plain([0]),
             "source": ours(job, [0], decode=False),
             "masked": ours(masked, [0], decode=False),
-            "recomputed": recomputed(clip, source, plan, 0, decode=False),
+            "recomputed": recomputed(clip, plan, 0, output_type="latent"),
         }
         times = by_turns(ways, rounds, warm_up=0)
     pairs = [("source", "plain"), ("source", "recomputed"), ("masked", "source")]

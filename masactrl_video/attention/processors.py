@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
 from masactrl_video.errors import UserError
@@ -17,17 +17,17 @@ Processor = Any
 
 
 @contextmanager
-def installed(unet: UNet2DConditionModel, processors: Mapping[str, Processor]) -> Iterator[None]:
-    """Put `processors` (by their key in `unet.attn_processors`) in place and the previous ones back on leaving."""
-    before = dict(unet.attn_processors)
+def installed(network: UNet2DConditionModel | ControlNetModel, processors: Mapping[str, Processor]) -> Iterator[None]:
+    """Put `processors` (by their key in `network.attn_processors`) in place and the previous ones back on leaving."""
+    before = dict(network.attn_processors)
     unknown = sorted(set(processors) - set(before))
     if unknown:
-        raise UserError(f"the UNet has no attention processor named {unknown[0]!r}")
-    unet.set_attn_processor({**before, **processors})
+        raise UserError(f"the network has no attention processor named {unknown[0]!r}")
+    network.set_attn_processor({**before, **processors})
     try:
         yield
     finally:
-        unet.set_attn_processor(before)  # a fresh dict: set_attn_processor empties the one it gets
+        network.set_attn_processor(before)  # a fresh dict: set_attn_processor empties the one it gets
 
 
 def finished(attn: Attention, attended: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 
+from masactrl_video.model.common_part import common_part_once
 from masactrl_video.model.deep_features import keeping_deep_features, outermost_alone, residuals_taken
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import PreparedGuidance
@@ -53,9 +55,14 @@ class Denoising:
     which is cheaper and not exact (see `deep_features`)."""
 
     def text_at(self, step: int, num_steps: int) -> TextCondition:
-        """The prompts of the rows of a denoising step."""
+        """The prompts of the rows of a denoising step: `text`, or `conditional_text`."""
         skipped = self.text.branches > 1 and step >= num_steps - self.unguided_steps
-        return self.text.branch(self.text.branches - 1) if skipped else self.text
+        return self.conditional_text if skipped else self.text
+
+    @cached_property
+    def conditional_text(self) -> TextCondition:
+        """The last branch alone."""
+        return self.text.branch(self.text.branches - 1)
 
     @torch.no_grad()
     def step(self, batch: FrameBatch, step: int) -> None:
@@ -97,9 +104,12 @@ def predict_noise(
     """The UNet's output for all branches: (frames, channels, height, width) → (branches, frames, channels, ...)."""
     rows = model_input.repeat(text.branches, 1, 1, 1)  # -> (branches x frames, channels, height, width)
     arguments = text.for_frames(model_input.shape[0])
-    residuals = guidance.residuals(rows, timestep, step, num_steps, arguments, text.branches)
-    taken = residuals_taken(model.unet, residuals)
-    out: torch.Tensor = model.unet(rows, timestep, return_dict=False, **arguments, **taken)[0]
+    with ExitStack() as stack:
+        for network in (model.unet, *(controlnet.module for controlnet, _ in guidance.controlnets)):
+            stack.enter_context(common_part_once(network, text))
+        residuals = guidance.residuals(rows, timestep, step, num_steps, arguments, text.branches)
+        taken = residuals_taken(model.unet, residuals)
+        out: torch.Tensor = model.unet(rows, timestep, return_dict=False, **arguments, **taken)[0]
     return out.reshape(text.branches, *model_input.shape)
 
 

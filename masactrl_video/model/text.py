@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ class TextCondition:
     """(branches, channels); SDXL only."""
     time_ids: torch.Tensor | None = None
     """(branches, 6): original size, crop, target size; SDXL only."""
+    _rows: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Frames of a batch → hidden states of its rows."""
 
     @property
     def branches(self) -> int:
@@ -30,13 +32,19 @@ class TextCondition:
 
     def for_frames(self, frames: int) -> dict[str, Any]:
         """Keyword arguments of a UNet or ControlNet call on branches x frames rows, branch by branch."""
-        arguments: dict[str, Any] = {"encoder_hidden_states": self.hidden_states.repeat_interleave(frames, dim=0)}
+        if frames not in self._rows:
+            self._rows[frames] = self.hidden_states.repeat_interleave(frames, dim=0)
+        arguments: dict[str, Any] = {"encoder_hidden_states": self._rows[frames]}
         if self.pooled is not None and self.time_ids is not None:
             arguments["added_cond_kwargs"] = {
                 "text_embeds": self.pooled.repeat_interleave(frames, dim=0),
                 "time_ids": self.time_ids.repeat_interleave(frames, dim=0),
             }
         return arguments
+
+    def has_rows(self, hidden_states: torch.Tensor | None) -> bool:
+        """Whether these very hidden states came from `for_frames`."""
+        return any(hidden_states is rows for rows in self._rows.values())
 
     def in_float32(self) -> TextCondition:
         """The same in single precision."""

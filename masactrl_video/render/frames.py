@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from masactrl_video.attention.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.attention.control import AttentionControl, MaskRule
 from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.prompt_once import reading_prompts_once
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.region_control import RegionSource, control_regions
 from masactrl_video.attention.use import control_attention
@@ -105,8 +106,18 @@ class FramesJob:
         both = self.denoising.text_at(step, len(self.scheduler.timesteps)).branches == 2
         return GUIDED if both else UNGUIDED
 
-    def controlled(self) -> AbstractContextManager[AttentionControl]:
+    @contextmanager
+    def controlled(self) -> Iterator[AttentionControl]:
         """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
+        denoising = self.denoising
+        controlnets = (network.module for network in denoising.model.networks if not network.is_adapter)
+        with ExitStack() as stack:
+            for network in (denoising.model.unet, *controlnets):
+                prompts = (denoising.text, denoising.conditional_text)
+                stack.enter_context(reading_prompts_once(network, prompts))
+            yield stack.enter_context(self._control())
+
+    def _control(self) -> AbstractContextManager[AttentionControl]:
         branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
         if self.regions:
             return control_regions(

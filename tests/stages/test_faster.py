@@ -139,3 +139,29 @@ def test_a_preview_is_decoded_by_another_network_from_the_same_source(
     assert made[0] != made[1], "another decoder's frames would be taken for this one's"
     with pytest.raises(UserError, match="vae_tiling: it would have no effect, because taesd decodes"):
         demo(taesd="org/taesd", vae_tiling=True)
+
+
+@pytest.mark.parametrize("mode", [{}, {"attention_mode": "masked", "mask_words": ["bear"]}])
+def test_prompts_are_read_once_for_all_steps_of_the_frames(
+    render: Render,
+    models: Callable[[Settings], DiffusionModel],
+    demo: Callable[..., Settings],
+    tmp_path: Path,
+    mode: dict,
+) -> None:
+    read: list[int] = []
+    changes = {"num_inference_steps": 4, "masa_step": 1, **mode}
+    render(tmp_path / "a.mp4", **changes)  # the source is recorded
+    model = models(demo(**changes))
+    hooks = [
+        network.mid_block.attentions[0]
+        .transformer_blocks[0]
+        .attn2.to_k.register_forward_hook(lambda *_: read.append(1))
+        for network in (model.unet, model.networks[0].module)
+    ]
+    try:
+        render(tmp_path / "b.mp4", **changes)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len(read) == 2, "one chunk, two networks"
