@@ -49,9 +49,17 @@ class Timed(Generic[Result]):
 
 def timed(work: Callable[[], Result]) -> Timed[Result]:
     """Do the work and take its time."""
+    _finish_on_gpu()
     start, cpu_start = time.perf_counter(), time.process_time()
     result = work()
+    _finish_on_gpu()
     return Timed(result, time.perf_counter() - start, time.process_time() - cpu_start)
+
+
+def _finish_on_gpu() -> None:
+    """Wait until a GPU has done what it was told: it works beside the CPU."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def as_markdown(results: Results) -> str:
         "brackets stand its smallest and largest ratio. Below 1 is faster.",
         _table(["figure", "where", "on the clock", "CPU time", "target", "holds (CPU time)"], list(_ratios(results))),
         _bounds(results),
+        _gpu_memory(results),
+        _on_gpu(results),
         _options(results),
         "## Made by\n\n" + "\n".join(f"- {part}: {found['about']}" for part, found in results.items()),
     ]
@@ -154,6 +156,56 @@ def _bounds(results: Results) -> str:
 def _seconds_a_step(results: Results, name: str) -> Mapping[str, float] | None:
     found = _figures(results, name)
     return found["cpu_seconds_a_step"] if found else None
+
+
+def _gpu_memory(results: Results) -> str:
+    rows = [
+        [
+            found["model"].replace("x", "×"),
+            str(found["frames"]),
+            *(
+                f"{found[key] / 1e9:.2f}"
+                for key in ("text_weights", "denoising_weights", "vae_weights", "step", "cache_step", "decoding")
+            ),
+            f"{found['most'] / 1e9:.1f}",
+            f"{found['most_offloaded'] / 1e9:.1f}",
+        ]
+        for found in _figures(results, "gpu_memory")
+    ]
+    if not rows:
+        return ""
+    columns = ["model", "frames a batch", "text encoders", "UNet, ControlNet", "VAE", "a step's tensors"]
+    columns += ["a step of the cache", "decoding a picture", "at most", "at most with `--offload model`"]
+    text = (
+        "## What a GPU must hold\n\nGB, counted on shapes without values, not measured on a GPU: float16, "
+        "classifier-free guidance, a ControlNet, fused attention; a picture decoded in float32, for which SDXL's VAE "
+        "is known. At most: weights, two steps of the cache (the next is read ahead), and the larger of a step's and "
+        "the decoder's tensors. The GPU's own context, kernels' workspaces and fragments come on top."
+    )
+    return text + "\n\n" + _table(columns, rows)
+
+
+def _on_gpu(results: Results) -> str:
+    blocks = [_one_on_gpu(part, results[part]["figures"]) for part in results if part.startswith("GPU ")]
+    return "\n\n".join(["## On a GPU", *blocks]) if blocks else ""
+
+
+def _one_on_gpu(part: str, found: Mapping[str, Any]) -> str:
+    title = f"{part.removeprefix('GPU ').replace('x', '×')} on {found['device']}, float16, {found['steps']} steps"
+    ratios = [[name, f"{ratio['clock']:.2f}"] for name, ratio in found["ratios"].items()]
+    seconds = found["seconds_a_frame"] | {"decoding": found["decoding_seconds"]}
+    ways = [[way, f"{taken:.2f}", _gb(found["peak_bytes"].get(way))] for way, taken in seconds.items()]
+    batches = [[str(b["frames"]), f"{b['source']:.2f}", f"{b['plain']:.2f}"] for b in found["batches"]]
+    tables = [
+        _table(["times of a frame", "ratio on the clock"], ratios),
+        _table(["one frame", "seconds", "peak memory, GB"], ways),
+        _table(["frames a batch", "ours, frames a second", "plain, frames a second"], batches),
+    ]
+    return "\n\n".join([f"### {title}", *tables])
+
+
+def _gb(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e9:.2f}"
 
 
 def _options(results: Results) -> str:

@@ -24,8 +24,12 @@ SHAPES = {
     "SD-1.5 768x448": ("SD-1.5", "768x448"),
     "SDXL 1024x1024": ("SDXL", "1024x1024"),
 }
+ON_GPU = {f"GPU {name}": shape for name, shape in SHAPES.items()}
+"""The same on a GPU: measured where there is one."""
 LARGE = ("SDXL 1024x1024",)
 """Shapes that need 20 GB of memory: measured where they are named with `--only`."""
+MEMORY = [("SD-1.5", "512x512", 1), ("SD-1.5", "512x512", 4), ("SDXL", "1024x1024", 1), ("SDXL", "1024x1024", 4)]
+"""Model, size and frames a batch whose memory on a GPU is counted."""
 
 
 def frames(a: argparse.Namespace) -> Any:
@@ -100,6 +104,26 @@ def bounds(a: argparse.Namespace) -> Any:
     return {"rates": rates, "shapes": {"demo": demo, **shapes}}
 
 
+def gpu_memory(_: argparse.Namespace) -> Any:
+    """What a GPU must hold, counted on shapes without values."""
+    from gpu_memory import count_memory, most
+
+    rows = []
+    for kind, px, frames in MEMORY:
+        width, height = map(int, px.split("x"))
+        found = count_memory(kind, width, height, frames)
+        rows.append({"model": f"{kind} {px}", "frames": frames, **found})
+        rows[-1] |= {"most": most(found, offload=False), "most_offloaded": most(found, offload=True)}
+    return rows
+
+
+def on_gpu(a: argparse.Namespace) -> Any:
+    """A real shape on a GPU, with all its steps."""
+    from on_gpu import measure_on_gpu
+
+    return measure_on_gpu(*ON_GPU[a.part], a.tokenizer, a.gpu_steps, a.rounds)
+
+
 def shape(a: argparse.Namespace) -> Any:
     """A real shape."""
     from shape_frames import measure_shape
@@ -108,8 +132,8 @@ def shape(a: argparse.Namespace) -> Any:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
-    part.__name__: part for part in (frames, feed, options, tiling, memory, length, command, bounds)
-} | dict.fromkeys(SHAPES, shape)
+    part.__name__: part for part in (frames, feed, options, tiling, memory, length, command, bounds, gpu_memory)
+} | {**dict.fromkeys(SHAPES, shape), **dict.fromkeys(ON_GPU, on_gpu)}
 HIDDEN = {"one_memory": one_memory}
 
 
@@ -133,6 +157,7 @@ def _arguments() -> argparse.Namespace:
     add("--long-clip", type=int, default=10_000, metavar="FRAMES")
     add("--shape-steps", type=int, default=1, help="denoising steps of the real shapes")
     add("--shape-rounds", type=int, default=2, help="rounds of the real shapes")
+    add("--gpu-steps", type=int, default=50, help="denoising steps of the real shapes on a GPU")
     add("--tokenizer", type=Path, default=WEIGHTS / "tokenizer", help="folder of a CLIP tokenizer, for the real shapes")
     add("--output", type=Path, default=HERE / "results.md", help="table to write; .json beside it")
     for hidden, kind in (("--part", str), ("--figures", Path), ("--way", str)):
@@ -149,11 +174,13 @@ def main() -> None:
         a.argv = sys.argv[1 : sys.argv.index("--part")]
         a.figures.write_text(json.dumps((PARTS | HIDDEN)[a.part](a)))
         return
+    import torch
     from results import about, as_markdown
 
     store = a.output.with_suffix(".json")
     results: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
-    for part in a.only or [part for part in PARTS if part not in LARGE]:
+    without = {*LARGE, *(() if torch.cuda.is_available() else ON_GPU)}
+    for part in a.only or [part for part in PARTS if part not in without]:
         results[part] = {"figures": _in_own_process(a, part, []), "about": about()}
         store.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         a.output.write_text(as_markdown(results), encoding="utf-8")

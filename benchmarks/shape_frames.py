@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import resource
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +25,63 @@ from masactrl_video.attention.plan import plan_control
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import GuidanceNetwork
 from masactrl_video.model.text import encode_prompt
+from masactrl_video.render.frames import FramesJob
+
+PAIRS = [("source", "plain"), ("source", "recomputed"), ("masked", "source")]
+"""Ways whose times are held against each other."""
 
 
-def measure_shape(name: str, size: str, tokenizer: Path, steps: int, rounds: int) -> dict[str, Any]:
-    """Ratios of a frame's denoising; the masks are halves of the picture, the source's left, the frame's right."""
+@dataclass(frozen=True)
+class Shape:
+    """A model in its real shape, its recorded source, and frames to render."""
+
+    clip: Clip
+    job: FramesJob
+    masked: FramesJob
+    """The masks are halves of the picture, the source's left, the frame's right."""
+
+    def ways(self) -> dict[str, Callable[[], Any]]:
+        """The first frame's latents, by each way."""
+        plain = self.clip.plain("latent")
+        return {
+            "plain": lambda: plain([0]),
+            "source": ours(self.job, [0], decode=False),
+            "masked": ours(self.masked, [0], decode=False),
+            "recomputed": recomputed(self.clip, self.job.plan, 0, output_type="latent"),
+        }
+
+
+@contextmanager
+def shape(
+    name: str, size: str, tokenizer: Path, steps: int, frames: int = 1, device: str = "cpu", half: bool = False
+) -> Iterator[Shape]:
+    """Inside the context, the source is recorded in a temporary folder."""
     width, height = (int(side) for side in size.split("x"))
-    pipe = build_pipeline(name, tokenizer, torch.float32)
+    dtype = torch.float16 if half else torch.float32
+    pipe = build_pipeline(name, tokenizer, dtype).to(device)
     text = encode_prompt(DiffusionModel(pipe), "a bear in the meadow", "", True, (height, width))
     pipe.text_encoder = pipe.text_encoder_2 = None  # done with: SDXL's need 3 GB
-    model = DiffusionModel(pipe, (GuidanceNetwork("pose", build_controlnet(name, torch.float32)),))
+    model = DiffusionModel(pipe, (GuidanceNetwork("pose", build_controlnet(name, dtype).to(device)),))
     plan = plan_control(pipe.unet, steps, masa_step=0, masa_layer=FAMILIES[name].masa_layer)
-    clip = Clip(model, text, random_pictures(1, height, width), steps)
+    clip = Clip(model, text, random_pictures(frames, height, width), steps)
     left = np.zeros((height, width, 3), np.uint8)
     left[:, : width // 2] = 255
     factor = model.vae_scale_factor
+    masks = MaskRule(source_mask=torch.from_numpy(left[::factor, ::factor, 0] > 0).to(device))
     with tempfile.TemporaryDirectory() as root:
-        source = clip.record(Path(root), plan)
-        job = clip.job(source, plan)
-        masks = MaskRule(source_mask=torch.from_numpy(left[::factor, ::factor, 0] > 0))
-        masked = replace(job, plan=replace(plan, mode="masked"), masks=masks, target_masks=[left[:, ::-1].copy()])
-        plain = clip.plain("latent")
-        ways = {
-            "plain": lambda: plain([0]),
-            "source": ours(job, [0], decode=False),
-            "masked": ours(masked, [0], decode=False),
-            "recomputed": recomputed(clip, plan, 0, output_type="latent"),
-        }
+        job = clip.job(clip.record(Path(root), plan), plan)
+        targets = [left[:, ::-1].copy()] * frames
+        yield Shape(clip, job, replace(job, plan=replace(plan, mode="masked"), masks=masks, target_masks=targets))
+
+
+def measure_shape(name: str, size: str, tokenizer: Path, steps: int, rounds: int) -> dict[str, Any]:
+    """Ratios of a frame's denoising on the CPU."""
+    with shape(name, size, tokenizer, steps) as made:
+        ways = made.ways()
         times = by_turns(ways, rounds, warm_up=0)
-    pairs = [("source", "plain"), ("source", "recomputed"), ("masked", "source")]
     return {
         "steps": steps,
-        "ratios": {f"{way} ÷ {other}": ratio(times, way, other) for way, other in pairs},
+        "ratios": {f"{way} ÷ {other}": ratio(times, way, other) for way, other in PAIRS},
         "cpu_seconds_a_step": {way: cpu_seconds(times, way) / steps for way in ways},
         "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # Linux counts in KiB
     }

@@ -23,12 +23,16 @@ def by_turns(ways: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 
     return times
 
 
-def ratio(times: Times, way: str, against: str) -> dict[str, float]:
-    """Median over the rounds of the rounds' ratios, on the clock and in CPU time, and how far the rounds are apart."""
+def ratio(times: Times, way: str, against: str, work: int = 1) -> dict[str, float]:
+    """Median over the rounds of the rounds' ratios, on the clock and in CPU time, and how far the rounds are apart.
+
+    Args:
+        work: `way` does so many times what `against` does.
+    """
     pairs = list(zip(times[way], times[against], strict=True))
-    cpu = [ours.cpu_seconds / theirs.cpu_seconds for ours, theirs in pairs]
+    cpu = [ours.cpu_seconds / theirs.cpu_seconds / work for ours, theirs in pairs]
     return {
-        "clock": statistics.median(ours.seconds / theirs.seconds for ours, theirs in pairs),
+        "clock": statistics.median(ours.seconds / theirs.seconds / work for ours, theirs in pairs),
         "cpu": statistics.median(cpu),
         "cpu_low": min(cpu),
         "cpu_high": max(cpu),

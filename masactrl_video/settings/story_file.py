@@ -85,7 +85,8 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
     for name in story.settings:
         if name in Settings.model_fields and not _is_shared(name):
             raise UserError(
-                f"{where}: settings.{name}: not for a comic as a whole; say it of its characters and panels"
+                f"{where}: settings.{name}: not for a comic as a whole; leave it out, and see docs/comics.md for what "
+                "characters and panels have of their own"
             )
     changed = {**story.settings, **changes}
     if changed.get("attention_mode") == "masked":
