@@ -17,7 +17,7 @@ from diffusers import (
 )
 from numpy.typing import NDArray
 
-from masactrl_video.attention.branches import GUIDED
+from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.control import MaskRule
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
@@ -31,7 +31,7 @@ from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.names import SchedulerName
 from masactrl_video.source.source import GeneratedSource
 
-SEED, GUIDANCE_SCALE = 0, 7.5
+SEED = 0
 
 Result = TypeVar("Result")
 
@@ -72,6 +72,7 @@ class Clip:
     """Guidance, RGB (frames, height, width, 3)."""
     num_inference_steps: int
     scheduler_name: SchedulerName = "ddim"
+    guidance_scale: float = 7.5
 
     @property
     def scheduler(self) -> Any:
@@ -87,13 +88,14 @@ class Clip:
     @property
     def denoising(self) -> Denoising:
         """What source and frames share."""
-        return Denoising(self.model, self.text, GUIDANCE_SCALE, SEED)
+        return Denoising(self.model, self.text, self.guidance_scale, SEED)
 
     def record(self, root: Path, plan: ControlPlan, words: Sequence[int] = ()) -> CachedSource:
         """The source, generated under the first frame's guidance and recorded in a cache at `root`."""
         guidance = prepare_guidance(self.model.networks, [self.pictures[:1]])
         source = GeneratedSource(self.denoising, self.scheduler, self.noise, guidance)
-        return cached_source(root, self.model, source, GUIDED, plan, ObjectWords(tuple(words)))
+        branches = GUIDED if self.text.branches == 2 else UNGUIDED
+        return cached_source(root, self.model, source, branches, plan, ObjectWords(tuple(words)))
 
     def job(self, source: CachedSource, plan: ControlPlan, words: Sequence[int] = ()) -> FramesJob:
         """The frames, to be rendered against the source."""
@@ -116,7 +118,7 @@ class Clip:
                 image=network.prepare(self.pictures[list(frames)]),
                 latents=self.noise.repeat(len(frames), 1, 1, 1),
                 num_inference_steps=self.num_inference_steps,
-                guidance_scale=GUIDANCE_SCALE,
+                guidance_scale=self.guidance_scale,
                 controlnet_conditioning_scale=network.scale,
                 output_type=output_type,
                 **self._embeddings(len(frames)),

@@ -22,6 +22,7 @@ from masactrl_video.demo.clip import HERO, clip_frames
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.latents import decode_latents, encode_picture
+from masactrl_video.model.taesd import load_taesd
 from masactrl_video.model.text import find_words
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
@@ -130,8 +131,14 @@ def _variants(clip: Clip, weights: Path, steps: int, root: Path) -> Mapping[str,
     jobs["--dtype bfloat16"] = _in(half, root, dtype=torch.bfloat16)
     other = load_clip(weights, len(clip.pictures), steps)
     jobs["--channels-last"] = _in(other, root, memory_format=torch.channels_last)
-    for name, fewer in (("ddim", steps // 2), ("dpm++", steps // 2), ("unipc", steps // 2)):
+    some, few = steps // 2, max(1, steps // 5)
+    for name, fewer in (("ddim", some), ("dpm++", some), ("unipc", some), ("dpm++", few)):
         jobs[f"--scheduler {name} --num-inference-steps {fewer}"] = _fewer(clip, root, name, steps, fewer)
+    unguided = replace(clip, text=clip.text.branch(1), guidance_scale=1.0)
+    jobs[f"--scheduler lcm --num-inference-steps {few} --guidance-scale 1"] = _fewer(unguided, root, "lcm", steps, few)
+    tiny = load_taesd(str(weights / "taesd"), clip.model.vae, torch.float32, clip.model.device)
+    model = replace(clip.model, preview=tiny)
+    jobs["--taesd demo/taesd"] = replace(exact, denoising=replace(exact.denoising, model=model))
     return jobs
 
 

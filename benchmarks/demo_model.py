@@ -20,6 +20,8 @@ from masactrl_video.settings.names import Mode
 
 PROMPT, WORDS = "a bear in a red shirt and blue pants waving in the meadow", ["bear"]
 MASA_STEP, MASA_LAYER = 2, 8
+GUIDANCE_SCALE = 1.5
+"""The demo preset's."""
 
 
 def load_clip(weights: Path, frames: int, num_inference_steps: int) -> Clip:
@@ -30,7 +32,7 @@ def load_clip(weights: Path, frames: int, num_inference_steps: int) -> Clip:
     side = pipe.unet.config.sample_size * model.vae_scale_factor
     edges = [canny_edges(frame.image, 100, 200) for frame in clip_frames(HERO, "waving", frames, side)]
     text = encode_prompt(model, PROMPT, "", True, (side, side))
-    return Clip(model, text, np.stack(edges), num_inference_steps)
+    return Clip(model, text, np.stack(edges), num_inference_steps, guidance_scale=GUIDANCE_SCALE)
 
 
 def plan_for(clip: Clip, mode: Mode, masa_step: int = MASA_STEP) -> Any:

@@ -12,6 +12,7 @@ from masactrl_video.demo.architecture import (
     build_scheduler,
     build_t2i_adapter,
     build_text_encoder,
+    build_tiny_vae,
     build_unet,
     build_vae,
 )
@@ -36,6 +37,7 @@ def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:
     for condition in CONDITIONS:
         guidance[f"controlnet-{condition}"] = _wake(build_controlnet(STAND_IN, unet))
         guidance[f"t2i-adapter-{condition}"] = build_t2i_adapter(STAND_IN, factor)
+    keypoints = KeypointNetwork(sample_size=sample_px, channels=8)
     write_weights(
         folder,
         vae=vae,
@@ -45,7 +47,7 @@ def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:
         scheduler=build_scheduler(),
         card="# Random weights\n",
         training={},
-        beside=guidance | {"keypoints": KeypointNetwork(sample_size=sample_px, channels=8)},
+        beside=guidance | {"keypoints": keypoints, "taesd": build_tiny_vae(STAND_IN)},
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, T2IAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, DDIMScheduler, T2IAdapter, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 LATENT_CHANNELS = 8
@@ -26,6 +26,8 @@ class Size:
     norm_groups: int
     adapter_blocks: int
     """Residual blocks of a T2I-Adapter per resolution."""
+    tiny_channels: int
+    """Channels of the tiny autoencoder for previews."""
     max_tokens: int = 32
 
 
@@ -38,6 +40,7 @@ STAND_IN = Size(
     heads=2,
     norm_groups=8,
     adapter_blocks=1,
+    tiny_channels=4,
 )
 """About a million weights, for tests and for the time before the training."""
 
@@ -50,6 +53,7 @@ DEMO = Size(
     heads=4,
     norm_groups=16,
     adapter_blocks=1,
+    tiny_channels=16,
 )
 """The size that is trained and ships."""
 
@@ -91,6 +95,18 @@ def build_vae(size: Size, sample_size: int) -> AutoencoderKL:
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=4,
         scaling_factor=1.0,
+    )
+
+
+def build_tiny_vae(size: Size) -> AutoencoderTiny:
+    """A tiny autoencoder for the latents of `build_vae`, as TAESD is for Stable Diffusion's."""
+    channels, blocks = (size.tiny_channels,) * len(size.vae_channels), (1,) * len(size.vae_channels)
+    return AutoencoderTiny(
+        encoder_block_out_channels=channels,
+        decoder_block_out_channels=channels,
+        num_encoder_blocks=blocks,
+        num_decoder_blocks=blocks,
+        latent_channels=LATENT_CHANNELS,
     )
 
 

@@ -18,6 +18,7 @@ from masactrl_video.demo.architecture import (
     build_scheduler,
     build_t2i_adapter,
     build_text_encoder,
+    build_tiny_vae,
     build_unet,
     build_vae,
 )
@@ -35,7 +36,8 @@ pandas, rabbits and frogs in red, blue, green and yellow shirts and pants, stand
 beach and in the snow. It ships with masactrl-video so that everything works at once and can be measured: the world is
 drawn by a program, which knows the right answer to every picture. It is not for real pictures.
 
-Beside the pipeline's parts: ControlNets and T2I-Adapters for pose and edges, and a network that finds the 18 keypoints.
+Beside the pipeline's parts: ControlNets and T2I-Adapters for pose and edges, a network that finds the 18 keypoints, and
+a tiny autoencoder for previews, as TAESD is.
 Trained on pictures drawn by `masactrl_video.demo.world` only, with `python -m masactrl_video.demo.train`.
 What it learns from and how it is told where its attention should look: `docs/training.md` of masactrl-video.
 Licence: Apache-2.0, as masactrl-video.
@@ -79,6 +81,8 @@ def export(training: Path, folder: Path, networks: str, size_px: int, trained_on
         _load_guidance(training, name, network)
     keypoints = KeypointNetwork(sample_size=size_px)
     load_average(training / "keypoints" / "checkpoint", "keypoints", keypoints)
+    tiny = build_tiny_vae(size)
+    load_average(training / "taesd" / "checkpoint", "taesd", tiny)
     states = _states(training)
     rows = [
         f"| {name} | {state['samples']:,} | {state['elapsed_seconds'] / 60:.0f} |" for name, state in states.items()
@@ -90,7 +94,7 @@ def export(training: Path, folder: Path, networks: str, size_px: int, trained_on
         tokenizer=tokenizer,
         unet=unet,
         scheduler=build_scheduler(),
-        beside=guidance | {"keypoints": keypoints},
+        beside=guidance | {"keypoints": keypoints, "taesd": tiny},
         card=_CARD.format(stages="\n".join(rows), trained_on=trained_on),
         training=states,
     )

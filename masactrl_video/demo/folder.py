@@ -35,8 +35,8 @@ def write_weights(
     """Writes everything in float16 safetensors; ``folder`` is replaced as a whole or left as it was.
 
     Args:
-        beside: ControlNets, T2I-Adapters and the keypoint network by the name of their folder, such as
-            ``controlnet-pose``.
+        beside: ControlNets, T2I-Adapters, the keypoint network and the tiny autoencoder by the name of their folder,
+            such as ``controlnet-pose``.
         card: what the model is and how it was made, for its README.md.
         training: the state of each stage's training, none if there was none.
     """

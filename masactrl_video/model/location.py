@@ -22,7 +22,7 @@ _DEMO = {"demo": WEIGHTS} | {
     for kind in ("controlnet", "t2i-adapter")
     for condition in CONDITIONS
 }
-_DEMO |= {"demo/keypoints": WEIGHTS / "keypoints"}
+_DEMO |= {f"demo/{name}": WEIGHTS / name for name in ("keypoints", "taesd")}
 
 
 def local_path(name: str, what: str) -> Path | None:

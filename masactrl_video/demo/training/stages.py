@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from masactrl_video.demo.architecture import (
     build_controlnet,
     build_scheduler,
     build_t2i_adapter,
     build_text_encoder,
+    build_tiny_vae,
     build_unet,
     build_vae,
 )
@@ -24,7 +25,7 @@ from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training import processes
 from masactrl_video.demo.training.checkpoint import load_average, plain
 from masactrl_video.demo.training.data import Frames, draw_frames, open_frames
-from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Latents, denoising_losses, guide_of
+from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Batch, Latents, denoising_losses, guide_of
 from masactrl_video.demo.training.keypoints import keypoint_losses
 from masactrl_video.demo.training.made import made_latents
 from masactrl_video.demo.training.plan import Plan
@@ -34,6 +35,7 @@ from masactrl_video.demo.training.vae import (
     encode_all,
     normalise_latents,
     picture_batch,
+    preview_losses,
     reconstruction_psnr,
     to_tensor,
     vae_losses,
@@ -127,9 +129,7 @@ def train_decoder(plan: Plan) -> None:
         batch = data.batch(own, run.own_batch, _condition_of(name), True, plan.device)
         guide = guide_of(guides[name]) if name else None
         latents = made_latents(networks["unet"], networks["text_encoder"], scheduler, batch, guide)
-        pictures, masks = (of_all[batch.chosen] for of_all in (data.frames.images, data.frames.masks))
-        figure = torch.from_numpy(masks).to(plan.device)[:, None].float()
-        return decoder_losses(vae, latents, to_tensor(pictures, plan.device), figure)
+        return decoder_losses(vae, latents, *_pictures_and_masks(data, batch, plan))
 
     run.train(losses)
     if processes.rank() > 0:
@@ -137,6 +137,24 @@ def train_decoder(plan: Plan) -> None:
     load_average(run.checkpoint, "decoder", decoder)
     vae.eval()
     _write_vae(vae, data.frames, plan)
+
+
+def train_previews(plan: Plan) -> None:
+    """Trains the tiny autoencoder that decodes previews."""
+    data, tiny = _latents(plan), build_tiny_vae(plan.network_size)
+    run = Run(plan.out / "taesd", {"taesd": tiny}, plan.settings())
+
+    def losses(_: np.random.Generator, own: np.random.Generator) -> Losses:
+        batch = data.batch(own, run.own_batch, None, False, plan.device)
+        return preview_losses(tiny, batch.latents, *_pictures_and_masks(data, batch, plan))
+
+    run.train(losses)
+
+
+def _pictures_and_masks(data: Latents, batch: Batch, plan: Plan) -> tuple[Tensor, Tensor]:
+    """What a batch's latents are to be decoded to, and where its characters are."""
+    pictures, masks = (of_all[batch.chosen] for of_all in (data.frames.images, data.frames.masks))
+    return to_tensor(pictures, plan.device), torch.from_numpy(masks).to(plan.device)[:, None].float()
 
 
 def _condition_of(guide: str | None) -> str | None:
@@ -230,5 +248,6 @@ STAGES: dict[str, Callable[[Plan], None]] = {
     "keypoints": train_keypoints,
     "unet": train_unet,
     "decoder": train_decoder,
+    "taesd": train_previews,
     "guidance": train_guidance,
 }

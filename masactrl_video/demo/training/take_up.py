@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, T2IAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, T2IAdapter, UNet2DConditionModel
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import save_file
 from torch import nn
@@ -40,6 +40,7 @@ def take_up(weights: Path, out: Path) -> None:
         "decoder": {"decoder": decoder},
         "keypoints": {"keypoints": KeypointNetwork.from_pretrained(weights / "keypoints", torch_dtype=torch.float32)},
         "unet": _denoiser(weights),
+        "taesd": {"taesd": AutoencoderTiny.from_pretrained(weights / "taesd", torch_dtype=torch.float32)},
     }
     for name, networks in stages.items():
         checkpoint = out / name / "checkpoint"

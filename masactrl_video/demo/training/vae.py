@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,6 +36,19 @@ def decoder_losses(vae: AutoencoderKL, latents: Tensor, pictures: Tensor, masks:
         masks: 1 on the character. (batch, 1, height, width)
     """
     return _reconstruction(vae.decode(latents).sample, pictures, 1 + (FIGURE_WEIGHT - 1) * masks)
+
+
+def preview_losses(tiny: AutoencoderTiny, latents: Tensor, pictures: Tensor, masks: Tensor) -> Losses:
+    """The errors of a tiny autoencoder that stands in for the trained one: of its pictures, and of its latents.
+
+    Args:
+        latents: the trained one's. (batch, channels, rows, columns)
+        pictures: (batch, 3, height, width) in [-1, 1].
+        masks: 1 on the character. (batch, 1, height, width)
+    """
+    decoded = tiny.decode(latents).sample
+    encoding = (tiny.encode(pictures).latents - latents).square().mean()
+    return {**_reconstruction(decoded, pictures, 1 + (FIGURE_WEIGHT - 1) * masks), "latents": encoding}
 
 
 def _reconstruction(decoded: Tensor, pictures: Tensor, weights: Tensor) -> Losses:
