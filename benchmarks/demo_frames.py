@@ -95,9 +95,10 @@ def measure_options(weights: Path, steps: int, rounds: int, picture: Path | None
     }
 
 
-def measure_tiling(weights: Path, rounds: int, picture: Path | None) -> dict[str, Any]:
-    """Decoding a picture of twice the model's sides, in tiles against at once; in `picture` at once, then in tiles."""
+def measure_decoding(weights: Path, rounds: int, picture: Path | None) -> dict[str, Any]:
+    """Decoding a picture of twice the model's sides: at once, in tiles, by a tiny autoencoder; so in `picture` too."""
     model = load_clip(weights, 1, 1).model
+    preview = replace(model, preview=load_taesd(str(weights / "taesd"), model.vae, torch.float32, model.device))
     (frame,) = clip_frames(HERO, "waving", 1, 2 * model.unet.config.sample_size * model.vae_scale_factor)
     latents = encode_picture(model, frame.image)
 
@@ -105,12 +106,19 @@ def measure_tiling(weights: Path, rounds: int, picture: Path | None) -> dict[str
         (model.vae.enable_tiling if tiled else model.vae.disable_tiling)()
         return decode_latents(model, latents)
 
-    times = by_turns({"whole": lambda: decoded(False), "tiled": lambda: decoded(True)}, rounds)
-    whole, tiled = (times[name][-1].result for name in ("whole", "tiled"))
+    ways = {
+        "at once": lambda: decoded(False),
+        "--vae-tiling": lambda: decoded(True),
+        "--taesd demo/taesd": lambda: decode_latents(preview, latents),
+    }
+    times = by_turns(ways, rounds)
+    made = {name: taken[-1].result for name, taken in times.items()}
     if picture is not None:
-        write_png(picture, np.concatenate([whole[0], tiled[0]], axis=1))
-    error = _error(tiled, whole)
-    return {"--vae-tiling, decoding alone, 4 tiles' area": {"ratio": ratio(times, "tiled", "whole"), **error}}
+        write_png(picture, np.concatenate([pictures[0] for pictures in made.values()], axis=1))
+    return {
+        f"{name}, decoding alone": {"ratio": ratio(times, name, "at once"), **_error(made[name], made["at once"])}
+        for name in list(ways)[1:]
+    }
 
 
 def _variants(clip: Clip, weights: Path, steps: int, root: Path) -> Mapping[str, FramesJob]:
@@ -136,9 +144,6 @@ def _variants(clip: Clip, weights: Path, steps: int, root: Path) -> Mapping[str,
         jobs[f"--scheduler {name} --num-inference-steps {fewer}"] = _fewer(clip, root, name, steps, fewer)
     unguided = replace(clip, text=clip.text.branch(1), guidance_scale=1.0)
     jobs[f"--scheduler lcm --num-inference-steps {few} --guidance-scale 1"] = _fewer(unguided, root, "lcm", steps, few)
-    tiny = load_taesd(str(weights / "taesd"), clip.model.vae, torch.float32, clip.model.device)
-    model = replace(clip.model, preview=tiny)
-    jobs["--taesd demo/taesd"] = replace(exact, denoising=replace(exact.denoising, model=model))
     return jobs
 
 

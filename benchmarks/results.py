@@ -69,7 +69,7 @@ def _ratios(results: Results) -> Iterator[list[str]]:
     ]
     places += [
         (
-            f"{part.replace('x', '×')}, {results[part]['figures']['steps']} step, latents",
+            f"{part.replace('x', '×')}, steps: {results[part]['figures']['steps']}, latents",
             results[part]["figures"]["ratios"],
         )
         for part in results
@@ -78,7 +78,8 @@ def _ratios(results: Results) -> Iterator[list[str]]:
     for key, (figure, target) in TARGETS.items():
         for where, ratios in places:
             if key in ratios:
-                yield _row(figure, where, ratios[key], target)
+                theirs = ", theirs of 2" if key == "source ÷ recomputed" else ""
+                yield _row(figure, where + theirs, ratios[key], target)
     if feed := _figures(results, "feed"):
         waited = feed["figures"]["streamed"]["waited_seconds"]
         yield _row(f"cache streamed ÷ held (the model waited {waited:.2f} s in all)", "demo", feed["ratio"], 1.02)
@@ -209,7 +210,7 @@ def _gb(size: int | None) -> str:
 
 
 def _options(results: Results) -> str:
-    found = {**_figures(results, "options"), **_figures(results, "tiling")}
+    found = {**_figures(results, "options"), **_figures(results, "decoding")}
     shown = ", ".join(name.removeprefix("--") for name in _figures(results, "options"))
     rows = [
         [
@@ -230,8 +231,8 @@ def _options(results: Results) -> str:
         "levels of 255. Other schedulers and fewer steps make other pictures, which need not be worse ones.\n\n"
         f"![One frame, from left to right: {shown}](options.png)"
     )
-    if _figures(results, "tiling"):
-        text += "\n\n![A picture of twice the model's sides, decoded at once and in tiles](tiling.png)"
+    if _figures(results, "decoding"):
+        text += "\n\n![A picture of twice the model's sides, decoded at once, in tiles, and as a preview](decoding.png)"
     return text + "\n\n" + _table(columns, rows)
 
 

@@ -53,11 +53,11 @@ def options(a: argparse.Namespace) -> Any:
     return measure_options(a.weights, a.steps, a.rounds, a.output.with_name("options.png"))
 
 
-def tiling(a: argparse.Namespace) -> Any:
-    """Decoding in tiles."""
-    from demo_frames import measure_tiling
+def decoding(a: argparse.Namespace) -> Any:
+    """Decoding in tiles, and by a tiny autoencoder."""
+    from demo_frames import measure_decoding
 
-    return measure_tiling(a.weights, a.rounds, a.output.with_name("tiling.png"))
+    return measure_decoding(a.weights, a.rounds, a.output.with_name("decoding.png"))
 
 
 def length(a: argparse.Namespace) -> Any:
@@ -132,7 +132,7 @@ def shape(a: argparse.Namespace) -> Any:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
-    part.__name__: part for part in (frames, feed, options, tiling, memory, length, command, bounds, gpu_memory)
+    part.__name__: part for part in (frames, feed, options, decoding, memory, length, command, bounds, gpu_memory)
 } | {**dict.fromkeys(SHAPES, shape), **dict.fromkeys(ON_GPU, on_gpu)}
 HIDDEN = {"one_memory": one_memory}
 

@@ -53,12 +53,13 @@ def test_what_is_not_exact_has_a_number_and_a_picture(weights: Path, tmp_path: P
     assert figures["exact"]["mean_levels"] == 0
     assert all(found["max_levels"] > 0 for name, found in figures.items() if name.startswith(("--skip", "--reuse")))
     assert (tmp_path / "options.png").is_file()
-    tiling = demo_frames.measure_tiling(weights, ROUNDS, tmp_path / "tiling.png")
-    assert (tmp_path / "tiling.png").is_file()
-    assert tiling["--vae-tiling, decoding alone, 4 tiles' area"]["max_levels"] > 0
-    table = table_of(options=figures, tiling=tiling)
+    decoding = demo_frames.measure_decoding(weights, ROUNDS, tmp_path / "decoding.png")
+    assert (tmp_path / "decoding.png").is_file()
+    assert set(decoding) == {"--vae-tiling, decoding alone", "--taesd demo/taesd, decoding alone"}
+    assert all(found["max_levels"] > 0 for found in decoding.values())
+    table = table_of(options=figures, decoding=decoding)
     assert "![One frame, from left to right: exact, skip-uncond 0.25" in table
-    assert "decoded at once and in tiles](tiling.png)" in table
+    assert "decoded at once, in tiles, and as a preview](decoding.png)" in table
     assert "| --vae-tiling" in table
 
 
@@ -109,7 +110,7 @@ def test_real_shapes_are_measured_alike(narrow_sd15: None, weights: Path) -> Non
     figures = shape_frames.measure_shape("SD-1.5", "96x64", weights / "tokenizer", 1, 1)
     assert set(figures["cpu_seconds_a_step"]) == {"plain", "source", "masked", "recomputed"}
     table = table_of(**{"SD-1.5 96x64": figures})
-    assert "| our frame ÷ plain ControlNet frame | SD-1.5 96×64, 1 step, latents |" in table
+    assert "| our frame ÷ plain ControlNet frame | SD-1.5 96×64, steps: 1, latents |" in table
 
 
 def test_what_is_measured_on_a_gpu_is_there_for_any_device(narrow_sd15: None, weights: Path) -> None:
