@@ -149,7 +149,8 @@ def _bounds(results: Results) -> str:
         "and a ControlNet. Operations are counted by torch's counter on shapes without values; masked: figure and "
         "ground halves of the picture. The floors are those of this machine's best rate in a matrix product, "
         f"{rates['operations_a_second'] / 1e9:.0f} GFLOP, and in a copy, {rates['bytes_a_second'] / 1e9:.1f} GB, a "
-        "second of CPU time. A ControlNet's features of its pictures, made once a frame by us, are not in ours."
+        "second of CPU time. What we compute once for all steps, a ControlNet's features of its pictures and the "
+        "prompts' keys and values, is not in ours."
     )
     return text + "\n\n" + _table(columns, rows)
 

@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.mutual import split_heads
 from masactrl_video.attention.processors import Processor, finished, installed
-from masactrl_video.model.attention import is_plain
+from masactrl_video.model.plain_attention import is_plain
 from masactrl_video.model.text import TextCondition
 
 

@@ -15,7 +15,7 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 
-from masactrl_video.model.attention import is_plain
+from masactrl_video.model.plain_attention import is_plain
 from masactrl_video.model.swap import swapped
 from masactrl_video.model.text import TextCondition
 

@@ -20,6 +20,7 @@ from masactrl_video.video.png import read_png_text
 
 Render = Callable[..., Outputs]
 Frames = Callable[[Outputs], list[np.ndarray]]
+MODES = pytest.mark.parametrize("mode", [{}, {"attention_mode": "masked", "mask_words": ["bear"]}])
 
 
 def report(outputs: Outputs) -> dict:
@@ -31,7 +32,7 @@ def largest_difference(one: list[np.ndarray], other: list[np.ndarray]) -> int:
     return int(np.abs(np.subtract(one, other, dtype=np.int16)).max())
 
 
-@pytest.mark.parametrize("mode", [{}, {"attention_mode": "masked", "mask_words": ["bear"]}])
+@MODES
 def test_steps_without_the_unconditional_branch_halve_the_rows(
     render: Render,
     models: Callable[[Settings], DiffusionModel],
@@ -141,7 +142,7 @@ def test_a_preview_is_decoded_by_another_network_from_the_same_source(
         demo(taesd="org/taesd", vae_tiling=True)
 
 
-@pytest.mark.parametrize("mode", [{}, {"attention_mode": "masked", "mask_words": ["bear"]}])
+@MODES
 def test_prompts_are_read_once_for_all_steps_of_the_frames(
     render: Render,
     models: Callable[[Settings], DiffusionModel],
@@ -153,12 +154,9 @@ def test_prompts_are_read_once_for_all_steps_of_the_frames(
     changes = {"num_inference_steps": 4, "masa_step": 1, **mode}
     render(tmp_path / "a.mp4", **changes)  # the source is recorded
     model = models(demo(**changes))
-    hooks = [
-        network.mid_block.attentions[0]
-        .transformer_blocks[0]
-        .attn2.to_k.register_forward_hook(lambda *_: read.append(1))
-        for network in (model.unet, model.networks[0].module)
-    ]
+    middles = [network.mid_block.attentions[0] for network in (model.unet, model.networks[0].module)]
+    keys = [middle.transformer_blocks[0].attn2.to_k for middle in middles]
+    hooks = [key.register_forward_hook(lambda *_: read.append(1)) for key in keys]
     try:
         render(tmp_path / "b.mp4", **changes)
     finally:

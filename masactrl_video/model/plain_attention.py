@@ -1,4 +1,4 @@
-"""Attention modules as diffusers sets them up, and those on which somebody has put something of their own."""
+"""Whether an attention module is as diffusers sets it up, or somebody has put something of their own on it."""
 
 from __future__ import annotations
 
