@@ -88,14 +88,17 @@ def open_clip(
     frame_rate: float | None = None,
     *,
     allow_partial: bool = False,
+    video_stream: int | None = None,
 ) -> Clip:
-    """Open a video (MP4, MOV, MKV, WebM, GIF) or a folder of images; nothing is decoded yet.
+    """Open a video or a folder of images; nothing is decoded yet, but where the times of frames need it.
 
     Args:
         path: a local file or folder.
         selection: which frames are taken; all when None.
         frame_rate: frames a second of a folder of images, `DEFAULT_FRAME_RATE` when None; a video has its own times.
         allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded.
+        video_stream: of a video with several streams, which is taken, from 0, cover art not counted; when None the
+            default one.
 
     Raises:
         UserError: the path, the file, the selection or the frame rate cannot be used.
@@ -103,9 +106,11 @@ def open_clip(
     path = local_path(path)
     source: FrameSource
     if path.is_dir():
+        if video_stream is not None:
+            raise UserError(f"a video stream was given, but {path} is a folder of images; leave the stream out")
         source = ImageFolder(path, DEFAULT_FRAME_RATE if frame_rate is None else frame_rate)
     elif frame_rate is not None:
         raise UserError(f"a frame rate was given, but {path} is a video with times of its own; leave the rate out")
     else:
-        source = VideoFile(path, allow_partial=allow_partial)
+        source = VideoFile(path, allow_partial=allow_partial, video_stream=video_stream)
     return Clip(source, selection or Selection())

@@ -1,4 +1,4 @@
-"""Frames of a video file, decoded in order by decord."""
+"""Frames of a video file: decoded by decord where every reader gives the same, else by ffmpeg."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-# decord's wheel brings a BLAS of its own: where it is loaded before torch, torch's matrix products crash the process
-import torch  # noqa: F401
-
-# isort: split
-import cv2
-import decord
 import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.video.ffmpeg_reader import ffmpeg_frames
 from masactrl_video.video.frame import ClipInfo
-from masactrl_video.video.partial import read_frames, readable_frames
+from masactrl_video.video.partial import readable_frames
 from masactrl_video.video.picture_file import check_size
 from masactrl_video.video.probe import VideoProbe, probe_video
 
@@ -29,17 +24,19 @@ _NO_REPEATED_FRAMES = 1e-9
 class VideoFile:
     """A video file as a source of frames."""
 
-    def __init__(self, path: Path, *, allow_partial: bool = False) -> None:
-        """Read the times and the size of the video at an absolute path; nothing is decoded.
+    def __init__(self, path: Path, *, allow_partial: bool = False, video_stream: int | None = None) -> None:
+        """Read the times and the size of the video at an absolute path.
 
         Args:
+            video_stream: which of several, from 0, cover art not counted; when None the default one.
             allow_partial: take what can be read of a file that is cut off or damaged: its frames up to the first that
                 cannot be decoded. Finding that one decodes the whole file.
 
         Raises:
             UserError: it cannot be read, or not as a whole and `allow_partial` is off.
         """
-        probe = probe_video(path)
+        probe = probe_video(path, video_stream)
+        self._probe = probe
         check_size(path, probe.stored_width_px, probe.stored_height_px)
         self._decoded_size = _turned(probe.stored_width_px, probe.stored_height_px, probe.rotation_degrees)
         self.timings, self.info = probe.timings, _clip_info(path, probe)
@@ -54,7 +51,7 @@ class VideoFile:
             )
 
     def _keep_readable(self, probe: VideoProbe) -> None:
-        count = readable_frames(self.info.path)
+        count = readable_frames(self.info.path, probe.stream, probe.timings)
         count = count if probe.cut_frame is None else min(count, probe.cut_frame)
         if count == 0:
             raise UserError(f"{self.info.path}: not one of its frames can be decoded: get it anew")
@@ -67,44 +64,44 @@ class VideoFile:
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """Decode from the start and give the frames at the ascending `positions`, RGB (height, width, 3).
 
-        decord's random access is not used: after an edit list it returns other frames than asked for.
+        Where decord cannot go on, ffmpeg does.
 
         Raises:
             UserError: a frame cannot be decoded.
         """
-        if self._is_partial:
-            yield from self._read_partial(positions)
+        rest = positions
+        if self._suits_decord():
+            for pixels in _decord_frames(self.info.path, positions, self._decoded_size):
+                yield self._as_shown(pixels)
+                rest = rest[1:]
+        if not rest:
             return
-        decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
-        try:
-            decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
-        except decord.DECORDError:
-            raise self._damaged(positions[0]) from None
-        done = 0
-        for position in positions:
-            try:
-                if position > done:
-                    decoder.skip_frames(position - done)
-                pixels = decoder.next().asnumpy()
-            except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration):
-                raise self._damaged(position) from None
-            done = position + 1
-            yield self._as_shown(pixels, position)
+        # after decord's failure from the very start: where a frame does not come at its time, decord's were wrong too
+        due = 0 if self._suits_decord() else rest[0]
+        for position, pixels in self._ffmpeg_frames(range(due, rest[-1] + 1)):
+            if position in rest:
+                yield self._as_shown(pixels)
+            due = position + 1
+        if due <= rest[-1]:
+            raise self._damaged(due)
 
-    def _read_partial(self, positions: range) -> Iterator[NDArray[np.uint8]]:
-        done = -1
-        for done, pixels in zip(positions, read_frames(self.info.path, self._decoded_size, positions), strict=False):
-            yield self._as_shown(pixels, done)
-        if done != positions[-1]:
-            raise self._damaged(done + 1)
+    def _ffmpeg_frames(self, positions: range) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        path, stream, strict = self.info.path, self._probe.stream, not self._is_partial
+        return ffmpeg_frames(path, stream, self.timings, positions, self._decoded_size, strict=strict)
 
-    def _as_shown(self, pixels: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
-        """Stretch pixels that are not square; decord has turned the frame already."""
-        height_px, width_px, _ = pixels.shape
-        # decord pads rows to 64 bytes; where the width is small (48, 32, …) it takes the padding for more channels
-        pixels = pixels.reshape(height_px, -1)[:, : width_px * 3].reshape(height_px, width_px, 3)
-        if (width_px, height_px) != self._decoded_size:
-            raise self._damaged(position)
+    def _suits_decord(self) -> bool:
+        """Whether it gives what ffmpeg gives: it chooses stream and colours by itself, and does not mirror."""
+        probe = self._probe
+        return (
+            probe.is_plain
+            and not self._is_partial
+            and not probe.stream.is_turned
+            and probe.stream.num_streams == 1
+            and probe.stream.assumed_matrix is None
+        )
+
+    def _as_shown(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Stretch pixels that are not square; the frame has been turned already."""
         shown_size = (self.info.width_px, self.info.height_px)
         return pixels if self._decoded_size == shown_size else _stretched(pixels, shown_size)
 
@@ -113,6 +110,32 @@ class VideoFile:
             f"frame {position} of {self.info.num_frames} of {self.info.path} cannot be decoded: the file is damaged "
             f"or cut off; --allow-partial takes the frames before it, or repair it (ffmpeg -i in.mp4 out.mp4)"
         )
+
+
+def _decord_frames(path: Path, positions: range, size_px: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    """The frames at ascending positions; ends early where decord fails.
+
+    Every frame from the start on is decoded: decord's seeking and skipping give other frames than asked for.
+    """
+    # decord brings a BLAS of its own: where it is loaded before torch, the matrix products of torch crash the process
+    import torch  # noqa: F401
+
+    # isort: split
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
+    width_px, height_px = size_px
+    try:
+        decoder = decord.VideoReader(str(path), fault_tol=_NO_REPEATED_FRAMES)
+        for position in range(positions[-1] + 1):
+            pixels = decoder.next().asnumpy()
+            if pixels.shape[:2] != (height_px, width_px):
+                return
+            if position in positions:
+                # decord pads rows to 64 bytes; where the width is small it takes the padding for more channels
+                yield pixels.reshape(height_px, -1)[:, : width_px * 3].reshape(height_px, width_px, 3)
+    except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration):
+        return
 
 
 def _clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
@@ -139,4 +162,6 @@ def _turned(width_px: int, height_px: int, rotation_degrees: int) -> tuple[int, 
 
 
 def _stretched(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    import cv2
+
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
