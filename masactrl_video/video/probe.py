@@ -15,7 +15,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.video.ffmpeg_reader import decoding_command
 from masactrl_video.video.file_kind import READABLE, find_damage
 from masactrl_video.video.frame import Timing
-from masactrl_video.video.streams import LOCAL_VIDEO_ONLY, READABLE_FORMATS, VideoStream, choose_stream
+from masactrl_video.video.streams import LOCAL_VIDEO_ONLY, READABLE_FORMATS, VideoStream, choose_stream, late_seconds
 
 LOCAL_MEDIA_ONLY = (
     "-protocol_whitelist",
@@ -130,8 +130,17 @@ def has_audio(path: Path) -> bool:
     return _has_audio(_ffmpeg(*LOCAL_MEDIA_ONLY, "-i", str(path.absolute())).stderr)
 
 
+def late_audio_seconds(path: Path) -> float:
+    """What must be added to the times of a file's sound where ffmpeg reads nothing else of it: see `late_seconds`."""
+    streams = _ffmpeg(*LOCAL_MEDIA_ONLY, "-i", str(path.absolute())).stderr
+    return late_seconds(streams, _AUDIO_LINE.findall(streams))
+
+
 def _has_audio(streams: str) -> bool:
-    return re.search(r"^  Stream #0:\d+.*?: Audio: ", streams, re.MULTILINE) is not None
+    return _AUDIO_LINE.search(streams) is not None
+
+
+_AUDIO_LINE = re.compile(r"^  Stream #0:\d+.*?: Audio: .*$", re.MULTILINE)
 
 
 def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class VideoStream:
     """ffmpeg's name of it, of several the first."""
     said: str
     """ffmpeg's lines about this stream."""
+    late_seconds: float
+    """What must be added to the times that ffmpeg gives to this stream, where it reads no other: see `late_seconds`."""
 
     @property
     def map(self) -> tuple[str, str]:
@@ -50,7 +53,8 @@ class VideoStream:
     @property
     def decoding_options(self) -> tuple[str, ...]:
         """ffmpeg's options before a file whose frames are decoded."""
-        return (*LOCAL_VIDEO_ONLY, *(_FROM_KEY_FRAME if self.container in _BROADCAST else ()))
+        late = ("-itsoffset", f"{self.late_seconds:.6f}") if self.late_seconds else ()
+        return (*LOCAL_VIDEO_ONLY, *(_FROM_KEY_FRAME if self.container in _BROADCAST else ()), *late)
 
     @property
     def may_be_plain(self) -> bool:
@@ -103,7 +107,25 @@ def choose_stream(path: Path, streams: str, wanted: int | None) -> VideoStream |
             f"--video-stream {wanted}: {path} holds {_count(len(videos))}; allowed is 0"
             + (f" to {len(videos) - 1}" if len(videos) > 1 else "")
         )
-    return VideoStream(wanted, len(videos), container[1], videos[wanted])
+    late = late_seconds(streams, [videos[wanted]])
+    return VideoStream(wanted, len(videos), container[1], videos[wanted], late)
+
+
+def late_seconds(streams: str, used: Sequence[str]) -> float:
+    """By how much all of the used streams start after the file does, where ffmpeg would leave that out.
+
+    In MPEG-TS and MPEG-PS ffmpeg takes the start of the streams that it uses for 0, in all else that of the file; so
+    picture and sound, read one after the other, would lose their distance.
+
+    Args:
+        streams: what ffmpeg says of the file.
+        used: what it says of each used stream.
+    """
+    file_start = re.search(r"^  Duration: .*, start: (-?[\d.]+)", streams, re.MULTILINE)
+    if file_start is None or not used or not re.search(rf"^Input #0, ({'|'.join(_BROADCAST)}),", streams, re.MULTILINE):
+        return 0.0
+    starts = [re.search(r", start (-?[\d.]+)", said) for said in used]
+    return max(0.0, min(float((start or file_start)[1]) for start in starts) - float(file_start[1]))
 
 
 def _count(streams: int) -> str:
