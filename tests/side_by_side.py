@@ -31,13 +31,12 @@ class SideBySide:
     target_tokens: Sequence[int] = ()
     map_blocks: Sequence[str] = ()
     threshold: float = 0.1
-    source_maps: dict[int, torch.Tensor] | None = None
-    """Step → object map of the source, where it comes from another pass than this one."""
+    source_maps: dict[int, list[torch.Tensor]] | None = None
+    """Step → the source's attention to its words by map layer, where it comes from another pass than this one."""
     active: bool = False
     step: int = 0
     maps: list[torch.Tensor] = field(default_factory=list)
-    seen_source_maps: dict[int, torch.Tensor] = field(default_factory=dict)
-    """Step → object map of the source over all map layers, as this run has seen it."""
+    """Cross-attention of the map layers that have run in this pass."""
 
     def soft(self, row: int, tokens: Sequence[int]) -> torch.Tensor:
         """Object map of one row of the conditional branch, from the layers that have run."""
@@ -49,8 +48,9 @@ class SideBySide:
         return (F.interpolate(soft[None, None], size=grid)[0, 0] >= self.threshold).flatten().float()
 
     def source_mask(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Of the map layers that have run in this pass, as the target's mask is."""
         if self.source_maps is not None:
-            return self.cut(self.source_maps[self.step], grid)
+            return self.cut(torch.stack(self.source_maps[self.step][: len(self.maps)]).mean(0), grid)
         return self.cut(self.soft(0, self.source_tokens), grid)
 
 
@@ -151,8 +151,6 @@ def run(
             model_input = scheduler.scale_model_input(torch.cat([latents] * state.branches), t)
             with torch.no_grad():
                 out = call(model_input, t, step).chunk(state.branches)
-            if state.maps:
-                state.seen_source_maps[step] = state.soft(0, state.source_tokens)
             guided = out[0] if len(out) == 1 else out[0] + guidance_scale * (out[1] - out[0])
             if source_latents is not None:
                 guided = torch.cat([out[-1][:1], guided[1:]])  # a real source is not guided

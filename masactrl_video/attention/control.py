@@ -64,7 +64,7 @@ class AttentionControl:
         self._share: torch.Tensor | None = None
         self._maps: dict[str, torch.Tensor] = {}
         self._target_sides: dict[tuple[tuple[int, int], int], Sides] = {}
-        self._source_sides: dict[tuple[int, int], Sides] = {}
+        self._source_sides: dict[tuple[tuple[int, int], str | None], Sides] = {}
         self._rows = branch_rows(source.branches, branches)
         self._step: int | None = None
         self._latent_size = (0, 0)
@@ -113,7 +113,7 @@ class AttentionControl:
         long = split_heads(query.reshape(len(self._rows), -1, query.shape[-1]), attn.heads)
         # -> (branches, heads, frames x tokens, head_dim): the frames of a branch are one long query, nothing is copied
         if self.plan.mode == "masked":
-            out = masked_attention(long, key, value, self._target_on(grid), self._source_on(grid))
+            out = masked_attention(long, key, value, self._target_on(grid), self._source_on(layer, grid))
         else:
             out = source_attention(long, key, value)
         return out.transpose(1, 2).reshape(*hidden_states.shape[:2], -1)
@@ -223,21 +223,24 @@ class AttentionControl:
             self._target_sides[found] = Sides.of(mask.repeat(repeats, 1).flatten())
         return self._target_sides[found]
 
-    def _source_on(self, grid: tuple[int, int]) -> Sides:
+    def _source_on(self, layer: Layer, grid: tuple[int, int]) -> Sides:
         """The source's figure and ground on a layer's grid, found once a step."""
-        if grid not in self._source_sides:
-            self._source_sides[grid] = Sides.of(self._source_mask_on(grid))
-        return self._source_sides[grid]
+        assert self.record is not None
+        found = (grid, layer.name if layer.name in self.record.early_maps else None)
+        if found not in self._source_sides:
+            self._source_sides[found] = Sides.of(self._source_mask_on(layer, grid))
+        return self._source_sides[found]
 
-    def _source_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
+    def _source_mask_on(self, layer: Layer, grid: tuple[int, int]) -> torch.Tensor:
         """(source tokens,) bool."""
         assert self.masks is not None
         assert self.record is not None
         if self.masks.source_mask is not None:
             return binary_mask(self.masks.source_mask[None], 0.5, grid)[0]
-        if self.record.object_map is None:
+        source_map = self.record.object_map_at(layer.name)
+        if source_map is None:
             raise UserError("masked mode: the source was recorded without an object map, and no source mask is given")
-        return binary_mask(self.record.object_map[None], self.masks.threshold, grid)[0]
+        return binary_mask(source_map[None], self.masks.threshold, grid)[0]
 
     def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
         """(frames, tokens) bool."""

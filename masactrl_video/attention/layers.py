@@ -122,3 +122,14 @@ def mask_layers(layers: Sequence[Layer], divisor: int) -> tuple[Layer, ...]:
         sizes = ", ".join(str(size) for size in sorted({layer.downscale for layer in layers}))
         raise UserError(f"mask_grid_divisor: got {divisor}; this UNet has cross-attention at {sizes}")
     return found
+
+
+def layers_between_maps(layers: Sequence[Layer], map_layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Those of `layers` whose self-attention runs after the first object map and before the last.
+
+    The cross-attention of a block follows its self-attention, so a layer never sees its own block's map.
+    """
+    if not map_layers:
+        return ()
+    first, last = map_layers[0].index, map_layers[-1].index
+    return tuple(layer for layer in layers if first < layer.index <= last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 
 from masactrl_video.attention.branches import GUIDED
 from masactrl_video.attention.keep import KeepKeysValues, KeepObjectMap
-from masactrl_video.attention.layers import Layer, layers_from, mask_layers, self_attention_layers
+from masactrl_video.attention.layers import Layer, layers_between_maps, layers_from, mask_layers, self_attention_layers
 from masactrl_video.attention.object_map import normalised
 from masactrl_video.attention.processors import Processor, installed
 from masactrl_video.attention.recorded import MemorySource, StepRecord
@@ -28,6 +28,7 @@ def record_attention(
     branches: Sequence[str] = GUIDED,
     object_tokens: Sequence[int] = (),
     map_layers: Sequence[Layer] = (),
+    masked_layers: Sequence[Layer] | None = None,
 ) -> Iterator[None]:
     """Inside the context, every UNet call on one image ends in `on_step(timestep, record)`.
 
@@ -36,7 +37,9 @@ def record_attention(
         branches: the rows of each call, e.g. `("unconditional", "conditional")`; the object map is taken from the last.
         object_tokens: positions of the object's words in the prompt; empty: no object map.
         map_layers: layers whose cross-attention makes the object map.
+        masked_layers: layers that will use it, if others than `layers`; each gets the map as it is when it runs.
     """
+    masked_layers = layers if masked_layers is None else masked_layers
     kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     maps: dict[str, torch.Tensor] = {}
     current: list[UNetCall] = []  # the call in progress
@@ -58,7 +61,7 @@ def record_attention(
             raise RuntimeError(f"the attention of {missing[0]} was not recorded: its processor was never called")
         object_map = normalised([m.float() for m in maps.values()])[0] if maps else None
         keys, values = ({name: pair[i] for name, pair in kept.items()} for i in (0, 1))
-        on_step(current[0].timestep, StepRecord(keys, values, object_map))
+        on_step(current[0].timestep, StepRecord(keys, values, object_map, _early_maps(maps, map_layers, masked_layers)))
 
     before = unet.attn_processors
     processors: dict[str, Processor] = {
@@ -74,6 +77,17 @@ def record_attention(
         stack.enter_context(watch_calls(unet, begin))
         stack.callback(unet.register_forward_hook(end).remove)
         yield
+
+
+def _early_maps(
+    maps: Mapping[str, torch.Tensor], map_layers: Sequence[Layer], masked_layers: Sequence[Layer]
+) -> dict[str, torch.Tensor]:
+    """Name of each layer between the map layers → the object map (height, width) as it was there."""
+    early = layers_between_maps(masked_layers, map_layers) if maps else ()
+    return {
+        layer.name: normalised([maps[other.name].float() for other in map_layers if other.index < layer.index])[0]
+        for layer in early
+    }
 
 
 @contextmanager

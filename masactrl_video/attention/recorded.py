@@ -24,6 +24,15 @@ class StepRecord:
     """Layer name → (branches, source tokens, channels)."""
     object_map: torch.Tensor | None = None
     """(height, width), min-max normalised attention to the object's words; None where none were named."""
+    early_maps: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Layer name → object map of the cross-attention before it, of layers that run before the last of that."""
+
+    def object_map_at(self, layer: str) -> torch.Tensor | None:
+        """The object map as far as the source's own pass had made it when the layer ran (MasaCtrl's official code).
+
+        A layer before all cross-attention that makes the map has none of its own and gets the whole one.
+        """
+        return self.early_maps.get(layer, self.object_map)
 
 
 class RecordedSource(Protocol):

@@ -141,7 +141,7 @@ class RegionControl(AttentionControl):
 
     def _source_mask(self, number: int, layer: Layer) -> torch.Tensor | None:
         """(source tokens,) bool on the source's own grid."""
-        object_map = self._records[number].object_map
+        object_map = self._records[number].object_map_at(layer.name)
         if object_map is None:
             return None
         return binary_mask(object_map[None], self.threshold, layer.grid(self.sources[number].latent_size))[0]

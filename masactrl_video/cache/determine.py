@@ -13,6 +13,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from pydantic import JsonValue
 
+from masactrl_video.attention.layers import layers_between_maps
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.fingerprint import hash_module, hash_tensor
 from masactrl_video.model.compile import is_compiled
@@ -71,6 +72,8 @@ def source_identity(
             "layers": [layer.name for layer in plan.mask_layers],
         },
     }
+    if object_tokens and layers_between_maps(plan.layers, plan.mask_layers):
+        common["object_maps"] = "by layer"  # before, these layers got the map of the whole pass
     if is_channels_last(model.unet):  # sums in another order, so other last digits
         common["memory_format"] = "channels_last"
     if is_compiled(model.unet):

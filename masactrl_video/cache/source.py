@@ -30,6 +30,8 @@ from masactrl_video.source.source import GeneratedSource, RealSource, replay
 
 logger = logging.getLogger(__name__)
 
+_OBJECT_MAP = "object_map"
+
 
 @dataclass(frozen=True)
 class CachedSource:
@@ -65,7 +67,8 @@ class CachedSource:
         tensors = self.entry.read_step(step, self.device)
         keys = {name: unpack(tensors, f"{name}.key", self.dtype) for name in self.layers}
         values = {name: unpack(tensors, f"{name}.value", self.dtype) for name in self.layers}
-        return StepRecord(keys, values, tensors.get("object_map"))
+        early = {name: tensors[key] for name in self.layers if (key := f"{name}.{_OBJECT_MAP}") in tensors}
+        return StepRecord(keys, values, tensors.get(_OBJECT_MAP), early)
 
     @property
     def initial_noise(self) -> torch.Tensor:
@@ -176,7 +179,7 @@ def _record(
 ) -> None:
     walk = source.begin()
     timesteps = timesteps_of(source.scheduler)
-    maps: dict[float, torch.Tensor | None] = {}
+    maps: dict[float, dict[str, torch.Tensor]] = {}
     errors: list[float] = []
     if words.caption is not None:
         assert walk.trajectory is not None
@@ -186,10 +189,10 @@ def _record(
         step = timesteps.index(timestep)
         if step in plan.steps:
             states = _keys_and_values(record)
-            packed, object_map = pack(states, dtype), maps.get(timestep, record.object_map)
+            packed = pack(states, dtype)
             if dtype != "exact":
                 errors.append(storage_error(states, packed))
-            writer.write_step(step, packed if object_map is None else packed | {"object_map": object_map})
+            writer.write_step(step, packed | (maps[timestep] if maps else _object_maps(record)))
 
     own_words = words.tokens if words.caption is None else ()
     with record_attention(
@@ -209,14 +212,22 @@ def caption_maps(
     caption: TextCondition,
     tokens: Sequence[int],
     plan: ControlPlan,
-) -> dict[float, torch.Tensor | None]:
-    """Timestep → object map of a real source, by a side pass under a caption that names the object."""
-    maps: dict[float, torch.Tensor | None] = {}
+) -> dict[float, dict[str, torch.Tensor]]:
+    """Timestep → object maps of a real source, as stored, by a side pass under a caption that names the object."""
+    maps: dict[float, dict[str, torch.Tensor]] = {}
 
     def keep(timestep: float, record: StepRecord) -> None:
-        maps[timestep] = record.object_map
+        maps[timestep] = _object_maps(record)
 
-    with record_attention(model.unet, (), keep, branches=UNGUIDED, object_tokens=tokens, map_layers=plan.mask_layers):
+    with record_attention(
+        model.unet,
+        (),
+        keep,
+        branches=UNGUIDED,
+        object_tokens=tokens,
+        map_layers=plan.mask_layers,
+        masked_layers=plan.layers,
+    ):
         steps = replay(model, trajectory, caption, scheduler)
         for _ in tqdm(steps, total=len(scheduler.timesteps), desc="source: mask", unit="step", leave=False):
             pass
@@ -226,3 +237,9 @@ def caption_maps(
 def _keys_and_values(record: StepRecord) -> dict[str, torch.Tensor]:
     keys = {f"{name}.key": key for name, key in record.keys.items()}
     return keys | {f"{name}.value": value for name, value in record.values.items()}
+
+
+def _object_maps(record: StepRecord) -> dict[str, torch.Tensor]:
+    """The object maps of a step by the names under which they are stored; empty where there are none."""
+    whole = {} if record.object_map is None else {_OBJECT_MAP: record.object_map}
+    return whole | {f"{name}.{_OBJECT_MAP}": object_map for name, object_map in record.early_maps.items()}

@@ -69,6 +69,25 @@ def test_the_object_map_of_each_step_is_kept(sd1: Any, draw: Draw) -> None:
         assert (object_map.min(), object_map.max()) == (0, 1)
 
 
+def test_layers_between_the_maps_keep_the_map_as_it_was_there(sd1: Any, draw: Draw) -> None:
+    tokens, layers = find_words(sd1.tokenizer, PROMPT, ["bear"]), self_attention_layers(sd1.unet)
+    with record_source(sd1.unet, masa_layer=3, object_tokens=tokens) as source:
+        draw(sd1, PROMPT)
+    with record_source(sd1.unet, masa_layer=10, object_tokens=tokens) as late:
+        draw(sd1, PROMPT)
+    for step in source.steps:
+        record, whole = source.read(step), late.read(step)
+        assert set(record.early_maps) == {layer.name for layer in layers[5:10]}  # maps come from 4, 5, 7, 8 and 9
+        assert torch.equal(record.early_maps[layers[6].name], record.early_maps[layers[7].name])
+        assert not torch.equal(record.early_maps[layers[7].name], record.early_maps[layers[8].name])
+        assert record.object_map_at(layers[8].name) is record.early_maps[layers[8].name]
+        assert record.object_map_at(layers[10].name) is record.object_map
+        assert record.object_map is not None
+        assert whole.object_map is not None
+        assert torch.equal(record.object_map, whole.object_map)
+        assert whole.early_maps == {}
+
+
 def test_more_than_one_image_is_refused(sd1: Any, draw: Draw) -> None:
     with pytest.raises(UserError, match="4 rows where 2"), record_source(sd1.unet):
         draw(sd1, PROMPT, num_images_per_prompt=2, latents=torch.zeros(2, 4, 8, 12))

@@ -44,19 +44,19 @@ def both(pipe: Any, draw: Draw, region: str) -> list[RegionSource]:
     return sources
 
 
-def plan_for(pipe: Any) -> ControlPlan:
-    layer = len(self_attention_layers(pipe.unet)) - 6
+def plan_for(pipe: Any, last_layers: int = 6) -> ControlPlan:
+    layer = len(self_attention_layers(pipe.unet)) - last_layers
     return plan_control(pipe.unet, STEPS, masa_step=FROM, masa_layer=layer, mode="masked", mask_grid_divisor=4)
 
 
 class SpelledOut:
     """One UNet's attention, written down again: whole matrices, everybody's keys, and what each query may see."""
 
-    def __init__(self, pipe: Any, sources: list[RegionSource], ground: str) -> None:
+    def __init__(self, pipe: Any, sources: list[RegionSource], ground: str, plan: ControlPlan) -> None:
         self.sources, self.ground, self.step, self.maps = sources, ground, 0, [[] for _ in sources]
         layers = self_attention_layers(pipe.unet)
-        self.controlled = {layer.name: layer for layer in plan_for(pipe).layers}
-        self.blocks = {layer.block: layer for layer in plan_for(pipe).mask_layers}
+        self.controlled = {layer.name: layer for layer in plan.layers}
+        self.blocks = {layer.block: layer for layer in plan.mask_layers}
         self.processors = {key: lambda *a, key=key, **k: self(key, *a, **k) for key in pipe.unet.attn_processors}
         assert layers
 
@@ -90,7 +90,7 @@ class SpelledOut:
             parts, keys, values = [torch.full((k.shape[2],), -1)], [k], [v]
             for number, source in enumerate(self.sources):
                 records = source.source.read(self.step)
-                figure = self.cut(records.object_map, self.controlled[name].grid(source.latent_size)) >= 0.1
+                figure = self.cut(records.object_map_at(name), self.controlled[name].grid(source.latent_size)) >= 0.1
                 parts.append(torch.where(figure, number, -2 - number))
                 keys.append(split(records.keys[name]))
                 values.append(split(records.values[name]))
@@ -101,8 +101,8 @@ class SpelledOut:
         return attn.to_out[0](out.transpose(1, 2).reshape(*x.shape[:2], -1))
 
 
-def spelled_out(pipe: Any, draw: Draw, sources: list[RegionSource], ground: str) -> torch.Tensor:
-    state = SpelledOut(pipe, sources, ground)
+def spelled_out(pipe: Any, draw: Draw, sources: list[RegionSource], ground: str, plan: ControlPlan) -> torch.Tensor:
+    state = SpelledOut(pipe, sources, ground, plan)
     before, timesteps = dict(pipe.unet.attn_processors), list(sources[0].source.timesteps)
 
     def begin(_: Any, args: Any, kwargs: Any) -> None:
@@ -119,17 +119,19 @@ def spelled_out(pipe: Any, draw: Draw, sources: list[RegionSource], ground: str)
         pipe.unet.set_attn_processor(before)
 
 
-@pytest.mark.parametrize("layout", ["sd1", "sdxl"])
+@pytest.mark.parametrize(("layout", "last_layers"), [("sd1", 6), ("sd1", 8), ("sdxl", 6)])
 @pytest.mark.parametrize(("region", "ground"), [("words", "self"), ("boxes", "first"), ("words in boxes", "self")])
-def test_two_sources_in_one_picture_are_masked_matrices(draw: Draw, layout: str, region: str, ground: Any) -> None:
+def test_two_sources_in_one_picture_are_masked_matrices(
+    draw: Draw, layout: str, last_layers: int, region: str, ground: Any
+) -> None:
     pipe = getattr(tiny_models, f"{layout}_pipeline")()
-    sources, plan = both(pipe, draw, region), plan_for(pipe)
+    sources, plan = both(pipe, draw, region), plan_for(pipe, last_layers)
     before, plain = pipe.unet.attn_processors, draw(pipe, PROMPT)
     with control_regions(pipe.unet, sources, plan, ground=ground) as control:
         ours = draw(pipe, PROMPT)
-    assert (ours - spelled_out(pipe, draw, sources, ground)).abs().max() < 1e-4
+    assert (ours - spelled_out(pipe, draw, sources, ground, plan)).abs().max() < 1e-4
     assert (ours - plain).abs().max() > 1e-3, "the sources have no influence: this case proves nothing"
-    assert control.check_fired(calls_per_step=1)["controlled_attention_calls"] == (STEPS - FROM) * 6
+    assert control.check_fired(calls_per_step=1)["controlled_attention_calls"] == (STEPS - FROM) * last_layers
     assert control.owned[0] > 0 < control.owned[1]
     assert pipe.unet.attn_processors == before
     assert torch.equal(draw(pipe, PROMPT), plain)

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import side_by_side
 import tiny_models
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
 from masactrl_video.attention.branches import UNGUIDED
 from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.layers import self_attention_layers
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
@@ -235,6 +237,37 @@ def test_masked_mode_needs_masks(sd1: Any, draw: Draw) -> None:
         use_source(sd1.unet, source, masa_step=0, mode="masked", masks=given),
     ):
         draw(sd1, TARGET)
+
+
+@pytest.mark.parametrize("first", [5, 7, 8, 9, 10])
+def test_masks_of_source_and_target_are_made_of_the_maps_so_far(sd1: Any, draw: Draw, first: int) -> None:
+    """As the official code's automatic masks, which are one for source and target at every controlled layer."""
+    tokens = {word: find_words(sd1.tokenizer, prompt, [word]) for word, prompt in (("bear", SOURCE), ("panda", TARGET))}
+    source = record(sd1, draw, object_tokens=tokens["bear"])
+    masks = MaskRule(tokens["panda"], threshold=0.28)
+    with use_source(sd1.unet, source, masa_step=1, masa_layer=first, mode="masked", masks=masks):
+        ours = draw(sd1, TARGET)
+    layers = self_attention_layers(sd1.unet)
+    state = side_by_side.SideBySide(
+        layers={layer.name for layer in layers[first:]},
+        mode="masked",
+        frames=1,
+        branches=2,
+        grids={layer.block: layer.grid((8, 12)) for layer in layers},
+        source_tokens=tokens["bear"],
+        target_tokens=tokens["panda"],
+        map_blocks=[layers[index].block for index in (4, 5, 7, 8, 9)],
+        threshold=0.28,
+    )
+    texts = [sd1.encode_prompt(prompt, "cpu", 1, True)[:2] for prompt in (SOURCE, TARGET)]
+    hidden = torch.cat([text[branch] for branch in (1, 0) for text in texts])
+
+    def call(rows: torch.Tensor, timestep: torch.Tensor, _: int) -> torch.Tensor:
+        return sd1.unet(rows, timestep, hidden, return_dict=False)[0]  # type: ignore[no-any-return]
+
+    noise = torch.randn((1, 4, 8, 12), generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1, 1)
+    expected = side_by_side.run(sd1.unet, sd1.scheduler, state, range(1, STEPS), noise, call, guidance_scale=4.0)
+    assert (ours - expected[1:]).abs().max() < 1e-4
 
 
 def test_given_masks_of_everything_are_the_unmasked_mode(sd1: Any, draw: Draw) -> None:

@@ -113,8 +113,9 @@ def test_the_second_time_no_network_runs(root: Path, model: DiffusionModel, unet
     assert len(list_entries(root)) == 1
 
 
-def test_a_cached_source_holds_what_is_recorded_in_memory(root: Path, model: DiffusionModel) -> None:
-    case = Case(words=("bear",))
+@pytest.mark.parametrize("masa_layer", [8, 12])
+def test_a_cached_source_holds_what_is_recorded_in_memory(root: Path, model: DiffusionModel, masa_layer: int) -> None:
+    case = Case(words=("bear",), masa_layer=masa_layer)
     cached = case.cached(root, model)
     generated, _ = case.source(model)
     tokens = find_words(model.pipe.tokenizer, case.prompt, case.words)
@@ -133,9 +134,27 @@ def test_a_cached_source_holds_what_is_recorded_in_memory(root: Path, model: Dif
         assert ours.object_map is not None
         assert expected.object_map is not None
         assert torch.equal(ours.object_map, expected.object_map)
+        assert len(ours.early_maps) == max(0, 10 - masa_layer)
+        assert ours.early_maps.keys() == expected.early_maps.keys()
+        assert all(torch.equal(ours.early_maps[name], expected.early_maps[name]) for name in ours.early_maps)
     assert walk.final_latents is not None
     assert torch.equal(cached.latents, walk.final_latents)
     assert torch.equal(cached.initial_noise, walk.initial_noise)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_only_a_source_with_maps_by_layer_has_another_name_than_before(
+    root: Path, model: DiffusionModel, real: bool
+) -> None:
+    def index(masa_layer: int, *words: str) -> Any:
+        return Case(words=words, masa_layer=masa_layer, real=real).cached(root, model).entry.index
+
+    early, late, unmasked = index(8, "bear"), index(10, "bear"), index(8)
+    assert early.determined_by["object_maps"] == "by layer"
+    assert "object_maps" not in late.determined_by
+    assert "object_maps" not in unmasked.determined_by
+    maps = [{name for name in e.files["step-0001.safetensors"].tensors if "object_map" in name} for e in (early, late)]
+    assert [len(names) for names in maps] == [3, 1]
 
 
 GENERATED = Case(pose_seed=0)

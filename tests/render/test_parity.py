@@ -42,6 +42,7 @@ class Case:
     masa_step: int = 1
     masa_layer: int | None = None
     negative: str = NEGATIVE
+    threshold: float = 0.1
 
 
 def load(case: Case) -> DiffusionModel:
@@ -94,7 +95,7 @@ def render(case: Case, model: DiffusionModel, root: Path) -> tuple[torch.Tensor,
         if case.mode == "masked":
             words = ObjectWords(find_words(tokenizer, SOURCE_PROMPT, ["bear"]))
     cached = cached_source(root, model, source, branches, plan, words)
-    masks = MaskRule(find_words(tokenizer, PROMPT, ["panda"])) if case.mode == "masked" else None
+    masks = MaskRule(find_words(tokenizer, PROMPT, ["panda"]), case.threshold) if case.mode == "masked" else None
     job = FramesJob(
         Denoising(model, text, SCALE, seed=5),
         scheduler,
@@ -168,12 +169,10 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
         source_tokens=find_words(tokenizer, SOURCE_PROMPT, ["bear"]),
         target_tokens=find_words(tokenizer, PROMPT, ["panda"]),
         map_blocks=[layer.block for layer in plan.mask_layers],
+        threshold=case.threshold,
     )
     if not case.real:
         noise = initial_noise(model, case.size, 5).repeat(3, 1, 1, 1)
-        if case.mode == "masked":  # a layer before the last map layer needs the source's whole map: a pass of its own
-            side_by_side.run(model.unet, scheduler, replace(state, layers=set()), plan.steps, noise, call, SCALE)
-            state.source_maps = dict(state.seen_source_maps)
         return side_by_side.run(model.unet, scheduler, state, plan.steps, noise, call, SCALE)
     null = encode_prompt(model, "", "", False, case.size)
     trajectory = invert(model, 0.5 * initial_noise(model, case.size, 77), null, scheduler).latents
@@ -184,6 +183,7 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
 
 
 def caption_maps(case: Case, model: DiffusionModel, state: Any, scheduler: Any, trajectory: Any) -> dict[int, Any]:
+    """Step → the caption's attention to its words, by map layer."""
     caption = encode_prompt(model, SOURCE_PROMPT, "", False, case.size)
     maps = {}
     for step, t in enumerate(scheduler.timesteps):
@@ -198,7 +198,7 @@ def caption_maps(case: Case, model: DiffusionModel, state: Any, scheduler: Any, 
         with torch.no_grad():
             model.unet(trajectory[step], t, **caption.for_frames(1))
         model.unet.set_attn_processor(before)
-        maps[step] = torch.stack([m[0, ..., list(state.source_tokens)].sum(-1) for m in alone.maps]).mean(0)
+        maps[step] = [m[0, ..., list(state.source_tokens)].sum(-1) for m in alone.maps]
     return maps
 
 
@@ -231,6 +231,14 @@ CASES = {
     "sdxl real masked 16:9": Case(layout="sdxl", mode="masked", size=WIDE, real=True),
     "sdxl real controlnet": Case(layout="sdxl", real=True, guidance=("controlnet",)),
     "from the first step and layer": Case(masa_step=0, masa_layer=0),
+} | {
+    f"sd1 masked from layer {layer}{name}": Case(mode="masked", masa_layer=layer, threshold=0.28, **changes)
+    for layer in (5, 7, 8, 9)
+    for name, changes in {
+        "": {},
+        " 16:9 controlnet": {"size": WIDE, "guidance": ("controlnet",)},
+        " real": {"real": True},
+    }.items()
 }
 
 
