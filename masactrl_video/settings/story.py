@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from masactrl_video.settings.names import Ground
+from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.yaml_file import SettingsOf
 
 NO_CHARACTER = "[NC]"
 """Begins the prompt of a panel without any character, as in StoryDiffusion's scripts."""
@@ -212,7 +214,7 @@ class Story(_Record):
     """A whole comic."""
 
     preset: str | None = None
-    settings: dict[str, Any] = {}
+    settings: Annotated[dict[str, Any], SettingsOf(Settings)] = {}
     """Changes to the preset, by the names of `masactrl-video render`'s settings."""
     characters: dict[Name, Character] = Field({}, max_length=32)
     panels: list[Panel] = Field([], max_length=500)
