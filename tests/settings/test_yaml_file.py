@@ -87,9 +87,7 @@ masa_layers: [{word}]
 guidance_video: {{canny: {word}}}
 controls: {{{word}: {{kind: {word}, model: {word}, variant: {word}}}}}
 """
-    expected: dict[str, Any] = {
-        name: word for name in ("prompt", "negative_prompt", "source_caption", "revision", "clip")
-    }
+    expected: dict[str, Any] = dict.fromkeys(("prompt", "negative_prompt", "source_caption", "revision", "clip"), word)
     expected |= {"mask_words": [word, "bear"], "masa_layers": [word], "guidance_video": {"canny": word}}
     expected["controls"] = {word: {"kind": word, "model": word, "variant": word}}
     assert read_config(write(tmp_path, text)) == expected
