@@ -13,6 +13,7 @@ from masactrl_video.cache.partial import folder_bytes, making_path, remove, remo
 from masactrl_video.cache.verify import check_entry
 from masactrl_video.errors import UserError
 from masactrl_video.files.lock import lock_file, lock_folder
+from masactrl_video.settings.home import at_home
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class EntrySummary:
 def default_cache_root() -> Path:
     """`$MASACTRL_VIDEO_CACHE`, else `$XDG_CACHE_HOME/masactrl-video`, else `~/.cache/masactrl-video`."""
     if own := os.environ.get("MASACTRL_VIDEO_CACHE"):
-        return Path(own).expanduser()
+        return Path(at_home(own))
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification says that relative paths are to be ignored.
     return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "masactrl-video"

@@ -25,6 +25,7 @@ from masactrl_video.characters.index import (
     parse_index,
 )
 from masactrl_video.errors import UserError
+from masactrl_video.settings.home import at_home
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ADVICE = "remove it with `masactrl-video source remove`, and make or import it anew"
@@ -45,7 +46,7 @@ class Character:
 def default_root() -> Path:
     """`$MASACTRL_VIDEO_CHARACTERS`, else `$XDG_DATA_HOME/masactrl-video/characters`, else below `~/.local/share`."""
     if own := os.environ.get("MASACTRL_VIDEO_CHARACTERS"):
-        return Path(own).expanduser()
+        return Path(at_home(own))
     xdg = Path(os.environ.get("XDG_DATA_HOME", ""))
     return (xdg if xdg.is_absolute() else Path.home() / ".local" / "share") / "masactrl-video" / "characters"
 

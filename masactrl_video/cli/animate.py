@@ -9,6 +9,7 @@ from typing import Any
 from masactrl_video.cli.options import add_settings, settings_from
 from masactrl_video.cli.render import add_output, render
 from masactrl_video.errors import UserError
+from masactrl_video.settings.home import homes_in
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
 
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     base = read_config(arguments.config) if arguments.config else read_preset(arguments.preset or DEFAULT_PRESET)
-    poses = arguments.clip or base.get("clip")
+    poses = homes_in(arguments.clip or base.get("clip"))  # it is looked at before the settings are checked
     if poses is None:
         raise UserError("POSES: missing; name pose JSON, a video or a folder")
     from masactrl_video.stages.animate import PoseInput, pose_input

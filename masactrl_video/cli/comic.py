@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who = parser.add_argument_group("the character of a plain text script")
     who.add_argument("--prompt", dest="who_prompt", metavar="TEXT", help="what it looks like; begins every prompt")
     who.add_argument("--source-name", dest="who_source", metavar="NAME", help="a saved character (source make)")
-    who.add_argument("--source-image", dest="who_image", metavar="PATH", help="a picture of it, which is inverted")
+    who.add_argument(
+        "--source-image", dest="who_image", type=Path, metavar="PATH", help="a picture of it, which is inverted"
+    )
     add_settings(parser, groups=GROUPS, without=(*SAID_OTHERWISE, "attention_mode", "clip"))
 
 
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("--config: settings stand in the story itself, under `settings`")
     who = {name: given[f"who_{name}"] for name in ("prompt", "source", "image") if given[f"who_{name}"] is not None}
     if "image" in who:
-        who["image"] = Path(who["image"]).absolute()
+        who["image"] = who["image"].absolute()
     story = read_story(arguments.story, who)
     if arguments.preset:
         story = story.model_copy(update={"preset": arguments.preset})

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from masactrl_video.cli.control_flags import Pairs, add_control_flags, controls_from
 from masactrl_video.errors import UserError
+from masactrl_video.settings.home import MAY_BE_AT_HOME, homes_in
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_config, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 
@@ -28,6 +29,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As ever, with homes in paths: a shell leaves `~` alone in `--output=~/x` and `canny=~/x`."""
+        found, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(found).items():
+            setattr(found, name, _homes_in_paths(name, value))
+        return found, rest
 
 
 def add_settings(
@@ -78,6 +86,13 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     changes = {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
     changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))
     return resolve(base, changes)
+
+
+def _homes_in_paths(name: str, value: Any) -> Any:
+    """Of what argparse has read as paths, and of settings that are checked later but used before."""
+    field = Settings.model_fields.get(name)
+    is_path = isinstance(value, Path) or (isinstance(value, list) and any(isinstance(one, Path) for one in value))
+    return homes_in(value) if is_path or (field is not None and MAY_BE_AT_HOME in field.metadata) else value
 
 
 def add_flag(

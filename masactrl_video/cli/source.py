@@ -7,6 +7,7 @@ from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
 from masactrl_video.cli.say import say
+from masactrl_video.settings.home import at_home
 
 _OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "video_stream", "allow_partial")
 _PLACE_HELP = "saved characters (default: $MASACTRL_VIDEO_CHARACTERS, else ~/.local/share/masactrl-video/characters)"
@@ -43,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_make(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="letters, digits, - and _")
-    parser.add_argument("--pose", metavar="POSE", help="pose of a generated character: a name, .json or picture")
+    parser.add_argument(
+        "--pose", type=at_home, metavar="POSE", help="pose of a generated character: a name, .json or picture"
+    )
     parser.add_argument("--caption", metavar="TEXT", help="with --source-image: a text that names the character")
     parser.add_argument("--words", nargs="+", metavar="TEXT", help="the character's words in its prompt or caption")
     parser.add_argument("--overwrite", action="store_true", help="replace a character of that name")

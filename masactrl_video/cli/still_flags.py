@@ -89,7 +89,11 @@ def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
     Raises:
         UserError: an unknown preset, or values that do not go together.
     """
-    base = read_config(arguments.config) if arguments.config else read_preset(arguments.preset or DEFAULT_PRESET)
+    base = (
+        read_config(arguments.config, StillSettings)
+        if arguments.config
+        else read_preset(arguments.preset or DEFAULT_PRESET)
+    )
     given = vars(arguments)
     changes = {name: given[name] for name in StillSettings.model_fields if given.get(name) is not None}
     changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))

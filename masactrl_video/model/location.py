@@ -10,6 +10,7 @@ from typing import Any
 
 from masactrl_video.demo.folder import CONDITIONS, WEIGHTS
 from masactrl_video.errors import UserError
+from masactrl_video.settings.home import at_home
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 """Files that are unpickled when they are loaded, and can run code while they are."""
@@ -38,7 +39,7 @@ def local_path(name: str, what: str) -> Path | None:
         if name not in _DEMO:
             raise UserError(f"{what} {name!r}: the demo has {', '.join(_DEMO)}; a local folder is written ./{name}")
         return _DEMO[name]
-    path = Path(name).expanduser()
+    path = Path(at_home(name))
     if path.suffix.lower() in PICKLES:
         raise UserError(f"{what} {name!r}: {_refusal([path.name])}")
     if path.is_dir():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName
 from masactrl_video.settings.names import AdapterKind
 
 
@@ -17,14 +18,14 @@ class Control(BaseModel):
     kind: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")  # part of file names
     """`pose` and `canny` are extracted from the clip; any other kind needs ready-made pictures (`guidance_video`)."""
     adapter: AdapterKind
-    model: str
+    model: Annotated[str, MAY_BE_AT_HOME]
     """Hub id, local folder, or (ControlNet) one `.safetensors` file."""
     scale: float = Field(default=1.0, ge=0)
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
     revision: str | None = None
     variant: str | None = None
-    single_file_config: str | None = None
+    single_file_config: OwnName = None
     """For a `.safetensors` file: hub id or folder with its configuration."""
 
     @model_validator(mode="after")

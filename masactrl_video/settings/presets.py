@@ -7,36 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.idle import refuse_idle
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.short import short
+from masactrl_video.settings.yaml_file import read_yaml
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_PRESET = "demo"
 
 S = TypeVar("S", bound=Settings)
-
-_MAX_CONFIG_BYTES = 100_000
-
-_NOT_YAML = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""PyYAML lets all of them through."""
-
-
-class _ConfigLoader(yaml.SafeLoader):
-    """Plain data only, and none that is larger than its text: a few lines of references can stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(
-                f"line {event.start_mark.line + 1}: references (*{event.anchor}) are not read; write the value out"
-            )
-        return super().compose_node(parent, index)
 
 
 def preset_folder() -> Path:
@@ -64,26 +47,16 @@ def read_preset(name: str) -> dict[str, Any]:
     return read_config(preset_folder() / f"{name}.yaml")
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Settings from a YAML file: a mapping of setting to value.
+def read_config(path: Path, record: type[BaseModel] = Settings) -> dict[str, Any]:
+    """Settings from a YAML file: a mapping of setting to value, with text as it was written where text is wanted.
+
+    Args:
+        record: whose fields the values are for.
 
     Raises:
-        UserError: no such file, not YAML, or not a mapping.
+        UserError: no such file, not YAML, not a mapping, or a key that stands twice.
     """
-    try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise UserError(f"{path}: over {_MAX_CONFIG_BYTES} bytes; a configuration is a short YAML file")
-        if not path.is_file():
-            raise UserError(f"{path}: cannot be read as a configuration (it is no ordinary file)")
-        data = yaml.load(path.read_text(encoding="utf-8"), _ConfigLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UserError(f"{path}: cannot be read as a configuration ({reason})") from error
-    except _NOT_YAML as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise UserError(f"{path}: a configuration is a mapping of settings to values, got {type(data).__name__}")
-    return data
+    return read_yaml(path, record)
 
 
 def resolve(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings:

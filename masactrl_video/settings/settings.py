@@ -6,12 +6,13 @@ The names are those of the YAML keys and, with dashes, of the command line's fla
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
 from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.control import Control
+from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
 from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, OffloadKind, SchedulerName
 
 
@@ -28,7 +29,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    clip: Path = option("clip", "video (MP4, MOV, MKV, WebM, AVI, MPEG-TS, GIF, …), folder of images, or pose JSON")
+    clip: Annotated[Path, MAY_BE_AT_HOME] = option(
+        "clip", "video (MP4, MOV, MKV, WebM, AVI, MPEG-TS, GIF, …), folder of images, or pose JSON"
+    )
     skip_first_frames: int = option("clip", "frames left out at the start", 0, ge=0)
     select_every_nth: int = option("clip", "take every n-th frame; the duration stays", 1, ge=1)
     frame_load_cap: int | None = option("clip", "take at most this many frames", None, ge=1)
@@ -50,16 +53,16 @@ class Settings(BaseModel):
 
     guidance: list[str] = option("guidance", "names of the controls in use, e.g. pose canny", ["canny"])
     controls: dict[str, Control] = option("guidance", "ControlNets and T2I-Adapters to choose from, by name", {})
-    guidance_video: dict[str, Path] = option(
+    guidance_video: Annotated[dict[str, Path], MAY_BE_AT_HOME] = option(
         "guidance", "ready-made guidance instead of extraction, KIND=VIDEO_OR_FOLDER (repeatable)", {}
     )
-    pose_detector: str | None = option(
+    pose_detector: OwnName = option(
         "guidance",
         "hub id or folder of controlnet_aux's OpenPose weights, an 18-point OpenPose network (.onnx), or "
         "demo/keypoints for the cartoon world",
         None,
     )
-    pose_json: Path | None = option("guidance", "OpenPose JSON (one list, or a folder with a file a frame)", None)
+    pose_json: OwnPath = option("guidance", "OpenPose JSON (one list, or a folder with a file a frame)", None)
     fill_missing_poses: bool = option("guidance", "frames without a person take their neighbours' pose", False)
     pose_canvas: str | None = option(
         "guidance", "WIDTHxHEIGHT in px of pose JSON that names no canvas", None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$"
@@ -77,7 +80,7 @@ class Settings(BaseModel):
     smooth_poses: int | None = option(
         "guidance", "window in frames (odd, from 5) of a filter that smooths poses over time", None, ge=5
     )
-    retarget: Path | None = option(
+    retarget: OwnPath = option(
         "guidance", "give the poses the bone lengths of this body: pose JSON, or a picture (with pose_detector)", None
     )
     retarget_foreshortening: bool = option(
@@ -86,10 +89,12 @@ class Settings(BaseModel):
     canny_low_threshold: int = option("guidance", "lower threshold of the edge detector", 100, ge=0)
     canny_high_threshold: int = option("guidance", "upper threshold of the edge detector", 200, ge=0)
 
-    model: str = option("model", "hub id, diffusers folder, or one .safetensors file; `demo` ships with the package")
+    model: Annotated[str, MAY_BE_AT_HOME] = option(
+        "model", "hub id, diffusers folder, or one .safetensors file; `demo` ships with the package"
+    )
     revision: str | None = option("model", "branch, tag or commit on the hub", None)
     variant: str | None = option("model", "variant of the weight files, e.g. fp16", None)
-    single_file_config: str | None = option(
+    single_file_config: OwnName = option(
         "model", "for a .safetensors file: hub id or folder with its configuration and tokenizer", None
     )
     dtype: DtypeName | None = option("model", "number format (float16 on a GPU, float32 elsewhere, if not given)", None)
@@ -100,7 +105,7 @@ class Settings(BaseModel):
         "come one after the other; sequential: layer by layer, much slower",
         None,
     )
-    lora: dict[str, float] = option("model", "LoRA files, FILE=SCALE (1 if not given)", {})
+    lora: Annotated[dict[str, float], MAY_BE_AT_HOME] = option("model", "LoRA files, FILE=SCALE (1 if not given)", {})
     scheduler: SchedulerName = option("model", "sampler; ddim as in the paper", "ddim")
 
     prompt: str = option("prompt", "what the frames show", "")
@@ -116,7 +121,7 @@ class Settings(BaseModel):
     source_frame: int = option(
         "source", "frame (of those taken, from 0) whose guidance or picture is the source's", 0, ge=0
     )
-    source_image: Path | None = option("source", "invert this picture as the source", None)
+    source_image: OwnPath = option("source", "invert this picture as the source", None)
     source_prompt: str | None = option(
         "source", "prompt of the source (the prompt if generated, empty if inverted, when not given)", None
     )
@@ -139,8 +144,8 @@ class Settings(BaseModel):
     )
     mask_words: list[str] = option("attention", "masked mode: words of the object in the prompt", [])
     source_mask_words: list[str] | None = option("attention", "its words in the source's prompt, if others", None)
-    source_mask: Path | None = option("attention", "masked mode: picture, white where the source's object is", None)
-    target_masks: Path | None = option(
+    source_mask: OwnPath = option("attention", "masked mode: picture, white where the source's object is", None)
+    target_masks: OwnPath = option(
         "attention", "masked mode: video or folder, white where each frame's object is", None
     )
     mask_threshold: float = option(
@@ -155,7 +160,7 @@ class Settings(BaseModel):
         ge=1,
     )
     chunk_frames: int = option("work", "frames in memory at a time; the cache is read once for each chunk", 32, ge=1)
-    cache_dir: Path | None = option("work", "cache of recorded sources (~/.cache/masactrl-video if not given)", None)
+    cache_dir: OwnPath = option("work", "cache of recorded sources (~/.cache/masactrl-video if not given)", None)
     cache_quota: ByteSize | None = option(
         "work",
         "how large the cache may become, e.g. 20GiB; the longest unused sources go first, never one in use (no limit "
@@ -171,7 +176,7 @@ class Settings(BaseModel):
         "exact",
     )
 
-    characters_dir: Path | None = option(
+    characters_dir: OwnPath = option(
         "work", "saved characters (~/.local/share/masactrl-video/characters if not given)", None
     )
 
@@ -206,7 +211,7 @@ class Settings(BaseModel):
         "frame, and again for another size of a batch; made for GPUs",
         False,
     )
-    taesd: str | None = option(
+    taesd: OwnName = option(
         "speed",
         "hub id or folder of a tiny autoencoder (TAESD) that decodes instead of the model's own: for previews, not "
         "exact; a real source is still encoded by the model's own",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from masactrl_video.settings.home import MAY_BE_AT_HOME
 from masactrl_video.settings.presets import resolve_as, with_scaled_step
 from masactrl_video.settings.settings import Settings, option
 
@@ -20,16 +21,16 @@ _ONLY_REAL = ("invert_with", "inversion_iterations", "replay")
 class StillSettings(Settings):
     """Resolved settings of `synthesize`, `edit`, `sweep` and `compare`. What belongs to a clip has no effect."""
 
-    clip: Path = option("clip", "has no effect on still pictures", Path())
+    clip: Annotated[Path, MAY_BE_AT_HOME] = option("clip", "has no effect on still pictures", Path())
 
     prompts: list[str] = option("targets", "what each target shows (the prompt if not given)", [])
     seeds: list[Seed] = option(
         "targets", "of the initial noise: source and targets for each (the seed if not given)", []
     )
-    source_guidance: dict[str, Path] = option(
+    source_guidance: Annotated[dict[str, Path], MAY_BE_AT_HOME] = option(
         "targets", "guidance picture of a generated source, by kind (a pose also by its name or JSON)", {}
     )
-    target_guidance: dict[str, list[Path]] = option(
+    target_guidance: Annotated[dict[str, list[Path]], MAY_BE_AT_HOME] = option(
         "targets", "guidance pictures of the targets, by kind: one for all, or one for each", {}
     )
 

@@ -5,12 +5,14 @@ Paths in a story are relative to the story's file.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from masactrl_video.settings.home import OwnName, OwnPath
 from masactrl_video.settings.names import Ground
+from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.yaml_file import SettingsOf
 
 NO_CHARACTER = "[NC]"
 """Begins the prompt of a panel without any character, as in StoryDiffusion's scripts."""
@@ -37,7 +39,7 @@ class Character(_Record):
 
     prompt: Text | None = None
     """The source is generated from it."""
-    image: Path | None = None
+    image: OwnPath = None
     """The source is this picture, inverted."""
     source: Name | None = None
     """The source is a saved character (`masactrl-video source make`)."""
@@ -47,7 +49,7 @@ class Character(_Record):
     """Its words in the source's prompt or caption, if others."""
     caption: Text | None = None
     """For a picture: a text that names the character, so that its words can be found in it."""
-    pose: str | None = None
+    pose: OwnName = None
     """For a prompt: the pose in which the source is made."""
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     size: tuple[Side, Side] | None = None
@@ -72,7 +74,7 @@ class Character(_Record):
 class Placement(_Record):
     """A character in one panel."""
 
-    pose: str | None = None
+    pose: OwnName = None
     box: Box | None = None
     """Where it is; with words, where it may be. Its pose is fitted into the box."""
     prompt: Text | None = None
@@ -131,7 +133,7 @@ class Panel(_Record):
     negative_prompt: str | None = None
     characters: Annotated[dict[Name, Placement] | None, BeforeValidator(_as_placements)] = Field(None, max_length=8)
     """Who is in it, by name; the story's only character if not given."""
-    pose: str | None = None
+    pose: OwnName = None
     """Of the whole panel: a named pose, a pose JSON, or a ready-made pose picture."""
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     size: tuple[Side, Side] | None = None
@@ -196,7 +198,7 @@ class PageStyle(_Record):
     """px; text that does not fit becomes smaller."""
     min_text_size: int = Field(default=16, ge=6, le=400)
     """px; text that does not fit at this size is an error."""
-    font: Path | None = None
+    font: OwnPath = None
     """A TrueType or OpenType file; Comic Neue Bold if not given."""
     dpi: int = Field(default=150, ge=36, le=1200)
     """Of the PDF and in the PNG's header."""
@@ -212,13 +214,13 @@ class Story(_Record):
     """A whole comic."""
 
     preset: str | None = None
-    settings: dict[str, Any] = {}
+    settings: Annotated[dict[str, Any], SettingsOf(Settings)] = {}
     """Changes to the preset, by the names of `masactrl-video render`'s settings."""
     characters: dict[Name, Character] = Field({}, max_length=32)
     panels: list[Panel] = Field([], max_length=500)
     """Spread over pages of the same layout."""
     pages: list[Page] = Field([], max_length=200)
-    script: Path | None = None
+    script: OwnPath = None
     """A text file, one line a panel, instead of panels."""
     layout: Layout = "auto"
     page: PageStyle = PageStyle()

@@ -44,7 +44,7 @@ def read_story(path: Path, character: Mapping[str, Any] | None = None) -> Story:
         raise UserError(
             f"{path}: a story names its characters itself; leave the character's flags out, or give a script"
         )
-    return checked(read_config(path), str(path))
+    return checked(read_config(path, Story), str(path))
 
 
 def checked(data: Mapping[str, Any], where: str) -> Story:
