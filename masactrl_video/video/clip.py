@@ -88,6 +88,7 @@ def open_clip(
     frame_rate: float | None = None,
     *,
     allow_partial: bool = False,
+    as_numbers: bool = False,
 ) -> Clip:
     """Open a video (MP4, MOV, MKV, WebM, GIF) or a folder of images; nothing is decoded yet.
 
@@ -96,6 +97,7 @@ def open_clip(
         selection: which frames are taken; all when None.
         frame_rate: frames a second of a folder of images, `DEFAULT_FRAME_RATE` when None; a video has its own times.
         allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded.
+        as_numbers: of images that are masks or guidance: their numbers are no colours, so no colour profile is applied.
 
     Raises:
         UserError: the path, the file, the selection or the frame rate cannot be used.
@@ -103,7 +105,8 @@ def open_clip(
     path = local_path(path)
     source: FrameSource
     if path.is_dir():
-        source = ImageFolder(path, DEFAULT_FRAME_RATE if frame_rate is None else frame_rate)
+        rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
+        source = ImageFolder(path, rate, as_numbers=as_numbers)
     elif frame_rate is not None:
         raise UserError(f"a frame rate was given, but {path} is a video with times of its own; leave the rate out")
     else:
