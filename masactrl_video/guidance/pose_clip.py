@@ -12,10 +12,11 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.identity import files_sha256
 from masactrl_video.guidance.pose import Pose
-from masactrl_video.guidance.pose_json import pose_files, read_poses
+from masactrl_video.guidance.pose_json import POSE_SUFFIXES, pose_files, pose_remarks, read_poses
 from masactrl_video.video.clip import DEFAULT_FRAME_RATE, Clip
 from masactrl_video.video.frame import ClipInfo, Selection, Timing
-from masactrl_video.video.image_folder import IMAGE_SUFFIXES
+from masactrl_video.video.frame_files import visible
+from masactrl_video.video.picture_file import picture_suffixes
 
 
 class PoseFrames:
@@ -37,6 +38,7 @@ class PoseFrames:
             average_frame_rate=frame_rate,
             duration_seconds=len(poses) / frame_rate,
             has_audio=False,
+            remarks=pose_remarks(path),
         )
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
@@ -47,12 +49,13 @@ class PoseFrames:
 def is_pose_json(path: Path) -> bool:
     """Whether a path names pose JSON rather than a video or pictures: a .json file, or a folder with such and no image.
 
-    A folder of guidance, which holds both, is taken for its pictures; its pose.json can be named instead.
+    Hidden files do not count. A folder of guidance, which holds both, is taken for its pictures; its pose.json can be
+    named instead.
     """
     if not path.is_dir():
-        return path.suffix.lower() == ".json"
-    suffixes = {file.suffix.lower() for file in path.iterdir()}
-    return ".json" in suffixes and not suffixes & set(IMAGE_SUFFIXES)
+        return path.suffix.lower() in POSE_SUFFIXES
+    suffixes = {file.suffix.lower() for file in visible(path)}
+    return not suffixes.isdisjoint(POSE_SUFFIXES) and suffixes.isdisjoint(picture_suffixes())
 
 
 def open_pose_clip(

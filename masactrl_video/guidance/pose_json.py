@@ -1,13 +1,13 @@
 """Pose JSON as the field writes it, in and out.
 
 Read: ControlNet, A1111 and ComfyUI (`people`, `canvas_width`, `canvas_height`; one frame or a list of frames),
-CMU OpenPose (a folder with one file per frame, BODY_25, no canvas size), and old pose editors
-(`width`, `height`, `keypoints`). Written: the list of frames of ComfyUI.
+CMU OpenPose (a folder with one file per frame, BODY_25, no canvas size; also the keys of its version 1.0), old pose
+editors (`width`, `height`, `keypoints`), the lists of `other_layouts`, and each of them as JSON Lines. Written: the
+list of frames of ComfyUI.
 """
 
 import json
 import logging
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +18,14 @@ import numpy as np
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.editor_json import editor_people
 from masactrl_video.guidance.keypoint_arrays import LARGEST_NORMALISED, body_px, keypoints_px
+from masactrl_video.guidance.other_layouts import frames_of_others
 from masactrl_video.guidance.pose import BODY_POINTS, FACE_POINTS, HAND_POINTS, Keypoints, Person, Pose
+from masactrl_video.video.frame_files import frame_files
 from masactrl_video.video.replace import replacing
 
 logger = logging.getLogger(__name__)
+
+POSE_SUFFIXES = (".json", ".jsonl", ".ndjson")
 
 LARGEST_FILE_BYTES = 64 * 1024**2
 """About 20,000 frames of one person with face and hands; a longer clip's poses go into a folder, a file a frame."""
@@ -34,22 +38,32 @@ LARGEST_SIDE_PX = 65535
 def read_poses(path: Path, *, size_px: tuple[int, int] | None = None) -> list[Pose]:
     """One pose per frame, from a file or from a folder of files in natural order (2 before 10).
 
-    size_px (width, height) is the canvas of frames that name none, as in CMU OpenPose: the clip's own size.
+    In a folder a file with an empty list is a frame in which nobody is. size_px (width, height) is the canvas of
+    frames that name none, as in CMU OpenPose: the clip's own size.
     Raises UserError, naming file, frame and field, when something cannot be read.
     """
     files = pose_files(path)
-    poses = [pose for file in files for pose in _read_file(file, size_px)]
+    found = [_read_file(file, size_px) for file in files]
+    if len(files) > 1:
+        canvas = size_px or next(((pose.width_px, pose.height_px) for poses in found for pose in poses), None)
+        found = [poses or ([Pose((), *canvas)] if canvas else []) for poses in found]
+    poses = [pose for poses in found for pose in poses]
     if not poses:
         raise UserError(f"{path}: an empty list; at least one frame is needed")
     return poses
 
 
 def pose_files(path: Path) -> list[Path]:
-    """The files that read_poses reads, in order. Raises UserError for a folder without any."""
-    files = sorted(path.glob("*.json"), key=_natural_order) if path.is_dir() else [path]
+    """The files that read_poses reads, in order. Raises UserError for a folder without any, or in no clear order."""
+    files = frame_files(path, POSE_SUFFIXES).files if path.is_dir() else [path]
     if not files:
         raise UserError(f"{path}: no .json file in this folder; give a pose JSON or a folder with one for each frame")
     return files
+
+
+def pose_remarks(path: Path) -> tuple[str, ...]:
+    """What must be said of a folder's files: left out, missing numbers, names of several kinds."""
+    return frame_files(path, POSE_SUFFIXES).remarks if path.is_dir() else ()
 
 
 def write_poses(path: Path, poses: Sequence[Pose], *, normalised: bool = False) -> None:
@@ -104,12 +118,9 @@ def _numbers(points: Keypoints | None) -> list[float] | None:
     return [number for x, y, c in points for number in (float(str(x)), float(str(y)), float(c > 0))]
 
 
-def _natural_order(file: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
-
-
 def _read_file(file: Path, size_px: tuple[int, int] | None) -> list[Pose]:
     content = _load_json(file)
+    content = frames_of_others(content, str(file)) or content
     if isinstance(content, list):
         return [_pose(frame, size_px, f"{file}: frame {index}") for index, frame in enumerate(content)]
     return [_pose(content, size_px, f"{file}: frame 0")]
@@ -126,9 +137,26 @@ def _load_json(file: Path) -> Any:
     if (brackets := data.count(b"[") + data.count(b"{")) > MOST_BRACKETS:
         raise UserError(f"{file}: {brackets} lists and objects; pose JSON is read up to {MOST_BRACKETS}")
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        return _parse(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise UserError(f"{file}: not valid JSON: {error}") from error
+
+
+def _parse(text: str) -> Any:
+    """One value, or a list of those on each line (JSON Lines)."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    content = []
+    for number, line in lines:
+        try:
+            content.append(json.loads(line, parse_constant=_refuse_constant))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return content
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -138,7 +166,8 @@ def _refuse_constant(name: str) -> NoReturn:
 def _pose(frame: Any, size_px: tuple[int, int] | None, where: str) -> Pose:
     if not isinstance(frame, dict) or not ({"people", "keypoints"} & frame.keys()):
         raise UserError(
-            f"{where}: an object with `people` (ControlNet, OpenPose) or `keypoints` (old editors) is wanted"
+            f"{where}: an object with `people` (ControlNet, OpenPose) or `keypoints` (old editors) is wanted, or a "
+            "list in COCO's or MMPose's form"
         )
     canvas = _canvas(frame, size_px, where)
     if frame.get("animals"):
@@ -167,17 +196,24 @@ def _canvas(frame: dict[str, Any], size_px: tuple[int, int] | None, where: str) 
     return int(sides[0]), int(sides[1])
 
 
+_PARTS = ("pose_keypoints_2d", "face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d")
+
+
 def _person(person: Any, size_px: tuple[int, int], where: str) -> Person:
     if not isinstance(person, dict):
         raise UserError(f"{where}: an object with pose_keypoints_2d is wanted")
+    numbers_of = {name: person.get(name) or person.get(name.removesuffix("_2d")) for name in _PARTS}
+    known = {*_PARTS, *(name.removesuffix("_2d") for name in _PARTS)}  # those without _2d are of OpenPose 1.0
+    if person and known.isdisjoint(person):
+        raise UserError(f"{where}: none of {', '.join(_PARTS)} is there; its keys are {', '.join(person):.80}")
 
     def part(name: str, allowed: tuple[int, ...]) -> Keypoints | None:
-        numbers = person.get(name)
-        if numbers is None or numbers == []:
+        numbers = numbers_of[name]
+        if not numbers:
             return None
         return keypoints_px(numbers, allowed=allowed, size_px=size_px, where=f"{where}.{name}")
 
-    body = person.get("pose_keypoints_2d") or [0] * (3 * BODY_POINTS)
+    body = numbers_of["pose_keypoints_2d"] or [0] * (3 * BODY_POINTS)
     return Person(
         body=body_px(body, size_px=size_px, where=f"{where}.pose_keypoints_2d"),
         face=part("face_keypoints_2d", FACE_POINTS),

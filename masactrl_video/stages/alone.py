@@ -11,7 +11,7 @@ from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.clip import fit_clip, open_selected
+from masactrl_video.stages.clip import fit_clip, log_remarks, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance
 from masactrl_video.stages.guidance import make_guidance
 from masactrl_video.stages.inputs import check_inputs
@@ -19,7 +19,7 @@ from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
 from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
-from masactrl_video.video.image_folder import list_images, read_image
+from masactrl_video.video.clip import open_clip
 from masactrl_video.video.png import png_bytes, write_png
 
 
@@ -117,11 +117,12 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
     clip = open_selected(settings)
     if not folder.is_dir():
         raise UserError(f"--frames: {folder} is not a folder")
-    files = list_images(folder)
-    if len(files) != len(clip):
-        raise UserError(f"{folder} holds {len(files)} pictures, but {len(clip)} frames are taken from {settings.clip}")
+    frames = open_clip(folder)
+    if len(frames) != len(clip):
+        raise UserError(f"{folder} holds {len(frames)} pictures, but {len(clip)} frames are taken from {settings.clip}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    pictures = (png_bytes(read_image(file)) for file in files)
+    pictures = (png_bytes(frame.pixels) for frame in frames)
     with run_log() as log:
+        log_remarks(folder, frames.info.remarks)
         encode_frames_like(settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite)
         log.write(output.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from masactrl_video.video.clip import Clip, open_clip
 from masactrl_video.video.fingerprint import fingerprint_clip
 from masactrl_video.video.fit import Fit, plan_fit
 from masactrl_video.video.frame import Selection
-from masactrl_video.video.image_folder import read_image
+from masactrl_video.video.image_folder import read_picture
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +76,17 @@ def open_selected(settings: Settings) -> Clip:
 def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedClip:
     """Plan the clip's fit to the model's size factor; what is done to the frames is logged."""
     fitted = FittedClip(clip, fit_for(settings, model, clip.info.width_px, clip.info.height_px))
-    for remark in clip.info.remarks:
-        logger.warning("%s: %s", settings.clip, remark)
+    log_remarks(settings.clip, clip.info.remarks)
     logger.info("%s: %d frames, %s", settings.clip, len(clip), fitted.fit.describe())
     if settings.model == OWN_MODEL and _frames_are_seen(settings):
         hint_if_foreign(model, clip.frame(settings.source_frame).pixels, settings.clip)
     return fitted
+
+
+def log_remarks(path: Path, remarks: Iterable[str]) -> None:
+    """Warn of what is not taken over from a file or folder as it is."""
+    for remark in remarks:
+        logger.warning("%s: %s", path, remark)
 
 
 def _frames_are_seen(settings: Settings) -> bool:
@@ -137,9 +142,18 @@ def fit_like_frames(settings: Settings, width_px: int, height_px: int, size_px: 
     )
 
 
-def read_fitted(settings: Settings, path: Path, size_px: tuple[int, int]) -> NDArray[np.uint8]:
-    """A single picture file at the frames' size (height, width); what is done to it is logged."""
-    picture = read_image(path)
-    fit = fit_like_frames(settings, picture.shape[1], picture.shape[0], size_px)
+def read_fitted(
+    settings: Settings, path: Path, size_px: tuple[int, int], *, as_numbers: bool = False
+) -> NDArray[np.uint8]:
+    """A single picture file at the frames' size (height, width); what is done to it is logged.
+
+    as_numbers is for masks and guidance (see `read_picture`).
+    """
+    picture = read_picture(path, as_numbers=as_numbers)
+    log_remarks(path, picture.remarks)
+    if picture.profile:
+        logger.info("%s: colours are converted from the profile %r to sRGB", path, picture.profile)
+    height_px, width_px = picture.pixels.shape[:2]
+    fit = fit_like_frames(settings, width_px, height_px, size_px)
     logger.info("%s: %s", path, fit.describe())
-    return fit.apply(picture)
+    return fit.apply(picture.pixels)

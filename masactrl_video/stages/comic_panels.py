@@ -78,7 +78,7 @@ class PanelJob:
         """The pose that guides it, drawn at its size."""
         height, width = self.size_px
         if self.planned.pose_picture is not None:
-            return read_fitted(self.settings, self.planned.pose_picture, self.size_px)
+            return read_fitted(self.settings, self.planned.pose_picture, self.size_px, as_numbers=True)
         if not self.planned.poses:
             return None
         return draw_pose(joined([part.on(width, height) for part in self.planned.poses]))

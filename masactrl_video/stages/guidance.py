@@ -26,10 +26,17 @@ from masactrl_video.guidance.frame_guidance import (
 )
 from masactrl_video.guidance.pose import Pose
 from masactrl_video.guidance.pose_clip import fingerprint_poses, is_pose_json
-from masactrl_video.guidance.pose_json import read_poses
+from masactrl_video.guidance.pose_json import pose_remarks, read_poses
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.clip import FittedClip, fingerprint_of, fit_like_frames, pose_canvas, selection_of
+from masactrl_video.stages.clip import (
+    FittedClip,
+    fingerprint_of,
+    fit_like_frames,
+    log_remarks,
+    pose_canvas,
+    selection_of,
+)
 from masactrl_video.stages.detector import detector_named
 from masactrl_video.stages.own_world import OWN_MODEL
 from masactrl_video.stages.treatment import plan_treatment
@@ -129,6 +136,7 @@ def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
 def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose]:
     """Poses of the selected frames on the fitted canvas."""
     info, fit = clip.clip.info, clip.fit
+    log_remarks(path, pose_remarks(path))
     poses = read_poses(path, size_px=pose_canvas(settings) or (info.width_px, info.height_px))
     if _is_for_whole_clip(clip, len(poses), path):
         poses = [poses[position] for position in selection_of(settings).positions(len(poses))]
@@ -142,9 +150,10 @@ def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose
 
 def _fitted_pictures(settings: Settings, clip: FittedClip, path: Path) -> Iterator[NDArray[np.uint8]]:
     """Ready-made pictures, one for each frame, at the frames' size."""
-    ready = open_clip(path)
+    ready = open_clip(path, as_numbers=True)
     if _is_for_whole_clip(clip, len(ready), path):
-        ready = open_clip(path, selection_of(settings))
+        ready = open_clip(path, selection_of(settings), as_numbers=True)
+    log_remarks(path, ready.info.remarks)
     fit = fit_like_frames(settings, ready.info.width_px, ready.info.height_px, clip.size_px)
     logger.info("%s: %s", path, fit.describe())
     return (fit.apply(frame.pixels) for frame in ready)

@@ -12,11 +12,12 @@ from masactrl_video.errors import UserError
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.named_poses import named_pose, placed_in
 from masactrl_video.guidance.pose import Pose
-from masactrl_video.guidance.pose_json import read_poses
+from masactrl_video.guidance.pose_json import POSE_SUFFIXES, read_poses
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.story import Box
 from masactrl_video.stages.clip import read_fitted
-from masactrl_video.video.image_folder import IMAGE_SUFFIXES, read_image
+from masactrl_video.video.image_folder import read_image
+from masactrl_video.video.picture_file import picture_suffixes
 
 _UNKNOWN_SIZE = (512, 512)
 """Canvas of a pose JSON that names none; its coordinates are then from 0 to 1."""
@@ -43,7 +44,7 @@ def read_pose(spec: str, folder: Path, where: str) -> Pose | Path:
         UserError: no such pose or file, or a file that cannot be read.
     """
     suffix = Path(spec).suffix.lower()
-    if suffix == ".json":
+    if suffix in POSE_SUFFIXES:
         try:
             poses = read_poses(folder / spec, size_px=_UNKNOWN_SIZE)
         except UserError as error:
@@ -53,7 +54,7 @@ def read_pose(spec: str, folder: Path, where: str) -> Pose | Path:
         if not poses[0].has_person:
             raise UserError(f"{where}: nobody is in {folder / spec}")
         return poses[0]
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in picture_suffixes():
         if not (folder / spec).is_file():
             raise UserError(f"{where}: no such file: {folder / spec}")
         read_image(folder / spec)
@@ -66,7 +67,9 @@ def pose_picture(
 ) -> NDArray[np.uint8]:
     """RGB (height, width, 3): a pose drawn, or a ready-made picture of one fitted, at (height, width) px."""
     found = pose_on(spec, size_px, folder, where)
-    return read_fitted(settings, found, size_px) if isinstance(found, Path) else draw_pose(found)
+    if isinstance(found, Path):
+        return read_fitted(settings, found, size_px, as_numbers=True)
+    return draw_pose(found)
 
 
 def pose_on(spec: str, size_px: tuple[int, int], folder: Path, where: str) -> Pose | Path:

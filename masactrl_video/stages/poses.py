@@ -18,12 +18,12 @@ from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.named_poses import named_pose, pose_names
 from masactrl_video.guidance.pose import Pose
 from masactrl_video.guidance.pose_clip import read_sequence
-from masactrl_video.guidance.pose_json import write_pose_folder, write_poses
+from masactrl_video.guidance.pose_json import pose_remarks, write_pose_folder, write_poses
 from masactrl_video.guidance.proportions import given_lengths
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.clip import pose_canvas, selection_of
+from masactrl_video.stages.clip import log_remarks, pose_canvas, selection_of
 from masactrl_video.stages.detector import detector_named
 from masactrl_video.stages.treatment import plan_treatment
 from masactrl_video.video.clip import open_clip
@@ -50,6 +50,7 @@ def load_poses(settings: Settings, *paths: Path) -> list[Pose]:
 def _poses_of(settings: Settings, path: Path) -> list[Pose]:
     if str(path) in pose_names() and not path.exists():
         return [named_pose(str(path))]
+    log_remarks(path, pose_remarks(path))
     return read_sequence(local_path(path), pose_canvas(settings))
 
 
@@ -68,6 +69,7 @@ def detect_poses(settings: Settings) -> list[Pose]:
         allow_partial=settings.allow_partial,
         video_stream=settings.video_stream,
     )
+    log_remarks(settings.clip, clip.info.remarks)
     detector = detector_named(settings.pose_detector)
     poses = [detector(frame.pixels) for frame in tqdm(clip, total=len(clip), desc="poses", unit="frame")]
     if not any(pose.has_person for pose in poses):

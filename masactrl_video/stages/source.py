@@ -205,7 +205,7 @@ def _source_words(settings: Settings) -> Sequence[str]:
 
 def read_mask(settings: Settings, path: Path, size_px: tuple[int, int]) -> torch.Tensor:
     """A mask picture as (height, width) bool: white is the object."""
-    mask = torch.from_numpy(read_fitted(settings, path, size_px)[..., 0] > 127)
+    mask = torch.from_numpy(read_fitted(settings, path, size_px, as_numbers=True)[..., 0] > 127)
     if mask.all() or not mask.any():
         raise UserError(
             f"{path}: the mask is {'all' if mask.all() else 'nowhere'} white; white is the object, black is not"

@@ -185,4 +185,4 @@ def _pictures(
 def _picture(settings: StillSettings, kind: str, path: Path, canvas: StillCanvas) -> NDArray[np.uint8]:
     if kind == "pose":
         return pose_picture(settings, str(path), canvas.size_px, Path(), "guidance pose")
-    return read_fitted(settings, path, canvas.size_px)
+    return read_fitted(settings, path, canvas.size_px, as_numbers=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.people import choose_person, track_people
 from masactrl_video.guidance.pose import Pose
-from masactrl_video.guidance.pose_json import read_poses
+from masactrl_video.guidance.pose_json import POSE_SUFFIXES, read_poses
 from masactrl_video.guidance.proportions import measure
 from masactrl_video.guidance.treatment import PoseTreatment
 from masactrl_video.settings.settings import Settings
@@ -50,7 +50,7 @@ def reference_pose(path: Path, detector: str | None, canvas_px: tuple[int, int] 
     Raises:
         UserError: it cannot be read, shows nobody, or is a picture without a detector.
     """
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() in POSE_SUFFIXES:
         pose = read_poses(path, size_px=canvas_px)[0]
     elif detector is None:
         raise UserError(f"retarget: {path} is no .json; to find the pose in a picture, give --pose-detector")

@@ -89,6 +89,7 @@ def open_clip(
     *,
     allow_partial: bool = False,
     video_stream: int | None = None,
+    as_numbers: bool = False,
 ) -> Clip:
     """Open a video or a folder of images; nothing is decoded yet, but where the times of frames need it.
 
@@ -99,6 +100,7 @@ def open_clip(
         allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded.
         video_stream: of a video with several streams, which is taken, from 0, cover art not counted; when None the
             default one.
+        as_numbers: of images that are masks or guidance: their numbers are no colours, so no colour profile is applied.
 
     Raises:
         UserError: the path, the file, the selection or the frame rate cannot be used.
@@ -108,7 +110,8 @@ def open_clip(
     if path.is_dir():
         if video_stream is not None:
             raise UserError(f"a video stream was given, but {path} is a folder of images; leave the stream out")
-        source = ImageFolder(path, DEFAULT_FRAME_RATE if frame_rate is None else frame_rate)
+        rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
+        source = ImageFolder(path, rate, as_numbers=as_numbers)
     elif frame_rate is not None:
         raise UserError(f"a frame rate was given, but {path} is a video with times of its own; leave the rate out")
     else:

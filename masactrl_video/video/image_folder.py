@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from PIL import Image, ImageOps
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.frame import ClipInfo, Timing
-from masactrl_video.video.picture_file import open_picture
+from masactrl_video.video.frame_files import FrameFiles, frame_files, some_names, visible
+from masactrl_video.video.picture_colours import EIGHT_BIT_MODES, GREY_MODES, Colours, colours_of
+from masactrl_video.video.picture_file import is_unread_picture, open_picture, picture_suffixes
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+logger = logging.getLogger(__name__)
 
-_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _EXIF_ORIENTATION = 0x0112
 _EXIF_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 
@@ -25,16 +26,22 @@ _EXIF_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 class ImageFolder:
     """A folder of images as a source of frames."""
 
-    def __init__(self, path: Path, frame_rate: float) -> None:
-        """List the images and compare their sizes; no picture is decoded.
+    def __init__(self, path: Path, frame_rate: float, *, as_numbers: bool = False) -> None:
+        """List the images and compare their sizes; only the first is decoded, for the remarks.
+
+        Args:
+            as_numbers: see `read_picture`.
 
         Raises:
-            UserError: no images, unlike sizes, or a file that is no 8-bit image.
+            UserError: no images, some that are not read, an unclear order, unlike sizes, or a file that is no image.
         """
         if not frame_rate > 0:
             raise UserError(f"the frame rate is {frame_rate}; it must be above 0")
-        self._files = list_images(path)
+        found = image_files(path)
+        self._files = found.files
+        self._as_numbers = as_numbers
         width_px, height_px = _common_size(self._files)
+        self._said = set(self._remarks_on_first())
         self.timings = tuple(Timing(n, n / frame_rate, 1 / frame_rate) for n in range(len(self._files)))
         self.info = ClipInfo(
             path=path,
@@ -46,32 +53,54 @@ class ImageFolder:
             average_frame_rate=frame_rate,
             duration_seconds=len(self._files) / frame_rate,
             has_audio=False,
+            remarks=(*found.remarks, *sorted(self._said)),
         )
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
-        """The images at `positions`, RGB (height, width, 3); turned by their EXIF orientation, transparency dropped."""
+        """The images at `positions`, RGB (height, width, 3), as `read_picture` has them."""
         for position in positions:
-            pixels = read_image(self._files[position])
-            if pixels.shape[1::-1] != (self.info.width_px, self.info.height_px):
-                raise UserError(f"{self._files[position]} has changed, or is turned by a late EXIF chunk: save it anew")
-            yield pixels
+            file = self._files[position]
+            picture = read_picture(file, as_numbers=self._as_numbers)
+            if picture.pixels.shape[1::-1] != (self.info.width_px, self.info.height_px):
+                raise UserError(f"{file} has changed, or is turned by a late EXIF chunk: save it anew")
+            for remark in self._not_said(picture.remarks):
+                logger.warning("%s, and maybe others after it: %s", file, remark)
+            for profile in self._not_said([picture.profile] if picture.profile else []):
+                logger.info("%s: colours are converted from the profile %r to sRGB", file, profile)
+            yield picture.pixels
+
+    def _remarks_on_first(self) -> tuple[str, ...]:
+        try:
+            return read_picture(self._files[0], as_numbers=self._as_numbers).remarks
+        except UserError:
+            return ()  # said when it is read
+
+    def _not_said(self, texts: Iterable[str]) -> list[str]:
+        new = [text for text in texts if text not in self._said]
+        self._said.update(new)
+        return new
+
+
+def image_files(folder: Path) -> FrameFiles:
+    """The images of a folder in natural order (2.png before 10.png).
+
+    Raises:
+        UserError: there are none, there are some of formats that are not read, or the order is unclear.
+    """
+    if unread := sorted(file.name for file in visible(folder) if is_unread_picture(file)):
+        raise UserError(
+            f"{folder} holds pictures that are not read ({some_names(unread)}): convert them, or move them away; "
+            f"read are {', '.join(picture_suffixes())}"
+        )
+    found = frame_files(folder, picture_suffixes())
+    if not found.files:
+        raise UserError(f"the folder {folder} holds no images; allowed are {', '.join(picture_suffixes())}")
+    return found
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder in natural order (2.png before 10.png); hidden and other files are left out.
-
-    Raises:
-        UserError: there are none.
-    """
-    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
-    if not files:
-        raise UserError(f"the folder {folder} holds no images; allowed are {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(files, key=_natural_order)
-
-
-def _natural_order(file: Path) -> tuple[list[str | int], str]:
-    parts = re.split(r"(\d+)", file.name.lower())  # text, digits, text, …
-    return [int(part) if n % 2 else part for n, part in enumerate(parts)], file.name
+    """The files of `image_files`. Raises UserError as it does."""
+    return image_files(folder).files
 
 
 def _common_size(files: list[Path]) -> tuple[int, int]:
@@ -94,13 +123,29 @@ def _size(file: Path) -> tuple[int, int]:
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
-    """A picture file as RGB (height, width, 3); turned by its EXIF orientation, transparency dropped.
+    """The pixels of `read_picture`, RGB (height, width, 3). Raises UserError as it does."""
+    return read_picture(file).pixels
+
+
+def read_picture(file: Path, *, as_numbers: bool = False) -> Colours:
+    """A picture file as a screen shows it: turned by its EXIF orientation, its colour profile applied.
+
+    Args:
+        as_numbers: of masks and guidance, whose numbers are no colours: no profile is applied.
 
     Raises:
-        UserError: no such file, no picture, or more than 8 bits a channel.
+        UserError: no such file, no picture, or pixels of a kind that is not read.
     """
     with _open_image(file) as image:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        pages = getattr(image, "n_frames", 1)
+        try:
+            picture = colours_of(ImageOps.exif_transpose(image), as_numbers=as_numbers)
+        except UserError as error:
+            raise UserError(f"{file} {error}") from None
+    if pages > 1 and image.format != "MPO":  # whose other pages are previews and depth
+        several = f"it has {pages} pages or frames, of which the first is taken"
+        return picture._replace(remarks=(several, *picture.remarks))
+    return picture
 
 
 def _as_text(size: tuple[int, int]) -> str:
@@ -110,6 +155,6 @@ def _as_text(size: tuple[int, int]) -> str:
 @contextmanager
 def _open_image(file: Path) -> Iterator[Image.Image]:
     with open_picture(file) as image:
-        if image.mode not in _EIGHT_BIT_MODES:
-            raise UserError(f"{file} has pixels of the kind {image.mode}; only 8 bits a channel are read: convert it")
+        if image.mode not in (*EIGHT_BIT_MODES, *GREY_MODES):
+            raise UserError(f"{file} has pixels of the kind {image.mode}, which is not read: convert it to RGB")
         yield image
