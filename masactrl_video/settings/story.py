@@ -180,6 +180,13 @@ class Page(_Record):
     panels: list[Panel] = Field(min_length=1, max_length=48)
 
 
+Fonts = Annotated[list[Path], Field(min_length=1, max_length=16)]
+
+
+def _as_fonts(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
 class PageStyle(_Record):
     """Measures and colours of all pages."""
 
@@ -196,8 +203,9 @@ class PageStyle(_Record):
     """px; text that does not fit becomes smaller."""
     min_text_size: int = Field(default=16, ge=6, le=400)
     """px; text that does not fit at this size is an error."""
-    font: Path | None = None
-    """A TrueType or OpenType file; Comic Neue Bold if not given."""
+    font: Annotated[Fonts | None, BeforeValidator(_as_fonts)] = None
+    """A TrueType or OpenType file, or several: the first that has a letter writes it. `built-in` names Comic Neue Bold,
+    which is taken if none is given."""
     dpi: int = Field(default=150, ge=36, le=1200)
     """Of the PDF and in the PNG's header."""
 
