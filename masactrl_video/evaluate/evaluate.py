@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from masactrl_video.demo.world.identity import WORLDS
-from masactrl_video.encode.sheet import Panel, labelled_sheet
 from masactrl_video.evaluate.cases import make_cases
 from masactrl_video.evaluate.measure import Evaluation, Measured
 from masactrl_video.evaluate.rendering import Way
@@ -14,6 +13,7 @@ from masactrl_video.evaluate.table import as_markdown
 from masactrl_video.guidance.keypoint_network import NetworkPoseDetector
 from masactrl_video.model.load import load_model
 from masactrl_video.model.network import NetworkChoice
+from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.names import AdapterKind
 from masactrl_video.settings.presets import read_preset, resolve
 

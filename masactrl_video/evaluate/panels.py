@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from masactrl_video.demo.world.identity import WORLDS, Identity
 from masactrl_video.demo.world.read import read_identity
-from masactrl_video.encode.sheet import Panel, labelled_sheet
 from masactrl_video.evaluate.cases import Posed
 from masactrl_video.evaluate.figures import error_on_figure
 from masactrl_video.evaluate.measure import Measured
@@ -28,6 +27,7 @@ from masactrl_video.evaluate.panel_stories import (
 from masactrl_video.evaluate.results import model_folder, result_files, write_results
 from masactrl_video.evaluate.table import Figure
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.story_file import read_story
 from masactrl_video.stages.comic import render_comic

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from masactrl_video.page.layout import Rect
 from masactrl_video.page.placing import PlacedText
 from masactrl_video.page.shapes import shapes_of
-from masactrl_video.page.text import font_of
+from masactrl_video.page.text import lettering_of
 from masactrl_video.settings.story import PageStyle
 from masactrl_video.video.fit import plan_fit
 
@@ -88,9 +88,9 @@ def _draw_balloon(panel: Image.Image, placed: PlacedText, style: PageStyle) -> N
 
 def _write(panel: Image.Image, placed: PlacedText, style: PageStyle) -> None:
     draw, text, rect = ImageDraw.Draw(panel), placed.text, placed.rect
-    font = font_of(style, text.size_px)
-    ascent, descent = font.getmetrics()
+    lettering = lettering_of(style, text.size_px)
+    ascent, descent = lettering.metrics_px
     middle_x, top = (rect.left + rect.right) / 2, (rect.top + rect.bottom - text.height_px) / 2
     for number, line in enumerate(text.lines):
         baseline = top + number * text.line_px + (text.line_px + ascent - descent) / 2
-        draw.text((middle_x, baseline), line, font=font, fill=_INK, anchor="ms")
+        lettering.write(draw, (middle_x, baseline), line, _INK, "m")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from masactrl_video.settings.home import OwnName, OwnPath
+from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
 from masactrl_video.settings.names import Ground
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.yaml_file import SettingsOf
@@ -182,6 +182,13 @@ class Page(_Record):
     panels: list[Panel] = Field(min_length=1, max_length=48)
 
 
+Fonts = Annotated[list[Path], Field(min_length=1, max_length=16)]
+
+
+def _as_fonts(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
 class PageStyle(_Record):
     """Measures and colours of all pages."""
 
@@ -198,8 +205,9 @@ class PageStyle(_Record):
     """px; text that does not fit becomes smaller."""
     min_text_size: int = Field(default=16, ge=6, le=400)
     """px; text that does not fit at this size is an error."""
-    font: OwnPath = None
-    """A TrueType or OpenType file; Comic Neue Bold if not given."""
+    font: Annotated[Fonts | None, BeforeValidator(_as_fonts), MAY_BE_AT_HOME] = None
+    """A TrueType or OpenType file, or several: the first that has a letter writes it. `built-in` names Comic Neue Bold,
+    which is taken if none is given."""
     dpi: int = Field(default=150, ge=36, le=1200)
     """Of the PDF and in the PNG's header."""
 

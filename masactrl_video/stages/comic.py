@@ -97,7 +97,7 @@ def _in_use(planned: Sequence[PlannedPanel]) -> list[str]:
 def _inputs(story: Story, planned: Sequence[PlannedPanel], path: Path) -> Iterator[Path]:
     yield path
     folder = path.parent
-    named: list[Any] = [story.script, story.page.font, *(who.image for who in story.characters.values())]
+    named: list[Any] = [story.script, *(story.page.font or []), *(who.image for who in story.characters.values())]
     named += [who.pose for who in story.characters.values()]
     for panel in planned:
         named += [panel.panel.pose, *(placed.pose for placed in panel.cast.values())]

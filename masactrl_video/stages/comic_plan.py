@@ -10,6 +10,7 @@ from pathlib import Path
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.pose import Pose
 from masactrl_video.page.layout import Rect, pages_of, panel_places
+from masactrl_video.page.lettering import BUILT_IN
 from masactrl_video.page.placing import PlacedText, Point, place_texts
 from masactrl_video.settings.story import Box, Page, PageStyle, Panel, Placement, Story
 from masactrl_video.stages.posed import PosedPart, read_pose
@@ -79,10 +80,11 @@ def _plan(story: Story, panel: Panel, number: int, page: int, place: Rect, folde
 
 
 def styled(story: Story, folder: Path) -> PageStyle:
-    """The page's look, its font relative to the story's folder."""
+    """The page's look, its fonts relative to the story's folder."""
     if story.page.font is None:
         return story.page
-    return story.page.model_copy(update={"font": folder / story.page.font})
+    fonts = [font if font == BUILT_IN else folder / font for font in story.page.font]
+    return story.page.model_copy(update={"font": fonts})
 
 
 def _cast(story: Story, panel: Panel, where: str) -> dict[str, Placement]:

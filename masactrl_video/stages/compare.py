@@ -12,12 +12,12 @@ from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.plug_and_play import check_decoder, plug_and_play
 from masactrl_video.attention.prompt_to_prompt import align_words, prompt_to_prompt
-from masactrl_video.encode.sheet import Panel, labelled_sheet
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import PreparedGuidance
 from masactrl_video.model.latents import decode_latents, initial_noise
 from masactrl_video.model.schedulers import timesteps_of
+from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.render.beside import check_strength, denoise_beside, denoise_noised
 from masactrl_video.render.memory import enough_memory
 from masactrl_video.render.overflow import check_finite

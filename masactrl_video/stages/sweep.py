@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.encode.sheet import Panel, labelled_sheet
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.grid import cell_settings, parse_grid
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.inputs import check_inputs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from masactrl_video.encode.sheet import Panel, labelled_sheet
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.inputs import check_inputs

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from PIL import ImageFont
 
-from masactrl_video.encode.sheet import Panel, labelled_sheet, wrapped
+from masactrl_video.page.lettering import Lettering
+from masactrl_video.page.sheet import Panel, labelled_sheet, wrapped
 
 PICTURES = [np.full((40, 60, 3), colour, np.uint8) for colour in [(255, 0, 0), (0, 255, 0), (0, 0, 255)]]
 WHITE = 255
+SMALL = Lettering((None,), 12)
 
 
 def place(sheet: np.ndarray, picture: np.ndarray) -> tuple[int, int, int, int]:
@@ -56,17 +57,23 @@ def test_pictures_of_other_sizes_keep_theirs() -> None:
 
 @pytest.mark.parametrize("text", ["a bear in a red shirt and blue pants waving in the meadow", "x" * 90, ""])
 def test_lines_are_no_wider_than_told_and_hold_the_whole_text(text: str) -> None:
-    font = ImageFont.load_default(size=12)
-    lines = wrapped(text, font, 128)
-    assert all(font.getlength(line) <= 128 for line in lines)
+    lines = wrapped(text, SMALL, 128)
+    assert all(SMALL.extent_px(line)[0] <= 128 for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
 def test_a_text_that_is_too_long_ends_in_dots() -> None:
-    lines = wrapped("bear " * 100, ImageFont.load_default(size=12), 128)
+    lines = wrapped("bear " * 100, SMALL, 128)
     assert (len(lines), lines[-1][-1]) == (6, "…")
 
 
 def test_a_sheet_without_pictures_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="at least one picture"):
         labelled_sheet([[Panel("nothing")]])
+
+
+def test_letters_that_the_sheet_cannot_show_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    labelled_sheet([[Panel("a 猫", PICTURES[0])]], title="猫")
+    assert [record.getMessage() for record in caplog.records] == [
+        "the sheet's labels: the font built-in has no '猫' (U+732B), and shows boxes"
+    ]
