@@ -116,7 +116,7 @@ def test_in_a_story(home: Path) -> None:
         "panels: [{prompt: x, pose: ~/p.json}, {prompt: x, characters: {a: {pose: ~/c.json}}}]\n"
     )
     story = read_story(home / "story.yaml")
-    assert story.page.font == home / "f.ttf"
+    assert story.page.font == [home / "f.ttf"]
     assert (story.characters["a"].image, story.characters["b"].pose) == (home / "a.png", f"{home}/b.json")
     first, second = story.panels
     assert second.characters is not None
