@@ -68,9 +68,16 @@ def _has_packets(start: bytes, length: int, sync: int) -> bool:
     """Whether there are packets of an MPEG transport stream (ISO/IEC 13818-1, 2.4.3.2), the first anywhere."""
     for offset in range(length):
         marks = start[offset + sync :: length][:_TS_PACKETS_COMPARED]
-        if len(marks) > 1 and set(marks) == {_TS_SYNC}:
+        if len(marks) > 2 and set(marks) == {_TS_SYNC}:
             return True
     return False
+
+
+def is_clear_webp(path: Path) -> bool:
+    """Whether a WebP file with an extended header says that it has transparency; False for any other file."""
+    with path.open("rb") as file:
+        header = file.read(21)
+    return header[8:16] == b"WEBPVP8X" and len(header) == 21 and bool(header[20] & 0x10)
 
 
 def _is_moving_webp(file: BinaryIO) -> bool:
