@@ -24,7 +24,7 @@ _TS_SYNC, _TS_PACKETS_COMPARED = 0x47, 5
 _GIF_PICTURE, _GIF_EXTENSION, _GIF_END = 0x2C, 0x21, 0x3B  # GIF89a specification, 20, 23, 27
 
 
-READABLE = "MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG, WMV, FLV, Ogg, GIF, animated WebP and APNG"
+READABLE = "MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG, WMV, FLV, Ogg, GIF, animated WebP or APNG"
 """The containers that are read, in words."""
 
 
@@ -50,7 +50,7 @@ def find_damage(path: Path) -> str:
         if _is_apng(file) or _is_without_length(file):
             return ""
     raise UserError(
-        f"{path} is not a video that can be read: allowed are {READABLE} "
+        f"{path} is not a video that can be read: its first bytes are those of no {READABLE} "
         "(playlists and scripts are not opened, whatever they are called)"
     )
 
