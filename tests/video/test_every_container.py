@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,35 @@ def test_so_it_is_wherever_it_starts(
 def test_so_it_is_where_it_is_shown_mirrored(tmp_path: Path, matrix: tuple[str, ...]) -> None:
     ffmpeg(*matrix, "-i", make(tmp_path / "h264.mp4", "h264.mp4"), "-c", "copy", tmp_path / "mirrored.mp4")
     check_all_selections(tmp_path / "mirrored.mp4")
+
+
+def test_so_it_is_where_the_container_hides_the_edges(tmp_path: Path) -> None:
+    path = make(tmp_path / "h264.mp4", "h264.mp4")
+    add_clean_aperture(path, width_px=48, height_px=40)
+    check_all_selections(path)
+
+
+def add_clean_aperture(path: Path, width_px: int, height_px: int) -> None:
+    """Write a box "clap" (ISO/IEC 14496-12, 12.1.4.1) into the description of the video, and lengthen what holds it."""
+    box = struct.pack(">I4s8i", 40, b"clap", width_px, 1, height_px, 1, 0, 2, 0, 2)
+    data = bytearray(path.read_bytes())
+    start, end = 0, len(data)
+    for name, header_bytes in (
+        ("moov", 8),
+        ("trak", 8),
+        ("mdia", 8),
+        ("minf", 8),
+        ("stbl", 8),
+        ("stsd", 16),
+        ("avc1", 0),
+    ):
+        while data[start + 4 : start + 8] != name.encode():
+            start += int.from_bytes(data[start : start + 4], "big")
+        length = int.from_bytes(data[start : start + 4], "big")
+        data[start : start + 4] = (length + len(box)).to_bytes(4, "big")
+        start, end = start + header_bytes, start + length
+    data[end:end] = box
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".apng"])
