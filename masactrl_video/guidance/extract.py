@@ -31,7 +31,7 @@ def extract_guidance(
 ) -> GuidanceFrames:
     """One guidance picture for each frame, in `folder`.
 
-    frames are RGB uint8 (height, width, 3), fitted to the render size, all of one size, and are streamed. key names
+    frames are RGB uint8 (height, width, 3), all of the size that `make` wants, and are streamed. key names
     everything that determines the result. Complete guidance with the same key is reused without touching `frames`;
     guidance with another key is replaced. total serves the progress bar alone; tell is called with each picture's
     file, in order, where it lies until all are there, but not before something is to be seen in one: so nobody works

@@ -41,7 +41,7 @@ class GuidanceFrame:
 
 
 class FrameGuidance(Protocol):
-    """Makes the guidance of a clip from its fitted frames, one for each and of its size."""
+    """Makes the guidance of a clip from its frames, one for each: of their size, but for poses that are detected."""
 
     @property
     def kind(self) -> str:
