@@ -218,8 +218,11 @@ def test_a_clip_without_anybody_is_refused_before_its_source_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_threshold_makes_the_guidance_anew(render: Render, tmp_path: Path) -> None:
-    outputs = render(tmp_path / "out.mp4", guidance=["pose"], pose_threshold=0.0)
-    key = json.loads((outputs.guidance("pose") / "index.json").read_text())["key"]
-    outputs = render(tmp_path / "out.mp4", overwrite=True, guidance=["pose"], pose_threshold=0.001)
-    assert json.loads((outputs.guidance("pose") / "index.json").read_text())["key"] != key
+def test_another_threshold_is_another_key(demo: Callable[..., Settings], tmp_path: Path) -> None:
+    fit = plan_fit(48, 48, mode="crop", target_width_px=32, target_height_px=32, size_factor=8, native_area_px=1024)
+    keys = set()
+    for threshold in (0.0, 0.001):
+        settings = demo(guidance=["pose"], pose_threshold=threshold)
+        clip = FittedClip(open_selected(settings), fit)
+        keys.add(guidance.make_guidance(settings, clip, "pose", tmp_path / "guidance").key)
+    assert len(keys) == 2
