@@ -37,8 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     kind = pose_input(Path(poses), detected=arguments.pose_detector is not None)
     arguments.guidance = _guidance(arguments, base)
-    if kind is PoseInput.JSON and arguments.pose_detector and not _retargets_to_picture(arguments):
-        raise UserError(f"pose_detector: it would have no effect, because {poses} gives the poses; leave it out")
+    for name in ("pose_detector", "pose_threshold"):
+        if kind is PoseInput.JSON and getattr(arguments, name) is not None and not _retargets_to_picture(arguments):
+            raise UserError(f"{name}: it would have no effect, because {poses} gives the poses; leave it out")
     if kind is PoseInput.SKELETONS:
         ready = arguments.guidance_video or base.get("guidance_video") or {}
         arguments.guidance_video = {"pose": poses, **ready}

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ("-q", "--quiet", "only warnings and errors"),
         ):  # understood before and after the sub-command
             command.add_argument(short, flag, action="store_true", default=argparse.SUPPRESS, help=about)
-        _flags(command, "pose_canvas" if name != "extract" else "pose_detector", *settings)
+        _flags(command, *(("pose_detector", "pose_threshold") if name == "extract" else ("pose_canvas",)), *settings)
         return command
 
     action("extract", "detect the poses of the people in a clip", *_SELECTION, "frame_rate", *_CLEANING)
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "retarget", "give poses the bone lengths of another body", "person", "retarget_foreshortening", "fit"
     )
     _flags(retarget, "retarget", flag="--reference")
-    _flags(retarget, "pose_detector")
+    _flags(retarget, "pose_detector", "pose_threshold")
     retarget.add_argument(
         "--length",
         dest="lengths",

@@ -17,7 +17,14 @@ from masactrl_video.settings.stills import StillSettings, resolve_stills
 _OF_CLIPS = (
     *("clip", "skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "video_stream", "allow_partial"),
     "guidance_video",
-    *("pose_detector", "pose_json", "fill_missing_poses", "canny_low_threshold", "canny_high_threshold"),
+    *(
+        "pose_detector",
+        "pose_threshold",
+        "pose_json",
+        "fill_missing_poses",
+        "canny_low_threshold",
+        "canny_high_threshold",
+    ),
     *("pose_canvas", "pose_confidence", "person", "fill_pose_gaps", "smooth_poses", "retarget"),
     *("retarget_foreshortening", "source", "source_frame", "noise", "target_masks", "batch_size", "chunk_frames"),
     *("cache_memory", "skip_uncond"),

@@ -55,6 +55,13 @@ class GuidanceBeside:
                 pass  # all are there now, and have moved to their place; or it is damaged, and is so there
         return self.whole()[index]
 
+    def wait_for_first(self) -> None:
+        """Wait until there is a picture, or until all is over; what has stopped it is raised."""
+        with self._change:
+            self._change.wait_for(lambda: self._made.done() or self._there > 0)
+        if self._made.done():
+            self.whole()
+
     def whole(self) -> GuidanceFrames:
         """Wait for all of it."""
         return self._made.result()

@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.errors import UserError
 from masactrl_video.guidance.pose import Pose
 
 
@@ -16,25 +17,44 @@ class PoseDetector(Protocol):
     def identity(self) -> str:
         """Everything that determines the answers (weights by content, options), for the key of a reusable result."""
 
+    @property
+    def threshold(self) -> float | None:
+        """Confidence from which something counts as a person, 0 to 1; None where it cannot be set."""
+
     def __call__(self, image: NDArray[np.uint8]) -> Pose:
         """The pose of an RGB uint8 image (height, width, 3), in its pixels; no people when nobody is found."""
 
 
-def open_pose_detector(name: str) -> PoseDetector:
+def open_pose_detector(name: str, threshold: float | None = None) -> PoseDetector:
     """A detector by name: the path of an `.onnx` file, the folder of a `KeypointNetwork`, or a hub id or local folder
     for controlnet_aux.
 
-    Raises UserError when the weights cannot be had or are not of the expected kind.
+    threshold, 0 to 1, takes the place of the detector's own (see `PoseDetector.threshold`). Raises UserError when the
+    weights cannot be had or are not of the expected kind, or when the detector has no threshold that can be set.
     """
     # Imported here because controlnet_aux takes six seconds, which the ONNX network must not pay.
     if name.endswith(".onnx"):
-        from masactrl_video.guidance.onnx_detector import OnnxPoseDetector
+        from masactrl_video.guidance.onnx_detector import OnnxPoseDetector, OnnxPoseOptions
 
-        return OnnxPoseDetector(name)
+        return OnnxPoseDetector(name, None if threshold is None else OnnxPoseOptions(min_confidence=threshold))
     if (Path(name) / "config.json").is_file():
-        from masactrl_video.guidance.keypoint_network import NetworkPoseDetector
+        from masactrl_video.guidance.keypoint_network import LOWEST_PEAK, NetworkPoseDetector
 
-        return NetworkPoseDetector(name)
+        return NetworkPoseDetector(name, LOWEST_PEAK if threshold is None else threshold)
+    if threshold is not None:
+        raise UserError(
+            f"pose_threshold: {name} is OpenPose of controlnet_aux, whose threshold is fixed; leave it out, or take an "
+            ".onnx network"
+        )
     from masactrl_video.guidance.openpose_detector import AuxOpenposeDetector
 
     return AuxOpenposeDetector(name)
+
+
+def nobody_found(detector: PoseDetector, frames: int, *ways_out: str) -> UserError:
+    """The error where a detector finds nobody in a whole clip, with what may help."""
+    ways = ["another --pose-detector", *ways_out]
+    if detector.threshold:
+        ways.insert(1, f"a --pose-threshold below {detector.threshold:g}")
+    where = "the only frame" if frames == 1 else f"any of the {frames} frames"
+    return UserError(f"no person is found in {where} of the clip; take {', or '.join(ways)}")

@@ -31,11 +31,12 @@ def extract_guidance(
 ) -> GuidanceFrames:
     """One guidance picture for each frame, in `folder`.
 
-    frames are RGB uint8 (height, width, 3), fitted to the render size, all of one size, and are streamed. key names
+    frames are RGB uint8 (height, width, 3), all of the size that `make` wants, and are streamed. key names
     everything that determines the result. Complete guidance with the same key is reused without touching `frames`;
     guidance with another key is replaced. total serves the progress bar alone; tell is called with each picture's
-    file, in order, where it lies until all are there. Raises UserError when there are no frames, when `folder` holds
-    something else, or when `make` refuses its input; nothing is left behind then.
+    file, in order, where it lies until all are there, but not before something is to be seen in one: so nobody works
+    with guidance that is refused, or is said to be empty, at the end. Raises UserError when there are no frames, when
+    `folder` holds something else, or when `make` refuses its input; nothing is left behind then.
     """
     existing = _reusable(folder, key)
     if existing is not None:
@@ -78,18 +79,27 @@ def _write(
     poses: list[Pose] = []
     missing: list[int] = []
     size: tuple[int, ...] | None = None
+    held: list[Path] = []
+    is_empty = True
     for index, guidance in enumerate(make(frames)):
         size = size or guidance.image.shape
         if guidance.image.shape != size:
             raise ValueError(f"frame {index}: guidance {guidance.image.shape} after {size}; one size a clip")
         Image.fromarray(guidance.image).save(staging / frame_name(index))
-        tell(staging / frame_name(index))
+        held.append(staging / frame_name(index))
+        is_empty = is_empty and not guidance.shows_anything
+        while held and not is_empty:
+            tell(held.pop(0))
         if guidance.pose is not None:
             poses.append(guidance.pose)
         if guidance.person_missing:
             missing.append(index)
     if size is None:
         raise UserError("no frames to make guidance from; at least one is needed")
+    if is_empty:
+        logger.warning("guidance (%s): %s", make.kind, make.when_empty)
+    for picture in held:
+        tell(picture)
     if poses:
         write_poses(staging / POSE_NAME, poses)
     filled = any(poses[number].has_person for number in missing)

@@ -1,6 +1,6 @@
 """The ways to come by a guidance picture for each frame of a clip."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.canny import canny_edges, check_thresholds
-from masactrl_video.guidance.detectors import PoseDetector
+from masactrl_video.guidance.detectors import PoseDetector, nobody_found
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.pose import Pose
 from masactrl_video.guidance.treatment import PoseTreatment
@@ -18,6 +18,10 @@ Image = NDArray[np.uint8]
 """RGB uint8 (height, width, 3)"""
 
 Given = TypeVar("Given")
+
+
+BLACK = 32
+"""Below it a pixel counts as black; lossy videos are not black to the bit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +34,22 @@ class GuidanceFrame:
     person_missing: bool = False
     """nobody was found in this frame; its pose is empty, or filled from its neighbours"""
 
+    @property
+    def shows_anything(self) -> bool:
+        """Whether the picture is not black, as far as a lossy video can be."""
+        return bool(self.image.max() >= BLACK)
+
 
 class FrameGuidance(Protocol):
-    """Makes the guidance of a clip from its fitted frames, one for each and of its size."""
+    """Makes the guidance of a clip from its frames, one for each: of their size, but for poses that are detected."""
 
     @property
     def kind(self) -> str:
         """One word for the index and the progress bar: canny, pose or given."""
+
+    @property
+    def when_empty(self) -> str:
+        """What is said where nothing is to be seen in any picture of the clip; poses raise UserError instead."""
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
         """One guidance frame for each frame, in order; as lazily as the kind allows."""
@@ -49,6 +62,11 @@ class CannyGuidance:
     low_threshold: float = 100
     high_threshold: float = 200
     kind: str = field(default="canny", init=False)
+    when_empty: str = field(
+        default="no edge is found in any frame, so that the guidance is black: lower --canny-low-threshold and "
+        "--canny-high-threshold",
+        init=False,
+    )
 
     def __post_init__(self) -> None:
         check_thresholds(self.low_threshold, self.high_threshold)
@@ -59,7 +77,7 @@ class CannyGuidance:
 
 @dataclass(frozen=True, eq=False)
 class DetectedPoses:
-    """The poses that a detector finds in each frame.
+    """The poses that a detector finds in each frame of any size, put on the canvas that is drawn.
 
     Where the treatment needs the whole clip, all frames are searched before the first is drawn; only poses are kept
     meanwhile.
@@ -67,10 +85,15 @@ class DetectedPoses:
 
     detector: PoseDetector
     treatment: PoseTreatment = field(default_factory=PoseTreatment)
+    placed: Callable[[Pose], Pose] = lambda pose: pose
+    """from the pixels of a frame as it is searched to those of the picture that is drawn"""
     kind: str = field(default="pose", init=False)
+    when_empty: str = field(default="", init=False)
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
-        return _drawn((self.detector(frame) for frame in frames), self.treatment)
+        """Raises UserError, when all frames have been searched, where nobody is in any."""
+        poses = (self.placed(self.detector(frame)).on_canvas() for frame in frames)
+        return _drawn(poses, self.treatment, lambda count: nobody_found(self.detector, count, "--guidance canny"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +102,19 @@ class GivenPoses:
 
     poses: Sequence[Pose]
     treatment: PoseTreatment = field(default_factory=PoseTreatment)
+    name: str = "the poses"
+    """what they are called in messages"""
     kind: str = field(default="pose", init=False)
+    when_empty: str = field(default="", init=False)
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
-        """Raises UserError when a canvas has another size than its frame, or when the counts differ."""
-        return _drawn(self._checked(frames), self.treatment)
+        """Raises UserError when a canvas has another size than its frame, when the counts differ, or where nobody is
+        in any frame."""
+        return _drawn(
+            self._checked(frames),
+            self.treatment,
+            lambda count: UserError(f"{self.name}: nobody is in any of the {count} frames that are taken"),
+        )
 
     def _checked(self, frames: Iterable[Image]) -> Iterator[Pose]:
         for index, (frame, pose) in enumerate(_paired(frames, self.poses, "poses")):
@@ -97,6 +128,7 @@ class GivenFrames:
 
     pictures: Iterable[Image]
     kind: str = field(default="given", init=False)
+    when_empty: str = field(default="all pictures are black", init=False)
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
         """Raises UserError when a picture has another size than its frame, or when the counts differ."""
@@ -105,15 +137,38 @@ class GivenFrames:
             yield GuidanceFrame(picture)
 
 
-def _drawn(poses: Iterable[Pose], treatment: PoseTreatment) -> Iterator[GuidanceFrame]:
+def _drawn(
+    poses: Iterable[Pose], treatment: PoseTreatment, nobody: Callable[[int], UserError]
+) -> Iterator[GuidanceFrame]:
+    """Raises UserError at the end where nobody is to be seen: `nobody` of the number of frames if none was found."""
+    count = found = seen = 0
+    for pose, frame in _treated(poses, treatment, nobody):
+        count, found, seen = count + 1, found + pose.has_person, seen + frame.shows_anything
+        yield frame
+    if count and not found:
+        raise nobody(count)
+    if count and not seen:
+        raise UserError(
+            f"people are found in {found} of {count} frames, but nothing of them lies in the picture with a confidence "
+            f"of {treatment.min_confidence:g}; lower --pose-confidence, or take another --fit"
+        )
+
+
+def _treated(
+    poses: Iterable[Pose], treatment: PoseTreatment, nobody: Callable[[int], UserError]
+) -> Iterator[tuple[Pose, GuidanceFrame]]:
+    """What was found, and what is made of it."""
     if not treatment.needs_whole_clip:
-        for pose in map(treatment.frame, poses):
-            yield GuidanceFrame(draw_pose(pose), pose, person_missing=not pose.has_person)
+        for pose in poses:
+            sure = treatment.frame(pose)
+            yield pose, GuidanceFrame(draw_pose(sure), sure, person_missing=not sure.has_person)
         return
     found = list(poses)
+    if found and not any(pose.has_person for pose in found):
+        raise nobody(len(found))
     chosen = treatment.chosen(found)
-    for before, pose in zip(chosen, treatment.repaired(chosen), strict=True):
-        yield GuidanceFrame(draw_pose(pose), pose, person_missing=not before.has_person)
+    for before, kept, after in zip(found, chosen, treatment.repaired(chosen), strict=True):
+        yield before, GuidanceFrame(draw_pose(after), after, person_missing=not kept.has_person)
 
 
 def _paired(frames: Iterable[Image], given: Iterable[Given], what: str) -> Iterator[tuple[Image, Given]]:

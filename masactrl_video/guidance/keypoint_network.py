@@ -65,15 +65,21 @@ class _Block(nn.Sequential):
 class NetworkPoseDetector:
     """The one figure of a picture, by a `KeypointNetwork`'s highest peaks."""
 
-    def __init__(self, folder: str | Path) -> None:
-        """`folder` is what `KeypointNetwork.save_pretrained` wrote."""
+    def __init__(self, folder: str | Path, lowest_peak: float = LOWEST_PEAK) -> None:
+        """`folder` is what `KeypointNetwork.save_pretrained` wrote; keypoints below lowest_peak are missing."""
+        self._lowest_peak = lowest_peak
         self._folder = Path(folder)
         self._network: Any = KeypointNetwork.from_pretrained(self._folder, torch_dtype=torch.float32).eval()
 
     @property
     def identity(self) -> str:
         """Weights by content."""
-        return f"keypoints:{files_sha256(sorted(self._folder.glob('*.safetensors')))}:{LOWEST_PEAK}"
+        return f"keypoints:{files_sha256(sorted(self._folder.glob('*.safetensors')))}:{self._lowest_peak}"
+
+    @property
+    def threshold(self) -> float:
+        """The lowest peak of a keypoint."""
+        return self._lowest_peak
 
     @torch.no_grad()
     def __call__(self, image: NDArray[np.uint8]) -> Pose:
@@ -86,7 +92,7 @@ class NetworkPoseDetector:
         maps = self._network(pixels)[0].sigmoid().numpy()  # -> (18, rows, columns)
         body = np.stack([_peak(heat_map) for heat_map in maps])
         body[:, :2] = (body[:, :2] + 0.5) * STRIDE / scale - 0.5
-        body[body[:, 2] < LOWEST_PEAK] = 0
+        body[body[:, 2] < self._lowest_peak] = 0
         return Pose((Person(body),) if body[:, 2].any() else (), width, height)
 
 

@@ -96,6 +96,11 @@ class OnnxPoseDetector:
         """Weights by content, options, input size, OpenCV version."""
         return f"onnx:{files_sha256([self._path])}:{self._input_size}:{asdict(self._options)}:cv2-{cv2.__version__}"
 
+    @property
+    def threshold(self) -> float:
+        """The lowest mean peak of a person's parts."""
+        return self._options.min_confidence
+
     def __call__(self, image: NDArray[np.uint8]) -> Pose:
         """The pose of an RGB uint8 image (height, width, 3); the most certain person comes first."""
         height, width = image.shape[:2]

@@ -7,6 +7,7 @@ hand_pose_model.pth, facenet.pth). CMU licenses them for non-commercial use.
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from controlnet_aux import OpenposeDetector
@@ -21,6 +22,8 @@ from masactrl_video.guidance.pose import BODY_POINTS, HAND_POINTS, Keypoints, Pe
 WEIGHT_FILES = ("body_pose_model.pth", "hand_pose_model.pth", "facenet.pth")
 FACE_MAPS = 70
 """The face network's 71st map is the background."""
+LARGEST_PX = 1920 * 1080
+"""Of a picture that is searched: controlnet_aux enlarges 57 maps of 8 bytes a pixel to its size, 0.9 GB at this one."""
 FACE_THRESHOLD = 0.05
 """As in controlnet_aux.open_pose.face."""
 
@@ -42,8 +45,24 @@ class AuxOpenposeDetector:
         """Weights by content, and whether hands and face are looked for."""
         return f"controlnet_aux:{self._sha256}:{self._hands_and_face=}"
 
+    @property
+    def threshold(self) -> None:
+        """controlnet_aux has its thresholds in its code."""
+        return None
+
     def __call__(self, image: NDArray[np.uint8]) -> Pose:
-        """The pose of an RGB uint8 image (height, width, 3)."""
+        """The pose of an RGB uint8 image (height, width, 3); one over `LARGEST_PX` is searched at that size."""
+        height, width = image.shape[:2]
+        shrunk = (LARGEST_PX / (height * width)) ** 0.5
+        if shrunk >= 1:
+            return self._find(image)
+        small = cv2.resize(image, (round(width * shrunk), round(height * shrunk)), interpolation=cv2.INTER_AREA)
+        factors = np.array([width / small.shape[1], height / small.shape[0]])
+        return self._find(np.asarray(small, np.uint8)).transform(
+            lambda xy: (xy + 0.5) * factors - 0.5, width_px=width, height_px=height
+        )
+
+    def _find(self, image: NDArray[np.uint8]) -> Pose:
         bgr = np.ascontiguousarray(image[:, :, ::-1])
         estimate = self._detector.body_estimation
         with torch.no_grad():

@@ -97,6 +97,16 @@ class Pose:
         people = (replace(person, **{name: mapped(p) for name, p in person.parts().items()}) for person in self.people)
         return Pose(tuple(people), width_px, height_px)
 
+    def on_canvas(self) -> "Pose":
+        """The pose without the people of whom no point lies on the canvas."""
+
+        def inside(person: Person) -> bool:
+            points = np.concatenate(list(person.parts().values()))
+            x, y, confidence = points.T
+            return bool(((confidence > 0) & (x > -1) & (x < self.width_px) & (y > -1) & (y < self.height_px)).any())
+
+        return replace(self, people=tuple(person for person in self.people if inside(person)))
+
     def scaled(self, *, width_px: int, height_px: int) -> "Pose":
         """The pose on a canvas of another size, x and y scaled each by its own factor."""
         factors = np.array([width_px / self.width_px, height_px / self.height_px])

@@ -19,14 +19,14 @@ _ACTS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], ...] = (
     (("canny_low_threshold", "canny_high_threshold"), _extracted("canny"), "no edges are extracted"),
     (
         (
-            *("pose_detector", "pose_json", "pose_canvas", "pose_confidence", "person", "fill_missing_poses"),
-            *("fill_pose_gaps", "smooth_poses", "retarget", "retarget_foreshortening"),
+            *("pose_detector", "pose_threshold", "pose_json", "pose_canvas", "pose_confidence", "person"),
+            *("fill_missing_poses", "fill_pose_gaps", "smooth_poses", "retarget", "retarget_foreshortening"),
         ),
         _extracted("pose"),
         "no poses are drawn",
     ),
     (
-        ("pose_detector",),
+        ("pose_detector", "pose_threshold"),
         lambda s: s.pose_json is None or (s.retarget is not None and s.retarget.suffix.lower() != ".json"),
         "pose_json gives the poses",
     ),

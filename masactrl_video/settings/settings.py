@@ -62,7 +62,19 @@ class Settings(BaseModel):
         "demo/keypoints for the cartoon world",
         None,
     )
-    pose_json: OwnPath = option("guidance", "OpenPose JSON (one list, or a folder with a file a frame)", None)
+    pose_threshold: float | None = option(
+        "guidance",
+        "confidence from which the detector takes what it sees for a person (if not given its own: 0.28 for an .onnx "
+        "network, 0.2 for demo/keypoints); lower finds more people, and more that are none",
+        None,
+        ge=0,
+        le=1,
+    )
+    pose_json: OwnPath = option(
+        "guidance",
+        "pose JSON of OpenPose, ControlNet, COCO or MMPose (a list, or a folder with a file a frame)",
+        None,
+    )
     fill_missing_poses: bool = option("guidance", "frames without a person take their neighbours' pose", False)
     pose_canvas: str | None = option(
         "guidance", "WIDTHxHEIGHT in px of pose JSON that names no canvas", None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$"

@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from masactrl_video.errors import UserError
+from masactrl_video.guidance.frame_guidance import BLACK
 from masactrl_video.guidance.pose_clip import is_pose_json
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.local_file import local_path
 
 logger = logging.getLogger(__name__)
-
-_BLACK = 32
-"""Up to here a pixel counts as black; lossy videos are not black to the bit."""
 
 
 class PoseInput(enum.Enum):
@@ -39,7 +37,7 @@ def pose_input(path: Path, *, detected: bool) -> PoseInput:
     if detected:
         return PoseInput.PEOPLE
     first = open_clip(path).frame(0).pixels
-    if np.mean(first.max(axis=2) < _BLACK) < 0.5:
+    if np.mean(first.max(axis=2) < BLACK) < 0.5:
         raise UserError(
             f"{path} does not show skeletons on black; to take the poses of the people in it, give --pose-detector, "
             f"or to use it as guidance all the same: render {path} --guidance pose --guidance-video pose={path}"

@@ -39,6 +39,10 @@ class FittedClip:
         """Frames RGB uint8 (height, width, 3), streamed."""
         return (self.fit.apply(frame.pixels) for frame in self.clip)
 
+    def own_frames(self) -> Iterator[NDArray[np.uint8]]:
+        """The same frames in their own size, before the fit."""
+        return (frame.pixels for frame in self.clip)
+
     def frame(self, n: int) -> NDArray[np.uint8]:
         """The n-th frame."""
         return self.fit.apply(self.clip.frame(n).pixels)

@@ -94,7 +94,8 @@ def _extract(
     tell: Callable[[Path | None], None] = lambda picture: None,
 ) -> GuidanceFrames:
     def frames() -> Iterator[NDArray[np.uint8]]:
-        for frame in clip:
+        # people are looked for in the clip's own pixels: the model's size may be too small for a detector, or cut
+        for frame in clip.own_frames() if isinstance(make, DetectedPoses) else clip:
             tell(None)  # a treatment may want all frames before it makes a picture
             yield frame
 
@@ -122,11 +123,15 @@ def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
     path = settings.pose_json or (settings.clip if is_pose_json(settings.clip) else None)
     if path is not None:
         poses = _fitted_poses(settings, clip, path)
-        return GivenPoses(poses, treatment), [fingerprint_poses(path), settings.pose_canvas, treated_by]
+        return GivenPoses(poses, treatment, str(path)), [fingerprint_poses(path), settings.pose_canvas, treated_by]
     name = settings.pose_detector or (_OWN_DETECTOR if settings.model == OWN_MODEL else None)
     if name is not None:
-        detector = detector_named(name)
-        return DetectedPoses(detector, treatment), [detector.identity, treated_by]
+        detector, fit = detector_named(name, settings.pose_threshold), clip.fit
+
+        def placed(pose: Pose) -> Pose:
+            return pose.transform(fit.apply_points, width_px=fit.width_px, height_px=fit.height_px)
+
+        return DetectedPoses(detector, treatment, placed), [detector.identity, "in the clip's own pixels", treated_by]
     raise UserError(
         "guidance 'pose': give --pose-detector (a hub id, a folder of OpenPose weights, or an 18-point .onnx network), "
         "--pose-json, or --guidance-video pose=VIDEO"

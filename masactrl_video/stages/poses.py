@@ -14,6 +14,7 @@ from tqdm import tqdm
 from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
 from masactrl_video.errors import UserError
+from masactrl_video.guidance.detectors import nobody_found
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.named_poses import named_pose, pose_names
 from masactrl_video.guidance.pose import Pose
@@ -70,10 +71,10 @@ def detect_poses(settings: Settings) -> list[Pose]:
         video_stream=settings.video_stream,
     )
     log_remarks(settings.clip, clip.info.remarks)
-    detector = detector_named(settings.pose_detector)
+    detector = detector_named(settings.pose_detector, settings.pose_threshold)
     poses = [detector(frame.pixels) for frame in tqdm(clip, total=len(clip), desc="poses", unit="frame")]
     if not any(pose.has_person for pose in poses):
-        raise UserError(f"{settings.clip}: nobody is found in any of the {len(poses)} frames")
+        raise nobody_found(detector, len(poses))
     return poses
 
 

@@ -155,10 +155,12 @@ def guidance_beside(
             with report.stage("guidance"):
                 for kind in settings.kinds:
                     kinds[kind] = begin_guidance(settings, clip, kind, outputs.guidance(kind), executor)
-            videos = [
-                executor.submit(encode_guidance, settings, clip, pictures.paths(), outputs.guidance_video(kind))
-                for kind, pictures in kinds.items()
-            ]
+                videos = [
+                    executor.submit(encode_guidance, settings, clip, pictures.paths(), outputs.guidance_video(kind))
+                    for kind, pictures in kinds.items()
+                ]
+                for pictures in kinds.values():
+                    pictures.wait_for_first()  # a clip without anybody is refused before the source is made
             yield kinds, videos
         except BaseException:
             for pictures in kinds.values():

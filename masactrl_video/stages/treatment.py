@@ -44,18 +44,18 @@ def plan_treatment(settings: Settings, size_px: tuple[int, int]) -> tuple[PoseTr
     return treatment, [*depends_on, None if reference is None else reference.round(6).tolist()]
 
 
-def reference_pose(path: Path, detector: str | None, canvas_px: tuple[int, int] | None) -> Pose:
+def reference_pose(settings: Settings, path: Path) -> Pose:
     """The largest person of a pose JSON's first frame, or of a picture, alone on its canvas.
 
     Raises:
         UserError: it cannot be read, shows nobody, or is a picture without a detector.
     """
     if path.suffix.lower() in POSE_SUFFIXES:
-        pose = read_poses(path, size_px=canvas_px)[0]
-    elif detector is None:
+        pose = read_poses(path, size_px=pose_canvas(settings))[0]
+    elif settings.pose_detector is None:
         raise UserError(f"retarget: {path} is no .json; to find the pose in a picture, give --pose-detector")
     else:
-        pose = detector_named(detector)(read_image(path))
+        pose = detector_named(settings.pose_detector, settings.pose_threshold)(read_image(path))
     if not pose.has_person:
         raise UserError(f"retarget: {path} shows nobody; give a pose of the whole body")
     return choose_person(track_people([pose]), "largest")[0]
@@ -63,7 +63,7 @@ def reference_pose(path: Path, detector: str | None, canvas_px: tuple[int, int] 
 
 def _reference_lengths(settings: Settings, path: Path, size_px: tuple[int, int]) -> NDArray[np.float64]:
     """Bone lengths of the reference, fitted to the frames' size as its picture would be."""
-    pose = reference_pose(path, settings.pose_detector, pose_canvas(settings))
+    pose = reference_pose(settings, path)
     fit = fit_like_frames(settings, pose.width_px, pose.height_px, size_px)
     logger.info("%s: %s", path, fit.describe())
     fitted = pose.transform(fit.apply_points, width_px=fit.width_px, height_px=fit.height_px)

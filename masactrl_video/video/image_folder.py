@@ -15,7 +15,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.video.frame import ClipInfo, Timing
 from masactrl_video.video.frame_files import FrameFiles, frame_files, some_names, visible
 from masactrl_video.video.picture_colours import EIGHT_BIT_MODES, GREY_MODES, Colours, colours_of
-from masactrl_video.video.picture_file import is_unread_picture, open_picture, picture_suffixes
+from masactrl_video.video.picture_file import is_unread_picture, open_picture, picture_formats, picture_suffixes
 
 logger = logging.getLogger(__name__)
 
@@ -90,11 +90,11 @@ def image_files(folder: Path) -> FrameFiles:
     if unread := sorted(file.name for file in visible(folder) if is_unread_picture(file)):
         raise UserError(
             f"{folder} holds pictures that are not read ({some_names(unread)}): convert them, or move them away; "
-            f"read are {', '.join(picture_suffixes())}"
+            f"read are {', '.join(picture_formats())}"
         )
     found = frame_files(folder, picture_suffixes())
     if not found.files:
-        raise UserError(f"the folder {folder} holds no images; allowed are {', '.join(picture_suffixes())}")
+        raise UserError(f"the folder {folder} holds no images; allowed are {', '.join(picture_formats())}")
     return found
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from masactrl_video.errors import UserError
 
+_INTEROP_INDEX = 1
 _SCREEN_GAMMA = 1 / 2.2
 _LEAST_DIFFERENCE = 3
 """Of 255: profiles that move no colour further are sRGB itself, written by another hand."""
@@ -111,4 +112,6 @@ def _without_profile(image: Image.Image) -> str:
     gamma = image.info.get("gamma")
     if gamma and "srgb" not in image.info and abs(gamma / _SCREEN_GAMMA - 1) > 0.05:
         return f"it has a gamma of its own ({gamma:g}), which is not applied: sRGB is taken"
+    if image.getexif().get_ifd(ExifTags.IFD.Interop).get(_INTEROP_INDEX) == "R03":
+        return "it is in Adobe RGB by its EXIF data, but without a profile: sRGB is taken, as players take it"
     return ""

@@ -66,6 +66,8 @@ def open_picture(
         raise UserError(f"no such picture: {file}")
     if not file.is_file():
         raise UserError(f"{file} is not an ordinary file, so no picture is read from it")
+    if data is None and not file.stat().st_size:
+        raise UserError(f"{file} is empty: it holds no picture; get it anew")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is below

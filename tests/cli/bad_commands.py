@@ -27,6 +27,7 @@ ANIMATE: dict[str, Case] = {
     "proportions that are not there": (["poses.json", "--retarget", "none.json"], "retarget: no such file"),
     "a share without a whole": (["poses.json", "--retarget-foreshortening"], "without retarget"),
     "a detector without use": (["poses.json", "--pose-detector", "p.onnx"], "poses.json gives the poses"),
+    "a threshold without use": (["poses.json", "--pose-threshold", "0.1"], "poses.json gives the poses"),
     "edges of poses": (["poses.json", "--guidance", "canny"], "holds poses, no pictures"),
     "skeletons as the source": (["poses.json", "--source", "clip"], "shows skeletons, not a character"),
     "a clip of no skeletons": (["clip.mp4"], "does not show skeletons on black"),

@@ -31,6 +31,8 @@ POSE_FILES = {
     "alone.json": json.dumps([pose_frame([-1, -1, 1] * 18)]),
     "crowd.json": json.dumps([pose_frame(people=[{"pose_keypoints_2d": BODY}] * 10_000)]),
     "no-canvas/0.json": json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": BODY}]}),
+    "landmarks.json": json.dumps([{"landmarks": [{"x": 0.5, "y": 0.5, "visibility": 1}] * 33}]),
+    "halpe.json": json.dumps([{"image_id": 0, "category_id": 1, "keypoints": [9, 9, 1] * 26, "score": 1}]),
     "dot.json": json.dumps([pose_frame([5, 5, 1, *[0] * 51])]),
 }
 
@@ -102,6 +104,10 @@ def _plain_files(folder: Path, clip: Path) -> None:
     (folder / "text.png").write_text("this is no picture")
     (folder / "empty.mp4").write_bytes(b"")
     Image.new("RGB", (48, 48)).save(folder / "black.png")
+    for name in ("unread/0001.png", "twice/1.png", "twice/01.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (48, 48)).save(folder / name)
+    (folder / "unread" / "0002.heic").write_bytes(b"")
     make_clip(folder / "five.mp4", size="48x48", seconds=0.2)
 
 

@@ -30,6 +30,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "guidance": (["pose", "canny"], ["pose", "canny"], []),
     "guidance_video": (["canny=a=b.mp4"], {"canny": Path("a=b.mp4")}, []),
     "pose_detector": (["p.onnx"], "p.onnx", POSE),
+    "pose_threshold": (["0.1"], 0.1, POSE),
     "pose_json": (["p.json"], Path("p.json"), POSE),
     "fill_missing_poses": ([], True, POSE),
     "pose_canvas": (["640x480"], "640x480", POSE),

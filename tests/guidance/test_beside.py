@@ -20,7 +20,7 @@ WAIT_SECONDS = 60  # for what must come; never waited in full by a test that pas
 
 
 def picture(number: int) -> np.ndarray:
-    return np.full((*SIZE_PX, 3), 10 * number, np.uint8)
+    return np.full((*SIZE_PX, 3), 40 + 10 * number, np.uint8)
 
 
 class Halting:
@@ -62,6 +62,37 @@ def test_a_picture_is_read_before_all_are_there_and_the_rest_is_waited_for(
     np.testing.assert_array_equal(guidance[3], picture(3))
     assert len(guidance.whole()) == len(guidance) == FRAMES
     np.testing.assert_array_equal(guidance[0], picture(0))
+
+
+def test_nothing_is_given_before_there_is_something_to_be_seen(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    pictures = [np.zeros((*SIZE_PX, 3), np.uint8)] * 2 + [picture(0)] * 2
+    told: list[bool] = []
+
+    def extract(tell):
+        def counted(path):
+            told.append(path is not None)
+            tell(path)
+
+        frames = Halting(at=2)
+        frames.go.set()
+        return extract_guidance(iter(frames), folder=tmp_path / "g", key="", make=GivenFrames(seen()), tell=counted)
+
+    def seen():
+        for number, image in enumerate(pictures):
+            assert len(told) == (number if number > 2 else 0)
+            yield image
+
+    guidance = GuidanceBeside(extract, executor, key="", frames=FRAMES, size_px=SIZE_PX)
+    guidance.wait_for_first()
+    np.testing.assert_array_equal(guidance[0], pictures[0])
+    assert len(guidance.whole()) == len(told) == FRAMES
+
+
+def test_waiting_for_the_first_raises_what_has_stopped_it(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    frames = Halting(at=0, error=UserError("frame 0 is damaged"))
+    frames.go.set()
+    with pytest.raises(UserError, match="frame 0 is damaged"):
+        beside(tmp_path / "guidance", frames, executor).wait_for_first()
 
 
 def test_what_stops_it_is_said_at_any_picture_and_nothing_is_left(tmp_path: Path, executor: ThreadPoolExecutor) -> None:

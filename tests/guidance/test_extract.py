@@ -21,6 +21,7 @@ class BrightSpotDetector:
     """Finds a person, all points in one place, at the brightest pixel of a frame that is not black."""
 
     identity = "bright spot"
+    threshold = 0.25
 
     def __call__(self, image):
         height, width = image.shape[:2]
@@ -29,6 +30,16 @@ class BrightSpotDetector:
         row, column = np.unravel_index(image[:, :, 0].argmax(), (height, width))
         body = np.tile(np.array([column + 0.5, row + 0.5, 1], np.float32), (18, 1))
         return Pose((Person(body),), width, height)
+
+
+class DoubtfulDetector(BrightSpotDetector):
+    """Is never quite certain."""
+
+    def __call__(self, image):
+        pose = super().__call__(image)
+        for person in pose.people:
+            person.body[:, 2] = 0.5
+        return pose
 
 
 def clip(*columns):
@@ -82,13 +93,56 @@ def test_gaps_are_filled_when_asked_and_still_reported(folder, caplog):
     assert [pose.has_person for pose in read_poses(guidance.pose_path)] == [True] * 5
 
 
-def test_a_clip_without_anybody_is_black_or_refused(folder):
-    assert extract(folder, clip(None, None), DetectedPoses(BrightSpotDetector())).missing == (0, 1)
-    with pytest.raises(UserError, match="no person in any of the 2 frames"):
-        extract(
-            folder, clip(None, None), DetectedPoses(BrightSpotDetector(), PoseTreatment(fill_missing=True)), "other"
+@pytest.mark.parametrize("treatment", [PoseTreatment(), PoseTreatment(fill_missing=True), PoseTreatment(person="0")])
+def test_a_clip_without_anybody_is_refused_with_the_ways_out(folder, treatment):
+    told = []
+    ways = r"another --pose-detector, or a --pose-threshold below 0\.25, or --guidance canny"
+    with pytest.raises(UserError, match=f"no person is found in any of the 2 frames of the clip; take {ways}"):
+        extract_guidance(
+            clip(None, None),
+            folder=folder,
+            key="key",
+            make=DetectedPoses(BrightSpotDetector(), treatment),
+            tell=told.append,
         )
-    assert GuidanceFrames.open(folder).key == "key"
+    assert told == []
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_people_who_are_all_too_doubtful_are_refused(folder):
+    with pytest.raises(UserError, match=r"found in 1 of 2 frames, .* a confidence of 1; lower --pose-confidence"):
+        doubtful = DetectedPoses(DoubtfulDetector(), PoseTreatment(min_confidence=1))
+        extract(folder, clip(10, None), doubtful)
+
+
+def test_poses_without_anybody_in_the_frames_taken_are_refused(folder):
+    poses = [Pose((), WIDTH_PX, HEIGHT_PX)] * 2
+    with pytest.raises(UserError, match=r"a\.json: nobody is in any of the 2 frames that are taken"):
+        extract(folder, clip(1, 2), GivenPoses(poses, name="a.json"))
+
+
+def test_edges_and_pictures_that_are_nowhere_are_said(folder, caplog):
+    assert len(extract(folder, clip(None, None), CannyGuidance())) == 2
+    assert "no edge is found in any frame" in caplog.text
+    extract(folder, clip(1, 2), GivenFrames(clip(None, None)), key="other")
+    assert "all pictures are black" in caplog.text
+
+
+def test_people_are_found_in_frames_of_another_size_and_drawn_on_the_canvas(folder):
+    def placed(pose):
+        return pose.scaled(width_px=36, height_px=24)
+
+    guidance = extract(folder, clip(20, None), DetectedPoses(BrightSpotDetector(), placed=placed))
+    assert guidance.size == (36, 24)
+    assert spots(guidance) == [10, None]
+
+
+def test_people_outside_of_what_is_drawn_do_not_count(folder):
+    def cut(pose):
+        return pose.transform(lambda xy: xy - [30, 0], width_px=20, height_px=HEIGHT_PX)
+
+    guidance = extract(folder, clip(40, 10), DetectedPoses(BrightSpotDetector(), placed=cut))
+    assert guidance.missing == (1,)
 
 
 def test_poses_on_disk_are_those_that_were_drawn(folder):

@@ -3,6 +3,7 @@ import pytest
 from guidance.row_networks import CELL_PX, HEIGHT_PX, WIDTH_PX, picture_with_people, row_network
 from onnx_writer import write_convolution
 
+from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.detectors import open_pose_detector
 from masactrl_video.guidance.onnx_detector import OnnxPoseDetector, OnnxPoseOptions
@@ -46,6 +47,25 @@ def test_people_below_the_confidence_are_nobody(network):
     picture = picture_with_people((5, 20, 100))
     assert not OnnxPoseDetector(network, OnnxPoseOptions(min_confidence=0.5))(picture).has_person
     assert OnnxPoseDetector(network, OnnxPoseOptions(min_confidence=0.3))(picture).has_person
+
+
+def test_the_threshold_can_be_set_and_is_part_of_the_identity(network):
+    doubtful = picture_with_people((5, 20, 60))
+    detector = open_pose_detector(str(network))
+    assert not detector(doubtful).has_person
+    lower = open_pose_detector(str(network), 0.1)
+    assert lower(doubtful).has_person
+    assert (detector.threshold, lower.threshold) == (0.28, 0.1)
+    assert detector.identity != lower.identity
+
+
+def test_the_demos_detector_has_a_threshold_too():
+    folder = str(WEIGHTS / "keypoints")
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    every, none = open_pose_detector(folder, 0.0), open_pose_detector(folder, 1.0)
+    assert (every(picture).people[0].body[:, 2] > 0).all()
+    assert not none(picture).has_person
+    assert every.identity != none.identity != open_pose_detector(folder).identity
 
 
 def test_too_few_parts_are_nobody(network):

@@ -7,6 +7,8 @@ from controlnet_aux.open_pose.face import FaceNet
 from controlnet_aux.open_pose.model import bodypose_model, handpose_model
 
 from masactrl_video.errors import UserError
+from masactrl_video.guidance import openpose_detector
+from masactrl_video.guidance.detectors import open_pose_detector
 from masactrl_video.guidance.openpose_detector import WEIGHT_FILES, AuxOpenposeDetector
 
 BODY = "body_pose_model.pth"
@@ -105,3 +107,16 @@ def test_weights_of_another_network_are_refused(copied_folder):
 def test_without_weights_the_error_says_what_to_give(name):
     with pytest.raises(UserError, match=r"\.onnx network"):
         AuxOpenposeDetector(name)
+
+
+def test_a_large_picture_is_searched_at_a_smaller_size(monkeypatch, detector):
+    monkeypatch.setattr(openpose_detector, "LARGEST_PX", 160 * 128)
+    found_body(monkeypatch, detector, [(50, 60)] * 8)
+    pose = detector(np.zeros((256, 320, 3), np.uint8))
+    assert (pose.width_px, pose.height_px) == (320, 256)
+    np.testing.assert_allclose(pose.people[0].body[0, :2], [2 * 50.5 - 0.5, 2 * 60.5 - 0.5])
+
+
+def test_its_threshold_cannot_be_set(weights_folder):
+    with pytest.raises(UserError, match=r"pose_threshold: .* whose threshold is fixed"):
+        open_pose_detector(str(weights_folder), 0.5)

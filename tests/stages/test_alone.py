@@ -88,6 +88,22 @@ def test_frames_that_are_there_become_a_video_with_the_clips_times_and_sound(
         encode_frames(demo(frame_load_cap=None), rendered.folder / "frames", output)
 
 
+def test_frames_that_another_system_has_hidden_are_left_out_and_gaps_are_said(
+    demo: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for name in ("0001.png", "0002.png", "0005.png"):
+        Image.new("RGB", (32, 32)).save(folder / name)
+        (folder / f"._{name}").write_bytes(b"\0\5\x16\7")
+    (folder / "Thumbs.db").write_bytes(b"")
+    (folder / "0003.png.part").write_bytes(b"")
+    encode_frames(demo(frame_load_cap=3), folder, tmp_path / "out.mp4")
+    assert len(open_clip(tmp_path / "out.mp4")) == 3
+    assert "2 numbers are missing (3–4)" in caplog.text
+    assert "no frames that are read: 0003.png.part" in caplog.text
+
+
 def test_frames_of_another_number_or_size_are_refused(demo: Made, rendered: Outputs, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds 4 pictures, but 2 frames are taken"):
         encode_frames(demo(), rendered.folder / "frames", tmp_path / "out.mp4")

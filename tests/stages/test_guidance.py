@@ -14,11 +14,15 @@ from video.made_clips import make_clip
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.beside import GuidanceBeside
+from masactrl_video.guidance.pose import Person, Pose
+from masactrl_video.guidance.pose_json import read_poses
 from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages import render_clip
+from masactrl_video.stages import guidance, render_clip
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.outputs import Outputs
+from masactrl_video.video.fit import plan_fit
 from masactrl_video.video.png import read_png
 
 Render = Callable[..., Outputs]
@@ -166,3 +170,59 @@ def test_a_kind_that_cannot_be_made_stops_those_that_have_begun(
     with pytest.raises(UserError, match="no detector"):
         render(tmp_path / "out.mp4", guidance=["canny", "pose"])
     assert len(ended) == 1
+
+
+class _Middle:
+    """Finds a person who stands in the middle of a frame, and remembers the sizes."""
+
+    identity, threshold = "middle", None
+
+    def __init__(self) -> None:
+        self.sizes: set[tuple[int, ...]] = set()
+
+    def __call__(self, image: np.ndarray) -> Pose:
+        height, width = image.shape[:2]
+        self.sizes.add((width, height))
+        body = np.tile(np.array([width * 0.375, 4, 1], np.float32), (18, 1))
+        body[9:, :2] = width * 0.625, height - 4
+        return Pose((Person(body),), width, height)
+
+
+@pytest.mark.parametrize("mode", ["crop", "pad", "resize"])
+def test_poses_are_found_in_the_clips_own_pixels_and_fitted_exactly(
+    demo: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: FitMode
+) -> None:
+    wide = make_clip(tmp_path / "wide.mp4", size="96x48", seconds=0.2)
+    settings = demo(clip=wide, guidance=["pose"], pose_detector="middle.onnx", fit=mode)
+    target = {"target_width_px": 24, "target_height_px": 24, "size_factor": 8, "native_area_px": 576}
+    clip = FittedClip(open_selected(settings), plan_fit(96, 48, mode=mode, **target))
+    detector = _Middle()
+    monkeypatch.setattr(guidance, "detector_named", lambda name, threshold: detector)
+    made = guidance.make_guidance(settings, clip, "pose", tmp_path / "guidance")
+    assert detector.sizes == {(96, 48)}
+    assert made.size == (24, 24)
+    body = read_poses(made.folder / "pose.json")[0].people[0].body
+    ends = np.array([[36, 4], [60, 44]], np.float64)
+    np.testing.assert_allclose(body[[1, 10], :2], clip.fit.apply_points(ends), atol=1e-3)
+
+
+def test_a_clip_without_anybody_is_refused_before_its_source_is_made(
+    render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_too_early(*arguments: object) -> None:
+        raise AssertionError("the source was begun")
+
+    monkeypatch.setattr(render_clip, "plan_source", made_too_early)
+    with pytest.raises(UserError, match="no person is found in any of the 2 frames"):
+        render(tmp_path / "out.mp4", guidance=["pose"], pose_threshold=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_threshold_is_another_key(demo: Callable[..., Settings], tmp_path: Path) -> None:
+    fit = plan_fit(48, 48, mode="crop", target_width_px=32, target_height_px=32, size_factor=8, native_area_px=1024)
+    keys = set()
+    for threshold in (0.0, 0.001):
+        settings = demo(guidance=["pose"], pose_threshold=threshold)
+        clip = FittedClip(open_selected(settings), fit)
+        keys.add(guidance.make_guidance(settings, clip, "pose", tmp_path / "guidance").key)
+    assert len(keys) == 2

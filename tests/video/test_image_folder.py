@@ -57,6 +57,12 @@ def test_broken_image_is_refused(tmp_path: Path) -> None:
         open_clip(tmp_path)
 
 
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"1\.png is empty"):
+        open_clip(tmp_path)
+
+
 def test_truncated_image_is_refused_when_it_is_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "1.png")

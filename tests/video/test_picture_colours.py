@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, features
+from PIL.PngImagePlugin import PngInfo
 
+from masactrl_video.video.clip import open_clip
 from masactrl_video.video.image_folder import read_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -122,11 +124,47 @@ def test_print_colours_without_a_profile_are_said(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "a.jpg", as_numbers=True).remarks == ()
 
 
-def test_a_gamma_of_its_own_is_said(tmp_path: Path) -> None:
-    from PIL.PngImagePlugin import PngInfo
+def _print_profile() -> bytes:
+    """CMYK in which black is the only ink that shows (a table of 2 steps for each ink, to lightness)."""
+    ramp = bytes(range(256))
+    inks = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+    table = b"".join(bytes([255 * (1 - k), 128, 128]) for _, _, _, k in inks)
+    identity = struct.pack(">9i", *(65536 if n % 4 == 0 else 0 for n in range(9)))
+    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + identity + ramp * 4 + table + ramp * 3
+    made = profile(b"CMYK", {b"A2B0": lut})
+    return made[:12] + b"prtr" + made[16:20] + b"Lab " + made[24:]
 
+
+def test_print_colours_go_through_their_profile(tmp_path: Path) -> None:
+    inks = Image.new("CMYK", (16, 8), (255, 255, 0, 0))
+    inks.paste((0, 0, 0, 255), (8, 0, 16, 8))
+    for name in ("a.tif", "a.jpg"):
+        inks.save(tmp_path / name, icc_profile=_print_profile())
+        shown = read_picture(tmp_path / name)
+        assert shown.remarks == ()
+        assert np.abs(shown.pixels[4, ::15].astype(int) - [[255] * 3, [0] * 3]).max() <= 6
+
+
+def test_adobe_rgb_by_exif_alone_is_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+    assert "Adobe RGB by its EXIF data" in read_picture(tmp_path / "a.jpg").remarks[0]
+
+
+def test_a_gamma_of_its_own_is_said(tmp_path: Path) -> None:
     for gamma, said in ((1.0, True), (0.45455, False)):
         chunk = PngInfo()
         chunk.add(b"gAMA", struct.pack(">I", round(gamma * 100000)))
         Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=chunk)
         assert bool(read_picture(tmp_path / "a.png").remarks) is said
+
+
+def test_frames_are_converted_and_masks_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for name in ("1.png", "2.png"):
+        Image.fromarray(COLOURS.astype(np.uint8)).save(tmp_path / name, icc_profile=adobe_rgb())
+    frames = [frame.pixels for frame in open_clip(tmp_path)]
+    assert all(np.abs(frame - as_shown(COLOURS)).max() <= 2 for frame in frames)
+    assert len([text for text in caplog.messages if "converted from the profile 'test' to sRGB" in text]) == 1
+    assert all((frame.pixels == COLOURS).all() for frame in open_clip(tmp_path, as_numbers=True))
