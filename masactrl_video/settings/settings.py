@@ -33,7 +33,7 @@ class Settings(BaseModel):
     select_every_nth: int = option("clip", "take every n-th frame; the duration stays", 1, ge=1)
     frame_load_cap: int | None = option("clip", "take at most this many frames", None, ge=1)
     frame_rate: float | None = option("clip", "frames a second of images or pose JSON (24 if not given)", None, gt=0)
-    allow_partial: bool = option("clip", "of a video that is cut off or damaged, render what can be read", False)
+    allow_partial: bool = option("clip", "of a damaged video or folder, render what is before the damage", False)
     fit: FitMode = option(
         "clip",
         "how frames get the model's size: crop (scale to cover, cut both sides alike), pad (scale to fit inside, black "

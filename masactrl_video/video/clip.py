@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.decord_reader import VideoFile
-from masactrl_video.video.frame import ClipInfo, Frame, Selection, Timing
+from masactrl_video.video.frame import ClipInfo, Frame, Selection, Timing, frames_text
 from masactrl_video.video.image_folder import ImageFolder
 from masactrl_video.video.local_file import local_path
 
@@ -41,7 +41,7 @@ class Clip:
         self._source = source
         self._positions = selection.positions(len(source.timings))
         if not self._positions:
-            raise UserError(f"{selection} leaves none of the {len(source.timings)} frames of {source.info.path}")
+            raise UserError(f"{selection} leaves none of the {frames_text(len(source.timings))} of {source.info.path}")
 
     @property
     def info(self) -> ClipInfo:
@@ -64,6 +64,15 @@ class Clip:
         """
         for timing, pixels in zip(self.timeline(), self._source.read(self._positions), strict=True):
             yield Frame(*timing, pixels)
+
+    def check(self) -> None:
+        """Decode the selected frames and keep none: damage is found before hours of work, not after.
+
+        Raises:
+            UserError: a frame cannot be decoded.
+        """
+        for _ in self._source.read(self._positions):
+            pass
 
     def frame(self, n: int) -> Frame:
         """The n-th selected frame, from 0; everything before it is decoded on the way.
@@ -95,17 +104,20 @@ def open_clip(
         path: a local file or folder.
         selection: which frames are taken; all when None.
         frame_rate: frames a second of a folder of images, `DEFAULT_FRAME_RATE` when None; a video has its own times.
-        allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded.
+        allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded;
+            of a folder, the images up to the first that cannot be read.
 
     Raises:
         UserError: the path, the file, the selection or the frame rate cannot be used.
     """
     path = local_path(path)
     source: FrameSource
+    selection = selection or Selection()
     if path.is_dir():
-        source = ImageFolder(path, DEFAULT_FRAME_RATE if frame_rate is None else frame_rate)
+        rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
+        source = ImageFolder(path, rate, allow_partial=allow_partial)
     elif frame_rate is not None:
         raise UserError(f"a frame rate was given, but {path} is a video with times of its own; leave the rate out")
     else:
-        source = VideoFile(path, allow_partial=allow_partial)
-    return Clip(source, selection or Selection())
+        source = VideoFile(path, selection, allow_partial=allow_partial)
+    return Clip(source, selection)

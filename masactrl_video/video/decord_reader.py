@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
-from masactrl_video.video.frame import ClipInfo
-from masactrl_video.video.partial import read_frames, readable_frames
+from masactrl_video.video.frame import ClipInfo, Selection, frames_text
+from masactrl_video.video.partial import Readable, find_readable, read_frames
 from masactrl_video.video.picture_file import check_size
 from masactrl_video.video.probe import VideoProbe, probe_video
+
+logger = logging.getLogger(__name__)
 
 # Where a frame cannot be decoded, decord shall raise, not repeat another one. The limit is a share of the frames;
 # 0 would mean "repeat without a word".
@@ -29,40 +32,58 @@ _NO_REPEATED_FRAMES = 1e-9
 class VideoFile:
     """A video file as a source of frames."""
 
-    def __init__(self, path: Path, *, allow_partial: bool = False) -> None:
-        """Read the times and the size of the video at an absolute path; nothing is decoded.
+    def __init__(self, path: Path, selection: Selection | None = None, *, allow_partial: bool = False) -> None:
+        """Read the times and the size of the video at an absolute path; a whole one is not decoded.
 
         Args:
+            selection: what will be asked for; damage beyond it is only remarked. All when None.
             allow_partial: take what can be read of a file that is cut off or damaged: its frames up to the first that
                 cannot be decoded. Finding that one decodes the whole file.
 
         Raises:
-            UserError: it cannot be read, or not as a whole and `allow_partial` is off.
+            UserError: it cannot be read, or not as far as is asked for and `allow_partial` is off.
         """
         probe = probe_video(path)
         check_size(path, probe.stored_width_px, probe.stored_height_px)
         self._decoded_size = _turned(probe.stored_width_px, probe.stored_height_px, probe.rotation_degrees)
         self.timings, self.info = probe.timings, _clip_info(path, probe)
-        self._is_partial = False
-        if allow_partial:
+        self._readable: Readable | None = None
+        if probe.damage and probe.pictures_are_whole:
+            self._remark(probe, f"{probe.damage} of its sound, which ends early")
+        elif probe.damage and not allow_partial:
+            self._ask_before_damage(probe, selection or Selection())
+        elif allow_partial:
             self._keep_readable(probe)
-        elif probe.damage:
+
+    def _remark(self, probe: VideoProbe, remark: str) -> None:
+        self.info = replace(self.info, remarks=(remark, *probe.remarks))
+
+    def _ask_before_damage(self, probe: VideoProbe, selection: Selection) -> None:
+        """Of a file whose end is unknown, only so many frames may be asked for as are surely there."""
+        cap = selection.frame_load_cap
+        wanted = selection.skip_first_frames + ((cap or 0) - 1) * selection.select_every_nth + 1
+        found = find_readable(self.info.path, wanted) if cap is not None else None
+        if found is None or found.frames < wanted:
+            left = f"{frames_text(len(self.timings))} ({self.info.duration_seconds:.3f} seconds)"
             raise UserError(
-                f"{path} is cut off or damaged ({probe.damage}): {len(self.timings)} frames "
-                f"({self.info.duration_seconds:.3f} seconds) are left; --allow-partial takes those of them that can be "
+                f"{self.info.path} is cut off or damaged ({probe.damage}): {left} "
+                f"{'is' if len(self.timings) == 1 else 'are'} left; --allow-partial takes those of them that can be "
                 "decoded"
             )
+        self._readable = found
+        self._remark(probe, f"it is cut off or damaged ({probe.damage}); the frames that are taken lie before that")
 
     def _keep_readable(self, probe: VideoProbe) -> None:
-        count = readable_frames(self.info.path)
-        count = count if probe.cut_frame is None else min(count, probe.cut_frame)
-        if count == 0:
+        found = find_readable(self.info.path)
+        if found.frames == 0:
             raise UserError(f"{self.info.path}: not one of its frames can be decoded: get it anew")
-        if count < len(self.timings) or probe.damage:
-            self._is_partial = True
-            remark = f"it is damaged or cut off: only its first {count} frames can be read, and are all that is taken"
-            left = replace(probe, timings=probe.timings[:count], remarks=(remark, *probe.remarks))
+        if found.frames < len(self.timings) or probe.damage:
+            self._readable, count = found, min(found.frames, len(self.timings))
+            left = replace(probe, timings=probe.timings[:count])
             self.timings, self.info = left.timings, _clip_info(self.info.path, left)
+            frames = "frame" if count == 1 else f"{count} frames"
+            is_all = "is all that is" if count == 1 else "are all that is"
+            self._remark(probe, f"it is damaged or cut off: only its first {frames} can be read, and {is_all} taken")
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """Decode from the start and give the frames at the ascending `positions`, RGB (height, width, 3).
@@ -72,31 +93,51 @@ class VideoFile:
         Raises:
             UserError: a frame cannot be decoded.
         """
-        if self._is_partial:
-            yield from self._read_partial(positions)
-            return
+        num_read = 0
+        if self._readable is None:
+            try:
+                for pixels in self._read_by_decord(positions):
+                    yield pixels
+                    num_read += 1
+                return
+            except (decord.DECORDError, decord.DECORDLimitReachedError):
+                self._look_for_damage(positions)
+        yield from self._read_before_damage(positions[num_read:])
+
+    def _read_by_decord(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
-        try:
-            decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
-        except decord.DECORDError:
-            raise self._damaged(positions[0]) from None
+        decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
         done = 0
         for position in positions:
+            if position > done:
+                decoder.skip_frames(position - done)
             try:
-                if position > done:
-                    decoder.skip_frames(position - done)
                 pixels = decoder.next().asnumpy()
-            except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration):
-                raise self._damaged(position) from None
+            except StopIteration:
+                raise decord.DECORDError(f"no frame {position}") from None
             done = position + 1
             yield self._as_shown(pixels, position)
 
-    def _read_partial(self, positions: range) -> Iterator[NDArray[np.uint8]]:
-        done = -1
-        for done, pixels in zip(positions, read_frames(self.info.path, self._decoded_size, positions), strict=False):
-            yield self._as_shown(pixels, done)
-        if done != positions[-1]:
-            raise self._damaged(done + 1)
+    def _look_for_damage(self, positions: range) -> None:
+        """decord's threads have met damage, here or further on: find out where."""
+        self._readable = found = find_readable(self.info.path, positions[-1] + 1)
+        if positions[-1] < found.frames < len(self.timings) and not found.is_whole:
+            text = "%s is damaged: frame %d of %d cannot be decoded; the frames that are taken lie before it"
+            logger.warning(text, self.info.path, found.frames, len(self.timings))
+
+    def _read_before_damage(self, positions: range) -> Iterator[NDArray[np.uint8]]:
+        assert self._readable is not None
+        readable = range(positions.start, min(positions.stop, self._readable.frames), positions.step)
+        num_read = 0
+        if readable:
+            frames = read_frames(self.info.path, self._decoded_size, readable, self._readable.packets)
+            for position, pixels in zip(readable, frames, strict=False):
+                yield self._as_shown(pixels, position)
+                num_read += 1
+        if num_read < len(readable):
+            raise self._damaged(readable[num_read])
+        if num_read < len(positions):
+            raise self._damaged(self._readable.frames)
 
     def _as_shown(self, pixels: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
         """Stretch pixels that are not square; decord has turned the frame already."""
@@ -109,9 +150,10 @@ class VideoFile:
         return pixels if self._decoded_size == shown_size else _stretched(pixels, shown_size)
 
     def _damaged(self, position: int) -> UserError:
+        remedy = "--allow-partial takes the frames before it" if position else "get it anew"
         return UserError(
             f"frame {position} of {self.info.num_frames} of {self.info.path} cannot be decoded: the file is damaged "
-            f"or cut off; --allow-partial takes the frames before it, or repair it (ffmpeg -i in.mp4 out.mp4)"
+            f"or cut off; {remedy}"
         )
 
 

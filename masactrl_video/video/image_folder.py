@@ -25,15 +25,20 @@ _EXIF_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 class ImageFolder:
     """A folder of images as a source of frames."""
 
-    def __init__(self, path: Path, frame_rate: float) -> None:
+    def __init__(self, path: Path, frame_rate: float, *, allow_partial: bool = False) -> None:
         """List the images and compare their sizes; no picture is decoded.
+
+        Args:
+            allow_partial: take the images before the first that cannot be read. Finding that one decodes them.
 
         Raises:
             UserError: no images, unlike sizes, or a file that is no 8-bit image.
         """
         if not frame_rate > 0:
             raise UserError(f"the frame rate is {frame_rate}; it must be above 0")
-        self._files = list_images(path)
+        files = list_images(path)
+        self._files = files[: _readable_images(files)] if allow_partial else files
+        left_out = len(files) - len(self._files)
         width_px, height_px = _common_size(self._files)
         self.timings = tuple(Timing(n, n / frame_rate, 1 / frame_rate) for n in range(len(self._files)))
         self.info = ClipInfo(
@@ -46,15 +51,41 @@ class ImageFolder:
             average_frame_rate=frame_rate,
             duration_seconds=len(self._files) / frame_rate,
             has_audio=False,
+            remarks=(
+                f"{files[-left_out].name} cannot be read: {left_out} of its {len(files)} images, from that on, "
+                "are left out",
+            )
+            if left_out
+            else (),
         )
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """The images at `positions`, RGB (height, width, 3); turned by their EXIF orientation, transparency dropped."""
         for position in positions:
-            pixels = read_image(self._files[position])
+            try:
+                pixels = read_image(self._files[position])
+            except UserError as error:
+                remedy = f"; --allow-partial takes the {position} before it" if position else ""
+                raise UserError(f"{error}{remedy}") from error
             if pixels.shape[1::-1] != (self.info.width_px, self.info.height_px):
                 raise UserError(f"{self._files[position]} has changed, or is turned by a late EXIF chunk: save it anew")
             yield pixels
+
+
+def _readable_images(files: list[Path]) -> int:
+    """How many come before the first that cannot be read.
+
+    Raises:
+        UserError: the very first cannot.
+    """
+    for count, file in enumerate(files):
+        try:
+            read_image(file)
+        except UserError:
+            if count == 0:
+                raise
+            return count
+    return len(files)
 
 
 def list_images(folder: Path) -> list[Path]:

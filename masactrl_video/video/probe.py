@@ -12,7 +12,7 @@ from pathlib import Path
 import imageio_ffmpeg
 
 from masactrl_video.errors import UserError
-from masactrl_video.video.file_kind import find_damage
+from masactrl_video.video.file_kind import ends_in_index, find_damage, names_all_frames
 from masactrl_video.video.frame import Timing
 
 READABLE_FORMATS = "mov,mp4,matroska,webm,gif"
@@ -48,8 +48,8 @@ class VideoProbe:
     has_audio: bool
     damage: str
     """What of the file is missing or cannot be read, in words; empty where nothing is known to be."""
-    cut_frame: int | None
-    """Position of the frame at which a file that is cut off ends: its own data may be cut."""
+    pictures_are_whole: bool
+    """Whether the damage, if there is any, is none of the pictures: all frames are there."""
     remarks: tuple[str, ...]
     """See `ClipInfo.remarks`."""
 
@@ -63,12 +63,13 @@ def probe_video(path: Path) -> VideoProbe:
     Raises:
         UserError: the file is no readable video, has no frames, or has more than one video stream.
     """
-    damage = find_damage(path)
-    listing, log = _run_ffmpeg(path, damage)
+    missing = find_damage(path)
+    listing, log = _run_ffmpeg(path, missing)
     streams, _, reading = log.partition("\nStream mapping:")
     _check_single_stream(path, streams)
     shown = packets(listing)
-    is_cut, damage = bool(damage), damage or _said_of_damage(reading)
+    said = _said_of_damage(path, reading)
+    damage = missing or said
     if damage and not shown:
         raise _nothing_left(path, damage)
     header = dict(re.findall(r"^#(\w+) 0: (.*)$", listing, re.MULTILINE))
@@ -83,7 +84,7 @@ def probe_video(path: Path) -> VideoProbe:
         rotation_degrees=_rotation_degrees(path, streams),
         has_audio=_has_audio(streams),
         damage=damage,
-        cut_frame=sorted(shown).index(shown[-1]) if is_cut else None,
+        pictures_are_whole=not said and (not damage or names_all_frames(path)),
         remarks=tuple(text for pattern, text in _REMARKS if re.search(pattern, streams, re.MULTILINE)),
     )
 
@@ -121,10 +122,18 @@ def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
-def _said_of_damage(reading: str) -> str:
+def _said_of_damage(path: Path, reading: str) -> str:
     """The first error that ffmpeg met while it read the packets; it calls that a success."""
-    found = re.search(r"^\[in#0\S* @ \w+\] \[error\] (.*)$", reading, re.MULTILINE)
-    return found[1] if found else ""
+    found: list[str] = re.findall(rf"{DAMAGE_SAID}(.*)$", reading, re.MULTILINE)
+    if found and ends_in_index(path):
+        found = [error for error in found if not error.startswith(_OF_AN_EARLY_END)]
+    return found[0] if found else ""
+
+
+_OF_AN_EARLY_END = ("File ended prematurely", "Truncating packet")
+
+DAMAGE_SAID = r"^(?:\[in#0\S* @ \w+\] (?:\[error\] |\[warning\] (?=Packet corrupt))|\[error\] (?=Truncating packet))"
+"""How a line of ffmpeg begins, at log level "level+info", that tells of damage in a file's structure."""
 
 
 def _run_ffmpeg(path: Path, damage: str) -> tuple[str, str]:
