@@ -34,8 +34,8 @@ def extract_guidance(
     frames are RGB uint8 (height, width, 3), fitted to the render size, all of one size, and are streamed. key names
     everything that determines the result. Complete guidance with the same key is reused without touching `frames`;
     guidance with another key, or of another number of pictures than total, is replaced; tell is called with each
-    picture's file, in order, where it lies until all are there. Raises UserError when there are no frames, when `folder` holds
-    something else, or when `make` refuses its input; nothing is left behind then.
+    picture's file, in order, where it lies until all are there. Raises UserError when there are no frames, when
+    `folder` holds something else, or when `make` refuses its input; nothing is left behind then.
     """
     existing = _reusable(folder, key, total)
     if existing is not None:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import imageio_ffmpeg
 import numpy as np
@@ -35,6 +36,16 @@ class Readable:
     """Whether no damage was met, as far as was looked."""
 
 
+class _Packet(NamedTuple):
+    """Times in ticks."""
+
+    position: int | None
+    """Of its frame, None where it is not shown."""
+    decoded_at: int
+    start: int
+    duration: int
+
+
 def find_readable(path: Path, wanted_frames: int | None = None) -> Readable:
     """Decode the video at an absolute path up to its first damage.
 
@@ -50,7 +61,7 @@ def find_readable(path: Path, wanted_frames: int | None = None) -> Readable:
     if not is_good:
         whole = _good_packets(path, decoded, min(whole, decoded + _LOOK_AHEAD_PACKETS))
         return Readable(_frames_in(order, whole), whole, is_whole=False)
-    return Readable(_frames_in(order, whole), whole, is_whole=whole == look_at)
+    return Readable(_frames_in(order, whole, may_lack_some=whole == before_error), whole, is_whole=whole == look_at)
 
 
 def read_frames(
@@ -81,10 +92,10 @@ def read_frames(
             process.kill()
 
 
-def _packet_order(path: Path) -> tuple[list[int | None], int | None]:
-    """Each packet's frame, None where it is not shown, in the file's order; and how many come before the first error.
+def _packet_order(path: Path) -> tuple[list[_Packet], int | None]:
+    """The packets in the file's order, and how many come before the first error in its structure.
 
-    ffmpeg tells of each packet when it has read it, in the same thread as of errors in the file's structure.
+    ffmpeg tells of each packet when it has read it, in the same thread as of such errors.
     """
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "level+info", "-debug_ts"]
     command += [*LOCAL_VIDEO_ONLY, "-i", str(path), "-map", _STREAM, "-c", "copy", "-copyinkf", "-f", "framecrc", "-"]
@@ -92,20 +103,30 @@ def _packet_order(path: Path) -> tuple[list[int | None], int | None]:
     reading = done.stderr.partition("\nStream mapping:")[2]
     events = re.findall(rf"demuxer (?=-> )|{DAMAGE_SAID}", reading, re.MULTILINE)
     before_error = next((n for n, event in enumerate(events) if event.startswith("[")), None)
-    starts = [int(line.split(",")[2]) for line in done.stdout.splitlines() if not line.startswith("#")]
+    rows = [[int(text) for text in row.split(",")[1:4]] for row in done.stdout.splitlines() if not row.startswith("#")]
     position = {start: n for n, (start, _) in enumerate(sorted(packets(done.stdout)))}
-    return [position.get(start) for start in starts], before_error
+    return [_Packet(position.get(start), at, start, duration) for at, start, duration in rows], before_error
 
 
-def _packets_of(order: list[int | None], frames: int) -> int:
+def _packets_of(order: list[_Packet], frames: int) -> int:
     """How many packets, from the file's start, hold the first frames."""
-    return 1 + max((n for n, position in enumerate(order) if position is not None and position < frames), default=-1)
+    held = [n for n, packet in enumerate(order, 1) if packet.position is not None and packet.position < frames]
+    return max(held, default=0)
 
 
-def _frames_in(order: list[int | None], count: int) -> int:
-    """How many frames, from the first on, the first packets hold without a gap."""
-    held = {position for position in order[:count] if position is not None}
-    return next(n for n in range(len(held) + 1) if n not in held)
+def _frames_in(order: list[_Packet], count: int, *, may_lack_some: bool = False) -> int:
+    """How many frames, from the first on, the first packets hold without a gap.
+
+    Args:
+        may_lack_some: whether packets may have been lost after them. Those would be decoded later, so what is shown
+            until then is complete; of what is shown later, the frames that leave no time for another between them.
+    """
+    held = sorted(packet for packet in order[:count] if packet.position is not None)
+    for n, (packet, before) in enumerate(zip(held, [None, *held], strict=False)):
+        has_room = before is not None and packet.start > before.start + 1.5 * before.duration
+        if packet.position != n or (may_lack_some and has_room and packet.start > order[count - 1].decoded_at):
+            return n
+    return len(held)
 
 
 def _good_packets(path: Path, low: int, high: int) -> int:
