@@ -100,7 +100,7 @@ def _packet_order(path: Path) -> tuple[list[_Packet], int | None]:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "level+info", "-debug_ts"]
     command += [*LOCAL_VIDEO_ONLY, "-i", str(path), "-map", _STREAM, "-c", "copy", "-copyinkf", "-f", "framecrc", "-"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    reading = done.stderr.partition("\nStream mapping:")[2]
+    reading = done.stderr.partition("Stream mapping:\n")[2]
     events = re.findall(rf"demuxer (?=-> )|{DAMAGE_SAID}", reading, re.MULTILINE)
     before_error = next((n for n, event in enumerate(events) if event.startswith("[")), None)
     rows = [[int(text) for text in row.split(",")[1:4]] for row in done.stdout.splitlines() if not row.startswith("#")]
