@@ -14,7 +14,7 @@ from masactrl_video.settings.presets import DEFAULT_PRESET, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 
 _CLEANING = ("pose_confidence", "person", "fill_missing_poses", "fill_pose_gaps", "smooth_poses")
-_SELECTION = ("skip_first_frames", "select_every_nth", "frame_load_cap", "allow_partial")
+_SELECTION = ("skip_first_frames", "select_every_nth", "frame_load_cap", "video_stream", "allow_partial")
 _DEFAULT_WINDOW_FRAMES = 7
 _OUT_HELP = "pose JSON: NAME.json for one list of frames, NAME without suffix for a folder with a file a frame"
 

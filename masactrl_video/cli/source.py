@@ -8,7 +8,7 @@ from pathlib import Path
 from masactrl_video.cli.options import add_settings, settings_from
 from masactrl_video.cli.say import say
 
-_OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "allow_partial")
+_OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "video_stream", "allow_partial")
 _PLACE_HELP = "saved characters (default: $MASACTRL_VIDEO_CHARACTERS, else ~/.local/share/masactrl-video/characters)"
 
 

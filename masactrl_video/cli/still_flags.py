@@ -15,7 +15,7 @@ from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_pr
 from masactrl_video.settings.stills import StillSettings, resolve_stills
 
 _OF_CLIPS = (
-    *("clip", "skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "allow_partial"),
+    *("clip", "skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "video_stream", "allow_partial"),
     "guidance_video",
     *("pose_detector", "pose_json", "fill_missing_poses", "canny_low_threshold", "canny_high_threshold"),
     *("pose_canvas", "pose_confidence", "person", "fill_pose_gaps", "smooth_poses", "retarget"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from masactrl_video.encode.container import Container
 from masactrl_video.encode.ffmpeg import run_ffmpeg
-from masactrl_video.video.probe import LOCAL_MEDIA_ONLY, has_audio
+from masactrl_video.video.probe import LOCAL_MEDIA_ONLY, has_audio, late_audio_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,9 @@ def plan_audio(
     if not container.audio_codec:
         logger.warning("%s holds no sound: the sound of %s is left out", trial.suffix, audio_from)
         return AudioPlan()
-    source = (*LOCAL_MEDIA_ONLY, "-i", str(audio_from.absolute()))
+    late_seconds = max(0.0, late_audio_seconds(audio_from) - start_seconds)
+    late = ("-itsoffset", f"{late_seconds:.6f}") if late_seconds else ()
+    source = (*LOCAL_MEDIA_ONLY, *late, "-i", str(audio_from.absolute()))
     copied = start_seconds == 0 and _can_copy(source, trial)
     cut = ("-ss", f"{start_seconds:.6f}") if start_seconds else ()
     codec = ("-c:a", "copy") if copied else container.audio_codec

@@ -28,11 +28,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    clip: Path = option("clip", "video (MP4, MOV, MKV, WebM, GIF), folder of images, or pose JSON")
+    clip: Path = option("clip", "video (MP4, MOV, MKV, WebM, AVI, MPEG-TS, GIF, …), folder of images, or pose JSON")
     skip_first_frames: int = option("clip", "frames left out at the start", 0, ge=0)
     select_every_nth: int = option("clip", "take every n-th frame; the duration stays", 1, ge=1)
     frame_load_cap: int | None = option("clip", "take at most this many frames", None, ge=1)
     frame_rate: float | None = option("clip", "frames a second of images or pose JSON (24 if not given)", None, gt=0)
+    video_stream: int | None = option(
+        "clip", "of a video with several streams take this one, from 0 (if not given, the default one)", None, ge=0
+    )
     allow_partial: bool = option("clip", "of a damaged video or folder, render what is before the damage", False)
     fit: FitMode = option(
         "clip",

@@ -59,7 +59,13 @@ def open_selected(settings: Settings) -> Clip:
     if is_pose_json(settings.clip):
         clip = open_pose_clip(settings.clip, selection, rate, pose_canvas(settings))
     else:
-        clip = open_clip(settings.clip, selection, rate, allow_partial=settings.allow_partial)
+        clip = open_clip(
+            settings.clip,
+            selection,
+            rate,
+            allow_partial=settings.allow_partial,
+            video_stream=settings.video_stream,
+        )
     if settings.source_frame >= len(clip):
         raise UserError(
             f"source_frame: got {settings.source_frame}; {len(clip)} frames are taken, 0 to {len(clip) - 1}"
@@ -89,7 +95,7 @@ def _frames_are_seen(settings: Settings) -> bool:
 def fingerprint_of(settings: Settings) -> str:
     """Names the content of the clip and which of its frames are taken."""
     if not is_pose_json(settings.clip):
-        return fingerprint_clip(settings.clip, selection_of(settings))
+        return fingerprint_clip(settings.clip, selection_of(settings), settings.video_stream)
     parts = (fingerprint_poses(settings.clip), settings.pose_canvas, selection_of(settings))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

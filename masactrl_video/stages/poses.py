@@ -61,8 +61,13 @@ def detect_poses(settings: Settings) -> list[Pose]:
     """
     if settings.pose_detector is None:
         raise UserError("pose extract: give --pose-detector: a hub id, a folder, or an 18-point .onnx network")
-    partial = settings.allow_partial
-    clip = open_clip(settings.clip, selection_of(settings), settings.frame_rate, allow_partial=partial)
+    clip = open_clip(
+        settings.clip,
+        selection_of(settings),
+        settings.frame_rate,
+        allow_partial=settings.allow_partial,
+        video_stream=settings.video_stream,
+    )
     detector = detector_named(settings.pose_detector)
     poses = [detector(frame.pixels) for frame in tqdm(clip, total=len(clip), desc="poses", unit="frame")]
     if not any(pose.has_person for pose in poses):

@@ -97,8 +97,9 @@ def open_clip(
     frame_rate: float | None = None,
     *,
     allow_partial: bool = False,
+    video_stream: int | None = None,
 ) -> Clip:
-    """Open a video (MP4, MOV, MKV, WebM, GIF) or a folder of images; nothing is decoded yet.
+    """Open a video or a folder of images; nothing is decoded yet, but where the times of frames need it.
 
     Args:
         path: a local file or folder.
@@ -106,6 +107,8 @@ def open_clip(
         frame_rate: frames a second of a folder of images, `DEFAULT_FRAME_RATE` when None; a video has its own times.
         allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded;
             of a folder, the images up to the first that cannot be read.
+        video_stream: of a video with several streams, which is taken, from 0, cover art not counted; when None the
+            default one.
 
     Raises:
         UserError: the path, the file, the selection or the frame rate cannot be used.
@@ -114,10 +117,12 @@ def open_clip(
     source: FrameSource
     selection = selection or Selection()
     if path.is_dir():
+        if video_stream is not None:
+            raise UserError(f"a video stream was given, but {path} is a folder of images; leave the stream out")
         rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
         source = ImageFolder(path, rate, allow_partial=allow_partial)
     elif frame_rate is not None:
         raise UserError(f"a frame rate was given, but {path} is a video with times of its own; leave the rate out")
     else:
-        source = VideoFile(path, selection, allow_partial=allow_partial)
+        source = VideoFile(path, selection, allow_partial=allow_partial, video_stream=video_stream)
     return Clip(source, selection)

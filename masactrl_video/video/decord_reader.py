@@ -1,4 +1,4 @@
-"""Frames of a video file, decoded in order by decord."""
+"""Frames of a video file: decoded by decord where every reader gives the same, else by ffmpeg."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-# decord's wheel brings a BLAS of its own: where it is loaded before torch, torch's matrix products crash the process
-import torch  # noqa: F401
-
-# isort: split
-import cv2
-import decord
 import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.video.ffmpeg_reader import ffmpeg_frames
 from masactrl_video.video.frame import ClipInfo, Selection, frames_text
-from masactrl_video.video.partial import Readable, find_readable, read_frames
+from masactrl_video.video.partial import Readable, find_readable
 from masactrl_video.video.picture_file import check_size
 from masactrl_video.video.probe import VideoProbe, probe_video
 
@@ -32,120 +27,130 @@ _NO_REPEATED_FRAMES = 1e-9
 class VideoFile:
     """A video file as a source of frames."""
 
-    def __init__(self, path: Path, selection: Selection | None = None, *, allow_partial: bool = False) -> None:
-        """Read the times and the size of the video at an absolute path; a whole one is not decoded.
+    def __init__(
+        self,
+        path: Path,
+        selection: Selection | None = None,
+        *,
+        allow_partial: bool = False,
+        video_stream: int | None = None,
+    ) -> None:
+        """Read the times and the size of the video at an absolute path.
 
         Args:
             selection: what will be asked for; damage beyond it is only remarked. All when None.
+            video_stream: which of several, from 0, cover art not counted; when None the default one.
             allow_partial: take what can be read of a file that is cut off or damaged: its frames up to the first that
                 cannot be decoded. Finding that one decodes the whole file.
 
         Raises:
             UserError: it cannot be read, or not as far as is asked for and `allow_partial` is off.
         """
-        probe = probe_video(path)
+        probe = probe_video(path, video_stream)
+        self._probe = probe
         check_size(path, probe.stored_width_px, probe.stored_height_px)
         self._decoded_size = _turned(probe.stored_width_px, probe.stored_height_px, probe.rotation_degrees)
         self.timings, self.info = probe.timings, _clip_info(path, probe)
         self._readable: Readable | None = None
         if probe.damage and probe.pictures_are_whole:
-            self._remark(probe, f"{probe.damage} of its sound, which ends early")
-        elif probe.damage and not allow_partial:
-            self._ask_before_damage(probe, selection or Selection())
+            self._remark(f"{probe.damage} of its sound, which ends early")
         elif allow_partial:
             self._keep_readable(probe)
+        elif probe.damage:
+            self._ask_before_damage(selection or Selection())
 
-    def _remark(self, probe: VideoProbe, remark: str) -> None:
-        self.info = replace(self.info, remarks=(remark, *probe.remarks))
+    def _remark(self, remark: str) -> None:
+        self.info = replace(self.info, remarks=(remark, *self.info.remarks))
 
-    def _ask_before_damage(self, probe: VideoProbe, selection: Selection) -> None:
+    def _ask_before_damage(self, selection: Selection) -> None:
         """Of a file whose end is unknown, only so many frames may be asked for as are surely there."""
-        cap = selection.frame_load_cap
+        cap, damage = selection.frame_load_cap, self._probe.damage
         wanted = selection.skip_first_frames + ((cap or 0) - 1) * selection.select_every_nth + 1
-        found = find_readable(self.info.path, wanted) if cap is not None else None
+        found = None if cap is None else self._find_readable(wanted)
         if found is None or found.frames < wanted:
             left = f"{frames_text(len(self.timings))} ({self.info.duration_seconds:.3f} seconds)"
             raise UserError(
-                f"{self.info.path} is cut off or damaged ({probe.damage}): {left} "
-                f"{'is' if len(self.timings) == 1 else 'are'} left; --allow-partial takes those of them that can be "
-                "decoded"
+                f"{self.info.path} is cut off or damaged ({damage}), with {left} left; --allow-partial takes those of "
+                "them that can be decoded"
             )
         self._readable = found
-        self._remark(probe, f"it is cut off or damaged ({probe.damage}); the frames that are taken lie before that")
+        self._remark(f"it is cut off or damaged ({damage}); the frames that are taken lie before that")
 
     def _keep_readable(self, probe: VideoProbe) -> None:
-        found = find_readable(self.info.path)
+        found = self._find_readable()
         if found.frames == 0:
             raise UserError(f"{self.info.path}: not one of its frames can be decoded: get it anew")
         if found.frames < len(self.timings) or probe.damage:
-            self._readable, count = found, min(found.frames, len(self.timings))
+            self._readable, count = found, found.frames
             left = replace(probe, timings=probe.timings[:count])
             self.timings, self.info = left.timings, _clip_info(self.info.path, left)
-            frames = "frame" if count == 1 else f"{count} frames"
-            is_all = "is all that is" if count == 1 else "are all that is"
-            self._remark(probe, f"it is damaged or cut off: only its first {frames} can be read, and {is_all} taken")
+            taken = "frame can be read, and is" if count == 1 else f"{count} frames can be read, and are"
+            self._remark(f"it is damaged or cut off: only its first {taken} all that is taken")
+
+    def _find_readable(self, wanted_frames: int | None = None) -> Readable:
+        return find_readable(self.info.path, self._probe.stream, self.timings, wanted_frames)
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """Decode from the start and give the frames at the ascending `positions`, RGB (height, width, 3).
 
-        decord's random access is not used: after an edit list it returns other frames than asked for.
+        Where a reader cannot go on, it may be for damage further on: then ffmpeg gives the frames before that.
 
         Raises:
             UserError: a frame cannot be decoded.
         """
-        num_read = 0
+        rest = positions
         if self._readable is None:
-            try:
-                for pixels in self._read_by_decord(positions):
-                    yield pixels
-                    num_read += 1
+            for pixels in self._undamaged(positions):
+                yield self._as_shown(pixels)
+                rest = rest[1:]
+            if not rest:
                 return
-            except (decord.DECORDError, decord.DECORDLimitReachedError):
-                self._look_for_damage(positions)
-        yield from self._read_before_damage(positions[num_read:])
+            self._look_for_damage(positions)
+        assert self._readable is not None
+        due, packets = rest[0], self._readable.packets
+        stop = min(rest[-1] + 1, self._readable.frames)
+        if due < stop:
+            for position, pixels in self._ffmpeg_frames(range(due, stop), packets):
+                if position in rest:
+                    yield self._as_shown(pixels)
+                due = position + 1
+        if due <= rest[-1]:
+            raise self._damaged(min(due, self._readable.frames))
 
-    def _read_by_decord(self, positions: range) -> Iterator[NDArray[np.uint8]]:
-        decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
-        decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
-        done = 0
-        for position in positions:
-            if position > done:
-                decoder.skip_frames(position - done)
-            try:
-                pixels = decoder.next().asnumpy()
-            except StopIteration:
-                raise decord.DECORDError(f"no frame {position}") from None
-            done = position + 1
-            yield self._as_shown(pixels, position)
+    def _undamaged(self, positions: range) -> Iterator[NDArray[np.uint8]]:
+        """The frames at the positions; ends early at the first sign of damage."""
+        if self._suits_decord():
+            yield from _decord_frames(self.info.path, positions, self._decoded_size)
+            return
+        for position, pixels in self._ffmpeg_frames(range(positions[0], positions[-1] + 1)):
+            if position in positions:
+                yield pixels
+
+    def _ffmpeg_frames(
+        self, positions: range, first_packets: int | None = None
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        path, stream = self.info.path, self._probe.stream
+        return ffmpeg_frames(path, stream, self.timings, positions, self._decoded_size, first_packets=first_packets)
 
     def _look_for_damage(self, positions: range) -> None:
-        """decord's threads have met damage, here or further on: find out where."""
-        self._readable = found = find_readable(self.info.path, positions[-1] + 1)
+        """Readers look ahead and meet damage, here or further on: find out where."""
+        self._readable = found = self._find_readable(positions[-1] + 1)
         if positions[-1] < found.frames < len(self.timings) and not found.is_whole:
             text = "%s is damaged: frame %d of %d cannot be decoded; the frames that are taken lie before it"
             logger.warning(text, self.info.path, found.frames, len(self.timings))
 
-    def _read_before_damage(self, positions: range) -> Iterator[NDArray[np.uint8]]:
-        assert self._readable is not None
-        readable = range(positions.start, min(positions.stop, self._readable.frames), positions.step)
-        num_read = 0
-        if readable:
-            frames = read_frames(self.info.path, self._decoded_size, readable, self._readable.packets)
-            for position, pixels in zip(readable, frames, strict=False):
-                yield self._as_shown(pixels, position)
-                num_read += 1
-        if num_read < len(readable):
-            raise self._damaged(readable[num_read])
-        if num_read < len(positions):
-            raise self._damaged(self._readable.frames)
+    def _suits_decord(self) -> bool:
+        """Whether it gives what ffmpeg gives: it chooses stream and colours by itself, and does not mirror."""
+        probe = self._probe
+        return (
+            probe.is_plain
+            and not probe.stream.is_turned
+            and probe.stream.num_streams == 1
+            and probe.stream.assumed_matrix is None
+        )
 
-    def _as_shown(self, pixels: NDArray[np.uint8], position: int) -> NDArray[np.uint8]:
-        """Stretch pixels that are not square; decord has turned the frame already."""
-        height_px, width_px, _ = pixels.shape
-        # decord pads rows to 64 bytes; where the width is small (48, 32, …) it takes the padding for more channels
-        pixels = pixels.reshape(height_px, -1)[:, : width_px * 3].reshape(height_px, width_px, 3)
-        if (width_px, height_px) != self._decoded_size:
-            raise self._damaged(position)
+    def _as_shown(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Stretch pixels that are not square; the frame has been turned already."""
         shown_size = (self.info.width_px, self.info.height_px)
         return pixels if self._decoded_size == shown_size else _stretched(pixels, shown_size)
 
@@ -155,6 +160,32 @@ class VideoFile:
             f"frame {position} of {self.info.num_frames} of {self.info.path} cannot be decoded: the file is damaged "
             f"or cut off; {remedy}"
         )
+
+
+def _decord_frames(path: Path, positions: range, size_px: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    """The frames at ascending positions; ends early where decord fails.
+
+    Every frame from the start on is decoded: decord's seeking and skipping give other frames than asked for.
+    """
+    # decord brings a BLAS of its own: where it is loaded before torch, the matrix products of torch crash the process
+    import torch  # noqa: F401
+
+    # isort: split
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
+    width_px, height_px = size_px
+    try:
+        decoder = decord.VideoReader(str(path), fault_tol=_NO_REPEATED_FRAMES)
+        for position in range(positions[-1] + 1):
+            pixels = decoder.next().asnumpy()
+            if pixels.shape[:2] != (height_px, width_px):
+                return
+            if position in positions:
+                # decord pads rows to 64 bytes; where the width is small it takes the padding for more channels
+                yield pixels.reshape(height_px, -1)[:, : width_px * 3].reshape(height_px, width_px, 3)
+    except (decord.DECORDError, decord.DECORDLimitReachedError, StopIteration):
+        return
 
 
 def _clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
@@ -181,4 +212,6 @@ def _turned(width_px: int, height_px: int, rotation_degrees: int) -> tuple[int, 
 
 
 def _stretched(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    import cv2
+
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)

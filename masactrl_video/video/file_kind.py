@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from masactrl_video.errors import UserError
+from masactrl_video.video.avi_end import missing_from_avi
 from masactrl_video.video.matroska_end import EBML, lacks_index_only, missing_from_matroska
 from masactrl_video.video.mp4_end import lists_all_samples, missing_from_mp4
 
@@ -20,7 +21,19 @@ _PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl"),
     *(".jp2", ".psd", ".svg", ".ico", ".tga", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"),
 )
+_ASF = bytes.fromhex("3026b2758e66cf11")  # the header object's GUID: Advanced Systems Format specification, 10.1
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TS_PACKETS_BYTES = (
+    (188, 0),
+    (192, 4),
+    (204, 0),
+)  # length, and where its sync byte lies: broadcast, camera, with parity
+_TS_SYNC, _TS_PACKETS_COMPARED = 0x47, 5
 _GIF_PICTURE, _GIF_EXTENSION, _GIF_END = 0x2C, 0x21, 0x3B  # GIF89a specification, 20, 23, 27
+
+
+READABLE = "MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG, WMV, FLV, Ogg, GIF, animated WebP and APNG"
+"""The containers that are read, in words."""
 
 
 def find_damage(path: Path) -> str:
@@ -43,6 +56,12 @@ def find_damage(path: Path) -> str:
             return _missing(missing_from_mp4(file, size))
         if start[:6] in (b"GIF87a", b"GIF89a"):
             return "" if _gif_ends(file, size) else "its pictures do not end as GIF has it"
+        if start[:4] == b"RIFF" and start[8:] == b"AVI ":
+            return _missing(missing_from_avi(file, size))
+        if start[:4] == b"RIFF" and _is_moving_webp(file):
+            return _missing(int.from_bytes(start[4:8], "little") + 8 - size)
+        if _is_apng(file) or _is_without_length(file):
+            return ""
     raise _no_video(path, start)
 
 
@@ -67,9 +86,46 @@ def _no_video(path: Path, start: bytes) -> UserError:
             "clip"
         )
     return UserError(
-        f"{path} is not a video that can be read: its first bytes are those of no MP4, MOV, MKV, WebM or GIF "
+        f"{path} is not a video that can be read: allowed are {READABLE} "
         "(playlists and scripts are not opened, whatever they are called)"
     )
+
+
+def _is_without_length(file: BinaryIO) -> bool:
+    """Whether it is a container that does not say how long it is."""
+    file.seek(0)
+    start = file.read(max(length for length, _ in _TS_PACKETS_BYTES) * _TS_PACKETS_COMPARED)
+    if start.startswith((b"\x00\x00\x01\xba", b"FLV\x01", b"OggS", _ASF)):
+        return True
+    return any(_has_packets(start, length, sync) for length, sync in _TS_PACKETS_BYTES)
+
+
+def _has_packets(start: bytes, length: int, sync: int) -> bool:
+    """Whether there are packets of an MPEG transport stream (ISO/IEC 13818-1, 2.4.3.2), the first anywhere."""
+    for offset in range(length):
+        marks = start[offset + sync :: length][:_TS_PACKETS_COMPARED]
+        if len(marks) > 1 and set(marks) == {_TS_SYNC}:
+            return True
+    return False
+
+
+def _is_moving_webp(file: BinaryIO) -> bool:
+    """Whether the extended header of a WebP file (RFC 9649, 2.7) says that it is an animation."""
+    file.seek(8)
+    header = file.read(13)
+    return header[:8] == b"WEBPVP8X" and len(header) == 13 and bool(header[12] & 0x02)
+
+
+def _is_apng(file: BinaryIO) -> bool:
+    """Whether a PNG announces an animation before its picture (PNG specification, third edition, 11.3.6.1)."""
+    file.seek(0)
+    if file.read(8) != _PNG:
+        return False
+    while len(header := file.read(8)) == 8 and header[4:] not in (b"IDAT", b"IEND"):
+        if header[4:] == b"acTL":
+            return True
+        file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)
+    return False
 
 
 def _missing(count: int) -> str:

@@ -1,27 +1,30 @@
-"""The frames of a damaged video before its damage, decoded by ffmpeg itself.
+"""How much of a damaged video comes before its damage.
 
 decord says that a frame cannot be decoded as soon as any of its threads comes to it, which is now earlier, now later.
+ffmpeg loses the frames that its decoder still holds when it meets an error. So it is found out how many packets come
+before the damage: those alone decode without an error, and all of their frames come.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import imageio_ffmpeg
-import numpy as np
-from numpy.typing import NDArray
 
-from masactrl_video.video.probe import DAMAGE_SAID, LOCAL_VIDEO_ONLY, packets
+from masactrl_video.video.ffmpeg_reader import decoding_command
+from masactrl_video.video.frame import Timing
+from masactrl_video.video.probe import DAMAGE_SAID, listing_header, packets
+from masactrl_video.video.streams import LOCAL_VIDEO_ONLY, VideoStream
 
-_STREAM = "0:V:0"
-_STRICT = ("-xerror", "-err_detect", "crccheck+explode")
 _LOOK_AHEAD_PACKETS = 64
-"""Of a decoder: it reports damage as much earlier, and keeps back as many frames, at most."""
+"""Of a decoder: it meets damage as much earlier, at most, than it gives the frame."""
 
 
 @dataclass(frozen=True)
@@ -37,120 +40,96 @@ class Readable:
 
 
 class _Packet(NamedTuple):
-    """Times in ticks."""
+    """Times in seconds."""
 
-    position: int | None
-    """Of its frame, None where it is not shown."""
-    decoded_at: int
-    start: int
-    duration: int
+    decoded_at: float
+    start: float
+    duration: float
 
 
-def find_readable(path: Path, wanted_frames: int | None = None) -> Readable:
-    """Decode the video at an absolute path up to its first damage.
+def find_readable(
+    path: Path, stream: VideoStream, timings: Sequence[Timing], wanted_frames: int | None = None
+) -> Readable:
+    """Decode a video at an absolute path up to its first damage.
 
     Args:
+        timings: of all frames, damaged or not.
         wanted_frames: looking a little further than so many frames is enough; None: look at the whole file.
     """
-    order, before_error = _packet_order(path)
+    order, before_error = _packet_order(path, stream)
     look_at = len(order)
-    if wanted_frames is not None:
-        look_at = min(look_at, _packets_of(order, wanted_frames) + _LOOK_AHEAD_PACKETS)
+    if wanted_frames is not None and wanted_frames < len(timings):
+        last = timings[wanted_frames].start_seconds
+        look_at = min(look_at, sum(packet.decoded_at < last for packet in order) + _LOOK_AHEAD_PACKETS)
     whole = min(look_at, len(order) if before_error is None else before_error)
-    decoded, is_good = _decode(path, whole)
+    starts, is_good = _decode(path, stream, whole)
     if not is_good:
-        whole = _good_packets(path, decoded, min(whole, decoded + _LOOK_AHEAD_PACKETS))
-        return Readable(_frames_in(order, whole), whole, is_whole=False)
-    return Readable(_frames_in(order, whole, may_lack_some=whole == before_error), whole, is_whole=whole == look_at)
+        whole = _good_packets(path, stream, len(starts), whole)
+        starts, _ = _decode(path, stream, whole)
+        return Readable(_come_in_time(timings, starts), whole, is_whole=False)
+    frames = _come_in_time(timings, starts)
+    if whole == before_error:
+        frames = min(frames, _surely_complete(order[:whole]))
+    return Readable(frames, whole, is_whole=whole == look_at)
 
 
-def read_frames(
-    path: Path, size_px: tuple[int, int], positions: range, first_packets: int
-) -> Iterator[NDArray[np.uint8]]:
-    """RGB (height, width, 3) of the frames at ascending positions, all of them readable.
-
-    Args:
-        size_px: width and height of a decoded frame, as it is turned.
-        first_packets: of the stream, that the decoder sees.
-    """
-    width_px, height_px = size_px
-    size_bytes = width_px * height_px * 3
-    output = ("-frames:v", str(positions[-1] + 1), "-pix_fmt", "rgb24", "-f", "rawvideo")
-    command = _command(path, *_only(first_packets), output=output)
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            for position in range(positions[-1] + 1):
-                data = process.stdout.read(size_bytes)
-                if len(data) < size_bytes:
-                    return
-                if position in positions:
-                    yield (
-                        np.frombuffer(data, np.uint8).reshape(height_px, width_px, 3).copy()
-                    )  # one that may be written
-        finally:
-            process.kill()
-
-
-def _packet_order(path: Path) -> tuple[list[_Packet], int | None]:
+def _packet_order(path: Path, stream: VideoStream) -> tuple[list[_Packet], int | None]:
     """The packets in the file's order, and how many come before the first error in its structure.
 
     ffmpeg tells of each packet when it has read it, in the same thread as of such errors.
     """
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "level+info", "-debug_ts"]
-    command += [*LOCAL_VIDEO_ONLY, "-i", str(path), "-map", _STREAM, "-c", "copy", "-copyinkf", "-f", "framecrc", "-"]
+    command += [*LOCAL_VIDEO_ONLY, "-i", str(path), *stream.map, "-c", "copy", "-copyinkf", "-f", "framecrc", "-"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     reading = done.stderr.partition("Stream mapping:\n")[2]
     events = re.findall(rf"demuxer (?=-> )|{DAMAGE_SAID}", reading, re.MULTILINE)
     before_error = next((n for n, event in enumerate(events) if event.startswith("[")), None)
-    rows = [[int(text) for text in row.split(",")[1:4]] for row in done.stdout.splitlines() if not row.startswith("#")]
-    position = {start: n for n, (start, _) in enumerate(sorted(packets(done.stdout)))}
-    return [_Packet(position.get(start), at, start, duration) for at, start, duration in rows], before_error
+    tick_seconds = Fraction(listing_header(done.stdout).get("tb", "1"))
+    rows = [row.split(",")[1:4] for row in done.stdout.splitlines() if not row.startswith("#")]
+    return [_Packet(*(float(int(text) * tick_seconds) for text in row)) for row in rows], before_error
 
 
-def _packets_of(order: list[_Packet], frames: int) -> int:
-    """How many packets, from the file's start, hold the first frames."""
-    held = [n for n, packet in enumerate(order, 1) if packet.position is not None and packet.position < frames]
-    return max(held, default=0)
+def _come_in_time(timings: Sequence[Timing], starts_seconds: Sequence[float]) -> int:
+    """How many frames come, each at its time, from the first on."""
+    together = enumerate(zip(timings, starts_seconds, strict=False))
+    wrong = (n for n, (timing, start) in together if abs(start - timing.start_seconds) > timing.duration_seconds / 2)
+    return next(wrong, min(len(timings), len(starts_seconds)))
 
 
-def _frames_in(order: list[_Packet], count: int, *, may_lack_some: bool = False) -> int:
-    """How many frames, from the first on, the first packets hold without a gap.
+def _surely_complete(order: Sequence[_Packet]) -> int:
+    """How many frames can lack none between them where packets were lost after these.
+
+    What was lost would be decoded later, so what is shown until then is complete; of what is shown later, the frames
+    that leave no time for another.
+    """
+    if not order:
+        return 0
+    shown = sorted(order, key=lambda packet: packet.start)
+    for n, (before, packet) in enumerate(pairwise(shown), 1):
+        if packet.start > max(order[-1].decoded_at, before.start + 1.5 * before.duration):
+            return n
+    return len(shown)
+
+
+def _good_packets(path: Path, stream: VideoStream, low: int, high: int) -> int:
+    """The largest number of packets that decode without an error.
 
     Args:
-        may_lack_some: whether packets may have been lost after them. Those would be decoded later, so what is shown
-            until then is complete; of what is shown later, the frames that leave no time for another between them.
+        low: the number of frames that came before the error: each wants a packet at least.
+        high: a number of packets that do not decode without an error.
     """
-    held = sorted(packet for packet in order[:count] if packet.position is not None)
-    for n, (packet, before) in enumerate(zip(held, [None, *held], strict=False)):
-        has_room = before is not None and packet.start > before.start + 1.5 * before.duration
-        if packet.position != n or (may_lack_some and has_room and packet.start > order[count - 1].decoded_at):
-            return n
-    return len(held)
-
-
-def _good_packets(path: Path, low: int, high: int) -> int:
-    """The largest number of packets that decode without an error; that of frames that came before it is at most that.
-
-    The frames that a decoder still holds when it meets an error are lost, so they must be counted without the error.
-    """
+    step = _LOOK_AHEAD_PACKETS // 2
     while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _decode(path, middle)[1] else (low, middle)
+        middle = min((low + high) // 2, low + step)
+        is_good = _decode(path, stream, middle)[1]
+        low, high, step = (middle, high, 2 * step) if is_good else (low, middle, step)
     return low
 
 
-def _decode(path: Path, first_packets: int) -> tuple[int, bool]:
-    """How many frames come before the first error, and whether there is none."""
-    command = _command(path, *_STRICT, *_only(first_packets), output=("-f", "framecrc"))
-    done = subprocess.run(command, capture_output=True, text=True)
-    return len(packets(done.stdout)), done.returncode == 0
-
-
-def _only(first_packets: int) -> tuple[str, ...]:
-    return ("-bsf:V", f"noise=drop=gte(n\\,{first_packets})")
-
-
-def _command(path: Path, *options: str, output: tuple[str, ...]) -> list[str]:
-    start = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "quiet", "-threads", "1", *options]
-    return [*start, *LOCAL_VIDEO_ONLY, "-i", str(path), "-map", _STREAM, "-fps_mode", "passthrough", *output, "-"]
+def _decode(path: Path, stream: VideoStream, first_packets: int) -> tuple[list[float], bool]:
+    """Starts in seconds of the frames that come before the first error, and whether there is none."""
+    small = ("-vf", "crop=min(iw\\,16):min(ih\\,16):0:0", "-f", "framecrc")  # a whole frame takes time to sum up
+    command = decoding_command(path, stream, small, strict=True, first_packets=first_packets)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    tick_seconds = Fraction(listing_header(done.stdout).get("tb", "1"))
+    return [float(start * tick_seconds) for start, _ in packets(done.stdout)], done.returncode == 0

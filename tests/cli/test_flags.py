@@ -22,6 +22,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "select_every_nth": (["2"], 2, []),
     "frame_load_cap": (["9"], 9, []),
     "allow_partial": ([], True, []),
+    "video_stream": (["1"], 1, []),
     "frame_rate": (["12.5"], 12.5, []),
     "fit": (["pad"], "pad", []),
     "width": (["64"], 64, []),
