@@ -50,7 +50,7 @@ class VideoFile:
         self._probe = probe
         check_size(path, probe.stored_width_px, probe.stored_height_px)
         self._decoded_size = _turned(probe.stored_width_px, probe.stored_height_px, probe.rotation_degrees)
-        self.timings, self.info = probe.timings, _clip_info(path, probe)
+        self.timings, self.info = probe.timings, clip_info(path, probe)
         self._readable: Readable | None = None
         if probe.damage and probe.pictures_are_whole:
             self._remark(f"{probe.damage} of its sound, which ends early")
@@ -83,7 +83,7 @@ class VideoFile:
         if found.frames < len(self.timings) or probe.damage:
             self._readable, count = found, found.frames
             left = replace(probe, timings=probe.timings[:count])
-            self.timings, self.info = left.timings, _clip_info(self.info.path, left)
+            self.timings, self.info = left.timings, clip_info(self.info.path, left)
             taken = "frame can be read, and is" if count == 1 else f"{count} frames can be read, and are"
             self._remark(f"it is damaged or cut off: only its first {taken} all that is taken")
 
@@ -188,7 +188,8 @@ def _decord_frames(path: Path, positions: range, size_px: tuple[int, int]) -> It
         return
 
 
-def _clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
+def clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
+    """What is known about all frames of a video."""
     shown_width_px = round(probe.stored_width_px * probe.pixel_aspect_ratio)
     width_px, height_px = _turned(shown_width_px, probe.stored_height_px, probe.rotation_degrees)
     last = probe.timings[-1]

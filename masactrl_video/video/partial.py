@@ -19,12 +19,17 @@ from typing import NamedTuple
 import imageio_ffmpeg
 
 from masactrl_video.video.ffmpeg_reader import decoding_command
+from masactrl_video.video.file_kind import find_damage
 from masactrl_video.video.frame import Timing
 from masactrl_video.video.probe import DAMAGE_SAID, listing_header, packets
 from masactrl_video.video.streams import LOCAL_VIDEO_ONLY, VideoStream
 
 _LOOK_AHEAD_PACKETS = 64
 """Of a decoder: it meets damage as much earlier, at most, than it gives the frame."""
+
+
+_GIVES_CUT_FRAMES = ("gif", "webp_anim")
+"""Containers of whose last frame ffmpeg gives, without a word, what is there; and its decoder makes a picture of it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ def _packet_order(path: Path, stream: VideoStream) -> tuple[list[_Packet], int |
     reading = done.stderr.partition("Stream mapping:\n")[2]
     events = re.findall(rf"demuxer (?=-> )|{DAMAGE_SAID}", reading, re.MULTILINE)
     before_error = next((n for n, event in enumerate(events) if event.startswith("[")), None)
+    if before_error is None and stream.container in _GIVES_CUT_FRAMES and find_damage(path):
+        before_error = max(0, len(events) - 1)
     tick_seconds = Fraction(listing_header(done.stdout).get("tb", "1"))
     rows = [row.split(",")[1:4] for row in done.stdout.splitlines() if not row.startswith("#")]
     return [_Packet(*(float(int(text) * tick_seconds) for text in row)) for row in rows], before_error

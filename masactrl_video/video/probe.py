@@ -76,13 +76,16 @@ def probe_video(path: Path, video_stream: int | None = None) -> VideoProbe:
     header = listing_header(listing)
     width_px, height_px = map(int, header["dimensions"].split("x"))
     if not width_px * height_px:
-        raise UserError(f"{path} names no size of its frames that could be; repair it: ffmpeg -i in.mp4 out.mp4")
+        raise UserError(f"{path} names no size of its frames that could be: get it anew")
     is_plain = stream.may_be_plain and (bool(damage) or _packets_are_frames(listing))
     remarks = [text for pattern, text in _REMARKS if re.search(pattern, stream.said, re.MULTILINE)]
     if not is_plain:
         listing, log = _list_frames(path, stream)
         shown = packets(listing)
         remarks += _left_out(log)
+        if len(times := dict(shown)) < len(shown):  # what a decoder makes of damage
+            remarks.append(f"frames that come at the time of another are left out: {len(shown) - len(times)}")
+            shown = list(times.items())
     if stream.num_streams > 1 and video_stream is None:
         remarks.append(_several_streams(stream))
     return VideoProbe(
@@ -107,17 +110,21 @@ def _several_streams(stream: VideoStream) -> str:
     )
 
 
+_ANEW = 'ffmpeg -i in.mp4 -map 0:V -map "0:a?" -c:a copy -crf 16'
+"""What every remedy begins with: all pictures again, in high quality, and all sound as it is."""
+
 _VIDEO_LINE = r"^  Stream #0:\d+.*?: Video: .*"
 _REMARKS = (
     (
         _VIDEO_LINE + r"/(smpte2084|arib-std-b67)",
         "it has high dynamic range (HDR), which is not mapped to the screen's: colours are paler than a player shows; "
-        "where they matter convert it first, e.g. with ffmpeg's zscale and tonemap filters",
+        f"where they matter convert it first: {_ANEW} -vf zscale=t=linear:npl=100,tonemap=hable,"
+        "zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p out.mkv",
     ),
     (
         _VIDEO_LINE + r"\((.*, )?(top|bottom) (first|coded first)",
         "it is interlaced, and frames are taken as they are stored: what moves has combs; to remove them, "
-        "ffmpeg -i in.mp4 -vf bwdif=send_frame -c:a copy out.mp4",
+        f"{_ANEW} -vf bwdif=send_frame out.mkv",
     ),
     (
         _VIDEO_LINE + r" (yuva\w+|argb|rgba|abgr|gbrap\w*|ya8|rgba64\w+)[(,]|^ +alpha_mode +: 1$",
@@ -250,7 +257,7 @@ def _timings(
     ticks.append(ticks[-1] + _last_duration(shown, tick_seconds, stream))
     gaps = [after - before for before, after in pairwise(ticks)]
     if ticks[0] == _UNKNOWN or min(gaps) <= 0:
-        raise UserError(f"{path} has frames without a time of their own; repair it: ffmpeg -i in.mp4 out.mkv")
+        raise UserError(f"{path} has frames without a time of their own; repair it: {_ANEW} out.mkv")
     return tuple(
         Timing(index, float(start * tick_seconds), float(gap * tick_seconds))
         for index, (start, gap) in enumerate(zip(ticks, gaps, strict=False))
