@@ -57,6 +57,8 @@ def open_selected(settings: Settings) -> Clip:
     """
     selection, rate = selection_of(settings), settings.frame_rate
     if is_pose_json(settings.clip):
+        if settings.video_stream is not None:
+            raise UserError(f"--video-stream is for a video, but {settings.clip} is pose JSON; leave it out")
         clip = open_pose_clip(settings.clip, selection, rate, pose_canvas(settings))
     else:
         clip = open_clip(

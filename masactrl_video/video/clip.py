@@ -118,7 +118,7 @@ def open_clip(
     selection = selection or Selection()
     if path.is_dir():
         if video_stream is not None:
-            raise UserError(f"a video stream was given, but {path} is a folder of images; leave the stream out")
+            raise UserError(f"--video-stream is for a video, but {path} is a folder of images; leave it out")
         rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
         source = ImageFolder(path, rate, allow_partial=allow_partial)
     elif frame_rate is not None:

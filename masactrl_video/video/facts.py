@@ -50,7 +50,7 @@ def facts_of(path: Path, video_stream: int | None = None, *, decode: bool = True
     if not path.is_dir():
         return _of_video(path, probe_video(path, video_stream), decode)
     if video_stream is not None:
-        raise UserError(f"a video stream was given, but {path} is a folder of images; leave the stream out")
+        raise UserError(f"--video-stream is for a video, but {path} is a folder of images; leave it out")
     info = ImageFolder(path, DEFAULT_FRAME_RATE, allow_partial=decode).info
     if not decode:
         return ClipFacts(info)

@@ -32,7 +32,7 @@ _TS_SYNC, _TS_PACKETS_COMPARED = 0x47, 5
 _GIF_PICTURE, _GIF_EXTENSION, _GIF_END = 0x2C, 0x21, 0x3B  # GIF89a specification, 20, 23, 27
 
 
-READABLE = "MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG, WMV, FLV, Ogg, GIF, animated WebP and APNG"
+READABLE = "MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG, WMV, FLV, Ogg, GIF, animated WebP or APNG"
 """The containers that are read, in words."""
 
 
@@ -86,7 +86,7 @@ def _no_video(path: Path, start: bytes) -> UserError:
             "clip"
         )
     return UserError(
-        f"{path} is not a video that can be read: allowed are {READABLE} "
+        f"{path} is not a video that can be read: its first bytes are those of no {READABLE} "
         "(playlists and scripts are not opened, whatever they are called)"
     )
 
@@ -104,9 +104,16 @@ def _has_packets(start: bytes, length: int, sync: int) -> bool:
     """Whether there are packets of an MPEG transport stream (ISO/IEC 13818-1, 2.4.3.2), the first anywhere."""
     for offset in range(length):
         marks = start[offset + sync :: length][:_TS_PACKETS_COMPARED]
-        if len(marks) > 1 and set(marks) == {_TS_SYNC}:
+        if len(marks) > 2 and set(marks) == {_TS_SYNC}:
             return True
     return False
+
+
+def is_clear_webp(path: Path) -> bool:
+    """Whether a WebP file with an extended header says that it has transparency; False for any other file."""
+    with path.open("rb") as file:
+        header = file.read(21)
+    return header[8:16] == b"WEBPVP8X" and len(header) == 21 and bool(header[20] & 0x10)
 
 
 def _is_moving_webp(file: BinaryIO) -> bool:

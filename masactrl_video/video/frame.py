@@ -72,7 +72,10 @@ class ClipInfo:
     """As shown: after rotation, and stretched where the stored pixels are not square."""
     height_px: int
     rotation_degrees: int
-    """Clockwise turn asked for by the file and already applied to the frames: 0, 90, 180 or 270."""
+    """Clockwise turn asked for by the file and already applied to the frames: 0, 90, 180 or 270.
+
+    Where it asks for a mirror too, which is applied as well, the turn comes first and the mirror, top to bottom, last.
+    """
     num_frames: int
     """Counted from the packets or the images, not taken from a header; frames that an edit list hides are left out."""
     average_frame_rate: float

@@ -13,7 +13,7 @@ import imageio_ffmpeg
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.ffmpeg_reader import decoding_command
-from masactrl_video.video.file_kind import READABLE, ends_in_index, find_damage, names_all_frames
+from masactrl_video.video.file_kind import READABLE, ends_in_index, find_damage, is_clear_webp, names_all_frames
 from masactrl_video.video.frame import Timing
 from masactrl_video.video.streams import LOCAL_VIDEO_ONLY, READABLE_FORMATS, VideoStream, choose_stream, late_seconds
 
@@ -78,12 +78,12 @@ def probe_video(path: Path, video_stream: int | None = None) -> VideoProbe:
     if not width_px * height_px:
         raise UserError(f"{path} names no size of its frames that could be: get it anew")
     is_plain = stream.may_be_plain and (bool(damage) or _packets_are_frames(listing))
-    remarks = [text for pattern, text in _REMARKS if re.search(pattern, stream.said, re.MULTILINE)]
+    remarks = [text for pattern, text in _REMARKS if re.search(pattern, _pictures_said(path, stream), re.MULTILINE)]
     if not is_plain:
         listing, log = _list_frames(path, stream)
         shown = packets(listing)
         remarks += _left_out(log)
-        if len(times := dict(shown)) < len(shown):  # what a decoder makes of damage
+        if "[error]" in log and len(times := dict(shown)) < len(shown):  # what a decoder makes of damage
             remarks.append(f"frames that come at the time of another are left out: {len(shown) - len(times)}")
             shown = list(times.items())
     if stream.num_streams > 1 and video_stream is None:
@@ -92,8 +92,8 @@ def probe_video(path: Path, video_stream: int | None = None) -> VideoProbe:
         stream=stream,
         timings=_timings(path, shown, Fraction(listing_header(listing).get("tb", "1")), stream),
         is_plain=is_plain,
-        stored_width_px=width_px,
-        stored_height_px=height_px,
+        stored_width_px=width_px - stream.edges_px[0],
+        stored_height_px=height_px - stream.edges_px[1],
         pixel_aspect_ratio=Fraction(header.get("sar", "1/1").replace("0/1", "1/1")),
         rotation_degrees=_rotation_degrees(path, stream.said),
         has_audio=_has_audio(streams),
@@ -101,6 +101,12 @@ def probe_video(path: Path, video_stream: int | None = None) -> VideoProbe:
         pictures_are_whole=not said and (not damage or names_all_frames(path)),
         remarks=tuple(remarks),
     )
+
+
+def _pictures_said(path: Path, stream: VideoStream) -> str:
+    """What ffmpeg says of the stream; it calls every animated WebP transparent."""
+    is_opaque = stream.container == "webp_anim" and not is_clear_webp(path)
+    return stream.said.replace("argb", "rgb24") if is_opaque else stream.said
 
 
 def _several_streams(stream: VideoStream) -> str:

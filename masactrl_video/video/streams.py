@@ -98,8 +98,15 @@ class VideoStream:
 
     @property
     def is_turned(self) -> bool:
-        """Whether it is to be shown turned or mirrored."""
-        return "Display Matrix" in self.said
+        """Whether it is to be shown turned, mirrored or without its edges."""
+        return "Display Matrix" in self.said or self.edges_px != (0, 0)
+
+    @property
+    def edges_px(self) -> tuple[int, int]:
+        """How much of the stored width and height the container hides, which ffmpeg cuts off."""
+        match = re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", self.said)
+        left, right, above, below = map(int, match.groups()) if match else (0, 0, 0, 0)
+        return left + right, above + below
 
     @property
     def assumed_matrix(self) -> str | None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import subprocess
@@ -10,11 +11,12 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from video.made_clips import ffmpeg, make_sounding_clip
+from video.made_clips import decoded_hashes, ffmpeg, make_sounding_clip
 
 from masactrl_video.encode.video import encode_video
 from masactrl_video.errors import UserError
 from masactrl_video.video.clip import open_clip
+from masactrl_video.video.frame import Selection
 from masactrl_video.video.png import png_bytes
 
 SUFFIXES = [".mp4", ".mov", ".mkv", ".webm", ".gif"]
@@ -129,6 +131,41 @@ def test_sound_stays_with_its_picture(
     duration = re.search(r"Duration: 00:00:([\d.]+)", described(output))
     assert duration is not None
     assert float(duration[1]) == pytest.approx(2, abs=0.06), "sound ends with a whole packet"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_sound_stays_with_its_picture_in_a_clip_that_was_trimmed_without_encoding(
+    tmp_path: Path, suffix: str, skipped: int
+) -> None:
+    """The beep starts with frame 10 of the whole clip, which has a key frame every 6 frames."""
+    sounding = make_sounding_clip(tmp_path / "whole.mp4", options=("-g", "6"))
+    whole, cut = decoded_hashes(sounding), tmp_path / f"cut{suffix}"
+    ffmpeg("-ss", 0.8, "-i", sounding, "-c", "copy", cut)
+    clip = open_clip(cut, Selection(skipped))
+    frames = list(clip)
+    position = whole.index(hashlib.md5(frames[0].pixels.tobytes()).hexdigest())
+    durations = [timing.duration_seconds for timing in clip.timeline()]
+    pictures = [png_bytes(frame.pixels) for frame in frames]
+    start_seconds, output = frames[0].start_seconds, tmp_path / "out.mp4"
+    encode_video(pictures, durations, output, audio_from=cut, audio_start_seconds=start_seconds)
+    assert position >= 6
+    assert first_beep_seconds(output) == pytest.approx(1 - position / 10, abs=0.025)
+
+
+@pytest.mark.parametrize(("picture_late", "sound_late"), [(0.0, 0.3), (0.3, 0.0)])
+def test_sound_of_mpeg_ts_keeps_its_distance_to_the_picture(
+    tmp_path: Path, picture_late: float, sound_late: float
+) -> None:
+    sounding, path = make_sounding_clip(tmp_path / "whole.mp4"), tmp_path / "late.ts"
+    inputs = ("-itsoffset", picture_late, "-i", sounding, "-itsoffset", sound_late, "-i", sounding)
+    ffmpeg(*inputs, "-map", "0:v", "-map", "1:a", "-c", "copy", path)
+    clip, output = open_clip(path), tmp_path / "out.mp4"
+    pictures = [png_bytes(frame.pixels) for frame in clip]
+    timeline = clip.timeline()
+    durations, start_seconds = [timing.duration_seconds for timing in timeline], timeline[0].start_seconds
+    encode_video(pictures, durations, output, audio_from=path, audio_start_seconds=start_seconds)
+    assert first_beep_seconds(output) == pytest.approx(1 + sound_late - picture_late, abs=0.03)
 
 
 def test_sound_is_copied_where_the_container_takes_it(tmp_path: Path) -> None:

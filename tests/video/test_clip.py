@@ -149,13 +149,6 @@ def test_sound_alone_is_not_a_video(tmp_path: Path) -> None:
         open_clip(tmp_path / "sound.mp4")
 
 
-def test_two_video_streams_are_refused(tmp_path: Path) -> None:
-    one, path = make_clip(tmp_path / "one.mp4"), tmp_path / "two.mp4"
-    ffmpeg("-i", one, "-i", one, "-map", "0:v", "-map", "1:v", "-c", "copy", path)
-    with pytest.raises(UserError, match="several video streams"):
-        open_clip(path)
-
-
 def test_damaged_frames_raise_instead_of_being_repeated(tmp_path: Path) -> None:
     whole = make_clip(tmp_path / "whole.mp4", options=("-g", "5"))
     path = tmp_path / "damaged.mkv"
