@@ -33,12 +33,12 @@ def extract_guidance(
 
     frames are RGB uint8 (height, width, 3), all of the size that `make` wants, and are streamed. key names
     everything that determines the result. Complete guidance with the same key is reused without touching `frames`;
-    guidance with another key is replaced. total serves the progress bar alone; tell is called with each picture's
-    file, in order, where it lies until all are there, but not before something is to be seen in one: so nobody works
-    with guidance that is refused, or is said to be empty, at the end. Raises UserError when there are no frames, when
-    `folder` holds something else, or when `make` refuses its input; nothing is left behind then.
+    guidance with another key, or of another number of pictures than total, is replaced; tell is called with each
+    picture's file, in order, where it lies until all are there, but not before something is to be seen in one: so
+    nobody works with guidance that is refused, or is said to be empty, at the end. Raises UserError when there are no
+    frames, when `folder` holds something else, or when `make` refuses its input; nothing is left behind then.
     """
-    existing = _reusable(folder, key)
+    existing = _reusable(folder, key, total)
     if existing is not None:
         logger.info("%s: guidance reused", folder)
         return existing
@@ -60,14 +60,14 @@ def frame_ranges(indices: Sequence[int]) -> str:
     return f"{word} " + ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in runs)
 
 
-def _reusable(folder: Path, key: str) -> GuidanceFrames | None:
-    """The guidance in the folder when it is whole and has this key."""
+def _reusable(folder: Path, key: str, total: int | None) -> GuidanceFrames | None:
+    """The guidance in the folder when it is whole and has this key; of a damaged clip there may be fewer pictures."""
     if not (folder / INDEX_NAME).is_file() or read_index(folder).key != key:
         return None
     try:
         guidance = GuidanceFrames.open(folder)
         guidance.check_whole()
-        return guidance
+        return guidance if total in (None, len(guidance)) else None
     except UserError as error:
         logger.warning("%s; made anew", error)
         return None

@@ -39,7 +39,7 @@ class Settings(BaseModel):
     video_stream: int | None = option(
         "clip", "of a video with several streams take this one, from 0 (if not given, the default one)", None, ge=0
     )
-    allow_partial: bool = option("clip", "of a video that is cut off or damaged, render what can be read", False)
+    allow_partial: bool = option("clip", "of a damaged video or folder, render what is before the damage", False)
     fit: FitMode = option(
         "clip",
         "how frames get the model's size: crop (scale to cover, cut both sides alike), pad (scale to fit inside, black "

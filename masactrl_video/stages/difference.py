@@ -17,8 +17,11 @@ _NOT_IN_FRAMES = (
     "pix_fmt",
     "crf",
     "side_by_side",
+    "allow_partial",
 )
-"""Settings that change no pixel: an interrupted run may go on with others."""
+"""Settings that change no pixel: an interrupted run may go on with others.
+
+With `allow_partial` there are fewer frames, but those are the same: it is what a run is advised that met damage."""
 
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

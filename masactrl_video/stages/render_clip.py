@@ -83,6 +83,7 @@ def _render_clip(
     check_prompt(settings)
     with report.stage("load"):
         selected = open_selected(settings)
+        selected.check()
         model = model or model_from_settings(settings)
         logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)

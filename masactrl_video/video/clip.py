@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.decord_reader import VideoFile
-from masactrl_video.video.frame import ClipInfo, Frame, Selection, Timing
+from masactrl_video.video.frame import ClipInfo, Frame, Selection, Timing, frames_text
 from masactrl_video.video.image_folder import ImageFolder
 from masactrl_video.video.local_file import local_path
 
@@ -41,7 +41,7 @@ class Clip:
         self._source = source
         self._positions = selection.positions(len(source.timings))
         if not self._positions:
-            raise UserError(f"{selection} leaves none of the {len(source.timings)} frames of {source.info.path}")
+            raise UserError(f"{selection} leaves none of the {frames_text(len(source.timings))} of {source.info.path}")
 
     @property
     def info(self) -> ClipInfo:
@@ -64,6 +64,15 @@ class Clip:
         """
         for timing, pixels in zip(self.timeline(), self._source.read(self._positions), strict=True):
             yield Frame(*timing, pixels)
+
+    def check(self) -> None:
+        """Decode the selected frames and keep none: damage is found before hours of work, not after.
+
+        Raises:
+            UserError: a frame cannot be decoded.
+        """
+        for _ in self._source.read(self._positions):
+            pass
 
     def frame(self, n: int) -> Frame:
         """The n-th selected frame, from 0; everything before it is decoded on the way.
@@ -97,7 +106,8 @@ def open_clip(
         path: a local file or folder.
         selection: which frames are taken; all when None.
         frame_rate: frames a second of a folder of images, `DEFAULT_FRAME_RATE` when None; a video has its own times.
-        allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded.
+        allow_partial: of a video that is cut off or damaged, take the frames up to the first that cannot be decoded;
+            of a folder, the images up to the first that cannot be read.
         video_stream: of a video with several streams, which is taken, from 0, cover art not counted; when None the
             default one.
         as_numbers: of images that are masks or guidance: their numbers are no colours, so no colour profile is applied.
@@ -107,13 +117,14 @@ def open_clip(
     """
     path = local_path(path)
     source: FrameSource
+    selection = selection or Selection()
     if path.is_dir():
         if video_stream is not None:
             raise UserError(f"--video-stream is for a video, but {path} is a folder of images; leave it out")
         rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
-        source = ImageFolder(path, rate, as_numbers=as_numbers)
+        source = ImageFolder(path, rate, as_numbers=as_numbers, allow_partial=allow_partial)
     elif frame_rate is not None:
         raise UserError(f"a frame rate was given, but {path} is a video with times of its own; leave the rate out")
     else:
-        source = VideoFile(path, allow_partial=allow_partial, video_stream=video_stream)
-    return Clip(source, selection or Selection())
+        source = VideoFile(path, selection, allow_partial=allow_partial, video_stream=video_stream)
+    return Clip(source, selection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.ffmpeg_reader import ffmpeg_frames
-from masactrl_video.video.frame import ClipInfo
-from masactrl_video.video.partial import readable_frames
+from masactrl_video.video.frame import ClipInfo, Selection, frames_text
+from masactrl_video.video.partial import Readable, find_readable
 from masactrl_video.video.picture_file import check_size
 from masactrl_video.video.probe import VideoProbe, probe_video
+
+logger = logging.getLogger(__name__)
 
 # Where a frame cannot be decoded, decord shall raise, not repeat another one. The limit is a share of the frames;
 # 0 would mean "repeat without a word".
@@ -24,77 +27,123 @@ _NO_REPEATED_FRAMES = 1e-9
 class VideoFile:
     """A video file as a source of frames."""
 
-    def __init__(self, path: Path, *, allow_partial: bool = False, video_stream: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        selection: Selection | None = None,
+        *,
+        allow_partial: bool = False,
+        video_stream: int | None = None,
+    ) -> None:
         """Read the times and the size of the video at an absolute path.
 
         Args:
+            selection: what will be asked for; damage beyond it is only remarked. All when None.
             video_stream: which of several, from 0, cover art not counted; when None the default one.
             allow_partial: take what can be read of a file that is cut off or damaged: its frames up to the first that
                 cannot be decoded. Finding that one decodes the whole file.
 
         Raises:
-            UserError: it cannot be read, or not as a whole and `allow_partial` is off.
+            UserError: it cannot be read, or not as far as is asked for and `allow_partial` is off.
         """
         probe = probe_video(path, video_stream)
         self._probe = probe
         check_size(path, probe.stored_width_px, probe.stored_height_px)
         self._decoded_size = _turned(probe.stored_width_px, probe.stored_height_px, probe.rotation_degrees)
-        self.timings, self.info = probe.timings, _clip_info(path, probe)
-        self._is_partial = False
-        if allow_partial:
+        self.timings, self.info = probe.timings, clip_info(path, probe)
+        self._readable: Readable | None = None
+        if probe.damage and probe.pictures_are_whole:
+            self._remark(f"{probe.damage} of its sound, which ends early")
+        elif allow_partial:
             self._keep_readable(probe)
         elif probe.damage:
+            self._ask_before_damage(selection or Selection())
+
+    def _remark(self, remark: str) -> None:
+        self.info = replace(self.info, remarks=(remark, *self.info.remarks))
+
+    def _ask_before_damage(self, selection: Selection) -> None:
+        """Of a file whose end is unknown, only so many frames may be asked for as are surely there."""
+        cap, damage = selection.frame_load_cap, self._probe.damage
+        wanted = selection.skip_first_frames + ((cap or 0) - 1) * selection.select_every_nth + 1
+        found = None if cap is None else self._find_readable(wanted)
+        if found is None or found.frames < wanted:
+            left = f"{frames_text(len(self.timings))} ({self.info.duration_seconds:.3f} seconds)"
             raise UserError(
-                f"{path} is cut off or damaged ({probe.damage}): {len(self.timings)} frames "
-                f"({self.info.duration_seconds:.3f} seconds) are left; --allow-partial takes those of them that can be "
-                "decoded"
+                f"{self.info.path} is cut off or damaged ({damage}), with {left} left; --allow-partial takes those of "
+                "them that can be decoded"
             )
+        self._readable = found
+        self._remark(f"it is cut off or damaged ({damage}); the frames that are taken lie before that")
 
     def _keep_readable(self, probe: VideoProbe) -> None:
-        count = readable_frames(self.info.path, probe.stream, probe.timings)
-        count = count if probe.cut_frame is None else min(count, probe.cut_frame)
-        if count == 0:
+        found = self._find_readable()
+        if found.frames == 0:
             raise UserError(f"{self.info.path}: not one of its frames can be decoded: get it anew")
-        if count < len(self.timings) or probe.damage:
-            self._is_partial = True
-            remark = f"it is damaged or cut off: only its first {count} frames can be read, and are all that is taken"
-            left = replace(probe, timings=probe.timings[:count], remarks=(remark, *probe.remarks))
-            self.timings, self.info = left.timings, _clip_info(self.info.path, left)
+        if found.frames < len(self.timings) or probe.damage:
+            self._readable, count = found, found.frames
+            left = replace(probe, timings=probe.timings[:count])
+            self.timings, self.info = left.timings, clip_info(self.info.path, left)
+            taken = "frame can be read, and is" if count == 1 else f"{count} frames can be read, and are"
+            self._remark(f"it is damaged or cut off: only its first {taken} all that is taken")
+
+    def _find_readable(self, wanted_frames: int | None = None) -> Readable:
+        return find_readable(self.info.path, self._probe.stream, self.timings, wanted_frames)
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """Decode from the start and give the frames at the ascending `positions`, RGB (height, width, 3).
 
-        Where decord cannot go on, ffmpeg does.
+        Where a reader cannot go on, it may be for damage further on: then ffmpeg gives the frames before that.
 
         Raises:
             UserError: a frame cannot be decoded.
         """
         rest = positions
-        if self._suits_decord():
-            for pixels in _decord_frames(self.info.path, positions, self._decoded_size):
+        if self._readable is None:
+            for pixels in self._undamaged(positions):
                 yield self._as_shown(pixels)
                 rest = rest[1:]
-        if not rest:
-            return
-        # after decord's failure from the very start: where a frame does not come at its time, decord's were wrong too
-        due = 0 if self._suits_decord() else rest[0]
-        for position, pixels in self._ffmpeg_frames(range(due, rest[-1] + 1)):
-            if position in rest:
-                yield self._as_shown(pixels)
-            due = position + 1
+            if not rest:
+                return
+            self._look_for_damage(positions)
+        assert self._readable is not None
+        due, packets = rest[0], self._readable.packets
+        stop = min(rest[-1] + 1, self._readable.frames)
+        if due < stop:
+            for position, pixels in self._ffmpeg_frames(range(due, stop), packets):
+                if position in rest:
+                    yield self._as_shown(pixels)
+                due = position + 1
         if due <= rest[-1]:
-            raise self._damaged(due)
+            raise self._damaged(min(due, self._readable.frames))
 
-    def _ffmpeg_frames(self, positions: range) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        path, stream, strict = self.info.path, self._probe.stream, not self._is_partial
-        return ffmpeg_frames(path, stream, self.timings, positions, self._decoded_size, strict=strict)
+    def _undamaged(self, positions: range) -> Iterator[NDArray[np.uint8]]:
+        """The frames at the positions; ends early at the first sign of damage."""
+        if self._suits_decord():
+            yield from _decord_frames(self.info.path, positions, self._decoded_size)
+            return
+        for position, pixels in self._ffmpeg_frames(range(positions[0], positions[-1] + 1)):
+            if position in positions:
+                yield pixels
+
+    def _ffmpeg_frames(
+        self, positions: range, first_packets: int | None = None
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        path, stream = self.info.path, self._probe.stream
+        return ffmpeg_frames(path, stream, self.timings, positions, self._decoded_size, first_packets=first_packets)
+
+    def _look_for_damage(self, positions: range) -> None:
+        """Readers look ahead and meet damage, here or further on: find out where."""
+        self._readable = found = self._find_readable(positions[-1] + 1)
+        if positions[-1] < found.frames < len(self.timings) and not found.is_whole:
+            text = "%s is damaged: frame %d of %d cannot be decoded; the frames that are taken lie before it"
+            logger.warning(text, self.info.path, found.frames, len(self.timings))
 
     def _suits_decord(self) -> bool:
         """Whether it gives what ffmpeg gives: it chooses stream and colours by itself, and does not mirror."""
         probe = self._probe
         return (
             probe.is_plain
-            and not self._is_partial
             and not probe.stream.is_turned
             and probe.stream.num_streams == 1
             and probe.stream.assumed_matrix is None
@@ -106,9 +155,10 @@ class VideoFile:
         return pixels if self._decoded_size == shown_size else _stretched(pixels, shown_size)
 
     def _damaged(self, position: int) -> UserError:
+        remedy = "--allow-partial takes the frames before it" if position else "get it anew"
         return UserError(
             f"frame {position} of {self.info.num_frames} of {self.info.path} cannot be decoded: the file is damaged "
-            f"or cut off; --allow-partial takes the frames before it, or repair it (ffmpeg -i in.mp4 out.mp4)"
+            f"or cut off; {remedy}"
         )
 
 
@@ -138,7 +188,8 @@ def _decord_frames(path: Path, positions: range, size_px: tuple[int, int]) -> It
         return
 
 
-def _clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
+def clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
+    """What is known about all frames of a video."""
     shown_width_px = round(probe.stored_width_px * probe.pixel_aspect_ratio)
     width_px, height_px = _turned(shown_width_px, probe.stored_height_px, probe.rotation_degrees)
     last = probe.timings[-1]

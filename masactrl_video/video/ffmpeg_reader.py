@@ -29,17 +29,18 @@ def ffmpeg_frames(
     positions: range,
     size_px: tuple[int, int],
     *,
-    strict: bool,
+    first_packets: int | None = None,
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Positions, ascending, and frames, RGB (height, width, 3); ends early where one cannot be decoded.
 
     Args:
         timings: of all frames.
         size_px: width and height of a frame, as it is turned.
-        strict: end at the first error; otherwise what ffmpeg makes of damaged frames is taken too.
+        first_packets: how many of the stream are seen, where it is known that those decode; when None all, up to the
+            first error.
     """
     position = positions[0]
-    for start_seconds, pixels in _decoded(path, stream, timings, position, size_px, strict):
+    for start_seconds, pixels in _decoded(path, stream, timings, position, size_px, first_packets):
         if start_seconds < _halfway_seconds(timings, position):
             continue  # nobody counted it
         if start_seconds > _halfway_seconds(timings, position + 1):
@@ -58,7 +59,12 @@ def _halfway_seconds(timings: Sequence[Timing], position: int) -> float:
 
 
 def _decoded(
-    path: Path, stream: VideoStream, timings: Sequence[Timing], first: int, size_px: tuple[int, int], strict: bool
+    path: Path,
+    stream: VideoStream,
+    timings: Sequence[Timing],
+    first: int,
+    size_px: tuple[int, int],
+    first_packets: int | None,
 ) -> Iterator[tuple[float, NDArray[np.uint8]]]:
     """Start in seconds and picture of the frames from the one at position `first` on."""
     width_px, height_px = size_px
@@ -66,7 +72,8 @@ def _decoded(
     late = f"select='gte(t,{_halfway_seconds(timings, first):.9f})'," if first else ""
     matrix = f":in_color_matrix={stream.assumed_matrix}" if stream.assumed_matrix else ""
     filters = f"{late}showinfo=checksum=0,scale={width_px}:{height_px}{matrix}"
-    command = decoding_command(path, stream, ("-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo"), strict=strict)
+    output, strict = ("-vf", filters, "-pix_fmt", "rgb24", "-f", "rawvideo"), first_packets is None
+    command = decoding_command(path, stream, output, strict=strict, first_packets=first_packets)
     with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
         log = Path(folder) / "log"
         with (
@@ -93,9 +100,11 @@ def _starts_seconds(log: BinaryIO) -> Iterator[float]:
             yield float(int(match[1]) * tick_seconds)
 
 
-def decoding_command(path: Path, stream: VideoStream, output: Sequence[str], *, strict: bool) -> list[str]:
+def decoding_command(
+    path: Path, stream: VideoStream, output: Sequence[str], *, strict: bool, first_packets: int | None = None
+) -> list[str]:
     """ffmpeg's command that decodes a stream frame by frame to stdout, none dropped and none repeated."""
     start = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]
-    reading = (*(_STRICT if strict else ()), "-fflags", "+discardcorrupt", *stream.decoding_options)
+    reading = (*(_STRICT if strict else ()), "-fflags", "+discardcorrupt", *stream.decoding_options(first_packets))
     passed = ("-fps_mode", "passthrough", "-enc_time_base", "demux")
     return [*start, *reading, "-i", str(path), *stream.map, *passed, *output, "-"]

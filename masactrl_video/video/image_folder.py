@@ -26,11 +26,12 @@ _EXIF_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 class ImageFolder:
     """A folder of images as a source of frames."""
 
-    def __init__(self, path: Path, frame_rate: float, *, as_numbers: bool = False) -> None:
+    def __init__(self, path: Path, frame_rate: float, *, as_numbers: bool = False, allow_partial: bool = False) -> None:
         """List the images and compare their sizes; only the first is decoded, for the remarks.
 
         Args:
             as_numbers: see `read_picture`.
+            allow_partial: take the images before the first that cannot be read. Finding that one decodes them.
 
         Raises:
             UserError: no images, some that are not read, an unclear order, unlike sizes, or a file that is no image.
@@ -38,8 +39,9 @@ class ImageFolder:
         if not frame_rate > 0:
             raise UserError(f"the frame rate is {frame_rate}; it must be above 0")
         found = image_files(path)
-        self._files = found.files
+        self._files = found.files[: _readable_images(found.files)] if allow_partial else found.files
         self._as_numbers = as_numbers
+        left_out = len(found.files) - len(self._files)
         width_px, height_px = _common_size(self._files)
         self._said = set(self._remarks_on_first())
         self.timings = tuple(Timing(n, n / frame_rate, 1 / frame_rate) for n in range(len(self._files)))
@@ -53,14 +55,29 @@ class ImageFolder:
             average_frame_rate=frame_rate,
             duration_seconds=len(self._files) / frame_rate,
             has_audio=False,
-            remarks=(*found.remarks, *sorted(self._said)),
+            remarks=(
+                *(
+                    (
+                        f"{found.files[-left_out].name} cannot be read: {left_out} of its {len(found.files)} images, from "
+                        "that on, are left out",
+                    )
+                    if left_out
+                    else ()
+                ),
+                *found.remarks,
+                *sorted(self._said),
+            ),
         )
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
         """The images at `positions`, RGB (height, width, 3), as `read_picture` has them."""
         for position in positions:
             file = self._files[position]
-            picture = read_picture(file, as_numbers=self._as_numbers)
+            try:
+                picture = read_picture(file, as_numbers=self._as_numbers)
+            except UserError as error:
+                remedy = f"; --allow-partial takes the {position} before it" if position else ""
+                raise UserError(f"{error}{remedy}") from error
             if picture.pixels.shape[1::-1] != (self.info.width_px, self.info.height_px):
                 raise UserError(f"{file} has changed, or is turned by a late EXIF chunk: save it anew")
             for remark in self._not_said(picture.remarks):
@@ -96,6 +113,22 @@ def image_files(folder: Path) -> FrameFiles:
     if not found.files:
         raise UserError(f"the folder {folder} holds no images; allowed are {', '.join(picture_formats())}")
     return found
+
+
+def _readable_images(files: list[Path]) -> int:
+    """How many come before the first that cannot be read.
+
+    Raises:
+        UserError: the very first cannot.
+    """
+    for count, file in enumerate(files):
+        try:
+            read_image(file)
+        except UserError:
+            if count == 0:
+                raise
+            return count
+    return len(files)
 
 
 def list_images(folder: Path) -> list[Path]:

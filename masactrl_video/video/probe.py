@@ -13,7 +13,7 @@ import imageio_ffmpeg
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.ffmpeg_reader import decoding_command
-from masactrl_video.video.file_kind import READABLE, find_damage, is_clear_webp
+from masactrl_video.video.file_kind import READABLE, ends_in_index, find_damage, is_clear_webp, names_all_frames
 from masactrl_video.video.frame import Timing
 from masactrl_video.video.streams import LOCAL_VIDEO_ONLY, READABLE_FORMATS, VideoStream, choose_stream, late_seconds
 
@@ -48,8 +48,8 @@ class VideoProbe:
     has_audio: bool
     damage: str
     """What of the file is missing or cannot be read, in words; empty where nothing is known to be."""
-    cut_frame: int | None
-    """Position of the frame at which a file that is cut off ends: its own data may be cut."""
+    pictures_are_whole: bool
+    """Whether the damage, if there is any, is none of the pictures: all frames are there."""
     remarks: tuple[str, ...]
     """See `ClipInfo.remarks`."""
 
@@ -66,22 +66,26 @@ def probe_video(path: Path, video_stream: int | None = None) -> VideoProbe:
     Raises:
         UserError: the file is no readable video, has no frames, or no such stream.
     """
-    damage = find_damage(path)
-    listing, streams, reading, stream = _list_packets(path, video_stream, damage)
+    missing = find_damage(path)
+    listing, streams, reading, stream = _list_packets(path, video_stream, missing)
     shown = packets(listing)
-    is_cut, damage = bool(damage), damage or _said_of_damage(reading)
+    said = _said_of_damage(path, reading)
+    damage = missing or said
     if damage and not shown:
         raise _nothing_left(path, damage)
     header = listing_header(listing)
     width_px, height_px = map(int, header["dimensions"].split("x"))
     if not width_px * height_px:
-        raise UserError(f"{path} names no size of its frames that could be; repair it: ffmpeg -i in.mp4 out.mp4")
+        raise UserError(f"{path} names no size of its frames that could be: get it anew")
     is_plain = stream.may_be_plain and (bool(damage) or _packets_are_frames(listing))
     remarks = [text for pattern, text in _REMARKS if re.search(pattern, _pictures_said(path, stream), re.MULTILINE)]
     if not is_plain:
         listing, log = _list_frames(path, stream)
         shown = packets(listing)
         remarks += _left_out(log)
+        if "[error]" in log and len(times := dict(shown)) < len(shown):  # what a decoder makes of damage
+            remarks.append(f"frames that come at the time of another are left out: {len(shown) - len(times)}")
+            shown = list(times.items())
     if stream.num_streams > 1 and video_stream is None:
         remarks.append(_several_streams(stream))
     return VideoProbe(
@@ -94,7 +98,7 @@ def probe_video(path: Path, video_stream: int | None = None) -> VideoProbe:
         rotation_degrees=_rotation_degrees(path, stream.said),
         has_audio=_has_audio(streams),
         damage=damage,
-        cut_frame=sorted(shown).index(shown[-1]) if is_cut else None,
+        pictures_are_whole=not said and (not damage or names_all_frames(path)),
         remarks=tuple(remarks),
     )
 
@@ -112,17 +116,21 @@ def _several_streams(stream: VideoStream) -> str:
     )
 
 
+_ANEW = 'ffmpeg -i in.mp4 -map 0:V -map "0:a?" -c:a copy -crf 16'
+"""What every remedy begins with: all pictures again, in high quality, and all sound as it is."""
+
 _VIDEO_LINE = r"^  Stream #0:\d+.*?: Video: .*"
 _REMARKS = (
     (
         _VIDEO_LINE + r"/(smpte2084|arib-std-b67)",
         "it has high dynamic range (HDR), which is not mapped to the screen's: colours are paler than a player shows; "
-        "where they matter convert it first, e.g. with ffmpeg's zscale and tonemap filters",
+        f"where they matter convert it first: {_ANEW} -vf zscale=t=linear:npl=100,tonemap=hable,"
+        "zscale=p=bt709:t=bt709:m=bt709:r=tv,format=yuv420p out.mkv",
     ),
     (
         _VIDEO_LINE + r"\((.*, )?(top|bottom) (first|coded first)",
         "it is interlaced, and frames are taken as they are stored: what moves has combs; to remove them, "
-        "ffmpeg -i in.mp4 -vf bwdif out.mp4",
+        f"{_ANEW} -vf bwdif=send_frame out.mkv",
     ),
     (
         _VIDEO_LINE + r" (yuva\w+|argb|rgba|abgr|gbrap\w*|ya8|rgba64\w+)[(,]|^ +alpha_mode +: 1$",
@@ -154,10 +162,24 @@ def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
-def _said_of_damage(reading: str) -> str:
+def _said_of_damage(path: Path, reading: str) -> str:
     """The first error that ffmpeg met while it read the packets; it calls that a success."""
-    found = re.search(r"^\[in#0\S* @ \w+\] \[error\] (.*)$", reading, re.MULTILINE)
-    return found[1] if found else ""
+    found: list[str] = re.findall(rf"{DAMAGE_SAID}(.*)$", reading, re.MULTILINE)
+    if found and ends_in_index(path):
+        found = [error for error in found if not error.startswith(_OF_AN_EARLY_END)]
+    return found[0] if found else ""
+
+
+_OF_AN_EARLY_END = ("File ended prematurely", "Truncating packet")
+
+DAMAGE_SAID = (
+    r"^(?:\[in#0\S* @ \w+\] \[error\] |\[in#0/mov\S* @ \w+\] \[warning\] (?=Packet corrupt)"
+    r"|\[error\] (?=Truncating packet))"
+)
+"""How a line of ffmpeg begins, at log level "level+info", that tells of damage in a file's structure.
+
+Of a broadcast single packets are often damaged; those are left out, which is said.
+"""
 
 
 def _list_packets(path: Path, video_stream: int | None, damage: str) -> tuple[str, str, str, VideoStream]:
@@ -241,7 +263,7 @@ def _timings(
     ticks.append(ticks[-1] + _last_duration(shown, tick_seconds, stream))
     gaps = [after - before for before, after in pairwise(ticks)]
     if ticks[0] == _UNKNOWN or min(gaps) <= 0:
-        raise UserError(f"{path} has frames without a time of their own; repair it: ffmpeg -i in.mp4 out.mkv")
+        raise UserError(f"{path} has frames without a time of their own; repair it: {_ANEW} out.mkv")
     return tuple(
         Timing(index, float(start * tick_seconds), float(gap * tick_seconds))
         for index, (start, gap) in enumerate(zip(ticks, gaps, strict=False))

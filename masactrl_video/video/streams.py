@@ -24,10 +24,24 @@ _PLAIN_CONTAINERS = ("mov", "matroska", "gif")
 
 # Streams that are cut out of a broadcast begin anywhere. What comes before the first key frame cannot be decoded, and
 # some decoders call that damage.
-_FROM_KEY_FRAME = ("-bsf:v", "noise=drop='not(st(0,ld(0)+key))'")
+_FROM_KEY_FRAME = "noise=drop='not(st(0,ld(0)+key))'"
 _BROADCAST = ("mpegts", "mpeg")
 
+_FIELDS = re.compile(r"progressive|(top|bottom) (first|coded first)")
+_RANGES = {"tv": "limited", "pc": "full"}
 _MATRICES = ("bt709", "smpte170m", "smpte240m", "bt470bg", "fcc")  # all else is said with two slashes
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How pixels are stored and what the file says of their colours, in ffmpeg's words; empty where it says nothing."""
+
+    pixel_format: str = ""
+    range: str = ""
+    """limited or full."""
+    matrix: str = ""
+    primaries: str = ""
+    transfer: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,11 +64,30 @@ class VideoStream:
         """ffmpeg's option that takes it."""
         return "-map", f"0:V:{self.position}"
 
-    @property
-    def decoding_options(self) -> tuple[str, ...]:
-        """ffmpeg's options before a file whose frames are decoded."""
+    def decoding_options(self, first_packets: int | None = None) -> tuple[str, ...]:
+        """ffmpeg's options before a file whose frames are decoded: all, or those in so many packets of the stream."""
         late = ("-itsoffset", f"{self.late_seconds:.6f}") if self.late_seconds else ()
-        return (*LOCAL_VIDEO_ONLY, *(_FROM_KEY_FRAME if self.container in _BROADCAST else ()), *late)
+        dropped = [] if first_packets is None else [f"noise=drop='gte(n,{first_packets})'"]
+        dropped += [_FROM_KEY_FRAME] if self.container in _BROADCAST else []
+        return (*LOCAL_VIDEO_ONLY, *(("-bsf:v", ",".join(dropped)) if dropped else ()), *late)
+
+    @property
+    def codec(self) -> str:
+        """Its name, and its profile where it has one: h264 (High)."""
+        match = re.search(r": Video: (\w+)(?: \(([^()/]+)\))?", self.said)
+        return "" if match is None else match[1] + (f" ({match[2]})" if match[2] else "")
+
+    @property
+    def colours(self) -> Colours:
+        """What the file says of them."""
+        _, pixels, words, _, _ = _described(self.said)
+        said = [word for word in words.split(", ") if word and not _FIELDS.fullmatch(word)]
+        ranges = [_RANGES[word] for word in said if word in _RANGES]
+        spaces = [word for word in said if word not in _RANGES][:1]
+        # one word stands for all three
+        names = spaces[0].split("/") if spaces and "/" in spaces[0] else spaces * 3
+        matrix, primaries, transfer = ("" if name == "unknown" else name for name in names or ("", "", ""))
+        return Colours(pixels, ranges[0] if ranges else "", matrix, primaries, transfer)
 
     @property
     def may_be_plain(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from video.damage import damage_packet
 from video.made_clips import make_clip
 
 BODY = [number for index in range(18) for number in (10 + index, 20 + 2 * index, 1)]
@@ -109,6 +110,11 @@ def _plain_files(folder: Path, clip: Path) -> None:
         Image.new("RGB", (48, 48)).save(folder / name)
     (folder / "unread" / "0002.heic").write_bytes(b"")
     make_clip(folder / "five.mp4", size="48x48", seconds=0.2)
+    damage_packet(make_clip(folder / "damaged.mp4", size="48x48", seconds=0.2), 1)
+    (folder / "broken").mkdir()
+    for name in ("0.png", "1.png"):
+        Image.effect_noise((48, 48), 50).convert("RGB").save(folder / "broken" / name)
+    (folder / "broken" / "1.png").write_bytes((folder / "broken" / "0.png").read_bytes()[:-400])
 
 
 def _hostile_media(folder: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from video.made_clips import make_sounding_clip
+from video.damage import damage_packet
+from video.made_clips import make_clip, make_sounding_clip
 
 from masactrl_video.cli.main import main
 from masactrl_video.video.clip import open_clip
@@ -36,8 +37,27 @@ def test_probe_tells_the_facts_of_a_clip(run: Run, clip: Path) -> None:
     assert lines == [
         f"{clip}: video, 48x48 px, rotated by 0 degrees",
         "3 frames, 10.000 a second, 0.300 seconds",
+        "h264 (High), yuv420p; colours: range not said, matrix not said, primaries not said, transfer not said",
         "without sound",
     ]
+
+
+def test_probe_shows_what_is_left_of_a_damaged_clip(run: Run, tmp_path: Path) -> None:
+    one = make_clip(tmp_path / "one.mp4", seconds=0.04)
+    assert "\n1 frame, 25.000 a second" in run("probe", one).out
+    options = ("-bf", "0", "-g", "5")
+    damaged = make_clip(tmp_path / "damaged.mkv", size="96x64", frame_rate="10", seconds=1, options=options)
+    damage_packet(damaged, 5)
+    ran = run("probe", damaged)
+    assert ran.status == 0
+    assert "damage: frame 5 cannot be decoded; the first 5 of 10 frames can be read" in ran.out
+    assert "damage: " not in run("probe", damaged, "--no-decode").out
+    told = json.loads(run("probe", damaged, "--json").out)["result"]
+    assert (told["num_frames"], told["num_readable_frames"], told["path"]) == (10, 5, str(damaged))
+    assert (told["codec"], told["colours"]["pixel_format"]) == ("h264 (High)", "yuv420p")
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    ran = run("probe", damaged, "--json")
+    assert (ran.status, "error" in json.loads(ran.out)) == (2, True)
 
 
 def test_of_a_clip_that_is_cut_off_the_rest_is_rendered_when_asked(run: Run, tmp_path: Path) -> None:
@@ -45,16 +65,37 @@ def test_of_a_clip_that_is_cut_off_the_rest_is_rendered_when_asked(run: Run, tmp
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(sounding[: len(sounding) * 2 // 3])
     arguments = ("render", cut, "-o", tmp_path / "out.mp4", *SHORT, "--skip-first-frames", "3")
+    before_the_cut = run(*arguments)
+    assert before_the_cut.status == 0
+    assert "the frames that are taken lie before that" in before_the_cut.err
+    arguments = ("render", cut, "-o", tmp_path / "out.mp4", "--overwrite", *SHORT[:4], "--skip-first-frames", "8")
     refused = run(*arguments)
     assert (refused.status, len(refused.err.splitlines())) == (2, 1)
     assert "--allow-partial takes those of them that can be decoded" in refused.err
-    assert not (tmp_path / "out.mp4").exists()
     ran = run(*arguments, "--allow-partial")
     assert ran.status == 0
     assert "only its first" in ran.err
     info = open_clip(tmp_path / "out.mp4").info
-    assert (info.num_frames, info.has_audio) == (2, True)
+    assert (1 <= info.num_frames < 14, info.has_audio) == (True, True)
     assert "only its first" in (tmp_path / "out" / "log.txt").read_text()
+
+
+def test_damage_is_found_before_the_work_and_a_run_goes_on_with_what_it_advises(run: Run, tmp_path: Path) -> None:
+    clip = make_sounding_clip(tmp_path / "clip.mp4")
+    damage_packet(clip, 4)
+    arguments = ("render", clip, "-o", tmp_path / "out.mp4", *SHORT[:4], "--no-side-by-side")
+    ran = run(*arguments, "--frame-load-cap", "3")
+    assert ran.status == 0
+    assert "frame 3 of 30 cannot be decoded; the frames that are taken lie before it" in ran.err
+    info = open_clip(tmp_path / "out.mp4").info
+    assert (info.num_frames, info.has_audio) == (3, True)
+    arguments = ("render", clip, "-o", tmp_path / "all.mp4", *SHORT[:4], "--no-side-by-side")
+    refused = run(*arguments)
+    assert (refused.status, (tmp_path / "all").exists()) == (2, False)
+    assert "frame 3 of 30" in refused.err
+    assert "--allow-partial takes the frames before it" in refused.err
+    assert run(*arguments, "--allow-partial").status == 0
+    assert open_clip(tmp_path / "all.mp4").info.num_frames == 3
 
 
 def test_the_stages_can_be_run_one_by_one(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ def test_a_run_goes_on_where_it_stopped_and_ends_with_the_same_bits(finished: Ou
     assert finished.video.is_file()
 
 
+def test_a_run_that_met_damage_goes_on_with_what_it_was_advised(finished: Outputs, render: Render) -> None:
+    before = contents(finished.folder / "frames")
+    finished.video.unlink()
+    render(finished.video, **ALL, allow_partial=True)
+    assert contents(finished.folder / "frames") == before
+    assert finished.video.is_file()
+
+
 def test_guidance_that_fails_beside_the_model_keeps_the_frames_and_ends_with_the_same_bits(
     whole: Outputs, tmp_path: Path, render: Render, monkeypatch: pytest.MonkeyPatch
 ) -> None:
