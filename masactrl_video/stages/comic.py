@@ -24,6 +24,7 @@ from masactrl_video.stages.comic_plan import PlannedPanel, plan_panels, styled
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.render import picture_text
 from masactrl_video.stages.report import Report, Tell
+from masactrl_video.stages.source import check_cache
 from masactrl_video.video.png import read_png, write_png
 from masactrl_video.video.replace import replacing
 
@@ -60,6 +61,7 @@ def render_comic(
     outputs, report = ComicOutputs(output, planned[-1].page + 1), Report(tell=tell)
     check_comic_free(outputs, _inputs(story, planned, path), overwrite)
     settings = settings_of(story, changes or {}, path)
+    check_cache(settings)
     with report.stage("load"):
         settings = with_guidance(settings, _guidance(story, planned, settings))
         posed = with_networks(settings, model)

@@ -9,10 +9,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.video.ffmpeg_program import ffmpeg_program
 from masactrl_video.video.probe import LOCAL_VIDEO_ONLY, packets
 
 _FRAMES = ("-map", "0:V:0", "-fps_mode", "passthrough")
@@ -51,7 +51,7 @@ def read_frames(path: Path, size_px: tuple[int, int], positions: range) -> Itera
 
 def _command(path: Path, *options: str, output: tuple[str, ...]) -> list[str]:
     start = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
+        ffmpeg_program(),
         "-nostdin",
         "-loglevel",
         "quiet",
