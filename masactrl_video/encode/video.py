@@ -19,6 +19,7 @@ from masactrl_video.encode.container import container_for
 from masactrl_video.encode.ffmpeg import run_ffmpeg
 from masactrl_video.encode.timing import Ticks, timed_stream
 from masactrl_video.errors import StorageError, UserError
+from masactrl_video.files.text import encodable
 from masactrl_video.video.ffmpeg_program import check_ffmpeg
 from masactrl_video.video.replace import replacing
 
@@ -188,4 +189,6 @@ def _timing_options(ticks: Ticks, codec: str) -> list[str]:
 
 
 def _tags(metadata: Mapping[str, str] | None) -> list[str]:
-    return ["-metadata", f"comment={json.dumps(dict(metadata), ensure_ascii=False)}"] if metadata else []
+    if not metadata:
+        return []
+    return ["-metadata", encodable(f"comment={json.dumps(dict(metadata), ensure_ascii=False)}")]

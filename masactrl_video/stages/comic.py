@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masactrl_video.cache.source import CachedSource
+from masactrl_video.files.text import encodable
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.page.compose import compose_page
@@ -137,7 +138,7 @@ def _write_pages(story: Story, folder: Path, planned: Sequence[PlannedPanel], ou
         parts = [(panel.place, read_png(outputs.panel(panel.number)), panel.texts) for panel in on_page]
         write_page(page, compose_page(parts, style), style.dpi)
     bound = {
-        outputs.pdf: lambda: write_pdf(outputs.pdf, outputs.pages, style.dpi, outputs.output.stem),
+        outputs.pdf: lambda: write_pdf(outputs.pdf, outputs.pages, style.dpi, encodable(outputs.output.stem)),
         outputs.cbz: lambda: write_cbz(outputs.cbz, outputs.pages),
     }
     for path in sorted(bound, key=lambda path: path == outputs.output):

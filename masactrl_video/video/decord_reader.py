@@ -19,6 +19,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.video.frame import ClipInfo
 from masactrl_video.video.partial import read_frames, readable_frames
 from masactrl_video.video.picture_file import check_size
+from masactrl_video.video.plain_name import plain_name
 from masactrl_video.video.probe import VideoProbe, probe_video
 
 # Where a frame cannot be decoded, decord shall raise, not repeat another one. The limit is a share of the frames;
@@ -77,7 +78,8 @@ class VideoFile:
             return
         decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
         try:
-            decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
+            with plain_name(self.info.path) as name:
+                decoder = decord.VideoReader(name, fault_tol=_NO_REPEATED_FRAMES)
         except decord.DECORDError:
             raise self._damaged(positions[0]) from None
         done = 0
