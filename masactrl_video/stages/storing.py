@@ -33,27 +33,30 @@ def check_can_be_made(*files: Path, folder: Path | None = None) -> None:
 
 _LONGEST_WITHIN_BYTES = 120
 """Of a path below a run's folder: guidance-KIND with a number of 32 digits, and in it a picture that is not whole."""
-_MORE_DIGITS = 5
-"""Another process that goes on with the run may have a longer number."""
+_LONGEST_PROCESS = 10**9
+"""Another process that goes on with the run may have a longer number than this one."""
 _NAME_BYTES, _PATH_BYTES = 255, 4096
 """Where the system does not say."""
 
 
 def _check_name(path: Path, within_bytes: int) -> None:
-    whole = partial_of(path.absolute())
+    whole = partial_of(path.absolute(), _LONGEST_PROCESS)
     place = _nearest(whole)
     try:
-        names = [*whole.relative_to(place).parts[:-1], whole.name + "0" * _MORE_DIGITS]
+        names = [*whole.relative_to(place).parts[:-1], whole.name]
         sizes_bytes = [len(os.fsencode(name)) for name in names]
         path_bytes = len(os.fsencode(place)) + sum(sizes_bytes) + len(sizes_bytes) + within_bytes + 1
     except UnicodeEncodeError as error:
         raise UserError(f"{path}: this system's file names cannot have {error.object[error.start]!r}") from error
     most_bytes, most_path_bytes = _limit(place, "PC_NAME_MAX", _NAME_BYTES), _limit(place, "PC_PATH_MAX", _PATH_BYTES)
-    added = f"with the {sizes_bytes[-1] - len(os.fsencode(path.name))} that are added until it is whole"
-    if max(sizes_bytes) > most_bytes:
+    longest = sizes_bytes.index(max(sizes_bytes))
+    if sizes_bytes[longest] > most_bytes:
+        name = path.name if names[longest] == whole.name else names[longest]
+        more = sizes_bytes[longest] - len(os.fsencode(name))
         raise UserError(
-            f"{_short(path.name)}: a name on this disk has at most {most_bytes} bytes (a letter has 1 to 4); this one "
-            f"has {max(sizes_bytes)}, {added}: give a shorter output"
+            f"{_short(name)}: a name on this disk has at most {most_bytes} bytes (a letter has 1 to 4); this one has "
+            f"{sizes_bytes[longest]}{f', with {more} that are added until it is whole' if more else ''}: give a "
+            "shorter output"
         )
     if path_bytes > most_path_bytes:
         raise UserError(

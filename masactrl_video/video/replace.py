@@ -29,9 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def partial_of(path: Path) -> Path:
-    """Where a file lies until it is whole."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+def partial_of(path: Path, process: int | None = None) -> Path:
+    """Where a file lies until it is whole, which a process (by default this one) writes."""
+    return path.with_name(f".{path.stem}.{process or os.getpid()}.partial{path.suffix}")
 
 
 def is_partial(name: str, of: Path | None = None) -> bool:
