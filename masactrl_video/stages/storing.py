@@ -67,9 +67,10 @@ def _check_name(path: Path, within_bytes: int) -> None:
 
 def _limit(folder: Path, name: str, default: int) -> int:
     try:
-        return os.pathconf(folder, name)
+        found = os.pathconf(folder, name)
     except (AttributeError, OSError, ValueError):  # Windows; a file system that does not say
         return default
+    return found if found > 0 else default  # -1: it has no limit that it knows of
 
 
 def _nearest(path: Path) -> Path:
