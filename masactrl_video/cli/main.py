@@ -10,7 +10,7 @@ from importlib import import_module
 
 import masactrl_video
 from masactrl_video.cli.options import Parser
-from masactrl_video.cli.say import PrintableFormatter, say_json
+from masactrl_video.cli.say import PrintableFormatter, replace_unknown_letters, say_json
 from masactrl_video.errors import UserError, printable
 
 COMMANDS = {
@@ -37,6 +37,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
+    replace_unknown_letters()
     try:
         return _run(argv)
     except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import sys
@@ -10,6 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from masactrl_video.errors import printable
+
+
+def replace_unknown_letters() -> None:
+    """Have stdout show letters that its encoding does not know as "?"; stderr does something of the kind by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def say(text: object) -> None:

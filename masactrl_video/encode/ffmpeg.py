@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 
-import imageio_ffmpeg
+from masactrl_video.video.ffmpeg_program import ffmpeg_program
 
 
 def run_ffmpeg(arguments: Sequence[str], *, stdin: Iterable[bytes] = ()) -> str | None:
@@ -17,7 +17,7 @@ def run_ffmpeg(arguments: Sequence[str], *, stdin: Iterable[bytes] = ()) -> str 
     Args:
         stdin: written to ffmpeg part by part, however long one is waited for; what it raises ends ffmpeg.
     """
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-v", "error", "-y", *arguments]
+    command = [ffmpeg_program(), "-hide_banner", "-v", "error", "-y", *arguments]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said) as process:
             try:
@@ -44,18 +44,16 @@ def _feed(process: subprocess.Popen[bytes], parts: Iterable[bytes]) -> None:
         process.stdin.close()
 
 
-def ffmpeg_version() -> str:
-    """Version and place of ffmpeg. Raises RuntimeError or OSError where there is none."""
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    return f"{_listing(program, '-version').split(' Copyright')[0].removeprefix('ffmpeg version ')} in {program}"
+def names_of(kind: str) -> set[str]:
+    """Names of all `encoders`, `decoders`, `muxers`, `demuxers` or `bsfs` that ffmpeg has.
 
-
-def encoders() -> set[str]:
-    """Names of all encoders that ffmpeg has."""
-    lines = _listing(imageio_ffmpeg.get_ffmpeg_exe(), "-encoders").splitlines()
-    return {line.split()[1] for line in lines if re.match(r" [VAS.][F.][S.]", line) and len(line.split()) > 1}
-
-
-def _listing(program: str, flag: str) -> str:
-    command = [program, "-hide_banner", flag]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+    Raises:
+        UserError: there is no ffmpeg.
+    """
+    command = [ffmpeg_program(), "-hide_banner", f"-{kind}"]
+    listing = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+    if kind == "bsfs":
+        return set(listing.split())
+    # " V....D libx264   H.264 …" and " D   mov,mp4,m4a   QuickTime …", below a legend whose lines have " = "
+    rows = re.findall(r"^ [A-Z. ]{2,6} +([^\s=]\S*)", listing, re.MULTILINE)
+    return {name for row in rows for name in row.split(",")}

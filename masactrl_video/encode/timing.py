@@ -21,11 +21,35 @@ class Ticks:
 
     per_second: Fraction
     durations: tuple[int, ...]
+    """0 for a frame that is left out."""
 
     @property
     def seconds(self) -> Fraction:
         """Of all frames together."""
         return sum(self.durations) / self.per_second
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Durations of the frames that are not left out."""
+        return tuple(duration for duration in self.durations if duration)
+
+    def at_least(self, least: int) -> Ticks:
+        """No frame shorter than `least`, and all together as long as before.
+
+        A frame may come later by less than `least`, as the ones before it need; one that would be later still is left
+        out, and so is one that would end after the last. The first always stays.
+        """
+        if min(self.durations) >= least:
+            return self
+        ends = list(accumulate(self.durations))
+        starts = {0: 0}  # of the frames that stay
+        for frame, due in enumerate(ends[:-1], start=1):
+            start = max(due, next(reversed(starts.values())) + least)
+            if start < due + least and start + least <= ends[-1]:
+                starts[frame] = start
+        stops = [*list(starts.values())[1:], ends[-1]]
+        lasting = {frame: stop - start for (frame, start), stop in zip(starts.items(), stops, strict=True)}
+        return Ticks(self.per_second, tuple(lasting.get(frame, 0) for frame in range(len(ends))))
 
 
 def plan_ticks(durations_seconds: Sequence[float], ticks_per_second: int, *, keeps_any_rate: bool) -> Ticks:
@@ -70,6 +94,8 @@ def _largest_error_seconds(rate: Fraction, durations_seconds: Sequence[float]) -
 def timed_stream(pictures: Iterable[bytes], ticks: Ticks) -> Iterator[bytes]:
     """PNG files as an IVF stream, the plainest that has a time for each (https://wiki.multimedia.cx/index.php/IVF).
 
+    Those that `ticks` leaves out are taken from `pictures` all the same.
+
     Raises:
         ValueError: there are more or fewer pictures than durations.
     """
@@ -77,5 +103,6 @@ def timed_stream(pictures: Iterable[bytes], ticks: Ticks) -> Iterator[bytes]:
     yield struct.pack("<4sHH4sHHIIII", b"DKIF", 0, 32, b"MPNG", 0, 0, rate.numerator, rate.denominator, 0, 0)
     start = 0
     for picture, duration in zip(pictures, ticks.durations, strict=True):
-        yield struct.pack("<IQ", len(picture), start) + picture
+        if duration:
+            yield struct.pack("<IQ", len(picture), start) + picture
         start += duration

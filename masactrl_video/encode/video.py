@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
 from PIL import Image
 
-from masactrl_video.encode.audio import plan_audio
+from masactrl_video.encode.audio import AudioPlan, plan_audio
 from masactrl_video.encode.container import container_for
 from masactrl_video.encode.ffmpeg import run_ffmpeg
 from masactrl_video.encode.timing import Ticks, timed_stream
 from masactrl_video.errors import StorageError, UserError
+from masactrl_video.files.text import encodable
+from masactrl_video.video.ffmpeg_program import check_ffmpeg
 from masactrl_video.video.replace import replacing
+
+logger = logging.getLogger(__name__)
 
 # Without stating it, ffmpeg converts by BT.601 and leaves the file untagged; players then guess, and colours shift.
 _BT709 = (
@@ -26,6 +32,38 @@ _BT709 = (
 )
 # One palette a frame: a palette for all would hold the whole clip in memory.
 _GIF_PALETTES = "split[a][b];[a]palettegen=stats_mode=single[palette];[b][palette]paletteuse=new=1"
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """What is known of a video before its first picture is there."""
+
+    ticks: Ticks
+    audio: AudioPlan
+
+
+def plan_video(
+    durations_seconds: Sequence[float], suffix: str, *, audio_from: Path | None = None, audio_start_seconds: float = 0.0
+) -> VideoPlan:
+    """Find out how a kind of video keeps the times and the sound (see `encode_video`), and say what it does not keep.
+
+    Raises:
+        UserError: an unknown suffix, a frame that the kind cannot show so briefly, or sound that cannot be encoded.
+        ValueError: there is not one duration above 0 for each picture.
+    """
+    if min(durations_seconds, default=0) <= 0:
+        raise ValueError(f"{durations_seconds = }; expected one above 0 for each picture")
+    check_ffmpeg()
+    container = container_for(Path(f"video{suffix}"))
+    ticks = container.ticks(durations_seconds)
+    if left_out := ticks.durations.count(0):
+        shortest = f"{container.shortest_ticks / container.ticks_per_second:g} s"
+        logger.warning(
+            "%d of %d frames are left out of the %s: players do not show one for less than %s; another kind of video, "
+            "such as .mp4, shows all of them",
+            *(left_out, len(ticks.durations), suffix, shortest),
+        )
+    return VideoPlan(ticks, plan_audio(audio_from, audio_start_seconds, float(ticks.seconds), container, suffix))
 
 
 def encode_video(
@@ -40,6 +78,7 @@ def encode_video(
     crf: int = 17,
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    plan: VideoPlan | None = None,
 ) -> None:
     """Make a video of pictures: each exactly once, for its duration, at its size, in BT.709 colours.
 
@@ -48,7 +87,8 @@ def encode_video(
     Args:
         pictures: the content of PNG files of one size.
         durations_seconds: how long each is shown; a constant rate is kept exactly, other times to the container's
-            ticks (MP4 and MOV 1/90000 s, MKV and WebM 1/1000 s, GIF 1/100 s) without drifting.
+            ticks (MP4 and MOV 1/90000 s, MKV and WebM 1/1000 s, GIF 1/100 s) without drifting. In a GIF none is shown
+            for less than 2/100 s, which players turn into 1/10 s: some are left out, and the whole lasts as long.
         output: the suffix chooses the container: .mp4, .mov, .mkv, .webm or .gif.
         audio_from: file whose sound goes along, where it has any.
         audio_start_seconds: where in it the first frame lies.
@@ -57,26 +97,27 @@ def encode_video(
         crf: quality, lower is better: 0-51 for H.264, 0-63 for VP9; not used for GIF.
         metadata: parameters, kept as one JSON object in the tag "comment"; GIF has no tags.
         overwrite: whether an existing `output` may be replaced.
+        plan: what `plan_video` found out, and said, about these times and this sound before.
 
     Raises:
         UserError: the output exists, its suffix is unknown, the pictures' sizes cannot be encoded, or ffmpeg fails.
         ValueError: there is not one duration above 0 for each picture.
     """
-    if min(durations_seconds, default=0) <= 0:
-        raise ValueError(f"{durations_seconds = }; expected one above 0 for each picture")
     _check_free(output, overwrite)
     container = container_for(output)
-    codec = codec or container.video_codec
-    ticks = container.ticks(durations_seconds)
+    if plan is None:
+        plan = plan_video(
+            durations_seconds, output.suffix, audio_from=audio_from, audio_start_seconds=audio_start_seconds
+        )
+    codec, ticks, audio = codec or container.video_codec, plan.ticks, plan.audio
     size, pictures = _of_one_size(pictures)
     picture_options = _picture_options(codec, pix_fmt, crf, size)
     with replacing(output) as partial:
-        sound = plan_audio(audio_from, audio_start_seconds, float(ticks.seconds), container, partial)
         # ffmpeg leaves out a frame that it cannot read, says so, and calls that a success; with -xerror it stops. It
         # would stop at a click in the clip's sound too.
-        arguments = [] if sound.input_options else ["-xerror", "-err_detect", "crccheck+explode"]
+        arguments = [] if audio.input_options else ["-xerror", "-err_detect", "crccheck+explode"]
         arguments += ["-f", "ivf", "-i", "pipe:0"]
-        arguments += [*sound.input_options, "-map", "0:v", *sound.output_options, *_timing_options(ticks, codec)]
+        arguments += [*audio.input_options, "-map", "0:v", *audio.output_options, *_timing_options(ticks, codec)]
         arguments += [*picture_options, *container.options, *_tags(metadata), "-map_chapters", "-1"]
         arguments.append(str(partial.absolute()))
         problem = run_ffmpeg(arguments, stdin=timed_stream(pictures, ticks))
@@ -134,18 +175,20 @@ def _check_even(size: tuple[int, int], pix_fmt: str) -> None:
 
 def _timing_options(ticks: Ticks, codec: str) -> list[str]:
     """Times as the list of files gives them: no frame is dropped or repeated to fit a rate."""
-    rate = ticks.per_second
+    rate, durations = ticks.per_second, ticks.shown
     options = ["-fps_mode:v", "passthrough", "-enc_time_base:v", f"{rate.denominator}:{rate.numerator}"]
-    if max(ticks.durations) == 1:
+    if max(durations) == 1:
         return options
     # ffmpeg lets the last frame last one tick. Its packet gets the true duration; without B-frames it is also the last
     # packet, and MP4 tells the duration of a varying rate right only then.
-    last = f"setts=duration='if(eq(N,{len(ticks.durations) - 1}),{ticks.durations[-1]},DURATION)'"
+    last = f"setts=duration='if(eq(N,{len(durations) - 1}),{durations[-1]},DURATION)'"
     options += ["-bf:v", "0", "-bsf:v", last]
     if codec == "libx264":  # it would take the ticks for the frame rate, and claim a level that few players decode
-        options += ["-x264-params", f"fps={(len(ticks.durations) / ticks.seconds).limit_denominator(1000)}"]
+        options += ["-x264-params", f"fps={(len(durations) / ticks.seconds).limit_denominator(1000)}"]
     return options
 
 
 def _tags(metadata: Mapping[str, str] | None) -> list[str]:
-    return ["-metadata", f"comment={json.dumps(dict(metadata), ensure_ascii=False)}"] if metadata else []
+    if not metadata:
+        return []
+    return ["-metadata", encodable(f"comment={json.dumps(dict(metadata), ensure_ascii=False)}")]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
 
+from masactrl_video.files.text import encodable
 from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
@@ -248,6 +249,13 @@ class Settings(BaseModel):
         if isinstance(value, str) and not value.lstrip("-").isdigit() and value != "auto":
             raise ValueError("give a number of frames, or auto")
         return None if value == "auto" else value
+
+    @field_validator("prompt", "negative_prompt", "source_prompt", "source_caption")
+    @classmethod
+    def _has_letters_only(cls, text: str | None) -> str | None:
+        if text is not None and encodable(text) != text:
+            raise ValueError("it holds bytes that are no letters in UTF-8, which is wanted")
+        return text
 
     @field_validator("person", mode="before")
     @classmethod

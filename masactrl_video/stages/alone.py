@@ -8,17 +8,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masactrl_video.cache.source import CachedSource
+from masactrl_video.encode.container import container_for
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import fit_clip, log_remarks, open_selected
-from masactrl_video.stages.encode import encode_frames_like, encode_guidance
+from masactrl_video.stages.encode import encode_frames_like, encode_guidance, plan_encoding
 from masactrl_video.stages.guidance import make_guidance
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
-from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import cache_root, check_cache, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.storing import check_can_be_made
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.png import png_bytes, write_png
 
@@ -31,6 +33,7 @@ def write_frames(settings: Settings, folder: Path) -> int:
     """
     if folder.exists():
         raise UserError(f"{folder} exists; give another folder")
+    check_can_be_made(folder=folder)
     with run_log() as log:
         selected = open_selected(settings)
         clip = fit_clip(settings, selected, model_from_settings(settings))
@@ -58,8 +61,10 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
     for video in videos.values():
         if video.exists() and not overwrite:
             raise UserError(f"{video} exists; give another folder, or --overwrite")
+    check_can_be_made(*videos.values(), folder / LOG_NAME, folder=folder)
     with run_log() as log:
         selected = open_selected(settings)
+        plan = plan_encoding(settings, selected, ".mp4", audio=False)
         clip = fit_clip(settings, selected, model_from_settings(settings))
         is_new = not folder.exists()
         try:
@@ -69,7 +74,7 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
                 folder.rmdir()
             raise
         for kind, pictures in made.items():
-            encode_guidance(settings, clip, pictures.paths(), videos[kind])
+            encode_guidance(settings, clip, pictures.paths(), videos[kind], plan)
         log.write(folder / LOG_NAME, settings.as_yaml_data())
     return {kind: pictures.folder for kind, pictures in made.items()}
 
@@ -85,6 +90,8 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     if picture.exists() and not overwrite:
         raise UserError(f"{picture} exists; give another name, or --overwrite")
     check_inputs(settings, picture)
+    check_can_be_made(picture, picture.with_suffix(f".{LOG_NAME}"))
+    check_cache(settings)
     check_prompt(settings)
     with run_log() as log:
         source = _recorded(settings, picture)
@@ -113,16 +120,24 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
     Raises:
         UserError: not as many pictures as frames are taken from the clip, or the output exists.
     """
+    container_for(output)
     check_inputs(settings, output)
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists; give another name, or --overwrite")
+    log_path = output.with_suffix(f".{LOG_NAME}")
+    check_can_be_made(output, log_path)
     clip = open_selected(settings)
     if not folder.is_dir():
         raise UserError(f"--frames: {folder} is not a folder")
     frames = open_clip(folder)
     if len(frames) != len(clip):
         raise UserError(f"{folder} holds {len(frames)} pictures, but {len(clip)} frames are taken from {settings.clip}")
-    output.parent.mkdir(parents=True, exist_ok=True)
     pictures = (png_bytes(frame.pixels) for frame in frames)
     with run_log() as log:
         log_remarks(folder, frames.info.remarks)
-        encode_frames_like(settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite)
-        log.write(output.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
+        plan = plan_encoding(settings, clip, output.suffix, audio=settings.audio)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        encode_frames_like(
+            settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite, plan=plan
+        )
+        log.write(log_path, settings.as_yaml_data())

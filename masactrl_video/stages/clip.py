@@ -17,6 +17,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
 from masactrl_video.video.clip import Clip, open_clip
+from masactrl_video.video.ffmpeg_program import check_ffmpeg
 from masactrl_video.video.fingerprint import fingerprint_clip
 from masactrl_video.video.fit import Fit, plan_fit
 from masactrl_video.video.frame import Selection
@@ -59,6 +60,7 @@ def open_selected(settings: Settings) -> Clip:
     Raises:
         UserError: no clip, none of its frames, or not the source's.
     """
+    check_ffmpeg()
     selection, rate = selection_of(settings), settings.frame_rate
     if is_pose_json(settings.clip):
         if settings.video_stream is not None:

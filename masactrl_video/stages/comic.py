@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masactrl_video.cache.source import CachedSource
+from masactrl_video.files.text import encodable
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.page.compose import compose_page
@@ -24,6 +25,7 @@ from masactrl_video.stages.comic_plan import PlannedPanel, plan_panels, styled
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.render import picture_text
 from masactrl_video.stages.report import Report, Tell
+from masactrl_video.stages.source import check_cache
 from masactrl_video.video.png import read_png, write_png
 from masactrl_video.video.replace import replacing
 
@@ -60,6 +62,7 @@ def render_comic(
     outputs, report = ComicOutputs(output, planned[-1].page + 1), Report(tell=tell)
     check_comic_free(outputs, _inputs(story, planned, path), overwrite)
     settings = settings_of(story, changes or {}, path)
+    check_cache(settings)
     with report.stage("load"):
         settings = with_guidance(settings, _guidance(story, planned, settings))
         posed = with_networks(settings, model)
@@ -135,7 +138,7 @@ def _write_pages(story: Story, folder: Path, planned: Sequence[PlannedPanel], ou
         parts = [(panel.place, read_png(outputs.panel(panel.number)), panel.texts) for panel in on_page]
         write_page(page, compose_page(parts, style), style.dpi)
     bound = {
-        outputs.pdf: lambda: write_pdf(outputs.pdf, outputs.pages, style.dpi, outputs.output.stem),
+        outputs.pdf: lambda: write_pdf(outputs.pdf, outputs.pages, style.dpi, encodable(outputs.output.stem)),
         outputs.cbz: lambda: write_cbz(outputs.cbz, outputs.pages),
     }
     for path in sorted(bound, key=lambda path: path == outputs.output):

@@ -13,6 +13,7 @@ import yaml
 from masactrl_video.errors import UserError
 from masactrl_video.settings.story import Story
 from masactrl_video.stages.log_file import LOG_NAME, RunLog, run_log
+from masactrl_video.stages.storing import check_can_be_made
 from masactrl_video.video.replace import replacing
 
 SUFFIXES = (".png", ".pdf", ".cbz")
@@ -82,13 +83,14 @@ class ComicOutputs:
 
 
 def check_comic_free(outputs: ComicOutputs, inputs: Iterable[Path], overwrite: bool) -> None:
-    """See that a run may write there; nothing is written.
+    """See that a run may write there; nothing stays of what is tried.
 
     Raises:
         UserError: an unknown suffix, something exists, or an input would be replaced.
     """
     if outputs.output.suffix.lower() not in SUFFIXES:
         raise UserError(f"{outputs.output}: a comic is written as {', '.join(SUFFIXES)}")
+    check_can_be_made(*outputs.results, outputs.pdf, outputs.cbz, folder=outputs.folder)
     written = [place.resolve() for place in (outputs.folder, *outputs.results)]
     for path in inputs:
         if any(place == path.resolve() or place in path.resolve().parents for place in written):

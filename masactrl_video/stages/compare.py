@@ -28,7 +28,7 @@ from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render import check_kept
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import SharedSource, record_sources
-from masactrl_video.stages.source import check_prompt
+from masactrl_video.stages.source import check_cache, check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
     StillCanvas,
@@ -82,6 +82,7 @@ def compare(
     targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
     for target in targets:
         check_prompt(target)
+    check_cache(settings)
     report = Report(tell=tell)
     with report.stage("load"):
         model = model or model_from_settings(settings)

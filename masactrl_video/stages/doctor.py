@@ -16,10 +16,12 @@ import torch
 
 import masactrl_video
 from masactrl_video.cache.manage import default_cache_root, list_entries
-from masactrl_video.encode.ffmpeg import encoders, ffmpeg_version
+from masactrl_video.encode.ffmpeg import names_of
 from masactrl_video.errors import UserError
 from masactrl_video.model.installed import find_network, find_pipeline, find_pose_detector
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_preset
+from masactrl_video.video.ffmpeg_program import check_ffmpeg, ffmpeg_program
+from masactrl_video.video.streams import READABLE_FORMATS
 
 State = Literal["ok", "note", "problem"]
 
@@ -41,7 +43,16 @@ _PACKAGES = (
 )
 _IMPORTED = ("torchvision", "cv2", "decord", "diffusers.models", "transformers")
 """Libraries that can be installed and not work: of another build than torch, or two of them in one place."""
-_ENCODERS = ("libx264", "libvpx-vp9", "aac", "libopus", "gif")
+_FFMPEG_PARTS = {
+    "encoders": {"libx264", "libvpx-vp9", "aac", "libopus", "gif"},
+    "muxers": {"mp4", "mov", "matroska", "webm", "gif", "framecrc"},
+    "bsfs": {"setts"},
+    "demuxers": {"ivf", *READABLE_FORMATS.split(",")},
+    "decoders": {"png", "h264", "hevc", "mpeg4", "vp8", "vp9", "av1", "gif", "mjpeg", "prores", "aac", "opus"},
+}
+"""What of ffmpeg we use, by the listing that names it."""
+_FFMPEG_ALWAYS = {"encoder libx264", "muxer mp4", "muxer framecrc", "demuxer ivf", "demuxer mov", "decoder png"}
+"""Without these nothing can be rendered, or no clip be read."""
 _LOW_DISK_BYTES = 10 * 10**9
 
 
@@ -106,14 +117,17 @@ def _devices() -> Iterator[Finding]:
 
 def _ffmpeg() -> Iterator[Finding]:
     try:
-        version, known = ffmpeg_version(), encoders()
-    except (RuntimeError, OSError) as error:
-        yield Finding("ffmpeg", "problem", str(error), "pip install --force-reinstall imageio-ffmpeg")
+        version, program = check_ffmpeg(), ffmpeg_program()
+        lacking = {kind: sorted(names - names_of(kind)) for kind, names in _FFMPEG_PARTS.items()}
+    except UserError as error:
+        what, _, advice = str(error).removeprefix("ffmpeg: ").partition("; ")
+        yield Finding("ffmpeg", "problem", what, advice)
         return
-    missing = [name for name in _ENCODERS if name not in known]
-    state: State = "problem" if "libx264" in missing else "note" if missing else "ok"
+    missing = [f"{kind.removesuffix('s')} {name}" for kind, names in lacking.items() for name in names]
+    state: State = "problem" if _FFMPEG_ALWAYS.intersection(missing) else "note" if missing else "ok"
+    text = f"{version} in {program}" + (f", without {', '.join(missing)}" if missing else "")
     advice = "unset IMAGEIO_FFMPEG_EXE to use the one that imageio-ffmpeg brings" if missing else ""
-    yield Finding("ffmpeg", state, version + (f", without {', '.join(missing)}" if missing else ""), advice)
+    yield Finding("ffmpeg", state, text, advice)
 
 
 def _models(preset: str, needed: bool) -> Iterator[Finding]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.encode.container import container_for
+from masactrl_video.encode.audio import AudioPlan
 from masactrl_video.encode.side_by_side import side_by_side
-from masactrl_video.encode.video import encode_video
+from masactrl_video.encode.video import VideoPlan, encode_video, plan_video
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.settings.settings import Settings
@@ -23,7 +25,12 @@ from masactrl_video.video.png import png_bytes, read_png, whole_png
 
 
 def encode_result(
-    settings: Settings, clip: FittedClip, frames: Iterable[Path], outputs: Outputs, overwrite: bool
+    settings: Settings,
+    clip: FittedClip,
+    frames: Iterable[Path],
+    outputs: Outputs,
+    overwrite: bool,
+    plan: VideoPlan | None = None,
 ) -> None:
     """The rendered frames as the output video."""
     metadata = {"masactrl-video": json.dumps(settings.as_yaml_data(), ensure_ascii=False)}
@@ -35,22 +42,57 @@ def encode_result(
         audio=settings.audio,
         metadata=metadata,
         overwrite=overwrite,
+        plan=plan,
     )
 
 
-def check_encoding(settings: Settings, clip: FittedClip, suffix: str) -> None:
-    """See that pictures like a clip's can be encoded as the settings say: its times, and one picture for a trial.
+def plan_encoding(settings: Settings, clip: Clip, suffix: str, *, audio: bool) -> VideoPlan:
+    """Find out, before any model is loaded, whether a video with the times and sound of `clip` can be made.
+
+    What such a video does not keep of them is said here, once.
 
     Raises:
-        UserError: an encoder or pixel format that ffmpeg does not have, or that does not fit the kind of video; or
-            frames that this kind cannot show so briefly.
+        UserError: ffmpeg is missing or too old; an encoder or pixel format that it does not have, or that does not fit
+            the kind of video; frames that this kind cannot show so briefly; or sound that cannot be encoded.
     """
     if suffix.lower() == ".gif" and (settings.codec, settings.pix_fmt, settings.crf) != _DEFAULT_LOOK:
         raise UserError("codec, pix_fmt and crf have no effect on a GIF; leave them out, or take another kind of video")
-    container_for(Path(f"video{suffix}")).ticks([timing.duration_seconds for timing in clip.clip.timeline()])
+    with _temporary_files():
+        plan = _plan(settings, clip, suffix, audio)
+    _encode_trial(settings, [(64, 64)], suffix)
+    return plan
+
+
+def check_sizes(settings: Settings, clip: FittedClip, suffix: str) -> None:
+    """See that pictures as large as a clip's, and its side-by-side, can be encoded as the settings say.
+
+    Raises:
+        UserError: they cannot.
+    """
+    sizes_px = [clip.size_px]
+    if settings.side_by_side:
+        panels = [("", np.zeros((*clip.size_px, 3), np.uint8))] * (2 + len(settings.kinds))
+        sizes_px.append(side_by_side(panels).shape[:2])
+    _encode_trial(settings, sizes_px, suffix)
+
+
+def _encode_trial(settings: Settings, sizes_px: Iterable[tuple[int, ...]], suffix: str) -> None:
+    """Encode a black picture of each (height, width)."""
+    with _temporary_files(), tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
+        for size_px in sizes_px:
+            video, picture = Path(folder) / f"trial{suffix}", png_bytes(np.zeros((*size_px, 3), np.uint8))
+            codec, pix_fmt, crf = settings.codec, settings.pix_fmt, settings.crf
+            try:
+                encode_video([picture], [1.0], video, codec=codec, pix_fmt=pix_fmt, crf=crf, overwrite=True)
+            except UserError as error:
+                raise type(error)(str(error).replace(str(video), f"a {suffix} file")) from error
+
+
+@contextmanager
+def _temporary_files() -> Iterator[None]:
+    """Say what to do where none can be made."""
     try:
-        with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
-            _encode_trial(settings, np.zeros((*clip.size_px, 3), np.uint8), Path(folder) / f"trial{suffix}")
+        yield
     except OSError as error:
         place = tempfile.gettempdir()
         raise StorageError(
@@ -59,21 +101,17 @@ def check_encoding(settings: Settings, clip: FittedClip, suffix: str) -> None:
         ) from error
 
 
-def _encode_trial(settings: Settings, picture: NDArray[np.uint8], video: Path) -> None:
-    try:
-        encode_video(
-            [png_bytes(picture)], [1.0], video, codec=settings.codec, pix_fmt=settings.pix_fmt, crf=settings.crf
-        )
-    except UserError as error:
-        raise type(error)(str(error).replace(str(video), f"a {video.suffix} file")) from error
-
-
 _DEFAULT_LOOK = tuple(Settings.model_fields[name].default for name in ("codec", "pix_fmt", "crf"))
 
 
-def encode_guidance(settings: Settings, clip: FittedClip, pictures: Iterable[Path], output: Path) -> None:
+def encode_guidance(
+    settings: Settings, clip: FittedClip, pictures: Iterable[Path], output: Path, plan: VideoPlan | None = None
+) -> None:
     """A control's guidance pictures as a video beside the result."""
-    encode_frames_like(settings, clip.clip, _whole(pictures), output, audio=False, metadata={}, overwrite=True)
+    silent = None if plan is None else replace(plan, audio=AudioPlan())
+    encode_frames_like(
+        settings, clip.clip, _whole(pictures), output, audio=False, metadata={}, overwrite=True, plan=silent
+    )
 
 
 def encode_side_by_side(
@@ -82,6 +120,7 @@ def encode_side_by_side(
     guidance: Mapping[str, GuidanceBeside],
     frames: Iterable[Path],
     outputs: Outputs,
+    plan: VideoPlan | None = None,
 ) -> None:
     """Clip, guidance and result next to each other, frame by frame."""
     pictures = (
@@ -89,7 +128,14 @@ def encode_side_by_side(
         for index, (result, original) in enumerate(zip(frames, clip, strict=True))
     )
     encode_frames_like(
-        settings, clip.clip, pictures, outputs.side_by_side, audio=settings.audio, metadata={}, overwrite=True
+        settings,
+        clip.clip,
+        pictures,
+        outputs.side_by_side,
+        audio=settings.audio,
+        metadata={},
+        overwrite=True,
+        plan=plan,
     )
 
 
@@ -114,18 +160,31 @@ def encode_frames_like(
     audio: bool,
     metadata: dict[str, str],
     overwrite: bool,
+    plan: VideoPlan | None = None,
 ) -> None:
-    """PNG files' contents as a video with the times of `clip` and, with `audio`, its sound."""
-    timeline = clip.timeline()
+    """PNG files' contents as a video with the times of `clip` and, with `audio`, its sound.
+
+    Args:
+        plan: see `plan_encoding`; by default it is made now.
+    """
     encode_video(
         pictures,
-        [timing.duration_seconds for timing in timeline],
+        [timing.duration_seconds for timing in clip.timeline()],
         output,
-        audio_from=settings.clip if audio and clip.info.has_audio else None,
-        audio_start_seconds=timeline[0].start_seconds,
         codec=settings.codec,
         pix_fmt=settings.pix_fmt,
         crf=settings.crf,
         metadata=metadata,
         overwrite=overwrite,
+        plan=plan or _plan(settings, clip, output.suffix, audio),
+    )
+
+
+def _plan(settings: Settings, clip: Clip, suffix: str, audio: bool) -> VideoPlan:
+    timeline = clip.timeline()
+    return plan_video(
+        [timing.duration_seconds for timing in timeline],
+        suffix,
+        audio_from=settings.clip if audio and clip.info.has_audio else None,
+        audio_start_seconds=timeline[0].start_seconds,
     )

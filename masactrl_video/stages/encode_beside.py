@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from masactrl_video.encode.video import VideoPlan
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip
@@ -21,20 +22,28 @@ class VideosBeside:
     """The result and the side-by-side, as far as frames are there; a frame that is not yet is waited for."""
 
     def __init__(
-        self, settings: Settings, clip: FittedClip, guidance: Mapping[str, GuidanceBeside], outputs: Outputs
+        self,
+        settings: Settings,
+        clip: FittedClip,
+        guidance: Mapping[str, GuidanceBeside],
+        outputs: Outputs,
+        plan: VideoPlan | None,
     ) -> None:
         self._settings, self._clip, self._guidance, self._outputs = settings, clip, guidance, outputs
+        self._plan = plan
         self._rendered, self._released, self._stopped = Event(), Event(), False
         self._videos: dict[str, Future[None]] = {}
 
     def begin(self, executor: Executor, overwrite: bool) -> None:
         """Encode in two threads of `executor`; frames that are there must be whole."""
-        about = self._settings, self._clip
+        about, plan = (self._settings, self._clip), self._plan
         if self._settings.side_by_side:
             self._videos["side-by-side"] = executor.submit(
-                encode_side_by_side, *about, self._guidance, self._arriving(), self._outputs
+                encode_side_by_side, *about, self._guidance, self._arriving(), self._outputs, plan
             )
-        self._videos["result"] = executor.submit(encode_result, *about, self._held_back(), self._outputs, overwrite)
+        self._videos["result"] = executor.submit(
+            encode_result, *about, self._held_back(), self._outputs, overwrite, plan
+        )
 
     def check(self) -> None:
         """Raise what one of them has failed with."""
@@ -82,11 +91,20 @@ class VideosBeside:
 
 @contextmanager
 def videos_beside(
-    settings: Settings, clip: FittedClip, guidance: Mapping[str, GuidanceBeside], outputs: Outputs, overwrite: bool
+    settings: Settings,
+    clip: FittedClip,
+    guidance: Mapping[str, GuidanceBeside],
+    outputs: Outputs,
+    overwrite: bool,
+    plan: VideoPlan | None = None,
 ) -> Iterator[VideosBeside]:
-    """Inside the context, `VideosBeside`; what is not finished when it ends is given up."""
+    """Inside the context, `VideosBeside`; what is not finished when it ends is given up.
+
+    Args:
+        plan: see `plan_encoding`; by default it is made when the first frame is there.
+    """
     with ThreadPoolExecutor(2, thread_name_prefix="encode") as executor:
-        videos = VideosBeside(settings, clip, guidance, outputs)
+        videos = VideosBeside(settings, clip, guidance, outputs, plan)
         try:
             videos.begin(executor, overwrite)
             yield videos

@@ -27,7 +27,8 @@ from masactrl_video.stages.comic_cast import Picture, pose_control, size_for, wi
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.posed import pose_picture
 from masactrl_video.stages.saved import NOISE, PICTURE_LATENTS, level_name
-from masactrl_video.stages.source import cache_root, check_prompt, plan_source
+from masactrl_video.stages.source import cache_root, check_cache, check_prompt, plan_source
+from masactrl_video.stages.storing import check_writable
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
 
@@ -59,6 +60,8 @@ def make_character(
     root = settings.characters_dir or default_root()
     check_vacant(root, name, overwrite)
     _check(settings, pose, caption, words)
+    check_cache(settings)
+    check_writable(root / name, "set MASACTRL_VIDEO_CHARACTERS to another folder")
     guidance = [pose_control(settings, "--pose")] if pose not in (None, "none") else []
     settings = with_guidance(settings, guidance)
     model = with_networks(settings, model)

@@ -18,7 +18,7 @@ from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.difference import changed_settings
 from masactrl_video.stages.log_file import LOG_NAME
 from masactrl_video.stages.mark import DISCARDING, MARK_NAME, RENDERING, marked, read_state
-from masactrl_video.stages.storing import check_writable, storing_in
+from masactrl_video.stages.storing import check_can_be_made, check_writable, storing_in
 from masactrl_video.video.replace import is_partial, replacing
 
 
@@ -76,7 +76,7 @@ class Outputs:
 
 
 def check_free(outputs: Outputs, settings: Settings, overwrite: bool, restart: bool = False) -> bool:
-    """See that a run may write there, before anything slow begins; nothing is written.
+    """See that a run may write there, before anything slow begins; nothing stays of what is tried.
 
     Returns:
         Whether it begins anew and removes what is there; otherwise the folder is free, or the run goes on there.
@@ -86,11 +86,13 @@ def check_free(outputs: Outputs, settings: Settings, overwrite: bool, restart: b
         StorageError: the folder may not be written.
     """
     container_for(outputs.video)
+    check_can_be_made(outputs.video, folder=outputs.folder)
     video_exists, state = outputs.video.exists(), read_state(outputs.folder)
     if video_exists and not overwrite:
         also = "; --restart alone discards an unfinished run only" if restart else ""
         raise UserError(f"{outputs.video} exists; give another --output, or --overwrite to replace it{also}")
-    check_writable(outputs.config if outputs.folder.is_dir() else outputs.folder)
+    if outputs.folder.is_dir():
+        check_writable(outputs.config)
     if not outputs.folder.exists() or (outputs.folder.is_dir() and _holds_nothing(outputs.folder)):
         return False
     if not _is_ours(outputs.config):
@@ -112,14 +114,16 @@ def _holds_nothing(folder: Path) -> bool:
 
 
 def check_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
-    """See that a run of still pictures may write into a folder; nothing is written.
+    """See that a run of still pictures may write into a folder; nothing stays of what is tried.
 
     Raises:
         UserError: it holds something else than a run with these settings began.
         StorageError: it may not be written.
     """
     config = folder / "config.yaml"
-    check_writable(config if folder.is_dir() else folder)
+    check_can_be_made(folder=folder)
+    if folder.is_dir():
+        check_writable(config)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not _is_ours(config):

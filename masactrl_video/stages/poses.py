@@ -26,6 +26,7 @@ from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import log_remarks, pose_canvas, selection_of
 from masactrl_video.stages.detector import detector_named
+from masactrl_video.stages.storing import check_can_be_made
 from masactrl_video.stages.treatment import plan_treatment
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.fit import plan_fit
@@ -173,3 +174,7 @@ def check_output(path: Path, overwrite: bool, suffixes: Sequence[str]) -> None:
         raise UserError(f"{path} exists; give another folder")
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists; give another name, or --overwrite")
+    if path.suffix:
+        check_can_be_made(path)
+    else:
+        check_can_be_made(folder=path)

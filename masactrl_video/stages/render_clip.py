@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from masactrl_video.cache.source import CachedSource
+from masactrl_video.encode.video import VideoPlan
 from masactrl_video.errors import StorageError
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames
@@ -16,7 +17,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
-from masactrl_video.stages.encode import check_encoding, encode_guidance
+from masactrl_video.stages.encode import check_sizes, encode_guidance, plan_encoding
 from masactrl_video.stages.encode_beside import videos_beside
 from masactrl_video.stages.guidance import begin_guidance
 from masactrl_video.stages.inputs import check_inputs
@@ -26,7 +27,14 @@ from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
 from masactrl_video.stages.render import drop_damaged, picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
-from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import (
+    PlannedSource,
+    cache_root,
+    check_cache,
+    check_prompt,
+    plan_attention,
+    plan_source,
+)
 from masactrl_video.video.png import write_png
 
 logger = logging.getLogger(__name__)
@@ -81,20 +89,22 @@ def _render_clip(
         check_free(outputs, settings, *replaced)
     check_inputs(settings, outputs.video, outputs.folder)
     check_prompt(settings)
+    check_cache(settings)
     with report.stage("load"):
         selected = open_selected(settings)
         selected.check()
+        plan = plan_encoding(settings, selected, outputs.video.suffix, audio=settings.audio)
         model = model or model_from_settings(settings)
         logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)
         plan_attention(settings, model)
-        check_encoding(settings, clip, outputs.video.suffix)
+        check_sizes(settings, clip, outputs.video.suffix)
     with claimed(outputs, settings, *replaced) as made_meanwhile:
         if made_meanwhile:
             logger.info("%s was made meanwhile", outputs.video)
         else:
             with log.written(outputs.log, settings.as_yaml_data()):
-                _make(settings, model, clip, outputs, report, log, overwrite=replaced[0])
+                _make(settings, model, clip, outputs, report, log, plan, overwrite=replaced[0])
     return outputs
 
 
@@ -105,18 +115,19 @@ def _make(
     outputs: Outputs,
     report: Report,
     log: RunLog,
+    plan: VideoPlan,
     *,
     overwrite: bool,
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
-    with guidance_beside(settings, clip, outputs, report) as (kinds, guidance_videos):
+    with guidance_beside(settings, clip, outputs, report, plan) as (kinds, guidance_videos):
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
         with report.stage("source"):
             planned = plan_source(settings, model, clip, guidance)
             source = planned.record(model, cache_root(settings), settings.cache_quota)
             write_source_picture(settings, model, source, outputs.source)
         drop_damaged([*outputs.frames(len(clip)), *outputs.masks(len(clip))])
-        with videos_beside(settings, clip, kinds, outputs, overwrite) as videos:
+        with videos_beside(settings, clip, kinds, outputs, overwrite, plan) as videos:
             with report.stage("render"):
 
                 def tell(event: dict[str, object]) -> None:
@@ -143,7 +154,7 @@ def _make(
 
 @contextmanager
 def guidance_beside(
-    settings: Settings, clip: FittedClip, outputs: Outputs, report: Report
+    settings: Settings, clip: FittedClip, outputs: Outputs, report: Report, plan: VideoPlan
 ) -> Iterator[tuple[dict[str, GuidanceBeside], list[Future[None]]]]:
     """Inside the context, guidance of each kind in use is made, and its video, beside whatever else is done.
 
@@ -154,10 +165,11 @@ def guidance_beside(
         kinds: dict[str, GuidanceBeside] = {}
         try:
             with report.stage("guidance"):
+                video = outputs.guidance_video
                 for kind in settings.kinds:
                     kinds[kind] = begin_guidance(settings, clip, kind, outputs.guidance(kind), executor)
                 videos = [
-                    executor.submit(encode_guidance, settings, clip, pictures.paths(), outputs.guidance_video(kind))
+                    executor.submit(encode_guidance, settings, clip, pictures.paths(), video(kind), plan)
                     for kind, pictures in kinds.items()
                 ]
                 for pictures in kinds.values():

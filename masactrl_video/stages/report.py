@@ -18,6 +18,7 @@ import torch
 import transformers
 
 import masactrl_video
+from masactrl_video.files.text import encodable
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.video.replace import replacing
 
@@ -65,7 +66,8 @@ class Report:
             "seconds": self.seconds,
         }
         with replacing(path) as partial:
-            partial.write_text(json.dumps(self.figures | about, indent=1, ensure_ascii=False), encoding="utf-8")
+            text = json.dumps(self.figures | about, indent=1, ensure_ascii=False)
+            partial.write_text(encodable(text), encoding="utf-8")
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
-from masactrl_video.cache.manage import default_cache_root
+from masactrl_video.cache.durable import ELSEWHERE
+from masactrl_video.cache.manage import default_cache_root, list_entries
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.denoise import Denoising
@@ -33,6 +34,7 @@ from masactrl_video.source.source import GeneratedSource, RealSource, unique_bra
 from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
 from masactrl_video.stages.saved import open_saved, saved_caption, saved_source
+from masactrl_video.stages.storing import check_writable
 from masactrl_video.video.image_folder import read_image
 
 logger = logging.getLogger(__name__)
@@ -144,6 +146,17 @@ def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
 def cache_root(settings: Settings) -> Path:
     """Where recorded sources are kept."""
     return settings.cache_dir or default_cache_root()
+
+
+def check_cache(settings: Settings) -> None:
+    """See, before any model is loaded, that a source can be recorded, or that some are there to be read.
+
+    Raises:
+        UserError: the cache is no folder, or it is empty and cannot be written.
+    """
+    root = cache_root(settings)
+    if not list_entries(root):
+        check_writable(root / "entry", ELSEWHERE)
 
 
 def _generated(

@@ -24,7 +24,7 @@ _MADE = ("source*.png", "target-*.png", FIGURES, SHEET)
 
 
 def check_still_folder(folder: Path, settings: StillSettings, overwrite: bool) -> None:
-    """See that a run may write there, before anything slow begins; nothing is written.
+    """See that a run may write there, before anything slow begins; nothing stays of what is tried.
 
     Raises:
         UserError: it holds a complete run, or something else.

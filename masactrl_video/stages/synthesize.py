@@ -13,7 +13,7 @@ from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
-from masactrl_video.stages.source import check_prompt
+from masactrl_video.stages.source import check_cache, check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
     StillCanvas,
@@ -71,6 +71,7 @@ def make_pictures(
     seeds = settings.all_seeds
     for target in settings.targets(seeds[0]):
         check_prompt(target)
+    check_cache(settings)
     report = Report(tell=tell)
     with report.stage("load"):
         model = model or model_from_settings(settings)

@@ -15,6 +15,7 @@ from masactrl_video.video.ffmpeg_reader import ffmpeg_frames
 from masactrl_video.video.frame import ClipInfo, Selection, frames_text
 from masactrl_video.video.partial import Readable, find_readable
 from masactrl_video.video.picture_file import check_size
+from masactrl_video.video.plain_name import plain_name
 from masactrl_video.video.probe import VideoProbe, probe_video
 
 logger = logging.getLogger(__name__)
@@ -176,7 +177,8 @@ def _decord_frames(path: Path, positions: range, size_px: tuple[int, int]) -> It
     decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
     width_px, height_px = size_px
     try:
-        decoder = decord.VideoReader(str(path), fault_tol=_NO_REPEATED_FRAMES)
+        with plain_name(path) as name:
+            decoder = decord.VideoReader(name, fault_tol=_NO_REPEATED_FRAMES)
         for position in range(positions[-1] + 1):
             pixels = decoder.next().asnumpy()
             if pixels.shape[:2] != (height_px, width_px):

@@ -10,10 +10,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.video.ffmpeg_program import ffmpeg_program
 from masactrl_video.video.frame import Timing
 from masactrl_video.video.streams import VideoStream
 
@@ -104,7 +104,7 @@ def decoding_command(
     path: Path, stream: VideoStream, output: Sequence[str], *, strict: bool, first_packets: int | None = None
 ) -> list[str]:
     """ffmpeg's command that decodes a stream frame by frame to stdout, none dropped and none repeated."""
-    start = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]
+    start = [ffmpeg_program(), "-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"]
     reading = (*(_STRICT if strict else ()), "-fflags", "+discardcorrupt", *stream.decoding_options(first_packets))
     passed = ("-fps_mode", "passthrough", "-enc_time_base", "demux")
     return [*start, *reading, "-i", str(path), *stream.map, *passed, *output, "-"]

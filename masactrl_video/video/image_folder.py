@@ -41,7 +41,6 @@ class ImageFolder:
         found = image_files(path)
         self._files = found.files[: _readable_images(found.files)] if allow_partial else found.files
         self._as_numbers = as_numbers
-        left_out = len(found.files) - len(self._files)
         width_px, height_px = _common_size(self._files)
         self._said = set(self._remarks_on_first())
         self.timings = tuple(Timing(n, n / frame_rate, 1 / frame_rate) for n in range(len(self._files)))
@@ -55,18 +54,7 @@ class ImageFolder:
             average_frame_rate=frame_rate,
             duration_seconds=len(self._files) / frame_rate,
             has_audio=False,
-            remarks=(
-                *(
-                    (
-                        f"{found.files[-left_out].name} cannot be read: {left_out} of its {len(found.files)} images, from "
-                        "that on, are left out",
-                    )
-                    if left_out
-                    else ()
-                ),
-                *found.remarks,
-                *sorted(self._said),
-            ),
+            remarks=(*_left_out(found.files, len(self._files)), *found.remarks, *sorted(self._said)),
         )
 
     def read(self, positions: range) -> Iterator[NDArray[np.uint8]]:
@@ -113,6 +101,13 @@ def image_files(folder: Path) -> FrameFiles:
     if not found.files:
         raise UserError(f"the folder {folder} holds no images; allowed are {', '.join(picture_formats())}")
     return found
+
+
+def _left_out(files: list[Path], taken: int) -> tuple[str, ...]:
+    if taken == len(files):
+        return ()
+    left = len(files) - taken
+    return (f"{files[taken].name} cannot be read: {left} of its {len(files)} images, from that on, are left out",)
 
 
 def _readable_images(files: list[Path]) -> int:

@@ -16,8 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import imageio_ffmpeg
-
+from masactrl_video.video.ffmpeg_program import ffmpeg_program
 from masactrl_video.video.ffmpeg_reader import decoding_command
 from masactrl_video.video.file_kind import find_damage
 from masactrl_video.video.frame import Timing
@@ -83,7 +82,7 @@ def _packet_order(path: Path, stream: VideoStream) -> tuple[list[_Packet], int |
 
     ffmpeg tells of each packet when it has read it, in the same thread as of such errors.
     """
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "level+info", "-debug_ts"]
+    command = [ffmpeg_program(), "-nostdin", "-hide_banner", "-loglevel", "level+info", "-debug_ts"]
     command += [*LOCAL_VIDEO_ONLY, "-i", str(path), *stream.map, "-c", "copy", "-copyinkf", "-f", "framecrc", "-"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     reading = done.stderr.partition("Stream mapping:\n")[2]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from masactrl_video.files.text import encodable
 from masactrl_video.video.picture_file import open_picture
 from masactrl_video.video.replace import replacing
 
@@ -24,13 +25,13 @@ def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | 
 def png_bytes(picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
     """An RGB picture (height, width, 3) as the content of a PNG file.
 
-    `text` becomes text chunks: any keyword of 1 to 79 Latin characters, any Unicode text.
+    `text` becomes text chunks: any keyword of 1 to 79 Latin characters, any text (see `encodable`).
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise ValueError(f"{picture.shape = }, {picture.dtype = }; expected uint8 (height, width, 3)")
     chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
-        chunks.add_itxt(key, value)
+        chunks.add_itxt(key, encodable(value))
     content = BytesIO()
     Image.fromarray(picture).save(content, format="PNG", pnginfo=chunks, compress_level=4)
     return content.getvalue()

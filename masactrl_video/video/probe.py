@@ -9,9 +9,8 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-import imageio_ffmpeg
-
 from masactrl_video.errors import UserError
+from masactrl_video.video.ffmpeg_program import check_ffmpeg, ffmpeg_program
 from masactrl_video.video.ffmpeg_reader import decoding_command
 from masactrl_video.video.file_kind import READABLE, ends_in_index, find_damage, is_clear_webp, names_all_frames
 from masactrl_video.video.frame import Timing
@@ -139,9 +138,10 @@ _REMARKS = (
 )
 
 
-def has_audio(path: Path) -> bool:
-    """Whether a media file of any kind holds sound; False where ffmpeg cannot read it."""
-    return _has_audio(_ffmpeg(*LOCAL_MEDIA_ONLY, "-i", str(path.absolute())).stderr)
+def sound_codecs(path: Path) -> tuple[str, ...]:
+    """ffmpeg's names of the codecs of a media file's audio tracks, in order; empty where ffmpeg cannot read it."""
+    streams = _ffmpeg(*LOCAL_MEDIA_ONLY, "-i", str(path.absolute())).stderr
+    return tuple(re.findall(r"^  Stream #0:\d+.*?: Audio: (\w+)", streams, re.MULTILINE))
 
 
 def late_audio_seconds(path: Path) -> float:
@@ -158,7 +158,7 @@ _AUDIO_LINE = re.compile(r"^  Stream #0:\d+.*?: Audio: .*$", re.MULTILINE)
 
 
 def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", *arguments]
+    command = [ffmpeg_program(), "-hide_banner", "-nostdin", *arguments]
     return subprocess.run(command, capture_output=True, text=True, errors="replace")
 
 
@@ -201,6 +201,7 @@ def _run_ffmpeg(path: Path, position: int, damage: str) -> tuple[str, str]:
     said = re.sub(r"^\[info\] ", "", result.stderr, flags=re.MULTILINE)
     if result.returncode == 0:
         return result.stdout, said
+    check_ffmpeg()  # one that is too old fails with words about the video
     if damage:
         raise _nothing_left(path, damage)
     if "matches no streams" in said and choose_stream(path, said, position) is None:

@@ -19,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     What has its place is on the disk: after a power cut there is the whole file, the one before, or none.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = partial_of(path)
     try:
         yield partial
         sync_file(partial)
@@ -27,6 +27,11 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def partial_of(path: Path, process: int | None = None) -> Path:
+    """Where a file lies until it is whole, which a process (by default this one) writes."""
+    return path.with_name(f".{path.stem}.{process or os.getpid()}.partial{path.suffix}")
 
 
 def is_partial(name: str, of: Path | None = None) -> bool:

@@ -98,6 +98,7 @@ def _plain_files(folder: Path, clip: Path) -> None:
     (folder / "clip.mp4").write_bytes(clip.read_bytes())
     (folder / "text.mp4").write_text("this is no video")
     (folder / "empty").mkdir()
+    (folder / "folder.mp4").mkdir()
     (folder / "mine").mkdir()
     (folder / "mine" / "notes.txt").write_text("mine")
     (folder / "there.mp4").write_bytes(b"mine")

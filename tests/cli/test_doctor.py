@@ -11,6 +11,8 @@ from typing import Any
 import huggingface_hub
 import pytest
 
+from masactrl_video.stages import doctor
+
 Run = Callable[..., Any]
 
 
@@ -79,3 +81,36 @@ def test_a_cache_that_cannot_be_is_a_problem(run: Run, tmp_path: Path, monkeypat
     monkeypatch.setenv("MASACTRL_VIDEO_CACHE", str(tmp_path / "file"))
     status, found = findings(run)
     assert (status, found["cache"][0]["state"]) == (1, "problem")
+
+
+def test_ffmpeg_is_judged_by_what_is_needed_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "ffmpeg"
+    old.write_text("#!/bin/sh\necho 'ffmpeg version 4.4.2 Copyright (c) 2000-2021'\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(old))
+    (finding,) = list(doctor._ffmpeg())
+    assert finding.state == "problem"
+    assert finding.found == f"{old} is version 4.4.2, 6.1 or later is needed"
+    assert "unset IMAGEIO_FFMPEG_EXE" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "state"),
+    [
+        ("encoders", "libx264", "problem"),
+        ("encoders", "libopus", "note"),
+        ("demuxers", "ivf", "problem"),
+        ("decoders", "png", "problem"),
+        ("decoders", "hevc", "note"),
+        ("muxers", "webm", "note"),
+        ("bsfs", "setts", "note"),
+    ],
+)
+def test_each_part_that_ffmpeg_lacks_is_named(
+    monkeypatch: pytest.MonkeyPatch, kind: str, name: str, state: str
+) -> None:
+    listed = doctor.names_of
+    monkeypatch.setattr(doctor, "names_of", lambda wanted: listed(wanted) - ({name} if wanted == kind else set()))
+    (finding,) = list(doctor._ffmpeg())
+    assert finding.state == state
+    assert finding.found.endswith(f", without {kind.removesuffix('s')} {name}")

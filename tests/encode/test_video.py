@@ -11,6 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageSequence
 from video.made_clips import decoded_hashes, ffmpeg, make_sounding_clip
 
 from masactrl_video.encode.video import encode_video
@@ -249,3 +250,19 @@ def test_frames_too_short_for_the_container_are_refused(tmp_path: Path) -> None:
     frames = frames_of(3)
     with pytest.raises(UserError, match=r"frame 1 lasts 0\.0040 s"):
         encode_video(frames, [0.1, 0.004, 0.1], tmp_path / "out.gif")
+
+
+@pytest.mark.parametrize(("rate", "count", "delays_ms"), [(60, 6, [20] * 5), (50, 6, [20] * 6), (30, 3, None)])
+def test_a_gif_has_no_delay_that_browsers_change(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rate: int, count: int, delays_ms: list[int] | None
+) -> None:
+    output = tmp_path / "out.gif"
+    encode_video(frames_of(count), [1 / rate] * count, output)
+    with Image.open(output) as gif:
+        delays = [frame.info["duration"] for frame in ImageSequence.Iterator(gif)]
+    assert min(delays) >= 20
+    assert sum(delays) == pytest.approx(1000 * count / rate, abs=5)
+    if delays_ms is not None:
+        assert delays == delays_ms
+    said = "1 of 6 frames are left out of the .gif: players do not show one for less than 0.02 s"
+    assert (said in caplog.text) == (len(delays) < count)
