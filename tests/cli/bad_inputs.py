@@ -15,7 +15,7 @@ RENDER: dict[str, Case] = {
     "a photo as clip": (["black.png"], "`masactrl-video edit` changes a picture, and --source-image makes"),
     "a text called .png as clip": (["text.png"], "is named like a picture, and is no clip"),
     "a folder with a broken picture": (["broken"], "--allow-partial takes the 1 before it"),
-    "a video with a damaged frame": (["damaged.mp4"], "frame 1 of 5 of damaged.mp4 cannot be decoded"),
+    "a video with a damaged frame": (["damaged.mp4"], "damaged.mp4 cannot be decoded: the file is damaged"),
     "an empty folder": (["empty"], "holds no images"),
     "an address": (["https://example.org/clip.mp4"], "is an address"),
     "a protocol": (["concat:clip.mp4|clip.mp4"], "is an address"),
