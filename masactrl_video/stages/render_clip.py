@@ -24,6 +24,7 @@ from masactrl_video.stages.log_file import RunLog, run_log
 from masactrl_video.stages.mark import wait_for_another
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
+from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.render import drop_damaged, picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
@@ -87,6 +88,7 @@ def _render_clip(
         logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)
         plan_attention(settings, model)
+        tell_prompts(settings, model)
         check_encoding(settings, clip, outputs.video.suffix)
     with claimed(outputs, settings, *replaced) as made_meanwhile:
         if made_meanwhile:
