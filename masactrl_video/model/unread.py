@@ -14,8 +14,8 @@ from masactrl_video.settings.short import shortened
 logger = logging.getLogger(__name__)
 
 _OF_LIBRARIES = ("Token indices sequence length is longer", "The following part of your input was truncated")
-_BEGUN_WORD = re.compile(r"(?<!\w)\w{1,30}$")
-"""The read part of a word that is cut in two; longer ones are a script without spaces."""
+_BEGUN_WORD = re.compile(r"(?<!\w)[0-9A-Za-z\u00c0-\u0dff]{1,30}$")
+"""The read part of a word that is cut in two, in scripts that part words by spaces."""
 _TOKENIZERS = "transformers.tokenization_utils_base"
 
 
