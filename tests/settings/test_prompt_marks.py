@@ -37,7 +37,6 @@ def test_a_mark_is_found_as_it_stands(mark: str) -> None:
             "(red)-coloured",
         ),
         *(
-            "(red)-coloured",
             "A BEAR AND A FROG",
             "BREAK",
             "an unBREAKable bear",
