@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout", metavar="NAME", help="layout of all pages, e.g. 2x3, wide-top; docs/comics.md lists them"
     )
     who = parser.add_argument_group("the character of a plain text script")
-    who.add_argument("--prompt", dest="who_prompt", metavar="TEXT", help="what it looks like; begins every prompt")
+    who.add_argument(
+        "--prompt",
+        dest="who_prompt",
+        metavar="TEXT",
+        help="what it looks like; begins every prompt. Of several: a line `[NAME] what NAME looks like` for each",
+    )
     who.add_argument("--source-name", dest="who_source", metavar="NAME", help="a saved character (source make)")
     who.add_argument(
         "--source-image", dest="who_image", type=Path, metavar="PATH", help="a picture of it, which is inverted"

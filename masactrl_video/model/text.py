@@ -10,6 +10,7 @@ import torch
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.unread import libraries_leave_it_to_us
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,19 @@ def encode_prompt(
 ) -> TextCondition:
     """Encode a prompt, with the negative prompt as first branch when `guided` (`branches.GUIDED`).
 
+    What is not read of it is left to `tell_unread`.
+
     Args:
         size_px: height and width of the pictures; SDXL is conditioned on it.
     """
-    encoded = model.pipe.encode_prompt(
-        prompt,
-        device=model.device,
-        num_images_per_prompt=1,
-        do_classifier_free_guidance=guided,
-        negative_prompt=negative_prompt or None,  # as in a plain call: SDXL has an embedding of its own for "none"
-    )
+    with libraries_leave_it_to_us():
+        encoded = model.pipe.encode_prompt(
+            prompt,
+            device=model.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=guided,
+            negative_prompt=negative_prompt or None,  # as in a plain call: SDXL has an embedding of its own for "none"
+        )
     conditional, unconditional = encoded[0], encoded[1]
     hidden = torch.cat([unconditional, conditional]) if guided else conditional
     if len(encoded) == 2:

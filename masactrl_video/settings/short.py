@@ -17,3 +17,8 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 def short(value: object) -> str:
     """A value as a message shows it: a few lines of YAML can stand for one of gigabytes."""
     return _SHORT.repr(value)
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """A text without its end where it is long."""
+    return text if len(text) <= most else f"{text[:most].rstrip()} …"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
 from masactrl_video.settings.names import Ground
@@ -18,8 +18,24 @@ from masactrl_video.settings.yaml_file import SettingsOf
 NO_CHARACTER = "[NC]"
 """Begins the prompt of a panel without any character, as in StoryDiffusion's scripts."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-"""Of a character: it becomes part of file names."""
+_MOST_NAME_BYTES = 200
+
+
+def _fits_a_file_name(name: str) -> str:
+    if len(name.encode()) > _MOST_NAME_BYTES:
+        raise ValueError(f"a name has at most {_MOST_NAME_BYTES} bytes, got {len(name.encode())}")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(pattern=r"^[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}_ .'’-]{0,62}[\p{L}\p{M}\p{N}_-])?$"),
+    AfterValidator(_fits_a_file_name),
+]
+"""Of a character, in the letters of any script: it becomes part of file names."""
+
+SavedName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+"""Of a saved character."""
 
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Words = Annotated[list[Text], Field(min_length=1, max_length=20)]
@@ -42,7 +58,7 @@ class Character(_Record):
     """The source is generated from it."""
     image: OwnPath = None
     """The source is this picture, inverted."""
-    source: Name | None = None
+    source: SavedName | None = None
     """The source is a saved character (`masactrl-video source make`)."""
     words: Words | None = None
     """How prompts name the character: where the words are in a panel, and only there, it follows its source."""

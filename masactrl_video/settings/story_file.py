@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset, resolve
-from masactrl_video.settings.script import read_script
+from masactrl_video.settings.script import Line, panels_of, read_cast, read_lines, read_script
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.short import short
-from masactrl_video.settings.story import Page, Panel, Story
+from masactrl_video.settings.story import Character, Page, Panel, Story
 
 _YAML = (".yaml", ".yml")
 
@@ -33,7 +33,8 @@ def read_story(path: Path, character: Mapping[str, Any] | None = None) -> Story:
     """The story of a file: `.yaml` or `.yml`, else a plain text script.
 
     Args:
-        character: of a plain text script: the entries of its only character (`prompt`, `image` or `source`, …).
+        character: of a plain text script: the entries of its only character (`prompt`, `image` or `source`, …); a
+            prompt of lines `[Name] what it looks like` describes several.
 
     Raises:
         UserError: the file cannot be read, or something in it is unknown or not allowed.
@@ -72,7 +73,8 @@ def pages_with_panels(story: Story, path: Path) -> list[Page]:
     panels = list(story.panels)
     if story.script is not None:
         script = path.parent / story.script
-        panels = [_checked_panel(panel, f"{script}, panel {n}") for n, panel in enumerate(read_script(script), 1)]
+        read = read_script(script, cast=story.characters)
+        panels = [_checked_panel(panel, f"{script}, panel {n}") for n, panel in enumerate(read, 1)]
     return [Page.model_construct(layout=story.layout, panels=panels)]
 
 
@@ -107,17 +109,82 @@ def _is_shared(name: str) -> bool:
     return name in _GUIDANCE or (group in GROUPS and name not in SAID_OTHERWISE)
 
 
-def _scripted(path: Path, character: dict[str, Any]) -> Story:
-    description = character.get("prompt")
-    panels = read_script(path, description)
-    found = next((panel["character_text"] for panel in panels if "character_text" in panel), None)
-    if not character and found is not None:
-        character = {"prompt": found}
-    for panel in panels:
-        panel.pop("character_text", None)
-    if not character and any(not panel["prompt"].startswith("[NC]") for panel in panels):
+def _scripted(path: Path, flags: dict[str, Any]) -> Story:
+    """A story of a plain text script.
+
+    Its characters are those of the flags, of a `[Name] description` line for each (in the flag, as in StoryDiffusion,
+    or as the script's first paragraph), or of CharaConsist's form.
+    """
+    lines = read_lines(path)
+    cast = _cast_of_flags(path, flags, lines)
+    if not flags and any(line.names for line in lines):
+        cast, lines = _cast_of_first_paragraph(path, lines)
+    elif not flags:
+        cast = _cast_of_parts(lines)
+    if not cast and not all(line.nobody for line in lines):
         raise UserError(f"{path}: say who is in it: --prompt, --source-image or --source-name")
-    return checked({"characters": {"hero": character} if character else {}, "panels": panels}, str(path))
+    only = next(iter(cast.values())) if len(cast) == 1 else {}
+    panels = panels_of(lines, only.get("prompt") if flags else None, _checked_cast(cast, path))
+    for panel, line in zip(panels, lines, strict=True):
+        text = panel.pop("character_text", None)
+        if len(cast) > 1 and text is not None and "characters" not in panel and not flags:
+            panel["characters"] = [_hero_of(line, lines, cast)]
+        elif len(panel.get("characters", ())) > 1:  # told apart by their descriptions, which stand in the prompt
+            panel["characters"] = {name: {"words": [cast[name]["prompt"]]} for name in panel["characters"]}
+    return checked({"characters": cast, "panels": panels}, str(path))
+
+
+def _cast_of_flags(path: Path, flags: dict[str, Any], lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
+    """Of the flags: characters by name, or the only one, by the name that the script gives it."""
+    described = read_cast(flags.get("prompt", ""))
+    if described is not None and len(flags) == 1:
+        return {name: {"prompt": text} for name, text in described.items()}
+    names = list(dict.fromkeys(name for line in lines for name in line.names))
+    if not flags or not names:
+        return {"hero": flags} if flags else {}
+    if len(names) == 1 and any(line.leading_names for line in lines):
+        return {names[0]: flags}
+    who = ", ".join(f"[{name}]" for name in names[:4]) + (", …" if len(names) > 4 else "")
+    raise UserError(
+        f"{path}: names {who}, and one character is described; give --prompt a line `[Name] what it looks like` for "
+        "each, or characters and script in a story (.yaml)"
+    )
+
+
+def _cast_of_first_paragraph(path: Path, lines: list[Line]) -> tuple[dict[str, dict[str, Any]], list[Line]]:
+    """StoryDiffusion's descriptions, where the script begins with them and an empty line follows; and the rest."""
+    first = [line for line in lines if line.paragraph == lines[0].paragraph]
+    rest = lines[len(first) :]
+    plain = [line.prompt for line in first if line.caption is None and len(line.names) == 1]
+    once = len({name for line in first for name in line.names}) == len(plain) == len(first)
+    described = read_cast("\n".join(plain)) if once else None
+    names = list(dict.fromkeys(name for line in (rest or lines) for name in line.names))
+    if not rest or described is None or not set(names) <= set(described):
+        raise UserError(
+            f"{path}: [{names[0] if names else lines[0].names[0]}] is described nowhere; give --prompt, or begin the "
+            "script with a line `[Name] what it looks like` for each name, and an empty line"
+        )
+    return {name: {"prompt": text} for name, text in described.items()}, rest
+
+
+def _cast_of_parts(lines: Sequence[Line]) -> dict[str, dict[str, Any]]:
+    """Of CharaConsist's form: a character for each paragraph, as its first line describes it; equal ones are one."""
+    first: dict[int, str] = {}
+    for line in lines:
+        if line.character is not None:
+            first.setdefault(line.paragraph, line.character)
+    texts = list(dict.fromkeys(first.values()))
+    return {f"hero-{n}" if n > 1 else "hero": {"prompt": text} for n, text in enumerate(texts, 1)}
+
+
+def _hero_of(line: Line, lines: Sequence[Line], cast: Mapping[str, dict[str, Any]]) -> str:
+    text = next(one.character for one in lines if one.paragraph == line.paragraph and one.character is not None)
+    return next(name for name, who in cast.items() if who["prompt"] == text)
+
+
+def _checked_cast(cast: Mapping[str, dict[str, Any]], path: Path) -> Mapping[str, Character]:
+    """The characters alone, so that a script can be read with them."""
+    return checked({"characters": cast, "panels": [{"prompt": "x"}]}, str(path)).characters
 
 
 def _checked_panel(data: dict[str, Any], where: str) -> Panel:

@@ -18,6 +18,7 @@ from masactrl_video.stages.guidance import make_guidance
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.render_clip import write_source_picture
 from masactrl_video.stages.source import cache_root, check_cache, check_prompt, plan_attention, plan_source
 from masactrl_video.stages.storing import check_can_be_made
@@ -104,6 +105,7 @@ def _recorded(settings: Settings, picture: Path) -> CachedSource:
     model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)
     plan_attention(settings, model)
+    tell_prompts(settings, model)
     with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
         kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]

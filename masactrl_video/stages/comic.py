@@ -13,6 +13,7 @@ from masactrl_video.cache.source import CachedSource
 from masactrl_video.files.text import encodable
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
+from masactrl_video.model.unread import tell_unread
 from masactrl_video.page.compose import compose_page
 from masactrl_video.page.files import write_cbz, write_page, write_pdf
 from masactrl_video.settings.settings import Settings
@@ -23,6 +24,7 @@ from masactrl_video.stages.comic_outputs import ComicOutputs, check_comic_free, 
 from masactrl_video.stages.comic_panels import PanelJob, plan_job, render_panel, weights_of
 from masactrl_video.stages.comic_plan import PlannedPanel, plan_panels, styled
 from masactrl_video.stages.model import with_networks
+from masactrl_video.stages.prompts import prompts_of
 from masactrl_video.stages.render import picture_text
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.source import check_cache
@@ -71,6 +73,7 @@ def render_comic(
         jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
     with comic_claimed(outputs, story) as log:
         report.tell = log.beside(tell)
+        tell_unread(bare.pipe, _prompts(story, cast, jobs))
         with report.stage("characters"):
             sources = {member.name: _make(member, outputs) for member in cast}
         with report.stage("panels"):
@@ -95,6 +98,17 @@ def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: Settings)
 
 def _in_use(planned: Sequence[PlannedPanel]) -> list[str]:
     return list(dict.fromkeys(name for panel in planned for name in panel.cast))
+
+
+def _prompts(story: Story, cast: Sequence[CastMember], jobs: Sequence[PanelJob]) -> Iterator[tuple[str, str]]:
+    for member in cast:
+        if story.characters[member.name].source is None:
+            yield from prompts_of(member.settings, f"prompt of {member.name}", f" of {member.name}")
+    for job in jobs:
+        yield from prompts_of(job.settings, f"prompt of {job.planned.where}", f" of {job.planned.where}")
+        for name, placed in job.planned.cast.items():
+            if placed.prompt is not None:
+                yield f"prompt of {name} in {job.planned.where}", placed.prompt
 
 
 def _inputs(story: Story, planned: Sequence[PlannedPanel], path: Path) -> Iterator[Path]:

@@ -25,6 +25,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.source.source import RealSource
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.render import check_kept
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import SharedSource, record_sources
@@ -92,6 +93,7 @@ def compare(
             check_target(target, model)
     made: dict[str, list[Path]] = {name: [] for name in ("source", *METHODS)}
     with claimed_folder(folder, "compare", settings, overwrite, report):
+        tell_prompts(targets, model)
         sources = _inverted_once(record_sources(targets, model, canvas), model)
         for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):
             several = f"-{source.group + 1}" if sources[-1].group else ""

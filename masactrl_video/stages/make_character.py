@@ -26,6 +26,7 @@ from masactrl_video.stages.canvas import EmptyCanvas
 from masactrl_video.stages.comic_cast import Picture, pose_control, size_for, with_guidance
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.posed import pose_picture
+from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.saved import NOISE, PICTURE_LATENTS, level_name
 from masactrl_video.stages.source import cache_root, check_cache, check_prompt, plan_source
 from masactrl_video.stages.storing import check_writable
@@ -68,6 +69,7 @@ def make_character(
     text = caption if settings.real_source else settings.prompt
     if words:
         find_words(model.pipe.tokenizer, text or "", words)
+    tell_prompts(settings, model)
     size_px = _size_px(settings, model)
     pictures = [pose_picture(settings, str(pose), size_px, Path(), "--pose")] if guidance else []
     planned = plan_source(settings, model, EmptyCanvas(size_px), [[picture] for picture in pictures])

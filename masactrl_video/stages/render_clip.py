@@ -25,6 +25,7 @@ from masactrl_video.stages.log_file import RunLog, run_log
 from masactrl_video.stages.mark import wait_for_another
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
+from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.render import drop_damaged, picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.source import (
@@ -99,6 +100,7 @@ def _render_clip(
         clip = fit_clip(settings, selected, model)
         plan_attention(settings, model)
         check_sizes(settings, clip, outputs.video.suffix)
+        tell_prompts(settings, model)
     with claimed(outputs, settings, *replaced) as made_meanwhile:
         if made_meanwhile:
             logger.info("%s was made meanwhile", outputs.video)

@@ -15,6 +15,7 @@ from masactrl_video.settings.grid import cell_settings, parse_grid
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
 from masactrl_video.stages.source import check_cache, check_prompt
@@ -95,6 +96,7 @@ def sweep(
         for cell in cells:
             check_target(cell.settings, model)
     with claimed_folder(folder, "sweep", settings, overwrite, report):
+        tell_prompts([cell.settings for cell in cells], model)
         sources = record_sources([cell.settings for cell in cells], model, canvas)
         several = len({source.group for source in sources}) > 1
         done: list[Cell] = []

@@ -11,6 +11,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.model import model_from_settings
+from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
 from masactrl_video.stages.source import check_cache, check_prompt
@@ -80,6 +81,7 @@ def make_pictures(
             check_target(target, model)
     made: list[list[Path]] = []
     with claimed_folder(folder, command, settings, overwrite, report):
+        tell_prompts(settings.targets(seeds[0]), model)
         for seed in seeds:
             of_seed = f"-seed{seed}" if len(seeds) > 1 else ""
             targets = settings.targets(seed)

@@ -74,6 +74,10 @@ STORIES = {
     "empty.txt": "\n",
     "script.txt": "waving # Hi\n",
     "hashes.txt": "a # b # c # d\n",
+    "twice.yaml": _HERO + "panels: [{prompt: a bear}]\npanels: [{prompt: a frog}]",
+    "names.txt": "[Little Red] waving # One.\n[小明] running # Two.\n",
+    "nobody.txt": "[NC] [Bob] in the snow\n",
+    "wide.txt": "waving ＃ Hi\n",
 }
 
 
@@ -138,6 +142,8 @@ def _hostile_text(folder: Path) -> None:
     (folder / "laughs.yaml").write_text("\n".join(laughs))
     (folder / "code.yaml").write_text("model: !!python/object/apply:os.system ['touch owned']\n")
     (folder / "deep.yaml").write_text("prompt: " + "[" * 20_000)
+    (folder / "twice_set.yaml").write_text("model: demo\nguidance: []\nseed: 1\nprompt: a bear\nseed: 2\n")
+    (folder / "wide.yaml").write_bytes("prompt: a bear\n".encode("utf-16-le"))
     (folder / "large.yaml").write_text("# " + "x" * 200_000)
     (folder / "deep.json").write_text("[" * 100_000)
 

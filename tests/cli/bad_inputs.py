@@ -113,6 +113,12 @@ RENDER: dict[str, Case] = {
     "YAML that stands for gigabytes": (["clip.mp4", "--config", "laughs.yaml"], "references (*a) are not read"),
     "YAML with code": (["clip.mp4", "--config", "code.yaml"], "not YAML"),
     "YAML nested too deep": (["clip.mp4", "--config", "deep.yaml"], "not YAML"),
+    "a setting that stands twice": (
+        ["clip.mp4", "--config", "twice_set.yaml"],
+        "twice_set.yaml: line 5: the key 'seed' stands in line 3 already",
+    ),
+    "YAML in UTF-16 that does not say so": (["clip.mp4", "--config", "wide.yaml"], "save it as UTF-8"),
+    "the home of nobody": (["clip.mp4", "--cache-dir=~nobody-so/x"], "there is no user 'nobody-so'"),
     "a configuration that is too long": (["clip.mp4", "--config", "large.yaml"], "over 100000 bytes"),
     "a device as config": (["clip.mp4", "--config", "/dev/zero"], "no ordinary file"),
     "10,000 people in a frame": ([*POSE, "crowd.json"], "at most 1000"),

@@ -34,6 +34,16 @@ def test_warnings_are_in_the_log_and_in_the_report(render: Render, tmp_path: Pat
     assert f"WARNING {warning}" in outputs.log.read_text()
 
 
+def test_what_is_not_read_of_a_prompt_is_in_the_log(render: Render, tmp_path: Path) -> None:
+    long = "blue " * 40 + "castle"
+    outputs = render(tmp_path / "out.mp4", prompt="a (bear:1.3) BREAK dancing", negative_prompt=long)
+    marks, left_out = json.loads(outputs.report.read_text())["warnings"][:2]
+    assert marks.startswith("prompt: (bear:1.3), BREAK: marks of other programs")
+    assert left_out.startswith("negative_prompt: the text encoder reads ") and "castle" in left_out
+    log = outputs.log.read_text()
+    assert (log.count(f"WARNING {marks}"), log.count(f"WARNING {left_out}")) == (1, 1)
+
+
 def test_a_run_that_stops_says_why_and_the_next_one_goes_on_below(
     render: Render, demo: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,102 @@
+"""What of a prompt is not read as its writer means it: words past the text encoder's limit, and others' marks."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from masactrl_video.settings.prompt_marks import marks_in
+from masactrl_video.settings.short import shortened
+
+logger = logging.getLogger(__name__)
+
+_OF_LIBRARIES = ("Token indices sequence length is longer", "The following part of your input was truncated")
+_BEGUN_WORD = re.compile(r"(?<!\w)[0-9A-Za-z\u00c0-\u0dff]{1,30}$")
+"""The read part of a word that is cut in two, in scripts that part words by spaces."""
+_TOKENIZERS = "transformers.tokenization_utils_base"
+
+
+def tell_unread(pipe: Any, prompts: Iterable[tuple[str, str]]) -> None:
+    """Warn of each prompt that is not read as it stands.
+
+    Args:
+        pipe: a loaded Stable Diffusion pipeline (1.x, 2.x or XL).
+        prompts: what each is called, and its text; a text that comes again is told once.
+    """
+    told = set()
+    for name, text in prompts:
+        if text in told:
+            continue
+        told.add(text)
+        if marks := marks_in(text):
+            lora = "; LoRAs are given with --lora" if any(mark.startswith("<lora:") for mark in marks) else ""
+            logger.warning(
+                "%s: %s: marks of other programs (A1111, ComfyUI), read as plain words here; leave them out%s",
+                name,
+                shortened(", ".join(marks)),
+                lora,
+            )
+        for encoder, limit, words in words_left_out(pipe, text):
+            logger.warning(
+                "%s: %s reads %d tokens; left out from there on: %r; shorten the prompt",
+                name,
+                encoder,
+                limit,
+                shortened(words),
+            )
+
+
+def words_left_out(pipe: Any, prompt: str) -> Iterator[tuple[str, int, str]]:
+    """Each text encoder that does not read the whole prompt: its name, its limit in tokens, and what it leaves out.
+
+    Encoders that leave out the same are named together.
+    """
+    names = {"tokenizer": "the text encoder", "tokenizer_2": "the second text encoder"}
+    found = {}
+    for part, name in names.items():
+        if (tokenizer := getattr(pipe, part, None)) is not None and (words := _past_limit(tokenizer, prompt)):
+            found[name] = (int(tokenizer.model_max_length), words)
+    if len(found) == 2 and len(set(found.values())) == 1:
+        yield "each of the two text encoders", *next(iter(found.values()))
+        return
+    for name, facts in found.items():
+        yield name, *facts
+
+
+def _past_limit(tokenizer: Any, prompt: str) -> str:
+    """From the first word that is not read whole to the end; empty where all is read."""
+    room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+    fast = bool(getattr(tokenizer, "is_fast", False))
+    read = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=fast, verbose=False)
+    if len(read.input_ids) <= room:
+        return ""
+    if not fast:
+        return str(tokenizer.decode(read.input_ids[room:])).strip()
+    start: int = read["offset_mapping"][room][0]
+    begun = _BEGUN_WORD.search(prompt[:start]) if prompt[start].isalnum() else None
+    return prompt[start - len(begun[0]) if begun else start :].strip()
+
+
+@contextmanager
+def libraries_leave_it_to_us() -> Iterator[None]:
+    """Inside the context, diffusers and transformers do not say by themselves that a prompt is too long."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(_OF_LIBRARIES)
+
+    loggers = [logging.getLogger(name) for name in (_TOKENIZERS, *_diffusers_loggers())]
+    for each in loggers:
+        each.addFilter(keep)
+    try:
+        yield
+    finally:
+        for each in loggers:
+            each.removeFilter(keep)
+
+
+def _diffusers_loggers() -> list[str]:
+    """Names of the loggers of pipelines that are loaded."""
+    return [name for name in logging.root.manager.loggerDict if name.startswith("diffusers.pipelines.")]
