@@ -11,6 +11,7 @@ from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.cache_limit import say_cache_size
 from masactrl_video.stages.clip import fit_clip, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance
 from masactrl_video.stages.guidance import make_guidance
@@ -18,7 +19,7 @@ from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
-from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import check_prompt, plan_attention, plan_source
 from masactrl_video.video.image_folder import list_images, read_image
 from masactrl_video.video.png import png_bytes, write_png
 
@@ -88,6 +89,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     check_prompt(settings)
     with run_log() as log:
         source = _recorded(settings, picture)
+        say_cache_size(settings)
         log.write(picture.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
     return source.entry.folder.name
 
@@ -101,7 +103,7 @@ def _recorded(settings: Settings, picture: Path) -> CachedSource:
         kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
         planned = plan_source(settings, model, clip, guidance)
-        source = planned.record(model, cache_root(settings), settings.cache_quota)
+        source = planned.record(model, settings)
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_source_picture(settings, model, source, picture)
     return source

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
-from masactrl_video.cache.manage import default_cache_root
+from masactrl_video.cache.holders import hold
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.denoise import Denoising
@@ -30,9 +30,10 @@ from masactrl_video.render.overflow import check_recorded
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.stages.cache_limit import cache_quota, cache_root
 from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
-from masactrl_video.stages.saved import open_saved, saved_caption, saved_source
+from masactrl_video.stages.saved import open_saved, saved_caption, saved_index, saved_source
 from masactrl_video.video.image_folder import read_image
 
 logger = logging.getLogger(__name__)
@@ -61,14 +62,17 @@ class PlannedSource:
     cache_dtype: CacheDtype = "exact"
     """How its keys and values are stored."""
 
-    def record(self, model: DiffusionModel, root: Path, quota_bytes: int | None = None) -> CachedSource:
-        """The recorded source, from the cache or recorded now."""
+    def record(self, model: DiffusionModel, settings: Settings) -> CachedSource:
+        """The recorded source, from the cache or recorded now; that of a saved character is held for it."""
+        root = cache_root(settings)
         counts = (len(self.plan.steps), len(self.plan.layers), len(self.branches))
         logger.info("source: %d steps x %d layers x %d branches", *counts)
         with enough_memory(f"the source on {model.device}"):
             source = cached_source(
-                root, model, self.source, self.branches, self.plan, self.words, quota_bytes, self.cache_dtype
+                root, model, self.source, self.branches, self.plan, self.words, cache_quota(settings), self.cache_dtype
             )
+        if settings.character is not None:
+            hold(source.entry.folder, saved_index(settings))
         check_recorded(source, source.latents, model.dtype)
         return source
 
@@ -139,11 +143,6 @@ def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
                 f"guidance {network.name!r}: none of the {num_steps} steps lies whole between {network.start:g} and "
                 f"{network.end:g}, where it acts; widen that"
             )
-
-
-def cache_root(settings: Settings) -> Path:
-    """Where recorded sources are kept."""
-    return settings.cache_dir or default_cache_root()
 
 
 def _generated(
