@@ -1,6 +1,6 @@
 """For whom an entry is kept: unfinished runs that will go on with it, and characters that are made of it.
 
-Beside an entry lies `.<fingerprint>.held`, a line for each holder: a file that is there as long as the entry is wanted,
+Beside an entry lies `<fingerprint>.held`, a line for each holder: a file that is there as long as the entry is wanted,
 and for runs without such a one, another that is there when they are done.
 """
 
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+
+from masactrl_video.cache.index import is_entry_id
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +20,7 @@ _MOST_BYTES = 2**20
 
 def held_path(root: Path, name: str) -> Path:
     """The list of an entry's holders."""
-    return root / f".{name}.held"
+    return root / f"{name}.held"
 
 
 def hold(entry: Path, while_there: Path, until_there: Path | None = None) -> None:
@@ -25,12 +28,34 @@ def hold(entry: Path, while_there: Path, until_there: Path | None = None) -> Non
 
     A cache that may not be written is left as it is: nobody removes anything from it either.
     """
-    line = json.dumps([str(path.absolute()) for path in (while_there, until_there) if path is not None]) + "\n"
+    line = json.dumps([str(path.absolute()) for path in (while_there, until_there) if path is not None])
     path = held_path(entry.parent, entry.name)
+    _rewrite(path, lambda lines: [*(kept for kept in lines if kept != line), line])
+
+
+def release(entry: Path, while_there: Path) -> None:
+    """Keep an entry no longer for whose file this is."""
+    first = str(while_there.absolute())
+    _rewrite(
+        held_path(entry.parent, entry.name), lambda lines: [line for line in lines if json.loads(line)[0] != first]
+    )
+
+
+def forget_done(root: Path) -> None:
+    """Remove the lists of which no holder is left."""
+    for path in root.glob("*.held"):
+        if is_entry_id(path.stem):
+            _rewrite(path, lambda lines: lines)
+
+
+def _rewrite(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    """Change a list of holders; those that are done go, and the list with the last."""
     try:
-        lines = [line for line in _lines(path) if _holds(line)]
-        if line.strip() not in lines:
-            path.write_text("".join(f"{kept}\n" for kept in lines) + line, encoding="utf-8")
+        lines = change([line for line in _lines(path) if _holds(line)])
+        if lines:
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
         logger.debug("%s: not noted: %s", path, error)
 

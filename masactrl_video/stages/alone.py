@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masactrl_video.cache.source import CachedSource
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.cache_limit import say_cache_size
@@ -121,7 +121,8 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         raise UserError(f"--frames: {folder} is not a folder")
     files = list_images(folder)
     if len(files) != len(clip):
-        raise UserError(f"{folder} holds {len(files)} pictures, but {len(clip)} frames are taken from {settings.clip}")
+        taken = f"{counted(len(clip), 'frame')} {'is' if len(clip) == 1 else 'are'} taken"
+        raise UserError(f"{folder} holds {counted(len(files), 'picture')}, but {taken} from {settings.clip}")
     output.parent.mkdir(parents=True, exist_ok=True)
     pictures = (png_bytes(read_image(file)) for file in files)
     with run_log() as log:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from masactrl_video.cache.holders import forget_done
 from masactrl_video.cache.manage import cache_size, default_cache_root
 from masactrl_video.cache.quota import Quota, default_quota
 from masactrl_video.errors import counted
@@ -29,8 +30,9 @@ def cache_quota(settings: Settings) -> Quota | None:
 
 
 def say_cache_size(settings: Settings) -> None:
-    """Say how large the cache is, when that is much."""
+    """At the end of a run, say how large the cache is, when that is much."""
     root, quota = cache_root(settings), cache_quota(settings)
+    forget_done(root)
     entries, size_bytes = cache_size(root)
     if size_bytes < min(LARGE_BYTES, quota.bytes / 2 if quota else LARGE_BYTES):
         return

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, any_of
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.named_poses import named_pose, pose_names
 from masactrl_video.guidance.pose import Pose
@@ -66,7 +66,7 @@ def detect_poses(settings: Settings) -> list[Pose]:
     detector = detector_named(settings.pose_detector)
     poses = [detector(frame.pixels) for frame in tqdm(clip, total=len(clip), desc="poses", unit="frame")]
     if not any(pose.has_person for pose in poses):
-        raise UserError(f"{settings.clip}: nobody is found in any of the {len(poses)} frames")
+        raise UserError(f"{settings.clip}: nobody is found in {any_of(len(poses), 'frame')}")
     return poses
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from masactrl_video.cache.holders import hold
+from masactrl_video.cache.holders import hold, release
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import StorageError
 from masactrl_video.guidance.beside import GuidanceBeside
@@ -136,6 +136,7 @@ def _make(
                 report.figures["warnings"] = log.warnings
                 report.write(outputs.report, model)
                 videos.finish_result()
+    release(source.entry.folder, outputs.folder / MARK_NAME)
     say_cache_size(settings)
     report.figures["warnings"] = log.warnings
     try:

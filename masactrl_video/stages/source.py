@@ -17,7 +17,7 @@ from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.holders import hold
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import prepare_guidance
@@ -65,8 +65,8 @@ class PlannedSource:
     def record(self, model: DiffusionModel, settings: Settings) -> CachedSource:
         """The recorded source, from the cache or recorded now; that of a saved character is held for it."""
         root = cache_root(settings)
-        counts = (len(self.plan.steps), len(self.plan.layers), len(self.branches))
-        logger.info("source: %d steps x %d layers x %d branches", *counts)
+        steps, layers = counted(len(self.plan.steps), "step"), counted(len(self.plan.layers), "layer")
+        logger.info("source: %s x %s x %s", steps, layers, counted(len(self.branches), "branch", "branches"))
         with enough_memory(f"the source on {model.device}"):
             source = cached_source(
                 root, model, self.source, self.branches, self.plan, self.words, cache_quota(settings), self.cache_dtype
@@ -140,8 +140,8 @@ def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
     for network in model.networks:
         if not any(network.acts_at(step, num_steps) for step in range(num_steps)):
             raise UserError(
-                f"guidance {network.name!r}: none of the {num_steps} steps lies whole between {network.start:g} and "
-                f"{network.end:g}, where it acts; widen that"
+                f"guidance {network.name!r}: none of the {counted(num_steps, 'step')} lies whole between "
+                f"{network.start:g} and {network.end:g}, where it acts; widen that"
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from masactrl_video.cache import quota as module
-from masactrl_video.cache.holders import held_path, hold, is_held
+from masactrl_video.cache.holders import forget_done, held_path, hold, is_held, release
 from masactrl_video.cache.manage import cache_size, list_entries, prune
 from masactrl_video.cache.quota import DEFAULT_BYTES, Quota, default_quota, make_room
 from masactrl_video.cache.store import open_entry
@@ -83,8 +83,12 @@ def test_an_entry_is_held_until_the_run_is_done(root: Path, names: list[str], tm
     assert len(held_path(root, names[0]).read_text().splitlines()) == 1
     sheet.touch()
     assert not is_held(root, names[0])
-    hold(entry, tmp_path / "gone")  # forgets who is done
-    assert str(sheet) not in held_path(root, names[0]).read_text()
+    forget_done(root)
+    assert not held_path(root, names[0]).exists()
+    for holder in (config, tmp_path):
+        hold(entry, holder)
+    release(entry, config)
+    assert held_path(root, names[0]).read_text().splitlines() == [f'["{tmp_path}"]']
     held_path(root, names[0]).write_bytes(b"\xff[1]\n{}\n[]\n")
     assert not is_held(root, names[0])
     prune(root, everything=True)

@@ -18,7 +18,7 @@ ANIMATE: dict[str, Case] = {
     "nobody at all": (["nobody.json"], "nobody is in any of the 2 frames"),
     "missing points alone": (["outside.json"], "nobody is in any of the 2 frames"),
     "missing points only": (["outside.json", "--person", "largest"], "nobody is in any"),
-    "a person that there is not": (["poses.json", "--person", "1"], "got 1; 1 are told apart"),
+    "a person that there is not": (["poses.json", "--person", "1"], "got 1; 1 person told apart"),
     "a person by name": (["poses.json", "--person", "Ann"], "person: got 'Ann'"),
     "an even window": (["poses.json", "--smooth-poses", "6"], "smooth_poses: got 6"),
     "nobody's proportions": (["poses.json", "--retarget", "nobody.json"], "shows nobody"),
