@@ -35,10 +35,8 @@ def hold(entry: Path, while_there: Path, until_there: Path | None = None) -> Non
 
 def release(entry: Path, while_there: Path) -> None:
     """Keep an entry no longer for whose file this is."""
-    first = str(while_there.absolute())
-    _rewrite(
-        held_path(entry.parent, entry.name), lambda lines: [line for line in lines if json.loads(line)[0] != first]
-    )
+    path, first = held_path(entry.parent, entry.name), str(while_there.absolute())
+    _rewrite(path, lambda lines: [line for line in lines if json.loads(line)[0] != first])
 
 
 def forget_done(root: Path) -> None:
