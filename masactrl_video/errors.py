@@ -16,6 +16,16 @@ class StorageError(UserError):
 _LONGEST = 2000
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number and its noun: "1 frame", "2 frames"; `many` is for a plural that is not `one` and an s."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
+def any_of(count: int, one: str) -> str:
+    """Where something is nowhere: in "any of the 5 frames", in "the only frame"."""
+    return f"the only {one}" if count == 1 else f"any of the {count} {one}s"
+
+
 def printable(text: str) -> str:
     """A message as one line for a terminal: names of files may hold anything, also what moves its cursor.
 

@@ -9,7 +9,7 @@ from typing import get_args
 from diffusers import UNet2DConditionModel
 
 from masactrl_video.attention.layers import Layer, layers_from, layers_named, mask_layers, self_attention_layers
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.settings.names import Mode
 
 
@@ -95,5 +95,6 @@ def _steps_from(first: int, num_steps: int) -> tuple[int, ...]:
 def _explicit_steps(steps: Sequence[int], num_steps: int) -> tuple[int, ...]:
     wrong = [step for step in steps if not 0 <= step < num_steps]
     if wrong:
-        raise UserError(f"masa_steps: got {wrong[0]}; there are {num_steps} denoising steps, 0 to {num_steps - 1}")
+        of = counted(num_steps, "denoising step")
+        raise UserError(f"masa_steps: got {wrong[0]}; of {of} the first is 0 and the last {num_steps - 1}")
     return tuple(sorted(set(steps)))

@@ -14,7 +14,7 @@ from masactrl_video.attention.layers import Layer, self_attention_layers
 from masactrl_video.attention.lockstep import Lockstep, SourceQueriesKeys
 from masactrl_video.attention.processors import Processor, installed
 from masactrl_video.attention.step import watch_calls
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 
 FEATURE_LAYER = 4
 """Decoder layer whose spatial features are injected (Sec. 4)."""
@@ -37,7 +37,9 @@ def check_decoder(unet: UNet2DConditionModel) -> list[str]:
     """
     decoder = decoder_layers(unet)
     if len(decoder) <= FEATURE_LAYER:
-        raise UserError(f"plug-and-play: this UNet's decoder has {len(decoder)} layers, none numbered {FEATURE_LAYER}")
+        raise UserError(
+            f"plug-and-play: this UNet's decoder has {counted(len(decoder), 'layer')}, none numbered {FEATURE_LAYER}"
+        )
     return decoder[FEATURE_LAYER:]
 
 

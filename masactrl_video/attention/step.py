@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def index_of_timestep(timesteps: Sequence[float], timestep: float) -> int:
         span = f"{timesteps[0]:g} to {timesteps[-1]:g}" if timesteps else "none"
         raise UserError(
             f"timestep {timestep:g} is {'not' if not matches else 'more than once'} among the source's "
-            f"{len(timesteps)} steps ({span}); source and target need the same scheduler and number of steps"
+            f"{counted(len(timesteps), 'step')} ({span}); source and target need the same scheduler and number of steps"
         )
     return matches[0]
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from masactrl_video.cache.holders import held_path
 from masactrl_video.cache.index import INDEX_NAME, CacheDamaged, CacheIndex, is_entry_id, read_index
 from masactrl_video.cache.partial import folder_bytes, making_path, remove, remove_abandoned
 from masactrl_video.cache.verify import check_entry
@@ -53,6 +54,14 @@ def list_entries(root: Path) -> list[EntrySummary]:
         raise UserError(f"the cache {root} is not a folder: set MASACTRL_VIDEO_CACHE to one")
     summaries = [_summary(path) for path in root.iterdir() if is_entry_id(path.name)]
     return sorted((s for s in summaries if s), key=lambda summary: (summary.last_used_seconds, summary.name))
+
+
+def cache_size(root: Path) -> tuple[int, int]:
+    """Number and bytes of all entries; no index is read."""
+    if not root.is_dir():
+        return 0, 0
+    sizes = [folder_bytes(path) for path in root.iterdir() if is_entry_id(path.name)]
+    return len(sizes), sum(sizes)
 
 
 def verify_entries(root: Path, ids: Collection[str] | None = None) -> list[EntrySummary]:
@@ -160,6 +169,7 @@ def remove_unused(root: Path, name: str) -> bool:
             if reading is None and folder.is_dir():
                 return False
             remove(folder)
+            held_path(root, name).unlink(missing_ok=True)
         finally:
             making.close(remove=True)
     except FileNotFoundError:  # another process was faster

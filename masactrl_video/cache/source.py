@@ -19,7 +19,7 @@ from masactrl_video.cache.compact import pack, packed_bytes_of, storage_error, u
 from masactrl_video.cache.determine import source_identity
 from masactrl_video.cache.fingerprint import fingerprint
 from masactrl_video.cache.making import making, open_or_discard
-from masactrl_video.cache.quota import make_room
+from masactrl_video.cache.quota import Quota, make_room
 from masactrl_video.cache.store import CacheEntry, CacheWriter, open_entry
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.schedulers import timesteps_of
@@ -105,7 +105,7 @@ def cached_source(
     branches: Sequence[str],
     plan: ControlPlan,
     words: ObjectWords | None = None,
-    quota_bytes: int | None = None,
+    quota: Quota | None = None,
     dtype: CacheDtype = "exact",
 ) -> CachedSource:
     """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
@@ -115,7 +115,7 @@ def cached_source(
     Args:
         branches: names of the rows of `source.text`.
         plan: its steps and layers are recorded; its `mask_layers` give the object map when `words` are given.
-        quota_bytes: the cache may have so many with the new entry; the longest unused others go first.
+        quota: how large the cache may become with the new entry; the longest unused others go first.
         dtype: how keys and values are stored.
 
     Raises:
@@ -131,8 +131,8 @@ def cached_source(
         entry = open_or_discard(root, name)
         if entry is None:
             needed_bytes = expected_bytes(model, source, len(branches), plan, dtype)
-            if quota_bytes is not None:
-                make_room(root, quota_bytes, needed_bytes)
+            if quota is not None:
+                make_room(root, quota, needed_bytes)
             with CacheWriter(
                 root,
                 identity,

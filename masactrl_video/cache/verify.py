@@ -17,6 +17,7 @@ from masactrl_video.cache.index import (
     parse_index,
     read_index_bytes,
 )
+from masactrl_video.errors import counted
 
 
 def check_entry(folder: Path) -> CacheIndex:
@@ -60,7 +61,7 @@ def _check_file(folder: Path, name: str, listed: FileEntry) -> None:
     path = folder / name
     size_bytes = path.stat().st_size
     if size_bytes != listed.bytes:
-        raise CacheDamaged(folder, f"{name} has {size_bytes} bytes instead of {listed.bytes}")
+        raise CacheDamaged(folder, f"{name} has {counted(size_bytes, 'byte')} instead of {listed.bytes}")
     if _sha256(path) != listed.sha256:
         raise CacheDamaged(folder, f"{name} has another checksum than in its index")
     try:

@@ -12,7 +12,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from masactrl_video.cache.manage import EntrySummary, default_cache_root, list_entries, prune, verify_entries
 from masactrl_video.cli.say import say
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 
 _PLACE_HELP = "the cache (default: $MASACTRL_VIDEO_CACHE, else ~/.cache/masactrl-video)"
 
@@ -79,7 +79,7 @@ def _prune(root: Path, arguments: argparse.Namespace) -> int:
         max_bytes=_bytes(arguments.max_size) if arguments.max_size else None,
         everything=arguments.all,
     )
-    say(f"removed {len(removed)} entries, {sum(entry.bytes for entry in removed) / 1e6:.1f} MB")
+    say(f"removed {counted(len(removed), 'entry', 'entries')}, {sum(entry.bytes for entry in removed) / 1e6:.1f} MB")
     return 0
 
 
@@ -89,7 +89,8 @@ def _whole_ids(root: Path, starts: list[str]) -> list[str]:
     for start in starts:
         matches = [name for name in names if name.startswith(start)]
         if len(matches) != 1:
-            raise UserError(f"cache: {start!r} names {len(matches)} entries of {root}; see `masactrl-video cache list`")
+            named = counted(len(matches), "entry", "entries")
+            raise UserError(f"cache: {start!r} names {named} of {root}; see `masactrl-video cache list`")
         whole += matches
     return whole
 
@@ -104,7 +105,12 @@ def _bytes(text: str) -> int:
 def _print(entries: list[EntrySummary], root: Path) -> int:
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_used_seconds))
-        steps = f"{len(entry.index.steps)} steps x {len(entry.index.layers)} layers" if entry.index else ""
-        say(f"{entry.name}  {entry.bytes / 1e6:10.1f} MB  used {used}  {entry.problem or steps}")
-    say(f"{len(entries)} entries, {sum(entry.bytes for entry in entries) / 1e6:.1f} MB in {root}")
+        say(f"{entry.name}  {entry.bytes / 1e6:10.1f} MB  used {used}  {entry.problem or _content(entry)}")
+    say(f"{counted(len(entries), 'entry', 'entries')}, {sum(entry.bytes for entry in entries) / 1e6:.1f} MB in {root}")
     return 0
+
+
+def _content(entry: EntrySummary) -> str:
+    if entry.index is None:
+        return ""
+    return f"{counted(len(entry.index.steps), 'step')} x {counted(len(entry.index.layers), 'layer')}"

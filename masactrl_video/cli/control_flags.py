@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 
 
 class Pairs(argparse.Action):
@@ -83,6 +83,7 @@ def _one_each(flag: str, values: Sequence[float] | None, count: int) -> Iterable
         return ()
     if count == 0 or len(values) not in (1, count):
         raise UserError(
-            f"--{flag.replace('_', '-')}: got {len(values)} values for {count} controls; give one, or one for each"
+            f"--{flag.replace('_', '-')}: got {counted(len(values), 'value')} for "
+            f"{counted(count, 'control')}; give one, or one for each"
         )
     return [*values] * count if len(values) == 1 else values

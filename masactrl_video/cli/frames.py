@@ -7,6 +7,7 @@ from pathlib import Path
 
 from masactrl_video.cli.options import add_settings, settings_from
 from masactrl_video.cli.say import say
+from masactrl_video.errors import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,5 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
     from masactrl_video.stages.alone import write_frames
 
     count = write_frames(settings, arguments.output)
-    say(f"{arguments.output}: {count} frames")
+    say(f"{arguments.output}: {counted(count, 'frame')}")
     return 0

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from masactrl_video.cli.options import add_flag
 from masactrl_video.cli.say import say
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.settings.names import Easing, FitMode
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_preset, resolve
 from masactrl_video.settings.settings import Settings
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             sheet_frames=arguments.frames,
             overwrite=arguments.overwrite,
         )
-        say(f"{arguments.output}: {len(poses)} poses")
+        say(f"{arguments.output}: {counted(len(poses), 'pose')}")
         return 0
     check_output(arguments.output, arguments.overwrite, (".json", ""))
     made = _made(arguments, settings)
@@ -102,7 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     save_poses(arguments.output, made, normalised=normalised, overwrite=arguments.overwrite)
     people = max(len(pose.people) for pose in made)
     shown = sum(pose.has_person for pose in made)
-    say(f"{arguments.output}: {len(made)} poses, somebody in {shown}, up to {people} people at a time")
+    most = counted(people, "person", "people")
+    say(f"{arguments.output}: {counted(len(made), 'pose')}, somebody in {shown}, up to {most} at a time")
     return 0
 
 

@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from masactrl_video.errors import counted
     from masactrl_video.video.facts import facts_of
-    from masactrl_video.video.frame import frames_text
 
     facts = facts_of(arguments.clip, arguments.video_stream, decode=not arguments.no_decode)
     if arguments.json:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     info = facts.info
     say(f"{info.path}: {info.kind}, {info.width_px}x{info.height_px} px, rotated by {info.rotation_degrees} degrees")
     rate = f"{info.average_frame_rate:.3f} a second"
-    say(f"{frames_text(info.num_frames)}, {rate}, {info.duration_seconds:.3f} seconds")
+    say(f"{counted(info.num_frames, 'frame')}, {rate}, {info.duration_seconds:.3f} seconds")
     if facts.codec:
         say(f"{facts.codec}, {_in_words(facts.colours)}")
     say("with sound" if info.has_audio else "without sound")

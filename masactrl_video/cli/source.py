@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(root: Path) -> int:
     from masactrl_video.characters.store import character_names, open_character
-    from masactrl_video.errors import UserError
+    from masactrl_video.errors import UserError, counted
 
     names = character_names(root)
     for name in names:
@@ -106,7 +106,7 @@ def _list(root: Path) -> int:
         except UserError as error:
             what = str(error)
         say(f"{name}  {what}")
-    say(f"{len(names)} characters in {root}")
+    say(f"{counted(len(names), 'character')} in {root}")
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from masactrl_video.demo.world.identity import WORLDS
+from masactrl_video.errors import counted
 from masactrl_video.evaluate.cases import make_cases
 from masactrl_video.evaluate.measure import Evaluation, Measured
 from masactrl_video.evaluate.rendering import Way
@@ -44,7 +45,9 @@ def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, 
     unet = evaluation.way.model.unet
     size_px = unet.config.sample_size * evaluation.way.model.vae_scale_factor
     measured = evaluation.run(make_cases(cases, _TARGETS, size_px, evaluation.world), curves=curves)
-    table = as_markdown(measured, f"{cases} held-out characters in {_TARGETS} poses each, {size_px}x{size_px}.")
+    table = as_markdown(
+        measured, f"{counted(cases, 'held-out character')} in {_TARGETS} poses each, {size_px}x{size_px}."
+    )
     write_results(files, table, measured, sheet(measured))
     return table
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from masactrl_video.demo.world.identity import WORLDS, Identity
 from masactrl_video.demo.world.read import read_identity
+from masactrl_video.errors import counted
 from masactrl_video.evaluate.cases import Posed
 from masactrl_video.evaluate.figures import error_on_figure
 from masactrl_video.evaluate.measure import Measured
@@ -77,7 +78,9 @@ def evaluate_panels(
             pictures.append(studio.alone(actor, measured))
         for pair in tqdm(make_pairs(cast), desc="together", unit="pair"):
             pictures.append(studio.together(pair, measured))
-    table = as_markdown(measured, f"{actors} held-out characters, {panels} panels each, {studio.size_px} px high.")
+    table = as_markdown(
+        measured, f"{counted(actors, 'held-out character')}, {counted(panels, 'panel')} each, {studio.size_px} px high."
+    )
     write_results(files, table, measured, labelled_sheet(pictures))
     return table
 

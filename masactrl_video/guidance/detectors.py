@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, any_of
 from masactrl_video.guidance.pose import Pose
 
 
@@ -56,5 +56,4 @@ def nobody_found(detector: PoseDetector, frames: int, *ways_out: str) -> UserErr
     ways = ["another --pose-detector", *ways_out]
     if detector.threshold:
         ways.insert(1, f"a --pose-threshold below {detector.threshold:g}")
-    where = "the only frame" if frames == 1 else f"any of the {frames} frames"
-    return UserError(f"no person is found in {where} of the clip; take {', or '.join(ways)}")
+    return UserError(f"no person is found in {any_of(frames, 'frame')} of the clip; take {', or '.join(ways)}")

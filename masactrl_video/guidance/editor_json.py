@@ -3,7 +3,7 @@
 from itertools import chain
 from typing import Any
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.pose import BODY_POINTS
 
 
@@ -18,7 +18,7 @@ def editor_people(keypoints: Any, where: str) -> list[dict[str, list[float]]]:
     nested = bool(keypoints) and all(isinstance(item, list) and len(item) == BODY_POINTS for item in keypoints)
     points = [point for person in keypoints for point in person] if nested else keypoints
     if len(points) % BODY_POINTS:
-        raise UserError(f"{where}: keypoints: {len(points)} points; allowed: a multiple of {BODY_POINTS}")
+        raise UserError(f"{where}: keypoints: {counted(len(points), 'point')}; allowed: a multiple of {BODY_POINTS}")
     triples = [_triple(point, f"{where}: keypoints[{index}]") for index, point in enumerate(points)]
     starts = range(0, len(points), BODY_POINTS)
     return [{"pose_keypoints_2d": list(chain(*triples[start : start + BODY_POINTS]))} for start in starts]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, any_of
 from masactrl_video.guidance.pose import Keypoints, Person, Pose
 
 
@@ -23,7 +23,7 @@ def fill_missing(poses: Sequence[Pose]) -> list[Pose]:
     """
     known = [index for index, pose in enumerate(poses) if pose.has_person]
     if not known:
-        raise UserError(f"no person in any of the {len(poses)} frames: missing poses cannot be filled from neighbours")
+        raise UserError(f"no person in {any_of(len(poses), 'frame')}: missing poses cannot be filled from neighbours")
     return [pose if pose.has_person else _filled(poses, index, known) for index, pose in enumerate(poses)]
 
 

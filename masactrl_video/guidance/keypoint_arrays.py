@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.pose import BODY_POINTS, Keypoints
 
 COCO_FROM_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
@@ -26,7 +26,7 @@ def keypoints_px(numbers: object, *, allowed: tuple[int, ...], size_px: tuple[in
     flat = _finite_floats(numbers, where)
     if flat.size not in [3 * count for count in allowed]:
         counts = " or ".join(f"3 x {count}" for count in allowed)
-        raise UserError(f"{where}: {flat.size} numbers; allowed: {counts} (x, y, confidence of each point)")
+        raise UserError(f"{where}: {counted(flat.size, 'number')}; allowed: {counts} (x, y, confidence of each point)")
     points = flat.reshape(-1, 3)  # -> (points, 3)
     points[_is_missing(points)] = 0
     if np.abs(points[:, :2]).max() <= LARGEST_NORMALISED:

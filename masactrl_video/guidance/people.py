@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, any_of, counted
 from masactrl_video.guidance.pose import Person, Pose
 from masactrl_video.guidance.tracks import ABSENT
 
@@ -94,11 +94,12 @@ def choose_person(tracked: Sequence[Pose], choice: str) -> list[Pose]:
     """
     count = max((len(pose.people) for pose in tracked), default=0)
     if not count:
-        raise UserError(f"person: got {choice}, but nobody is in any of the {len(tracked)} frames")
+        raise UserError(f"person: got {choice}, but nobody is in {any_of(len(tracked), 'frame')}")
     if choice == "largest":
         number = int(np.argmax([sum(_area_px(pose.people[i]) for pose in tracked) for i in range(count)]))
     elif (number := int(choice)) >= count:
-        raise UserError(f"person: got {choice}; {count} are told apart in these frames, numbered from 0 to {count - 1}")
+        people = counted(count, "person", "people")
+        raise UserError(f"person: got {choice}; {people} told apart in these frames, numbered from 0 to {count - 1}")
     chosen = [pose.people[number] for pose in tracked]
     return [
         Pose((person,) if person.visible else (), pose.width_px, pose.height_px)

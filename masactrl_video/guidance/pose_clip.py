@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, any_of
 from masactrl_video.guidance.draw import draw_pose
 from masactrl_video.guidance.identity import files_sha256
 from masactrl_video.guidance.pose import Pose
@@ -82,7 +82,7 @@ def read_sequence(path: Path, size_px: tuple[int, int] | None = None) -> list[Po
     """
     poses = read_poses(path, size_px=size_px)
     if not any(pose.has_person for pose in poses):
-        raise UserError(f"{path}: nobody is in any of the {len(poses)} frames")
+        raise UserError(f"{path}: nobody is in {any_of(len(poses), 'frame')}")
     width_px, height_px = poses[0].width_px, poses[0].height_px
     return [
         pose

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 
 Floats = NDArray[np.float64]
 
@@ -58,7 +58,8 @@ def check_window(window_frames: int) -> None:
     """Raises UserError unless the window is odd and long enough to smooth at all."""
     if window_frames < SHORTEST_WINDOW_FRAMES or window_frames % 2 == 0:
         raise UserError(
-            f"smoothing window: got {window_frames} frames; allowed: odd numbers from {SHORTEST_WINDOW_FRAMES}"
+            f"smoothing window: got {counted(window_frames, 'frame')}; allowed: odd numbers from "
+            f"{SHORTEST_WINDOW_FRAMES}"
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, any_of, counted
 from masactrl_video.guidance.fill import fill_missing
 from masactrl_video.guidance.people import choose_person, track_people
 from masactrl_video.guidance.pose import Keypoints, Pose
@@ -43,7 +43,7 @@ class PoseTreatment:
         if not 0 <= self.min_confidence <= 1:
             raise UserError(f"pose confidence: got {self.min_confidence}; allowed: 0 to 1")
         if self.longest_gap_frames < 0:
-            raise UserError(f"pose gaps: got {self.longest_gap_frames} frames; allowed: 0 and more")
+            raise UserError(f"pose gaps: got {counted(self.longest_gap_frames, 'frame')}; allowed: 0 and more")
         if self.smooth_window_frames is not None:
             check_window(self.smooth_window_frames)
 
@@ -84,7 +84,7 @@ class PoseTreatment:
             window = self.smooth_window_frames
             tracks = [track.map(lambda points: smooth_points(points, window)) for track in tracks]
         if self.target_lengths_px is not None and not tracks:
-            raise UserError(f"retarget: nobody is in any of the {len(poses)} frames; give poses with a person")
+            raise UserError(f"retarget: nobody is in {any_of(len(poses), 'frame')}; give poses with a person")
         if self.target_lengths_px is not None:
             lengths = self.target_lengths_px
             tracks = [retarget(track, lengths, keep_foreshortening=self.keep_foreshortening) for track in tracks]

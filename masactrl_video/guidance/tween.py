@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.people import track_people
 from masactrl_video.guidance.pose import Pose
 from masactrl_video.guidance.skeleton import BODY_BONES, HAND_BONES, HIPS, NECK, NOSE, WRISTS, Bones
@@ -51,7 +51,9 @@ def _check(keys: Sequence[Pose], at: Sequence[int], easing: str, loop: bool) -> 
         raise UserError(f"tween: {len(keys)} key pose; two or more are needed")
     if len(at) != len(keys) + loop:
         more = ", and one for the return to the first" if loop else ""
-        raise UserError(f"tween: {len(at)} frame numbers for {len(keys)} key poses; give one for each{more}")
+        raise UserError(
+            f"tween: {counted(len(at), 'frame number')} for {counted(len(keys), 'key pose')}; give one for each{more}"
+        )
     if at[0] != 0 or any(after <= before for before, after in pairwise(at)) or at[-1] > MOST_FRAMES:
         raise UserError(f"tween: frames {' '.join(map(str, at))}; they begin with 0, ascend, and end by {MOST_FRAMES}")
 

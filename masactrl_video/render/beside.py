@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from masactrl_video.attention.lockstep import Lockstep
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.model.denoise import Denoising, FrameBatch
 from masactrl_video.model.guidance_network import PreparedGuidance
 from masactrl_video.source.source import Source
@@ -50,7 +50,9 @@ def check_strength(steps: int, strength: float) -> int:
     """
     done = min(int(steps * strength), steps)
     if done == 0:
-        raise UserError(f"sdedit_strength: {strength:g} of {steps} steps is less than one; give at least {1 / steps:g}")
+        raise UserError(
+            f"sdedit_strength: {strength:g} of {counted(steps, 'step')} is less than one; give at least {1 / steps:g}"
+        )
     return done
 
 

@@ -78,7 +78,7 @@ def render_frames(
             with enough_memory(f"one frame of {job.width_px}x{job.height_px} on {job.denoising.model.device}"):
                 size.within_memory(chunk, chunks.render)
             if len(paths) > 1:
-                logger.info("render: %d of %d frames are done", chunk[-1][-1] + 1, len(paths))
+                logger.info("render: frames done: %d of %d", chunk[-1][-1] + 1, len(paths))
     figures = {"frames": len(paths), "frames_rendered": todo_frames, "batch_size": batch_size}
     feed = {"cache": job.source.figures()} if isinstance(job.source, SourceFeed) else {}
     return figures | {"batch_size_at_the_end": size.frames} | chunks.figures() | feed

@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from masactrl_video.errors import counted
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.render.memory import is_out_of_memory
 
@@ -37,7 +38,8 @@ def largest_batch(job: FramesJob, most: int) -> int:
     unused_bytes = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     found = fitting(one_bytes, two_bytes, torch.cuda.mem_get_info(device)[0] + unused_bytes, most)
     each_gb = (two_bytes - one_bytes) / 1e9
-    logger.info("batch_size: %d frames; one needs %.2f GB, each further %.2f GB", found, one_bytes / 1e9, each_gb)
+    size = counted(found, "frame")
+    logger.info("batch_size: %s; one needs %.2f GB, each further %.2f GB", size, one_bytes / 1e9, each_gb)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +48,10 @@ class BatchSize:
                 torch.cuda.empty_cache()
             logger.log(
                 logging.INFO if self.warned else logging.WARNING,
-                "out of memory: from frame %d on, batches are of %d frames; that changes sums in the last digits, as "
+                "out of memory: from frame %d on, batches are of %s; that changes sums in the last digits, as "
                 "--batch-size does",
                 batches[0][0],
-                self.frames,
+                counted(self.frames, "frame"),
             )
             self.warned = True
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from masactrl_video.errors import counted
+
 if TYPE_CHECKING:  # the record asks these
     from masactrl_video.settings.settings import Settings
 
@@ -70,7 +72,7 @@ def check_speed(settings: Settings) -> None:
     skipped, steps = settings.unguided_steps, settings.num_inference_steps
     if settings.skip_uncond and settings.guided and not 0 < skipped < steps:
         raise ValueError(
-            f"skip_uncond: {settings.skip_uncond:g} of {steps} steps are {skipped}; "
+            f"skip_uncond: {settings.skip_uncond:g} of {counted(steps, 'step')} is {skipped}; "
             "give a part that skips at least one and leaves at least one"
         )
     if settings.batch_size is not None and settings.batch_size > settings.chunk_frames:

@@ -8,7 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from masactrl_video.files.text import encodable
 from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
@@ -174,12 +183,12 @@ class Settings(BaseModel):
     )
     chunk_frames: int = option("work", "frames in memory at a time; the cache is read once for each chunk", 32, ge=1)
     cache_dir: OwnPath = option("work", "cache of recorded sources (~/.cache/masactrl-video if not given)", None)
-    cache_quota: ByteSize | None = option(
+    cache_quota: ByteSize | Literal["auto", "none"] = option(
         "work",
-        "how large the cache may become, e.g. 20GiB; the longest unused sources go first, never one in use (no limit "
-        "if not given)",
-        None,
-        gt=0,
+        "how large the cache may become, e.g. 20GiB; auto: 100 GB, or less, half of what the disk has for it; "
+        "none: no limit; the longest unused sources go first, never one that is in use, or that an unfinished run or a "
+        "saved character needs",
+        "auto",
     )
 
     cache_dtype: CacheDtype = option(
@@ -256,6 +265,20 @@ class Settings(BaseModel):
         if text is not None and encodable(text) != text:
             raise ValueError("it holds bytes that are no letters in UTF-8, which is wanted")
         return text
+
+    @field_validator("cache_quota", mode="before")
+    @classmethod
+    def _quota_is_a_size(cls, value: Any) -> Any:
+        """Configurations of earlier runs have null for no limit."""
+        if value in (None, "auto", "none"):
+            return value or "none"
+        try:
+            size_bytes = TypeAdapter(ByteSize).validate_python(value)
+        except ValidationError as error:
+            raise ValueError("write a number and a unit, such as 20GiB; auto; or none") from error
+        if size_bytes <= 0:
+            raise ValueError("give more than 0, or none for no limit")
+        return size_bytes
 
     @field_validator("person", mode="before")
     @classmethod

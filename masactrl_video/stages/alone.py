@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.encode.container import container_for
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.cache_limit import say_cache_size
 from masactrl_video.stages.clip import fit_clip, log_remarks, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance, plan_encoding
 from masactrl_video.stages.guidance import make_guidance
@@ -20,7 +21,7 @@ from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.render_clip import write_source_picture
-from masactrl_video.stages.source import cache_root, check_cache, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import check_cache, check_prompt, plan_attention, plan_source
 from masactrl_video.stages.storing import check_can_be_made
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.png import png_bytes, write_png
@@ -96,6 +97,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     check_prompt(settings)
     with run_log() as log:
         source = _recorded(settings, picture)
+        say_cache_size(settings)
         log.write(picture.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
     return source.entry.folder.name
 
@@ -110,7 +112,7 @@ def _recorded(settings: Settings, picture: Path) -> CachedSource:
         kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
         planned = plan_source(settings, model, clip, guidance)
-        source = planned.record(model, cache_root(settings), settings.cache_quota)
+        source = planned.record(model, settings)
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_source_picture(settings, model, source, picture)
     return source
@@ -133,7 +135,8 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         raise UserError(f"--frames: {folder} is not a folder")
     frames = open_clip(folder)
     if len(frames) != len(clip):
-        raise UserError(f"{folder} holds {len(frames)} pictures, but {len(clip)} frames are taken from {settings.clip}")
+        taken = f"{counted(len(clip), 'frame')} {'is' if len(clip) == 1 else 'are'} taken"
+        raise UserError(f"{folder} holds {counted(len(frames), 'picture')}, but {taken} from {settings.clip}")
     pictures = (png_bytes(frame.pixels) for frame in frames)
     with run_log() as log:
         log_remarks(folder, frames.info.remarks)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.pose_clip import fingerprint_poses, is_pose_json, open_pose_clip, size_from_text
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
@@ -76,7 +76,7 @@ def open_selected(settings: Settings) -> Clip:
         )
     if settings.source_frame >= len(clip):
         raise UserError(
-            f"source_frame: got {settings.source_frame}; {len(clip)} frames are taken, 0 to {len(clip) - 1}"
+            f"source_frame: got {settings.source_frame}; of {counted(len(clip), 'frame')} the last is {len(clip) - 1}"
         )
     return clip
 
@@ -85,7 +85,7 @@ def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedCli
     """Plan the clip's fit to the model's size factor; what is done to the frames is logged."""
     fitted = FittedClip(clip, fit_for(settings, model, clip.info.width_px, clip.info.height_px))
     log_remarks(settings.clip, clip.info.remarks)
-    logger.info("%s: %d frames, %s", settings.clip, len(clip), fitted.fit.describe())
+    logger.info("%s: %s, %s", settings.clip, counted(len(clip), "frame"), fitted.fit.describe())
     if settings.model == OWN_MODEL and _frames_are_seen(settings):
         hint_if_foreign(model, clip.frame(settings.source_frame).pixels, settings.clip)
     return fitted

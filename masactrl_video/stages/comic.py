@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from masactrl_video.cache.holders import hold
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.files.text import encodable
 from masactrl_video.model.diffusion import DiffusionModel
@@ -19,6 +20,7 @@ from masactrl_video.page.files import write_cbz, write_page, write_pdf
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.story import Story
 from masactrl_video.settings.story_file import pages_with_panels, settings_of
+from masactrl_video.stages.cache_limit import say_cache_size
 from masactrl_video.stages.comic_cast import CastMember, plan_member, pose_control, with_guidance
 from masactrl_video.stages.comic_outputs import ComicOutputs, check_comic_free, comic_claimed
 from masactrl_video.stages.comic_panels import PanelJob, plan_job, render_panel, weights_of
@@ -84,6 +86,7 @@ def render_comic(
                 tell({"stage": "panels", "panel": job.planned.number, "panels": len(jobs)})
         with report.stage("pages"):
             _write_pages(story, folder, planned, outputs)
+        say_cache_size(settings)
         report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}
         report.write(outputs.report, bare)
     return outputs
@@ -125,6 +128,7 @@ def _make(member: CastMember, outputs: ComicOutputs) -> CachedSource:
     """Record a character, and show its source."""
     logger.info("character %s", member.name)
     source = member.record()
+    hold(source.entry.folder, outputs.story, outputs.results[-1])
     picture = decode_latents(member.model, source.latents)[0]
     text = {"parameters": picture_text(member.settings)["parameters"]}
     write_png(outputs.source(member.name), picture, text)

@@ -20,7 +20,7 @@ from masactrl_video.stages.canvas import EmptyCanvas
 from masactrl_video.stages.model import with_controls
 from masactrl_video.stages.posed import pose_picture
 from masactrl_video.stages.saved import open_saved, saved_caption
-from masactrl_video.stages.source import PlannedSource, cache_root, plan_attention, plan_source
+from masactrl_video.stages.source import PlannedSource, plan_attention, plan_source
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.target_size import choose_size
 
@@ -45,7 +45,7 @@ class CastMember:
 
     def record(self) -> CachedSource:
         """The source, from the cache or made now."""
-        return self.plan().record(self.model, cache_root(self.settings))
+        return self.plan().record(self.model, self.settings)
 
 
 def pose_control(settings: Settings, where: str) -> str:

@@ -17,7 +17,7 @@ import torch
 import masactrl_video
 from masactrl_video.cache.manage import default_cache_root, list_entries
 from masactrl_video.encode.ffmpeg import names_of
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.model.installed import find_network, find_pipeline, find_pose_detector
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_preset
 from masactrl_video.video.ffmpeg_program import check_ffmpeg, ffmpeg_program
@@ -162,7 +162,7 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", "problem", str(error), "set MASACTRL_VIDEO_CACHE to a folder that may be written")
         return
     damaged = sum(entry.problem is not None for entry in entries)
-    text = f"{root}: {len(entries)} sources, {_size(sum(entry.bytes for entry in entries))}"
+    text = f"{root}: {counted(len(entries), 'source')}, {_size(sum(entry.bytes for entry in entries))}"
     text += f", {damaged} that cannot be used" if damaged else ""
     yield Finding("cache", "note" if damaged else "ok", text, "masactrl-video cache list" if damaged else "")
     free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.exists())).free

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.extract import extract_guidance
 from masactrl_video.guidance.frame_guidance import (
@@ -168,5 +168,8 @@ def _is_for_whole_clip(clip: FittedClip, count: int, path: Path) -> bool:
     """Whether the same selection must be taken of what is given, or it was made for the frames taken."""
     taken, whole = len(clip), clip.clip.info.num_frames
     if count not in (taken, whole):
-        raise UserError(f"{path} is for {count} frames; {taken} are taken of the clip's {whole}: give one for each")
+        are = "is" if taken == 1 else "are"
+        raise UserError(
+            f"{path} is for {counted(count, 'frame')}; {taken} {are} taken of the clip's {whole}: give one for each"
+        )
     return count != taken

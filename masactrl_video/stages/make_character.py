@@ -14,21 +14,30 @@ from PIL import Image
 from safetensors.torch import save
 
 import masactrl_video
-from masactrl_video.characters.index import PICTURE_NAME, TENSORS_NAME, CharacterIndex, Recipe, guidance_name
-from masactrl_video.characters.store import Character, check_vacant, default_root, save_character
+from masactrl_video.cache.holders import hold
+from masactrl_video.characters.index import (
+    INDEX_NAME,
+    PICTURE_NAME,
+    TENSORS_NAME,
+    CharacterIndex,
+    Recipe,
+    guidance_name,
+)
+from masactrl_video.characters.store import Character, check_vacant, default_root, folder_of, save_character
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.model.text import find_words
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource
+from masactrl_video.stages.cache_limit import say_cache_size
 from masactrl_video.stages.canvas import EmptyCanvas
 from masactrl_video.stages.comic_cast import Picture, pose_control, size_for, with_guidance
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.posed import pose_picture
 from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.saved import NOISE, PICTURE_LATENTS, level_name
-from masactrl_video.stages.source import cache_root, check_cache, check_prompt, plan_source
+from masactrl_video.stages.source import check_cache, check_prompt, plan_source
 from masactrl_video.stages.storing import check_writable
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
@@ -76,7 +85,7 @@ def make_character(
     source = planned.source
     if isinstance(source, RealSource):
         source = replace(source, trajectory=source.begin().trajectory)  # inverted once; kept with the character
-    recorded = replace(planned, source=source).record(model, cache_root(settings))
+    recorded = replace(planned, source=source).record(model, settings)
     files = {PICTURE_NAME: _png(decode_latents(model, recorded.latents)[0]), TENSORS_NAME: save(_tensors(source))}
     files |= {guidance_name(number): _png(picture) for number, picture in enumerate(pictures)}
     recipe = _recipe(settings, size_px, pose if guidance else None, text or "", words)
@@ -88,7 +97,10 @@ def make_character(
         recipe=recipe,
         files={},
     )
-    return save_character(root, index, files, overwrite)
+    saved = save_character(root, index, files, overwrite)
+    hold(recorded.entry.folder, folder_of(root, name) / INDEX_NAME)
+    say_cache_size(settings)
+    return saved
 
 
 def _check(settings: Settings, pose: str | None, caption: str | None, words: Sequence[str]) -> None:

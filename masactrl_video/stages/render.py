@@ -15,7 +15,7 @@ import torch
 from masactrl_video.attention.control import MaskRule
 from masactrl_video.cache.fingerprint import hash_module, hash_tensor
 from masactrl_video.cache.source import CachedSource
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.denoise import Denoising
@@ -56,10 +56,12 @@ def render_stage(
     job = frames_job(settings, model, clip.size_px, guidance, planned, source, target_masks)
     if settings.unguided_steps:
         steps = (settings.unguided_steps, settings.num_inference_steps)
-        logger.info("skip_uncond: the last %d of %d steps are without the unconditional branch", *steps)
+        logger.info(
+            "skip_uncond: the last %d of %s without the unconditional branch", steps[0], counted(steps[1], "step")
+        )
     if settings.reuse_deep_features is not None:
         steps = (-(-settings.num_inference_steps // settings.reuse_deep_features), settings.num_inference_steps)
-        logger.info("reuse_deep_features: the whole UNet runs at %d of %d steps", *steps)
+        logger.info("reuse_deep_features: the whole UNet runs at %d of %s", steps[0], counted(steps[1], "step"))
     keys = [kind.key for kind in (*guidance, *([target_masks] if target_masks else []))]
     text = picture_text(settings) | {"made-from": made_from(model, job.denoising.text, keys, source)}
     mask_paths = outputs.masks(len(clip)) if settings.save_masks else []

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from masactrl_video.cache.holders import hold, release
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.encode.video import VideoPlan
 from masactrl_video.errors import StorageError
@@ -16,26 +17,20 @@ from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
 from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.cache_limit import say_cache_size
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.encode import check_sizes, encode_guidance, plan_encoding
 from masactrl_video.stages.encode_beside import videos_beside
 from masactrl_video.stages.guidance import begin_guidance
 from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import RunLog, run_log
-from masactrl_video.stages.mark import wait_for_another
+from masactrl_video.stages.mark import MARK_NAME, wait_for_another
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
 from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.render import drop_damaged, picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
-from masactrl_video.stages.source import (
-    PlannedSource,
-    cache_root,
-    check_cache,
-    check_prompt,
-    plan_attention,
-    plan_source,
-)
+from masactrl_video.stages.source import PlannedSource, check_cache, check_prompt, plan_attention, plan_source
 from masactrl_video.video.png import write_png
 
 logger = logging.getLogger(__name__)
@@ -126,7 +121,8 @@ def _make(
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
         with report.stage("source"):
             planned = plan_source(settings, model, clip, guidance)
-            source = planned.record(model, cache_root(settings), settings.cache_quota)
+            source = planned.record(model, settings)
+            hold(source.entry.folder, outputs.folder / MARK_NAME)  # for when this run is stopped and goes on
             write_source_picture(settings, model, source, outputs.source)
         drop_damaged([*outputs.frames(len(clip)), *outputs.masks(len(clip))])
         with videos_beside(settings, clip, kinds, outputs, overwrite, plan) as videos:
@@ -147,6 +143,8 @@ def _make(
                 report.figures["warnings"] = log.warnings
                 report.write(outputs.report, model)
                 videos.finish_result()
+    release(source.entry.folder, outputs.folder / MARK_NAME)
+    say_cache_size(settings)
     report.figures["warnings"] = log.warnings
     try:
         report.write(outputs.report, model)

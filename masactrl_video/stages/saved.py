@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from safetensors.torch import load
 from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.source import ObjectWords
-from masactrl_video.characters.index import TENSORS_NAME, CharacterDamaged, Recipe, guidance_name
-from masactrl_video.characters.store import Character, default_root, open_character
+from masactrl_video.characters.index import INDEX_NAME, TENSORS_NAME, CharacterDamaged, Recipe, guidance_name
+from masactrl_video.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.errors import UserError
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
@@ -49,6 +50,12 @@ def open_saved(settings: Settings) -> Character:
     character = open_character(settings.characters_dir or default_root(), settings.character)
     check_fits(settings, character)
     return character
+
+
+def saved_index(settings: Settings) -> Path:
+    """The file that is there as long as the character is kept."""
+    assert settings.character is not None
+    return folder_of(settings.characters_dir or default_root(), settings.character) / INDEX_NAME
 
 
 def check_fits(settings: Settings, character: Character) -> None:

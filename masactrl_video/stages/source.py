@@ -16,9 +16,10 @@ from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.durable import ELSEWHERE
-from masactrl_video.cache.manage import default_cache_root, list_entries
+from masactrl_video.cache.holders import hold
+from masactrl_video.cache.manage import list_entries
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.model.denoise import Denoising
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.guidance_network import prepare_guidance
@@ -31,9 +32,10 @@ from masactrl_video.render.overflow import check_recorded
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.stages.cache_limit import cache_quota, cache_root
 from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
-from masactrl_video.stages.saved import open_saved, saved_caption, saved_source
+from masactrl_video.stages.saved import open_saved, saved_caption, saved_index, saved_source
 from masactrl_video.stages.storing import check_writable
 from masactrl_video.video.image_folder import read_image
 
@@ -63,14 +65,17 @@ class PlannedSource:
     cache_dtype: CacheDtype = "exact"
     """How its keys and values are stored."""
 
-    def record(self, model: DiffusionModel, root: Path, quota_bytes: int | None = None) -> CachedSource:
-        """The recorded source, from the cache or recorded now."""
-        counts = (len(self.plan.steps), len(self.plan.layers), len(self.branches))
-        logger.info("source: %d steps x %d layers x %d branches", *counts)
+    def record(self, model: DiffusionModel, settings: Settings) -> CachedSource:
+        """The recorded source, from the cache or recorded now; that of a saved character is held for it."""
+        root = cache_root(settings)
+        steps, layers = counted(len(self.plan.steps), "step"), counted(len(self.plan.layers), "layer")
+        logger.info("source: %s x %s x %s", steps, layers, counted(len(self.branches), "branch", "branches"))
         with enough_memory(f"the source on {model.device}"):
             source = cached_source(
-                root, model, self.source, self.branches, self.plan, self.words, quota_bytes, self.cache_dtype
+                root, model, self.source, self.branches, self.plan, self.words, cache_quota(settings), self.cache_dtype
             )
+        if settings.character is not None:
+            hold(source.entry.folder, saved_index(settings))
         check_recorded(source, source.latents, model.dtype)
         return source
 
@@ -138,14 +143,9 @@ def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
     for network in model.networks:
         if not any(network.acts_at(step, num_steps) for step in range(num_steps)):
             raise UserError(
-                f"guidance {network.name!r}: none of the {num_steps} steps lies whole between {network.start:g} and "
-                f"{network.end:g}, where it acts; widen that"
+                f"guidance {network.name!r}: none of the {counted(num_steps, 'step')} lies whole between "
+                f"{network.start:g} and {network.end:g}, where it acts; widen that"
             )
-
-
-def cache_root(settings: Settings) -> Path:
-    """Where recorded sources are kept."""
-    return settings.cache_dir or default_cache_root()
 
 
 def check_cache(settings: Settings) -> None:

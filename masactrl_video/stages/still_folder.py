@@ -9,6 +9,7 @@ from pathlib import Path
 
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.stages.cache_limit import say_cache_size
 from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.outputs import begin_folder, check_folder
 from masactrl_video.stages.report import Report
@@ -64,6 +65,7 @@ def claimed_folder(
                 report.tell = log.beside(report.tell)
                 with report.stage("pictures"):
                     yield
+                say_cache_size(settings)
         except StorageError:
             raise
         except UserError:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.cache.holders import hold
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
@@ -22,7 +23,8 @@ from masactrl_video.source.source import RealSource
 from masactrl_video.stages.clip import fit_for, read_fitted
 from masactrl_video.stages.posed import pose_picture, shape_of_pose
 from masactrl_video.stages.render import check_kept, frames_job, made_from, picture_text
-from masactrl_video.stages.source import PlannedSource, cache_root, plan_attention, plan_source
+from masactrl_video.stages.source import PlannedSource, plan_attention, plan_source
+from masactrl_video.stages.still_folder import SHEET
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.png import write_png
 from masactrl_video.video.target_size import choose_size
@@ -159,14 +161,18 @@ def render_target(target: StillTarget, path: Path) -> None:
 
 
 def write_source(settings: StillSettings, model: DiffusionModel, source: CachedSource, path: Path) -> None:
-    """The source as the model has made or reconstructed it, with the parameters that made it."""
+    """The source as the model has made or reconstructed it, with the parameters that made it.
+
+    Its cache entry is held for the run whose folder this is, until that is complete.
+    """
+    hold(source.entry.folder, path.parent / "config.yaml", path.parent / SHEET)
     own = settings.model_copy(update={"prompt": settings.prompt_of_source, "prompts": []})
     write_png(path, decode_latents(model, source.latents)[0], picture_text(own))
 
 
 def record_still(settings: StillSettings, model: DiffusionModel, planned: PlannedSource) -> CachedSource:
     """The recorded source, from the cache or recorded now."""
-    return planned.record(model, cache_root(settings))
+    return planned.record(model, settings)
 
 
 def _guided_by(settings: StillSettings, model: DiffusionModel, kinds: Sequence[str]) -> DiffusionModel:

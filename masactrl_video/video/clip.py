@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.video.decord_reader import VideoFile
-from masactrl_video.video.frame import ClipInfo, Frame, Selection, Timing, frames_text
+from masactrl_video.video.frame import ClipInfo, Frame, Selection, Timing
 from masactrl_video.video.image_folder import ImageFolder
 from masactrl_video.video.local_file import local_path
 
@@ -41,7 +41,9 @@ class Clip:
         self._source = source
         self._positions = selection.positions(len(source.timings))
         if not self._positions:
-            raise UserError(f"{selection} leaves none of the {frames_text(len(source.timings))} of {source.info.path}")
+            raise UserError(
+                f"{selection} leaves none of the {counted(len(source.timings), 'frame')} of {source.info.path}"
+            )
 
     @property
     def info(self) -> ClipInfo:

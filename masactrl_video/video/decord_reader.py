@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.video.ffmpeg_reader import ffmpeg_frames
-from masactrl_video.video.frame import ClipInfo, Selection, frames_text
+from masactrl_video.video.frame import ClipInfo, Selection
 from masactrl_video.video.partial import Readable, find_readable
 from masactrl_video.video.picture_file import check_size
 from masactrl_video.video.plain_name import plain_name
@@ -69,7 +69,7 @@ class VideoFile:
         wanted = selection.skip_first_frames + ((cap or 0) - 1) * selection.select_every_nth + 1
         found = None if cap is None else self._find_readable(wanted)
         if found is None or found.frames < wanted:
-            left = f"{frames_text(len(self.timings))} ({self.info.duration_seconds:.3f} seconds)"
+            left = f"{counted(len(self.timings), 'frame')} ({self.info.duration_seconds:.3f} seconds)"
             raise UserError(
                 f"{self.info.path} is cut off or damaged ({damage}), with {left} left; --allow-partial takes those of "
                 "them that can be decoded"

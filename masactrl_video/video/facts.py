@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.video.clip import DEFAULT_FRAME_RATE
 from masactrl_video.video.decord_reader import clip_info
-from masactrl_video.video.frame import ClipInfo, frames_text
+from masactrl_video.video.frame import ClipInfo
 from masactrl_video.video.image_folder import ImageFolder, list_images
 from masactrl_video.video.local_file import local_path
 from masactrl_video.video.partial import find_readable
@@ -74,4 +74,4 @@ def _of_video(path: Path, probe: VideoProbe, decode: bool) -> ClipFacts:
 
 
 def _with_left(damage: str, readable: int, total: int) -> str:
-    return f"{damage}; the first {readable} of {frames_text(total)} can be read" if damage else ""
+    return f"{damage}; the first {readable} of {counted(total, 'frame')} can be read" if damage else ""

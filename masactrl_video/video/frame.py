@@ -35,11 +35,6 @@ class Selection:
         return chosen[: self.frame_load_cap]
 
 
-def frames_text(count: int) -> str:
-    """ "1 frame", "2 frames"."""
-    return f"{count} frame{'' if count == 1 else 's'}"
-
-
 class Timing(NamedTuple):
     """When a frame is shown."""
 

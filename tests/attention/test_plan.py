@@ -53,7 +53,7 @@ def test_masked_mode_may_begin_behind_the_first_layer_of_the_map(unet: UNet2DCon
     [
         ({"masa_step": -1}, "masa_step: got -1"),
         ({"masa_layer": 17}, "masa_layer: got 17"),
-        ({"masa_steps": [3, 10]}, "masa_steps: got 10; there are 10 denoising steps, 0 to 9"),
+        ({"masa_steps": [3, 10]}, "masa_steps: got 10; of 10 denoising steps the first is 0 and the last 9"),
         ({"masa_steps": [-1]}, "masa_steps: got -1"),
         ({"masa_layers": ["up_blocks.7"]}, r"no self-attention layer matches 'up_blocks\.7'"),
         ({"mask_grid_divisor": 16}, "mask_grid_divisor: got 16"),

@@ -85,6 +85,8 @@ RENDER: dict[str, Case] = {
     "more steps than noise levels": (["clip.mp4", "--num-inference-steps", "5000"], "1000"),
     "a negative seed": (["clip.mp4", "--seed", "-1"], "seed: got '-1'"),
     "guidance that is no number": (["clip.mp4", "--guidance-scale", "nan"], "guidance_scale: got 'nan'"),
+    "a quota that is no size": (["clip.mp4", "--cache-quota", "much"], "cache_quota: write a number and a unit"),
+    "a quota of nothing": (["clip.mp4", "--cache-quota", "0"], "cache_quota: give more than 0, or none"),
     "no frames at a time": (["clip.mp4", "--batch-size", "0"], "batch_size: got '0'"),
     "some frames at a time": (["clip.mp4", "--batch-size", "some"], "a number of frames, or auto"),
     "weights that wait on the CPU for the CPU": (["clip.mp4", "--offload", "model", "--device", "cpu"], "leave it out"),

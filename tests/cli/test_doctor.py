@@ -71,7 +71,7 @@ def test_damage_in_the_cache_is_noted(run: Run, tmp_path: Path, monkeypatch: pyt
     _, found = findings(run)
     (finding,) = found["cache"]
     assert finding["state"] == "note"
-    assert "1 sources" in finding["found"]
+    assert "1 source" in finding["found"]
     assert "1 that cannot be used" in finding["found"]
     assert finding["advice"] == "masactrl-video cache list"
 

@@ -80,7 +80,7 @@ def test_frames_without_the_chosen_one_are_empty() -> None:
 
 
 def test_there_must_be_such_a_person() -> None:
-    with pytest.raises(UserError, match="got 1; 1 are told apart"):
+    with pytest.raises(UserError, match="got 1; 1 person told apart"):
         choose_person(track_people(walking(ADULT, 2)), "1")
     with pytest.raises(UserError, match="nobody is in any of the 2 frames"):
         choose_person(track_people([Pose((), 8, 8)] * 2), "largest")

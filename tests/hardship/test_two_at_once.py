@@ -115,7 +115,7 @@ def test_an_entry_in_use_is_not_pruned_by_another_process(world: Any, start: Sta
     render.wait()
     command = start(run_folder, "cache", "prune", "--all", "--cache-dir", "cache")
     assert command.wait() == 0
-    assert "removed 1 entries" in command.out
+    assert "removed 1 entry," in command.out
     assert list((run_folder / "cache").iterdir()) == []
 
 

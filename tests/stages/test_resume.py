@@ -167,7 +167,7 @@ def test_an_input_is_never_overwritten(finished: Outputs, render: Render, name: 
 
 def test_input_that_turns_out_unusable_leaves_nothing(render: Render, tmp_path: Path) -> None:
     short = make_clip(tmp_path / "short.mp4", seconds=0.04)
-    with pytest.raises(UserError, match="for 1 frames; 2 are taken of the clip's 4"):
+    with pytest.raises(UserError, match="for 1 frame; 2 are taken of the clip's 4"):
         render(tmp_path / "out.mp4", guidance_video={"canny": short})
     assert [path.name for path in tmp_path.iterdir()] == ["short.mp4"]
 
