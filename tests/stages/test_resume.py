@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from video.made_clips import make_clip
 
+from masactrl_video.cache.holders import held_path, is_held
 from masactrl_video.errors import UserError
 from masactrl_video.stages.clip import FittedClip
 from masactrl_video.stages.outputs import Outputs
@@ -80,7 +81,10 @@ def test_guidance_that_fails_beside_the_model_keeps_the_frames_and_ends_with_the
             render(outputs.video, **ALL, chunk_frames=2)
     assert [path.exists() for path in outputs.frames(4)] == [True, True, False, False]
     assert not outputs.guidance("canny").exists()
+    entry = Path(json.loads(whole.report.read_text())["cache_entry"])
+    assert is_held(entry.parent, entry.name)  # the run will go on with it
     render(outputs.video, **ALL, chunk_frames=2)
+    assert not held_path(entry.parent, entry.name).exists()
     assert rendered_frames(outputs) == 2
     kept, new = (sorted((made.folder / "frames").iterdir()) for made in (whole, outputs))
     for left, right in zip(kept, new, strict=True):
