@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.pose import Person, Pose
@@ -111,6 +110,8 @@ def _assign(trails: list[_Trail], outlines: list[_Outline], frame: int) -> list[
     costs = np.array([[trail.distance(outline, frame) for outline in outlines] for trail in trails])
     costs = costs.reshape(len(trails), len(outlines))  # also where there are none
     forbidden = FARTHEST * (len(outlines) + 1)  # dearer than any allowed assignment of all the others
+    from scipy.optimize import linear_sum_assignment  # takes half a second, which reading poses must not pay
+
     rows, columns = linear_sum_assignment(np.where(costs < FARTHEST, costs, forbidden))
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     numbers = {column: row for row, column in pairs if costs[row, column] < FARTHEST}

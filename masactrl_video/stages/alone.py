@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import fit_clip, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance
+from masactrl_video.stages.given import check_given
 from masactrl_video.stages.guidance import make_guidance
-from masactrl_video.stages.inputs import check_inputs
+from masactrl_video.stages.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.stages.log_file import LOG_NAME, run_log
-from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
-from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
 from masactrl_video.video.image_folder import list_images, read_image
 from masactrl_video.video.png import png_bytes, write_png
+
+if TYPE_CHECKING:
+    from masactrl_video.cache.source import CachedSource
+    from masactrl_video.stages.clip import FittedClip
+    from masactrl_video.video.clip import Clip
 
 
 def write_frames(settings: Settings, folder: Path) -> int:
@@ -32,8 +36,7 @@ def write_frames(settings: Settings, folder: Path) -> int:
     if folder.exists():
         raise UserError(f"{folder} exists; give another folder")
     with run_log() as log:
-        selected = open_selected(settings)
-        clip = fit_clip(settings, selected, model_from_settings(settings))
+        clip = _fitted(settings, open_selected(settings))
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
             pictures = Path(partial) / "pictures"
@@ -43,6 +46,13 @@ def write_frames(settings: Settings, folder: Path) -> int:
             log.write(pictures / LOG_NAME, settings.as_yaml_data())
             pictures.rename(folder)
     return len(clip)
+
+
+def _fitted(settings: Settings, selected: Clip) -> FittedClip:
+    check_models(settings)
+    from masactrl_video.stages.model import model_from_settings
+
+    return fit_clip(settings, selected, model_from_settings(settings))
 
 
 def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
@@ -60,7 +70,8 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
             raise UserError(f"{video} exists; give another folder, or --overwrite")
     with run_log() as log:
         selected = open_selected(settings)
-        clip = fit_clip(settings, selected, model_from_settings(settings))
+        check_given(settings, selected)
+        clip = _fitted(settings, selected)
         is_new = not folder.exists()
         try:
             made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
@@ -94,6 +105,11 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
 
 def _recorded(settings: Settings, picture: Path) -> CachedSource:
     selected = open_selected(settings)
+    check_given(settings, selected)
+    check_models(settings)
+    from masactrl_video.stages.model import model_from_settings
+    from masactrl_video.stages.source import cache_root, plan_attention, plan_source
+
     model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)
     plan_attention(settings, model)

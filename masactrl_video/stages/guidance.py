@@ -31,6 +31,7 @@ from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip, fingerprint_of, fit_like_frames, pose_canvas, selection_of
 from masactrl_video.stages.detector import detector_named
+from masactrl_video.stages.given import is_for_whole_clip
 from masactrl_video.stages.own_world import OWN_MODEL
 from masactrl_video.stages.treatment import plan_treatment
 from masactrl_video.video.clip import open_clip
@@ -130,7 +131,7 @@ def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose
     """Poses of the selected frames on the fitted canvas."""
     info, fit = clip.clip.info, clip.fit
     poses = read_poses(path, size_px=pose_canvas(settings) or (info.width_px, info.height_px))
-    if _is_for_whole_clip(clip, len(poses), path):
+    if is_for_whole_clip(clip.clip, len(poses), path):
         poses = [poses[position] for position in selection_of(settings).positions(len(poses))]
     return [
         pose.scaled(width_px=info.width_px, height_px=info.height_px).transform(
@@ -143,16 +144,8 @@ def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose
 def _fitted_pictures(settings: Settings, clip: FittedClip, path: Path) -> Iterator[NDArray[np.uint8]]:
     """Ready-made pictures, one for each frame, at the frames' size."""
     ready = open_clip(path)
-    if _is_for_whole_clip(clip, len(ready), path):
+    if is_for_whole_clip(clip.clip, len(ready), path):
         ready = open_clip(path, selection_of(settings))
     fit = fit_like_frames(settings, ready.info.width_px, ready.info.height_px, clip.size_px)
     logger.info("%s: %s", path, fit.describe())
     return (fit.apply(frame.pixels) for frame in ready)
-
-
-def _is_for_whole_clip(clip: FittedClip, count: int, path: Path) -> bool:
-    """Whether the same selection must be taken of what is given, or it was made for the frames taken."""
-    taken, whole = len(clip), clip.clip.info.num_frames
-    if count not in (taken, whole):
-        raise UserError(f"{path} is for {count} frames; {taken} are taken of the clip's {whole}: give one for each")
-    return count != taken

@@ -94,16 +94,6 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
 
 
-def check_prompt(settings: Settings) -> None:
-    """See that there is a prompt; presets for real models have none.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not settings.prompt:
-        raise UserError("prompt: missing; say with --prompt what the frames show")
-
-
 def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, ControlPlan]:
     """The scheduler, and where the source is used: what can be checked before anything is computed.
 

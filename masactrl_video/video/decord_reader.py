@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-# decord's wheel brings a BLAS of its own: where it is loaded before torch, torch's matrix products crash the process
-import torch  # noqa: F401
-
-# isort: split
-import cv2
-import decord
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,7 +70,7 @@ class VideoFile:
         if self._is_partial:
             yield from self._read_partial(positions)
             return
-        decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
+        decord = _decord()
         try:
             decoder = decord.VideoReader(str(self.info.path), fault_tol=_NO_REPEATED_FRAMES)
         except decord.DECORDError:
@@ -115,6 +110,18 @@ class VideoFile:
         )
 
 
+def _decord() -> Any:
+    """The library, once frames are wanted: what a clip is can be said without it, at once."""
+    # decord's wheel brings a BLAS of its own: where it is loaded before torch, torch's matrix products crash
+    import torch  # noqa: F401
+
+    # isort: split
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
+    return decord
+
+
 def _clip_info(path: Path, probe: VideoProbe) -> ClipInfo:
     shown_width_px = round(probe.stored_width_px * probe.pixel_aspect_ratio)
     width_px, height_px = _turned(shown_width_px, probe.stored_height_px, probe.rotation_degrees)
@@ -139,4 +146,6 @@ def _turned(width_px: int, height_px: int, rotation_degrees: int) -> tuple[int, 
 
 
 def _stretched(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    import cv2
+
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
