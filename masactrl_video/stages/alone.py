@@ -130,9 +130,9 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         UserError: not as many pictures as frames are taken from the clip, or the output exists.
     """
     check_inputs(settings, output)
-    clip = open_selected(settings)
     if not folder.is_dir():
         raise UserError(f"--frames: {folder} is not a folder")
+    clip = open_selected(settings)
     files = list_images(folder)
     if len(files) != len(clip):
         raise UserError(f"{folder} holds {len(files)} pictures, but {len(clip)} frames are taken from {settings.clip}")

@@ -23,7 +23,7 @@ from masactrl_video.render.memory import enough_memory
 from masactrl_video.render.overflow import check_finite
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.source.source import RealSource
-from masactrl_video.stages.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.stages.inputs import check_inputs, check_prompt
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render import check_kept
 from masactrl_video.stages.report import Report, Tell
@@ -81,8 +81,6 @@ def compare(
     targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
     for target in targets:
         check_prompt(target)
-    if model is None:
-        check_models(settings)
     report = Report(tell=tell)
     with report.stage("load"):
         model = model or model_from_settings(settings)

@@ -13,7 +13,7 @@ from masactrl_video.encode.sheet import Panel, labelled_sheet
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.grid import cell_settings, parse_grid
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.stages.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.stages.inputs import check_inputs, check_prompt
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
@@ -86,8 +86,6 @@ def sweep(
     for cell in cells:
         check_inputs(cell.settings, folder)
         check_prompt(cell.settings)
-    if model is None:
-        check_models(settings)
     report = Report(tell=tell)
     with report.stage("load"):
         model = model or model_from_settings(settings)

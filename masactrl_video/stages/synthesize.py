@@ -9,7 +9,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.clip import read_fitted
-from masactrl_video.stages.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.stages.inputs import check_inputs, check_prompt
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
@@ -70,8 +70,6 @@ def make_pictures(
     seeds = settings.all_seeds
     for target in settings.targets(seeds[0]):
         check_prompt(target)
-    if model is None:
-        check_models(settings)
     report = Report(tell=tell)
     with report.stage("load"):
         model = model or model_from_settings(settings)
