@@ -1,13 +1,16 @@
 """The data's way: a folder imports only from those before it, and what must start at once loads nothing heavy."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
+from PIL import Image
 
 import masactrl_video
 
@@ -37,6 +40,57 @@ IMPORTS_ONLY = {"encode": {"errors", "files", "settings", "video"}, "page": {"er
 IMPORTED_ONLY_BY = {"demo": {"model", "evaluate", "cli"}}
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord"}
+
+AT_ONCE = {
+    "no such clip": "render none.mp4 -o o.mp4",
+    "a text called a clip": "render text.mp4 -o o.mp4",
+    "an empty folder": "render empty -o o.mp4",
+    "an output of no known kind": "render clip.mp4 -o o.xyz",
+    "no frame is left": "render clip.mp4 -o o.mp4 --skip-first-frames 99",
+    "no such source frame": "render clip.mp4 -o o.mp4 --source-frame 99",
+    "no such model": "render clip.mp4 -o o.mp4 --model ./none",
+    "no such network": "render clip.mp4 -o o.mp4 --controlnet pose=./none --guidance pose",
+    "no such LoRA": "render clip.mp4 -o o.mp4 --lora none.safetensors",
+    "a LoRA that is none": "render clip.mp4 -o o.mp4 --lora bad.safetensors",
+    "no such character": "render clip.mp4 -o o.mp4 --character none",
+    "a source image that is none": "render clip.mp4 -o o.mp4 --source-image text.mp4",
+    "poses that are none": "render clip.mp4 -o o.mp4 --guidance pose --pose-json bad.json",
+    "poses of another length": "render clip.mp4 -o o.mp4 --guidance pose --pose-json one.json",
+    "guidance of another length": "render clip.mp4 -o o.mp4 --guidance canny --guidance-video canny=frames",
+    "no pose sequence": "animate bad.json -o o.mp4",
+    "no clip for stage 1": "frames none.mp4 -o o",
+    "no clip for stage 2": "guidance none.mp4 -o o",
+    "no clip for stage 3": "source record none.mp4 -o o.png",
+    "no picture for a character": "source make bear --source-image none.png",
+    "no folder of frames": "encode --frames none clip.mp4 -o o.mp4",
+    "a story that is none": "comic bad.yaml -o o.png",
+    "no such model of a story": "comic story.yaml -o o.png",
+    "no such model of pictures": "synthesize --source-prompt a --prompt b --model ./none -o o",
+    "no picture to change": "edit none.png --prompt b -o o",
+    "no picture for a sweep": "sweep --source-image none.png --prompt b --rows masa_step=1,2 -o o",
+    "no picture to compare": "compare --source-image none.png --prompt b -o o",
+    "no clip to probe": "probe none.mp4",
+}
+"""Bad input → a command that must say so before any of HEAVY is loaded."""
+
+ALSO_AT_ONCE = {
+    "probe": "probe clip.mp4",
+    "doctor": "doctor",
+    "tween": "pose tween waving standing -o o.json",
+    "convert": "pose convert waving -o o.json --canvas 96x64",
+    "retarget": "pose retarget waving -o o.json --length right-thigh=90",
+    "cache": "cache list",
+    "characters": "source list",
+}
+"""Commands that work without any of HEAVY."""
+
+_RUN = """
+import sys
+from masactrl_video.cli.main import main
+status = main(sys.argv[2:])
+print(*sorted(set(sys.argv[1].split(",")) & set(sys.modules)), file=sys.stderr)
+sys.exit(status)
+"""
 
 
 def imported_parts(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
@@ -135,3 +189,51 @@ def test_starting_loads_no_heavy_library(module: str, tmp_path: Path) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in report.splitlines() if line.startswith("import time:")}
     assert module in loaded
     assert not HEAVY & loaded
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "empty").mkdir()
+    (folder / "frames").mkdir()
+    for index in range(3):
+        Image.new("RGB", (32, 32)).save(folder / "frames" / f"{index}.png")
+    clip = ["-f", "lavfi", "-i", "testsrc=s=32x32:r=6:d=1", "-pix_fmt", "yuv420p", str(folder / "clip.mp4")]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *clip], check=True)
+    (folder / "text.mp4").write_text("no video")
+    (folder / "bad.json").write_text('{"people": 3')
+    person = {"pose_keypoints_2d": [10, 10, 1] * 18}
+    (folder / "one.json").write_text(json.dumps([{"people": [person], "canvas_width": 32, "canvas_height": 32}]))
+    (folder / "bad.safetensors").write_bytes(b"abcdefgh" * 9)
+    (folder / "bad.yaml").write_text("panels: [")
+    (folder / "story.yaml").write_text(
+        "characters: {bear: {prompt: a bear}}\npanels: [{prompt: bear}]\nsettings: {model: ./none}\n"
+    )
+    return folder
+
+
+def run_in_a_fresh_interpreter(command: str, inputs: Path, home: Path) -> tuple[int, list[str]]:
+    """Exit status, and the lines on stderr, of which the last names the heavy libraries that were loaded."""
+    own = {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "HOME": str(home)}
+    own |= {f"MASACTRL_VIDEO_{name}": str(home / name) for name in ("CACHE", "CHARACTERS")}
+    for path in inputs.iterdir():
+        (home / path.name).symlink_to(path)
+    words = [sys.executable, "-c", _RUN, ",".join(HEAVY), *command.split()]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=home, env={**os.environ, **own})
+    return ran.returncode, ran.stderr.splitlines()
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_bad_input_is_told_before_a_heavy_library_is_loaded(name: str, inputs: Path, tmp_path: Path) -> None:
+    status, lines = run_in_a_fresh_interpreter(AT_ONCE[name], inputs, tmp_path)
+    assert status == 2, lines
+    assert lines[-2].startswith("masactrl-video: ")
+    assert "are required" not in lines[-2]
+    assert lines[-1] == ""
+
+
+@pytest.mark.parametrize("name", ALSO_AT_ONCE)
+def test_what_needs_no_model_loads_no_heavy_library(name: str, inputs: Path, tmp_path: Path) -> None:
+    status, lines = run_in_a_fresh_interpreter(ALSO_AT_ONCE[name], inputs, tmp_path)
+    assert status == 0, lines
+    assert lines[-1] == ""

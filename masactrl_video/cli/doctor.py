@@ -11,6 +11,7 @@ from masactrl_video.cli.say import say, say_json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     parser.add_argument("--preset", metavar="NAME", help="the preset whose model files must be here (default: demo)")
+    parser.add_argument("--load", action="store_true", help="also load the libraries, which takes some seconds")
     parser.add_argument("--json", action="store_true", help="all findings as one JSON object")
 
 
@@ -18,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; 1 when a problem was found."""
     from masactrl_video.stages.doctor import examine
 
-    findings = examine(arguments.preset)
+    findings = examine(arguments.preset, load=arguments.load)
     problems = sum(finding.state == "problem" for finding in findings)
     if arguments.json:
         say_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})

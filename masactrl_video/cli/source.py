@@ -8,6 +8,7 @@ from pathlib import Path
 from masactrl_video.cli.options import add_settings, settings_from
 from masactrl_video.cli.say import say
 from masactrl_video.settings.home import at_home
+from masactrl_video.settings.settings import Settings
 
 _OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "video_stream", "allow_partial")
 _PLACE_HELP = "saved characters (default: $MASACTRL_VIDEO_CHARACTERS, else ~/.local/share/masactrl-video/characters)"
@@ -119,6 +120,7 @@ def _make(arguments: argparse.Namespace) -> int:
         )
     arguments.clip = arguments.name  # settings are those of a clip; this command reads none
     settings = settings_from(arguments)
+    _check_before_loading(settings, arguments)
     from masactrl_video.stages.make_character import make_character
 
     character = make_character(
@@ -131,6 +133,19 @@ def _make(arguments: argparse.Namespace) -> int:
     )
     say(f"{character.index.name}: {character.folder} (render --character {character.index.name})")
     return 0
+
+
+def _check_before_loading(settings: Settings, arguments: argparse.Namespace) -> None:
+    """What is wrong with names and files is said before torch and diffusers are loaded."""
+    from masactrl_video.characters.store import check_vacant, default_root
+    from masactrl_video.stages.inputs import check_models
+    from masactrl_video.video.image_folder import read_image
+    from masactrl_video.video.local_file import local_path
+
+    check_vacant(settings.characters_dir or default_root(), arguments.name, arguments.overwrite)
+    if settings.source_image is not None:
+        read_image(local_path(settings.source_image))
+    check_models(settings)
 
 
 def _record(arguments: argparse.Namespace) -> int:

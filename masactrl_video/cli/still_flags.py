@@ -94,7 +94,7 @@ def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
     """Preset or configuration file, then the flags that were given.
 
     Raises:
-        UserError: an unknown preset, or values that do not go together.
+        UserError: an unknown preset, values that do not go together, or files that are not there.
     """
     base = (
         read_config(arguments.config, StillSettings)
@@ -104,7 +104,11 @@ def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
     given = vars(arguments)
     changes = {name: given[name] for name in StillSettings.model_fields if given.get(name) is not None}
     changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))
-    return resolve_stills(base, changes)
+    settings = resolve_stills(base, changes)
+    from masactrl_video.stages.still_folder import check_files  # the commands' own modules load torch and diffusers
+
+    check_files(arguments.output, settings, arguments.overwrite)
+    return settings
 
 
 def make_stills(

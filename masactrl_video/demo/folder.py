@@ -1,15 +1,18 @@
 """The demo model on disk: an ordinary diffusers folder, and the networks for guidance beside its parts."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.models.modeling_utils import ModelMixin
-from transformers import CLIPTextModel, CLIPTokenizer
+if TYPE_CHECKING:  # where the weights lie is asked before any library of models is loaded
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers.models.modeling_utils import ModelMixin
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder that ships with the package."""
@@ -40,6 +43,9 @@ def write_weights(
         card: what the model is and how it was made, for its README.md.
         training: the state of each stage's training, none if there was none.
     """
+    import torch
+    from diffusers import StableDiffusionPipeline
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=folder.name) as temporary:
         whole = Path(temporary) / "whole"

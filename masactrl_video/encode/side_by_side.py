@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 _LABEL_HEIGHT_PX = 28
 _GAP_PX = 4
 _MARGIN_PX = 6
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_SCALE = 0.5
 
 
@@ -31,11 +29,13 @@ def side_by_side(images: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.
 
 
 def _panel(label: str, image: NDArray[np.uint8], height_px: int) -> NDArray[np.uint8]:
+    import cv2  # whether a run can begin is known without it
+
     scale = height_px / image.shape[0]
     size = (max(1, round(image.shape[1] * scale)), height_px)
     scaled = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_LANCZOS4)
     caption = np.zeros((_LABEL_HEIGHT_PX, size[0], 3), np.uint8)
     origin = (_MARGIN_PX, _LABEL_HEIGHT_PX - 9)
     text = label.encode("ascii", "replace").decode()
-    cv2.putText(caption, text, origin, _FONT, _FONT_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(caption, text, origin, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, (255, 255, 255), 1, cv2.LINE_AA)
     return np.vstack([caption, np.asarray(scaled, np.uint8)])

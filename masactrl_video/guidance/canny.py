@@ -2,7 +2,6 @@
 
 import math
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,5 +23,7 @@ def canny_edges(image: NDArray[np.uint8], low_threshold: float, high_threshold: 
     Raises UserError when they are not 0 <= low <= high.
     """
     check_thresholds(low_threshold, high_threshold)
+    import cv2  # thresholds are checked without it
+
     edges = cv2.Canny(image, low_threshold, high_threshold)  # (height, width)
     return np.repeat(edges[:, :, None], 3, axis=2)

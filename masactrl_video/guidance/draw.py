@@ -8,7 +8,6 @@ grow with the short side instead, in whole pixels: 4 px at 512, 6 at 768, 8 at 1
 import colorsys
 import math
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +56,8 @@ def _draw_body(canvas: Canvas, body: Keypoints) -> None:
 
 def _draw_limb(canvas: Canvas, start: Keypoints, end: Keypoints, color: Color, width_px: int) -> None:
     """An ellipse from start to end; whole pixels and degrees are cut off, not rounded, as in controlnet_aux."""
+    import cv2  # poses are read and written without it
+
     (x0, y0), (x1, y1) = start[:2].tolist(), end[:2].tolist()
     middle = int((x0 + x1) / 2), int((y0 + y1) / 2)
     axes = int(math.hypot(x0 - x1, y0 - y1) / 2), width_px
@@ -66,6 +67,8 @@ def _draw_limb(canvas: Canvas, start: Keypoints, end: Keypoints, color: Color, w
 
 
 def _draw_hand(canvas: Canvas, hand: Keypoints) -> None:
+    import cv2
+
     for index, (start, end) in enumerate(FINGERS):
         if hand[start, 2] > 0 and hand[end, 2] > 0:
             color = [255 * part for part in colorsys.hsv_to_rgb(index / len(FINGERS), 1, 1)]
@@ -76,6 +79,8 @@ def _draw_hand(canvas: Canvas, hand: Keypoints) -> None:
 def _draw_points(
     canvas: Canvas, points: Keypoints, colors: "list[Color] | tuple[Color, ...]", *, radius_px: int
 ) -> None:
+    import cv2
+
     for point, color in zip(points, colors, strict=True):
         if point[2] > 0:
             cv2.circle(canvas, _pixel(point), radius_px, color, thickness=-1)

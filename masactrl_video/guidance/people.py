@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from masactrl_video.errors import UserError, any_of, counted
 from masactrl_video.guidance.pose import Person, Pose
@@ -111,10 +110,7 @@ def _assign(trails: list[_Trail], outlines: list[_Outline], frame: int) -> list[
     """The number of each person of a frame; trails are brought up to date, new ones added."""
     costs = np.array([[trail.distance(outline, frame) for outline in outlines] for trail in trails])
     costs = costs.reshape(len(trails), len(outlines))  # also where there are none
-    forbidden = FARTHEST * (len(outlines) + 1)  # dearer than any allowed assignment of all the others
-    rows, columns = linear_sum_assignment(np.where(costs < FARTHEST, costs, forbidden))
-    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    numbers = {column: row for row, column in pairs if costs[row, column] < FARTHEST}
+    numbers = {column: row for row, column in _nearest_pairs(costs) if costs[row, column] < FARTHEST}
     for column, outline in enumerate(outlines):
         if column in numbers:
             trails[numbers[column]] = trails[numbers[column]].moved_to(outline, frame)
@@ -122,6 +118,17 @@ def _assign(trails: list[_Trail], outlines: list[_Outline], frame: int) -> list[
             numbers[column] = len(trails)
             trails.append(_Trail(outline, np.zeros(2), frame))
     return [numbers[column] for column in range(len(outlines))]
+
+
+def _nearest_pairs(costs: Floats) -> list[tuple[int, int]]:
+    """(row, column) of the assignment that costs least all together; costs from FARTHEST on are not allowed."""
+    if min(costs.shape) <= 1:  # one person: no need of scipy, which takes half a second to load
+        return [divmod(int(costs.argmin()), costs.shape[1])] if costs.size else []
+    from scipy.optimize import linear_sum_assignment
+
+    forbidden = FARTHEST * (costs.shape[1] + 1)  # dearer than any allowed assignment of all the others
+    rows, columns = linear_sum_assignment(np.where(costs < FARTHEST, costs, forbidden))
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _common(first: Floats, second: Floats) -> NDArray[np.bool_]:

@@ -7,8 +7,7 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.fit import pipeline_class
-from masactrl_video.model.location import check_safetensors, local_path
+from masactrl_video.model.location import check_safetensors, local_path, read_json
 
 
 def find_pipeline(name: str, variant: str | None = None, revision: str | None = None) -> Path:
@@ -21,8 +20,10 @@ def find_pipeline(name: str, variant: str | None = None, revision: str | None = 
     if path is not None and path.is_file():
         return path
     folder = path or _downloaded(name, "model_index.json", "model", revision)
-    pipeline = pipeline_class(name, folder / "model_index.json")
-    text_encoders = [part for part in pipeline.__init__.__annotations__ if part.startswith("text_encoder")]
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise UserError(f"model {name!r}: no {index.name} in {folder}; give the folder of a whole diffusers model")
+    text_encoders = [part for part in read_json(index, "model", name) if part.startswith("text_encoder")]
     for part in ("unet", "vae", *text_encoders):
         check_safetensors(folder / part, name, "model", variant)
     return folder

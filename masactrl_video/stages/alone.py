@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from masactrl_video.cache.source import CachedSource
 from masactrl_video.encode.container import container_for
 from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.store import frame_name
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.cache_limit import say_cache_size
+from masactrl_video.stages.cache_limit import check_cache, say_cache_size
 from masactrl_video.stages.clip import fit_clip, log_remarks, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance, plan_encoding
+from masactrl_video.stages.given import check_given
 from masactrl_video.stages.guidance import make_guidance
-from masactrl_video.stages.inputs import check_inputs
+from masactrl_video.stages.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.stages.log_file import LOG_NAME, run_log
-from masactrl_video.stages.model import model_from_settings
-from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.render_clip import write_source_picture
-from masactrl_video.stages.source import check_cache, check_prompt, plan_attention, plan_source
 from masactrl_video.stages.storing import check_can_be_made
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.png import png_bytes, write_png
+
+if TYPE_CHECKING:
+    from masactrl_video.cache.source import CachedSource
+    from masactrl_video.stages.clip import FittedClip
+    from masactrl_video.video.clip import Clip
 
 
 def write_frames(settings: Settings, folder: Path) -> int:
@@ -37,8 +40,7 @@ def write_frames(settings: Settings, folder: Path) -> int:
         raise UserError(f"{folder} exists; give another folder")
     check_can_be_made(folder=folder)
     with run_log() as log:
-        selected = open_selected(settings)
-        clip = fit_clip(settings, selected, model_from_settings(settings))
+        clip = _fitted(settings, open_selected(settings))
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
             pictures = Path(partial) / "pictures"
@@ -48,6 +50,13 @@ def write_frames(settings: Settings, folder: Path) -> int:
             log.write(pictures / LOG_NAME, settings.as_yaml_data())
             pictures.rename(folder)
     return len(clip)
+
+
+def _fitted(settings: Settings, selected: Clip) -> FittedClip:
+    check_models(settings)
+    from masactrl_video.stages.model import model_from_settings
+
+    return fit_clip(settings, selected, model_from_settings(settings))
 
 
 def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
@@ -66,8 +75,9 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
     check_can_be_made(*videos.values(), folder / LOG_NAME, folder=folder)
     with run_log() as log:
         selected = open_selected(settings)
+        check_given(settings, selected)
         plan = plan_encoding(settings, selected, ".mp4", audio=False)
-        clip = fit_clip(settings, selected, model_from_settings(settings))
+        clip = _fitted(settings, selected)
         is_new = not folder.exists()
         try:
             made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
@@ -104,6 +114,12 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
 
 def _recorded(settings: Settings, picture: Path) -> CachedSource:
     selected = open_selected(settings)
+    check_given(settings, selected)
+    check_models(settings)
+    from masactrl_video.stages.model import model_from_settings
+    from masactrl_video.stages.prompts import tell_prompts
+    from masactrl_video.stages.source import plan_attention, plan_source
+
     model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)
     plan_attention(settings, model)
@@ -130,9 +146,9 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         raise UserError(f"{output} exists; give another name, or --overwrite")
     log_path = output.with_suffix(f".{LOG_NAME}")
     check_can_be_made(output, log_path)
-    clip = open_selected(settings)
     if not folder.is_dir():
         raise UserError(f"--frames: {folder} is not a folder")
+    clip = open_selected(settings)
     frames = open_clip(folder)
     if len(frames) != len(clip):
         taken = f"{counted(len(clip), 'frame')} {'is' if len(clip) == 1 else 'are'} taken"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from masactrl_video.cache.durable import ELSEWHERE
 from masactrl_video.cache.holders import forget_done
-from masactrl_video.cache.manage import cache_size, default_cache_root
+from masactrl_video.cache.manage import cache_size, default_cache_root, list_entries
 from masactrl_video.cache.quota import Quota, default_quota
 from masactrl_video.errors import counted
 from masactrl_video.settings.settings import Settings
+from masactrl_video.stages.storing import check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -41,3 +43,14 @@ def say_cache_size(settings: Settings) -> None:
         "the cache is large: %s, %.1f GB, in %s; %s (--cache-quota), and `masactrl-video cache prune` makes room",
         *(counted(entries, "source"), size_bytes / 1e9, root, limit),
     )
+
+
+def check_cache(settings: Settings) -> None:
+    """See, before any model is loaded, that a source can be recorded, or that some are there to be read.
+
+    Raises:
+        UserError: the cache is no folder, or it is empty and cannot be written.
+    """
+    root = cache_root(settings)
+    if not list_entries(root):
+        check_writable(root / "entry", ELSEWHERE)

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.pose_clip import fingerprint_poses, is_pose_json, open_pose_clip, size_from_text
-from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
 from masactrl_video.video.clip import Clip, open_clip
@@ -22,6 +22,9 @@ from masactrl_video.video.fingerprint import fingerprint_clip
 from masactrl_video.video.fit import Fit, plan_fit
 from masactrl_video.video.frame import Selection
 from masactrl_video.video.image_folder import read_picture
+
+if TYPE_CHECKING:
+    from masactrl_video.model.diffusion import DiffusionModel
 
 logger = logging.getLogger(__name__)
 

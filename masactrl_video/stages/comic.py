@@ -7,31 +7,28 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from masactrl_video.cache.holders import hold
-from masactrl_video.cache.source import CachedSource
 from masactrl_video.files.text import encodable
-from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.latents import decode_latents
-from masactrl_video.model.unread import tell_unread
 from masactrl_video.page.compose import compose_page
 from masactrl_video.page.files import write_cbz, write_page, write_pdf
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.story import Story
 from masactrl_video.settings.story_file import pages_with_panels, settings_of
-from masactrl_video.stages.cache_limit import say_cache_size
-from masactrl_video.stages.comic_cast import CastMember, plan_member, pose_control, with_guidance
+from masactrl_video.stages.cache_limit import check_cache, say_cache_size
 from masactrl_video.stages.comic_outputs import ComicOutputs, check_comic_free, comic_claimed
-from masactrl_video.stages.comic_panels import PanelJob, plan_job, render_panel, weights_of
 from masactrl_video.stages.comic_plan import PlannedPanel, plan_panels, styled
-from masactrl_video.stages.model import with_networks
-from masactrl_video.stages.prompts import prompts_of
-from masactrl_video.stages.render import picture_text
+from masactrl_video.stages.inputs import check_models
 from masactrl_video.stages.report import Report, Tell
-from masactrl_video.stages.source import check_cache
 from masactrl_video.video.png import read_png, write_png
 from masactrl_video.video.replace import replacing
+
+if TYPE_CHECKING:  # torch and diffusers are loaded once the story, its files and the output are in order
+    from masactrl_video.cache.source import CachedSource
+    from masactrl_video.model.diffusion import DiffusionModel
+    from masactrl_video.stages.comic_cast import CastMember
+    from masactrl_video.stages.comic_panels import PanelJob
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +64,13 @@ def render_comic(
     check_comic_free(outputs, _inputs(story, planned, path), overwrite)
     settings = settings_of(story, changes or {}, path)
     check_cache(settings)
+    if model is None:
+        check_models(settings)
     with report.stage("load"):
+        from masactrl_video.stages.comic_cast import plan_member, with_guidance
+        from masactrl_video.stages.comic_panels import plan_job, weights_of
+        from masactrl_video.stages.model import with_networks
+
         settings = with_guidance(settings, _guidance(story, planned, settings))
         posed = with_networks(settings, model)
         bare = replace(posed, networks=())
@@ -75,6 +78,8 @@ def render_comic(
         jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
     with comic_claimed(outputs, story) as log:
         report.tell = log.beside(tell)
+        from masactrl_video.model.unread import tell_unread
+
         tell_unread(bare.pipe, _prompts(story, cast, jobs))
         with report.stage("characters"):
             sources = {member.name: _make(member, outputs) for member in cast}
@@ -94,6 +99,8 @@ def render_comic(
 
 def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: Settings) -> list[str]:
     """The control for poses, where anything has one."""
+    from masactrl_video.stages.comic_cast import pose_control
+
     posed = [panel.where for panel in planned if panel.posed]
     posed += [f"characters.{name}" for name, who in story.characters.items() if who.pose not in (None, "none")]
     return [pose_control(settings, posed[0])] if posed else []
@@ -104,6 +111,8 @@ def _in_use(planned: Sequence[PlannedPanel]) -> list[str]:
 
 
 def _prompts(story: Story, cast: Sequence[CastMember], jobs: Sequence[PanelJob]) -> Iterator[tuple[str, str]]:
+    from masactrl_video.stages.prompts import prompts_of
+
     for member in cast:
         if story.characters[member.name].source is None:
             yield from prompts_of(member.settings, f"prompt of {member.name}", f" of {member.name}")
@@ -126,6 +135,9 @@ def _inputs(story: Story, planned: Sequence[PlannedPanel], path: Path) -> Iterat
 
 def _make(member: CastMember, outputs: ComicOutputs) -> CachedSource:
     """Record a character, and show its source."""
+    from masactrl_video.model.latents import decode_latents
+    from masactrl_video.stages.render import picture_text
+
     logger.info("character %s", member.name)
     source = member.record()
     hold(source.entry.folder, outputs.story, outputs.results[-1])
@@ -142,6 +154,8 @@ def _render(
     weights: Sequence[str],
     overwrite: bool,
 ) -> dict[str, Any]:
+    from masactrl_video.stages.comic_panels import render_panel
+
     number = job.planned.number
     if (picture := job.pose_picture()) is not None:
         write_png(outputs.pose(number), picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -12,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
+from packaging.requirements import Requirement
 
 import masactrl_video
 from masactrl_video.cache.manage import default_cache_root, list_entries
@@ -53,11 +54,19 @@ _FFMPEG_PARTS = {
 """What of ffmpeg we use, by the listing that names it."""
 _FFMPEG_ALWAYS = {"encoder libx264", "muxer mp4", "muxer framecrc", "demuxer ivf", "demuxer mov", "decoder png"}
 """Without these nothing can be rendered, or no clip be read."""
+_SAME_PLACE = (("opencv-python-headless", "opencv-python"), ("decord2", "decord"))
+"""Packages that bring the same module: of two, one overwrites a part of the other."""
+_TOGETHER = "install torch and torchvision together, in a new environment: pip install masactrl-video"
+_GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Where the drivers of NVIDIA's (also below WSL) and AMD's GPUs appear."""
 _LOW_DISK_BYTES = 10 * 10**9
 
 
-def examine(preset: str | None = None) -> list[Finding]:
+def examine(preset: str | None = None, *, load: bool = False) -> list[Finding]:
     """Look at everything; the models of `preset` (`demo` when None) must be here, those of the others may be.
+
+    Args:
+        load: also load the libraries, which takes seconds; otherwise their versions are compared.
 
     Raises:
         UserError: there is no such preset.
@@ -65,7 +74,7 @@ def examine(preset: str | None = None) -> list[Finding]:
     needed = preset or DEFAULT_PRESET
     read_preset(needed)
     models = [finding for name in preset_names() for finding in _models(name, needed=name == needed)]
-    return [*_versions(), *_libraries(), *_devices(), *_ffmpeg(), *models, *_cache()]
+    return [*_versions(), *_libraries(load), *_devices(), *_ffmpeg(), *models, *_cache()]
 
 
 def _versions() -> Iterator[Finding]:
@@ -90,16 +99,78 @@ def _stands_in(name: str) -> str | None:
     return None
 
 
-def _libraries() -> Iterator[Finding]:
+def _libraries(load: bool) -> Iterator[Finding]:
+    wrong = [*_that_do_not_go_together(), *_in_one_place()]
+    wrong += [
+        Finding(f"import {name}", "problem", "its files are not there", _TOGETHER)
+        for name in _IMPORTED
+        if importlib.util.find_spec(name.partition(".")[0]) is None
+    ]
+    yield from wrong
+    if not load:
+        if not wrong:
+            yield Finding("libraries", "ok", "their versions go together; `doctor --load` sees whether they load too")
+        return
     for name in _IMPORTED:
         try:
             importlib.import_module(name)
         except Exception as error:  # a library of another build fails with whatever it likes
-            advice = "install torch and torchvision together, in a new environment: pip install masactrl-video"
-            yield Finding(f"import {name}", "problem", f"{type(error).__name__}: {str(error)[:200]}", advice)
+            yield Finding(f"import {name}", "problem", f"{type(error).__name__}: {str(error)[:200]}", _TOGETHER)
+
+
+def _that_do_not_go_together() -> Iterator[Finding]:
+    """Packages that ask for another version of one of ours than is here, as `pip check` finds them."""
+    here = {name: found for name in _PACKAGES if (found := _version(name)) is not None}
+    for name in here:
+        for asked in map(Requirement, metadata.requires(name) or ()):
+            found = here.get(asked.name)
+            applies = asked.marker is None or asked.marker.evaluate({"extra": ""})
+            if found is not None and applies and not asked.specifier.contains(found, prereleases=True):
+                yield Finding(
+                    f"import {name}", "problem", f"it needs {asked.name}{asked.specifier}, not {found}", _TOGETHER
+                )
+    builds = {name: here[name].partition("+")[2] for name in ("torch", "torchvision") if name in here}
+    if len(set(builds.values())) > 1:
+        text = " beside ".join(f"{name} {here[name]}" for name in builds)
+        yield Finding("import torchvision", "problem", f"two builds: {text}", _TOGETHER)
+
+
+def _in_one_place() -> Iterator[Finding]:
+    for names in _SAME_PLACE:
+        if all(_version(name) for name in names):
+            found = f"{' and '.join(names)} bring the same module, and overwrite each other"
+            yield Finding(
+                f"import {names[0]}", "problem", found, f"pip uninstall {' '.join(names)}; pip install {names[0]}"
+            )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _devices() -> Iterator[Finding]:
+    if _gpu_may_be_here():
+        yield from _gpus()
+    else:
+        text = "no driver of a GPU that torch can use is here: a frame takes minutes with a real model"
+        yield Finding("device", "note", text, "where there is a GPU, install its driver")
+    memory = f", {_size(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))}" if hasattr(os, "sysconf") else ""
+    yield Finding("device cpu", "ok", f"{os.cpu_count()} cores{memory}")
+
+
+def _gpu_may_be_here() -> bool:
+    """Whether torch need be asked, which takes seconds: a driver is there, or it is a Mac with a chip of Apple's."""
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    return any(Path(file).exists() for file in _GPU_FILES) or shutil.which("nvidia-smi") is not None
+
+
+def _gpus() -> Iterator[Finding]:
+    import torch  # the one library that knows whether it can use them
+
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         text = f"{torch.cuda.get_device_name(index)}, {_size(total)}, {_size(free)} free"
@@ -111,8 +182,6 @@ def _devices() -> Iterator[Finding]:
             "" if torch.version.cuda is None else "where there is one, see that its driver is as new as torch's CUDA"
         )
         yield Finding("device", "note", "no GPU that torch can use: a frame takes minutes with a real model", advice)
-    memory = f", {_size(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))}" if hasattr(os, "sysconf") else ""
-    yield Finding("device cpu", "ok", f"{os.cpu_count()} cores{memory}")
 
 
 def _ffmpeg() -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError, counted
+from masactrl_video.errors import UserError
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.extract import extract_guidance
 from masactrl_video.guidance.frame_guidance import (
@@ -38,6 +38,7 @@ from masactrl_video.stages.clip import (
     selection_of,
 )
 from masactrl_video.stages.detector import detector_named
+from masactrl_video.stages.given import is_for_whole_clip
 from masactrl_video.stages.own_world import OWN_MODEL
 from masactrl_video.stages.treatment import plan_treatment
 from masactrl_video.video.clip import open_clip
@@ -143,7 +144,7 @@ def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose
     info, fit = clip.clip.info, clip.fit
     log_remarks(path, pose_remarks(path))
     poses = read_poses(path, size_px=pose_canvas(settings) or (info.width_px, info.height_px))
-    if _is_for_whole_clip(clip, len(poses), path):
+    if is_for_whole_clip(clip.clip, len(poses), path):
         poses = [poses[position] for position in selection_of(settings).positions(len(poses))]
     return [
         pose.scaled(width_px=info.width_px, height_px=info.height_px).transform(
@@ -156,20 +157,9 @@ def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose
 def _fitted_pictures(settings: Settings, clip: FittedClip, path: Path) -> Iterator[NDArray[np.uint8]]:
     """Ready-made pictures, one for each frame, at the frames' size."""
     ready = open_clip(path, as_numbers=True)
-    if _is_for_whole_clip(clip, len(ready), path):
+    if is_for_whole_clip(clip.clip, len(ready), path):
         ready = open_clip(path, selection_of(settings), as_numbers=True)
     log_remarks(path, ready.info.remarks)
     fit = fit_like_frames(settings, ready.info.width_px, ready.info.height_px, clip.size_px)
     logger.info("%s: %s", path, fit.describe())
     return (fit.apply(frame.pixels) for frame in ready)
-
-
-def _is_for_whole_clip(clip: FittedClip, count: int, path: Path) -> bool:
-    """Whether the same selection must be taken of what is given, or it was made for the frames taken."""
-    taken, whole = len(clip), clip.clip.info.num_frames
-    if count not in (taken, whole):
-        are = "is" if taken == 1 else "are"
-        raise UserError(
-            f"{path} is for {counted(count, 'frame')}; {taken} {are} taken of the clip's {whole}: give one for each"
-        )
-    return count != taken

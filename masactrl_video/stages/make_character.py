@@ -30,14 +30,15 @@ from masactrl_video.model.latents import decode_latents
 from masactrl_video.model.text import find_words
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource
-from masactrl_video.stages.cache_limit import say_cache_size
+from masactrl_video.stages.cache_limit import check_cache, say_cache_size
 from masactrl_video.stages.canvas import EmptyCanvas
 from masactrl_video.stages.comic_cast import Picture, pose_control, size_for, with_guidance
+from masactrl_video.stages.inputs import check_prompt
 from masactrl_video.stages.model import with_networks
 from masactrl_video.stages.posed import pose_picture
 from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.saved import NOISE, PICTURE_LATENTS, level_name
-from masactrl_video.stages.source import check_cache, check_prompt, plan_source
+from masactrl_video.stages.source import plan_source
 from masactrl_video.stages.storing import check_writable
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path

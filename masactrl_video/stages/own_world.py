@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.latents import decode_latents, encode_picture
 from masactrl_video.video.fit import plan_fit
+
+if TYPE_CHECKING:
+    from masactrl_video.model.diffusion import DiffusionModel
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ def hint_if_foreign(model: DiffusionModel, picture: NDArray[np.uint8], path: Pat
 
 def reconstruction_db(model: DiffusionModel, picture: NDArray[np.uint8]) -> float:
     """What is left of a picture after the model's autoencoder, at the size that it was trained at. PSNR in dB."""
+    import cv2  # a clip is opened without these
+
+    from masactrl_video.model.latents import decode_latents, encode_picture
+
     height, width = picture.shape[:2]
     fit = plan_fit(
         width,

@@ -7,31 +7,33 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from masactrl_video.cache.holders import hold, release
-from masactrl_video.cache.source import CachedSource
-from masactrl_video.encode.video import VideoPlan
 from masactrl_video.errors import StorageError
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames
-from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.latents import decode_latents
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.cache_limit import say_cache_size
+from masactrl_video.stages.cache_limit import check_cache, say_cache_size
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.encode import check_sizes, encode_guidance, plan_encoding
 from masactrl_video.stages.encode_beside import videos_beside
+from masactrl_video.stages.given import check_given
 from masactrl_video.stages.guidance import begin_guidance
-from masactrl_video.stages.inputs import check_inputs
+from masactrl_video.stages.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.stages.log_file import RunLog, run_log
 from masactrl_video.stages.mark import MARK_NAME, wait_for_another
-from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
-from masactrl_video.stages.prompts import tell_prompts
-from masactrl_video.stages.render import drop_damaged, picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
-from masactrl_video.stages.source import PlannedSource, check_cache, check_prompt, plan_attention, plan_source
 from masactrl_video.video.png import write_png
+
+if TYPE_CHECKING:
+    from masactrl_video.cache.source import CachedSource
+    from masactrl_video.encode.video import VideoPlan
+    from masactrl_video.model.diffusion import DiffusionModel
+    from masactrl_video.stages.source import PlannedSource
+
+# torch, diffusers and what stands on them are imported where the model is: all that can be wrong before is said at once
 
 logger = logging.getLogger(__name__)
 
@@ -86,10 +88,17 @@ def _render_clip(
     check_inputs(settings, outputs.video, outputs.folder)
     check_prompt(settings)
     check_cache(settings)
+    if model is None:
+        check_models(settings)
     with report.stage("load"):
         selected = open_selected(settings)
+        check_given(settings, selected)
         selected.check()
         plan = plan_encoding(settings, selected, outputs.video.suffix, audio=settings.audio)
+        from masactrl_video.stages.model import model_from_settings
+        from masactrl_video.stages.prompts import tell_prompts
+        from masactrl_video.stages.source import plan_attention
+
         model = model or model_from_settings(settings)
         logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)
@@ -117,6 +126,9 @@ def _make(
     overwrite: bool,
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
+    from masactrl_video.stages.render import drop_damaged, render_stage
+    from masactrl_video.stages.source import plan_source
+
     with guidance_beside(settings, clip, outputs, report, plan) as (kinds, guidance_videos):
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
         with report.stage("source"):
@@ -184,6 +196,9 @@ def guidance_beside(
 
 def write_source_picture(settings: Settings, model: DiffusionModel, source: CachedSource, path: Path) -> None:
     """The source as the model has made or reconstructed it."""
+    from masactrl_video.model.latents import decode_latents
+    from masactrl_video.stages.render import picture_text
+
     write_png(path, decode_latents(model, source.latents)[0], picture_text(settings))
 
 

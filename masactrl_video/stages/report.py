@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import diffusers
-import torch
-import transformers
+from typing import TYPE_CHECKING, Any
 
 import masactrl_video
 from masactrl_video.files.text import encodable
-from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.video.replace import replacing
+
+if TYPE_CHECKING:  # what is wrong with the input of a run is said before any of this is loaded
+    import torch
+
+    from masactrl_video.model.diffusion import DiffusionModel
 
 REPORTS = __name__
 """Name of the logger that says when stages begin and end."""
@@ -72,6 +72,10 @@ class Report:
 
 def versions() -> dict[str, str]:
     """Of this package, of Python and of what computes."""
+    import diffusers
+    import torch
+    import transformers
+
     return {
         "masactrl-video": masactrl_video.__version__,
         "python": platform.python_version(),
@@ -84,6 +88,8 @@ def versions() -> dict[str, str]:
 def _peak_memory_bytes(device: torch.device) -> int | None:
     """Of the device if it has memory of its own, else of this process; None where the system does not say."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
         return None

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from masactrl_video.attention.branches import GUIDED, UNGUIDED
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
-from masactrl_video.cache.durable import ELSEWHERE
 from masactrl_video.cache.holders import hold
-from masactrl_video.cache.manage import list_entries
 from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.denoise import Denoising
@@ -36,7 +34,6 @@ from masactrl_video.stages.cache_limit import cache_quota, cache_root
 from masactrl_video.stages.clip import read_fitted
 from masactrl_video.stages.own_world import OWN_MODEL, hint_if_foreign
 from masactrl_video.stages.saved import open_saved, saved_caption, saved_index, saved_source
-from masactrl_video.stages.storing import check_writable
 from masactrl_video.video.image_folder import read_image
 
 logger = logging.getLogger(__name__)
@@ -101,16 +98,6 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
 
 
-def check_prompt(settings: Settings) -> None:
-    """See that there is a prompt; presets for real models have none.
-
-    Raises:
-        UserError: there is none.
-    """
-    if not settings.prompt:
-        raise UserError("prompt: missing; say with --prompt what the frames show")
-
-
 def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, ControlPlan]:
     """The scheduler, and where the source is used: what can be checked before anything is computed.
 
@@ -146,17 +133,6 @@ def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
                 f"guidance {network.name!r}: none of the {counted(num_steps, 'step')} lies whole between "
                 f"{network.start:g} and {network.end:g}, where it acts; widen that"
             )
-
-
-def check_cache(settings: Settings) -> None:
-    """See, before any model is loaded, that a source can be recorded, or that some are there to be read.
-
-    Raises:
-        UserError: the cache is no folder, or it is empty and cannot be written.
-    """
-    root = cache_root(settings)
-    if not list_entries(root):
-        check_writable(root / "entry", ELSEWHERE)
 
 
 def _generated(

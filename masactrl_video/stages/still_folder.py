@@ -10,6 +10,7 @@ from pathlib import Path
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.cache_limit import say_cache_size
+from masactrl_video.stages.inputs import check_inputs, check_models
 from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.outputs import begin_folder, check_folder
 from masactrl_video.stages.report import Report
@@ -33,6 +34,17 @@ def check_still_folder(folder: Path, settings: StillSettings, overwrite: bool) -
     if (folder / SHEET).exists() and not overwrite:
         raise UserError(f"{folder / SHEET} exists; give another output, or --overwrite to begin anew")
     check_folder(folder, settings, overwrite)
+
+
+def check_files(folder: Path, settings: StillSettings, overwrite: bool) -> None:
+    """See that all files that the settings name are there, and that the folder is free, before any library is loaded.
+
+    Raises:
+        UserError: see `check_still_folder`, `check_inputs` and `check_models`.
+    """
+    check_still_folder(folder, settings, overwrite)
+    check_inputs(settings, folder)
+    check_models(settings)
 
 
 @contextmanager

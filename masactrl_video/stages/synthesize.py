@@ -8,13 +8,13 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.stages.cache_limit import check_cache
 from masactrl_video.stages.clip import read_fitted
-from masactrl_video.stages.inputs import check_inputs
+from masactrl_video.stages.inputs import check_inputs, check_prompt
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
-from masactrl_video.stages.source import check_cache, check_prompt
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
     StillCanvas,

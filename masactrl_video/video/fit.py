@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,6 +67,8 @@ class Fit:
         size = (self.scaled_width_px, self.scaled_height_px)
         if size == (self.source_width_px, self.source_height_px):
             return image
+        import cv2  # what a clip is can be said without it
+
         interpolation = cv2.INTER_AREA if math.prod(self._scale) < 1 else cv2.INTER_LANCZOS4
         return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,42 @@ def test_each_part_that_ffmpeg_lacks_is_named(
     (finding,) = list(doctor._ffmpeg())
     assert finding.state == state
     assert finding.found.endswith(f", without {kind.removesuffix('s')} {name}")
+
+
+def test_libraries_that_do_not_go_together_are_a_problem_without_loading_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, requires = metadata.version, metadata.requires
+    changed = {"torch": "2.13.0+cpu", "torchvision": "0.28.0", "opencv-python": "4.10.0"}
+    monkeypatch.setattr(metadata, "version", lambda name: changed.get(name) or version(name))
+    asked = {"torchvision": ["torch==2.14.0", "pillow>=5.3; extra == 'none'"]}
+    monkeypatch.setattr(metadata, "requires", lambda name: asked.get(name) or requires(name))
+    status, found = findings(run)
+    assert status == 1
+    assert [finding["found"] for finding in found["import torchvision"]] == [
+        "it needs torch==2.14.0, not 2.13.0+cpu",
+        "two builds: torch 2.13.0+cpu beside torchvision 0.28.0",
+    ]
+    assert "opencv-python-headless" in found["import opencv-python-headless"][0]["advice"]
+    assert "libraries" not in found
+
+
+def test_libraries_are_loaded_when_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        if name == "torchvision":
+            raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    assert "import torchvision" not in findings(run)[1]
+    status, found = findings(run, "--load")
+    assert status == 1
+    assert "nms does not exist" in found["import torchvision"][0]["found"]
+
+
+def test_torch_is_asked_for_devices_where_a_driver_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(doctor, "_gpus", lambda: asked.append(1) or iter(()))
+    for here in (False, True):
+        monkeypatch.setattr(doctor, "_gpu_may_be_here", lambda here=here: here)
+        findings(run)
+        assert bool(asked) is here
