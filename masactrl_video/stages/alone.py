@@ -10,6 +10,7 @@ from tqdm import tqdm
 from masactrl_video.cache.source import CachedSource
 from masactrl_video.errors import UserError
 from masactrl_video.guidance.store import frame_name
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import fit_clip, open_selected
 from masactrl_video.stages.encode import encode_frames_like, encode_guidance
@@ -18,7 +19,7 @@ from masactrl_video.stages.inputs import check_inputs
 from masactrl_video.stages.log_file import LOG_NAME, run_log
 from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.render_clip import write_source_picture
-from masactrl_video.stages.source import cache_root, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import cache_root, check_prompt, check_source_used, plan_source
 from masactrl_video.video.image_folder import list_images, read_image
 from masactrl_video.video.png import png_bytes, write_png
 
@@ -86,6 +87,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
         raise UserError(f"{picture} exists; give another name, or --overwrite")
     check_inputs(settings, picture)
     check_prompt(settings)
+    check_source_acts(settings)
     with run_log() as log:
         source = _recorded(settings, picture)
         log.write(picture.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
@@ -96,7 +98,7 @@ def _recorded(settings: Settings, picture: Path) -> CachedSource:
     selected = open_selected(settings)
     model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)
-    plan_attention(settings, model)
+    check_source_used(settings, model)
     with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
         kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]

@@ -14,6 +14,7 @@ from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.latents import decode_latents
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.encode import check_encoding, encode_guidance
@@ -26,7 +27,7 @@ from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.outputs import Outputs, check_free, claimed, finish_whole, is_made
 from masactrl_video.stages.render import drop_damaged, picture_text, render_stage
 from masactrl_video.stages.report import Report, Tell
-from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, plan_attention, plan_source
+from masactrl_video.stages.source import PlannedSource, cache_root, check_prompt, check_source_used, plan_source
 from masactrl_video.video.png import write_png
 
 logger = logging.getLogger(__name__)
@@ -81,12 +82,13 @@ def _render_clip(
         check_free(outputs, settings, *replaced)
     check_inputs(settings, outputs.video, outputs.folder)
     check_prompt(settings)
+    check_source_acts(settings)
     with report.stage("load"):
         selected = open_selected(settings)
         model = model or model_from_settings(settings)
         logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)
-        plan_attention(settings, model)
+        check_source_used(settings, model)
         check_encoding(settings, clip, outputs.video.suffix)
     with claimed(outputs, settings, *replaced) as made_meanwhile:
         if made_meanwhile:
