@@ -8,6 +8,11 @@ from dataclasses import dataclass
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from diffusers.models.transformers.transformer_temporal import (
+    TransformerSpatioTemporalModel,
+    TransformerTemporalModel,
+)
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
 from masactrl_video.errors import UserError
 
@@ -55,7 +60,11 @@ def self_attention_layers(unet: UNet2DConditionModel) -> tuple[Layer, ...]:
     """All self-attention layers in forward order: down, mid, up.
 
     `unet.attn_processors` lists down, up, mid instead, so its order must not be used to count layers.
+
+    Raises:
+        UserError: a network with layers that are called the same, but whose tokens are the frames of a video.
     """
+    _refuse_temporal(unet)
     found: list[Layer] = []
     for prefix, module, downscale in _stages(unet):
         for name, child in module.named_modules():
@@ -64,6 +73,15 @@ def self_attention_layers(unet: UNet2DConditionModel) -> tuple[Layer, ...]:
                 block = f"{prefix}.{name}"
                 found.append(Layer(len(found), block, downscale, attention.inner_kv_dim))
     return tuple(found)
+
+
+def _refuse_temporal(unet: UNet2DConditionModel) -> None:
+    for name, module in unet.named_modules():
+        if isinstance(module, (AnimateDiffTransformer3D, TransformerTemporalModel, TransformerSpatioTemporalModel)):
+            raise UserError(
+                f"a {type(unet).__name__} attends over time ({name}): mutual self-attention is for networks that make "
+                "one image from another, such as UNet2DConditionModel; take one without motion modules"
+            )
 
 
 def _stages(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.nn.Module, int]]:

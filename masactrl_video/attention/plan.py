@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 
 from masactrl_video.attention.layers import Layer, layers_from, layers_named, mask_layers, self_attention_layers
 from masactrl_video.errors import UserError, counted
+from masactrl_video.settings.acting import check_steps_act
 from masactrl_video.settings.names import Mode
 
 
@@ -32,6 +33,16 @@ class ControlPlan:
         if step not in self.steps:
             return ()
         return tuple(layer for layer in self.layers if layer.is_outermost or step % self.whole_every == 0)
+
+    def check_acts(self, num_steps: int) -> None:
+        """See that the source is used at all.
+
+        Raises:
+            UserError: at no step, or in no layer.
+        """
+        check_steps_act(self.steps, num_steps)
+        if not self.layers:
+            raise UserError("masa_layer: no layer is controlled, so that nothing would follow the source; give fewer")
 
     @property
     def acting_steps(self) -> tuple[int, ...]:

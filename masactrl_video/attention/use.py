@@ -108,8 +108,8 @@ def use_source(
     See `plan_control` for the arguments that say where, and `record_source` for an example.
 
     Raises:
-        UserError: steps, layers or branches that the UNet or the source does not have.
-        RuntimeError: on leaving, when a layer was not controlled where it had to be, or the UNet was never called.
+        UserError: steps, layers or branches that the UNet or the source does not have, or no step or layer at all.
+        RuntimeError: on leaving, when a layer was not controlled where it had to be, or the source was never used.
     """
     plan = plan_control(
         unet,
@@ -121,7 +121,13 @@ def use_source(
         mode=mode,
         mask_grid_divisor=mask_grid_divisor if masks is not None and masks.target_tokens else None,
     )
+    plan.check_acts(len(source.timesteps))
     with control_attention(unet, source, plan, branches=branches, masks=masks) as control:
         yield control
     if not control.calls:
         raise RuntimeError("this UNet was never called under mutual self-attention; was another pipeline used?")
+    if not control.fired:
+        raise RuntimeError(
+            f"the source was never used: the UNet was called at steps {', '.join(map(str, sorted(control.calls)))} of "
+            f"{len(source.timesteps)}, but is controlled at {', '.join(map(str, plan.acting_steps))}; see masa_step"
+        )

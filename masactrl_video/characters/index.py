@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, V
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.control import Control
-from masactrl_video.settings.names import SchedulerName
+from masactrl_video.settings.names import PredictionType, SchedulerName
 from masactrl_video.settings.story import Name
 
 FORMAT_VERSION = 1
@@ -63,6 +63,7 @@ class Recipe(_Record):
     """Networks under whose guidance it was generated, in the order of the guidance pictures."""
     pose: str | None
     """As it was given, for people to read."""
+    prediction_type: PredictionType | None = None
 
 
 class CharacterIndex(_Record):

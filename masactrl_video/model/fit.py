@@ -1,4 +1,4 @@
-"""Whether a loaded pipeline is one that this package can steer, and whether a guidance network belongs to its UNet."""
+"""Whether a pipeline is one that this package can steer, and whether a guidance network belongs to its UNet."""
 
 from __future__ import annotations
 
@@ -6,21 +6,56 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import (
+    AutoencoderKL,
     ControlNetModel,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     T2IAdapter,
     UNet2DConditionModel,
 )
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.location import read_json
+from masactrl_video.model.prediction import check_scheduler_class
 
 _PIPELINES: dict[str, type[StableDiffusionPipeline | StableDiffusionXLPipeline]] = {
     "StableDiffusionPipeline": StableDiffusionPipeline,
     "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
 }
-_NOT_LOADED = ("safety_checker", "feature_extractor")
+_NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
+_NETWORKS: dict[str, type[Any]] = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
+_BESIDE = {
+    "tokenizer": ("vocab.json", "tokenizer.json"),
+    "tokenizer_2": ("vocab.json", "tokenizer.json"),
+    "scheduler": ("scheduler_config.json",),
+}
+"""Parts without weights, and files of which each needs one."""
+
+
+def networks_of(pipeline: type[Any]) -> dict[str, type[Any]]:
+    """The networks of a pipeline: name of the part → its class."""
+    return {part: kind for part, kind in _NETWORKS.items() if part in pipeline.__init__.__annotations__}
+
+
+def check_beside(name: str, pipeline: type[Any], folder: Path) -> None:
+    """See that the parts of a pipeline that have no weights lie in its folder.
+
+    Raises:
+        UserError: one of them does not.
+    """
+    for part, files in _BESIDE.items():
+        wanted = part in pipeline.__init__.__annotations__
+        if wanted and not any((folder / part / file).is_file() for file in files):
+            raise UserError(
+                f"model {name!r}: its {part} is missing (no {' or '.join(files)} in {folder / part}); give the folder "
+                "of a whole diffusers model"
+            )
 
 
 def pipeline_class(name: str, index: Path) -> type[StableDiffusionPipeline | StableDiffusionXLPipeline]:
@@ -45,34 +80,31 @@ def pipeline_class(name: str, index: Path) -> type[StableDiffusionPipeline | Sta
 
 
 def _check_parts(name: str, parts: dict[str, Any]) -> None:
-    """See that no part of a pipeline is a class of the model's own, whose code would have to be run."""
+    """See that every part of a pipeline is of a class that this package can steer, and none of the model's own code."""
     for part, value in parts.items():
-        library = value[0] if isinstance(value, list) and value else None
-        if library is not None and library not in ("diffusers", "transformers") and part not in _NOT_LOADED:
+        library, kind = value if isinstance(value, list) and len(value) == 2 else (None, None)
+        if library is None or part in _NOT_LOADED:
+            continue
+        if library not in ("diffusers", "transformers"):
             raise UserError(
                 f"model {name!r}: its {part} is of {library!r}, code that comes with the model and is never run; take "
                 "a model of diffusers' and transformers' own parts"
             )
-
-
-def check_unet(name: str, pipe: Any) -> None:
-    """See that the UNet makes pictures from noise and a prompt alone, by self- and cross-attention."""
-    unet, latent_channels = pipe.unet.config, pipe.vae.config.latent_channels
-    if unet.in_channels != latent_channels:
-        raise UserError(
-            f"model {name!r}: its UNet reads {unet.in_channels} channels where latents have {latent_channels}: "
-            "a model for inpainting, upscaling or depth; take the ordinary one"
-        )
-    if not any(".attn2." in processor for processor in pipe.unet.attn_processors):
-        raise UserError(f"model {name!r}: its UNet has no cross-attention, so no prompt can reach it")
-    for entry in ("class_embed_type", "num_class_embeds", "time_cond_proj_dim"):
-        if unet.get(entry) is not None:
-            raise UserError(f"model {name!r}: its UNet needs more than a prompt ({entry} is {unet[entry]!r})")
+        if part in _NETWORKS and kind != _NETWORKS[part].__name__:
+            raise UserError(
+                f"model {name!r}: its {part} is a {kind}, not a {_NETWORKS[part].__name__}; take such a one"
+            )
+        if part == "scheduler":
+            check_scheduler_class(name, kind)
 
 
 def check_network(name: str, network: ControlNetModel | T2IAdapter, unet: UNet2DConditionModel) -> None:
-    """See that a guidance network was made for UNets of this shape."""
-    fits = _adapter_shape if isinstance(network, T2IAdapter) else _controlnet_shape
+    """See that a guidance network was made for UNets of this shape, and for pictures as they are drawn here."""
+    adapter = isinstance(network, T2IAdapter)
+    channels = network.config.in_channels if adapter else network.config.conditioning_channels
+    if channels not in (1, 3):
+        raise UserError(f"network {name!r}: its pictures have {channels} channels; RGB or grey is possible")
+    fits = _adapter_shape if adapter else _controlnet_shape
     own, wanted = fits(network, unet)
     for entry, value in wanted.items():
         if own[entry] != value:
@@ -83,7 +115,10 @@ def check_network(name: str, network: ControlNetModel | T2IAdapter, unet: UNet2D
 
 
 def _controlnet_shape(network: ControlNetModel, unet: UNet2DConditionModel) -> tuple[dict[str, Any], dict[str, Any]]:
-    entries = ("cross_attention_dim", "block_out_channels", "layers_per_block", "addition_embed_type", "in_channels")
+    entries = (
+        *("cross_attention_dim", "block_out_channels", "layers_per_block", "addition_embed_type", "in_channels"),
+        *("addition_time_embed_dim", "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim"),
+    )
     own, wanted = ({entry: _plain(config.get(entry)) for entry in entries} for config in (network.config, unet.config))
     return own, wanted
 

@@ -8,22 +8,24 @@ from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
-from safetensors import safe_open
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.compile import compile_network, is_compiled
 from masactrl_video.model.device import choose_device, choose_dtype, is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.fit import check_network, check_unet, pipeline_class
+from masactrl_video.model.fit import check_beside, check_network, networks_of, pipeline_class
 from masactrl_video.model.guidance_network import GuidanceNetwork
 from masactrl_video.model.hub import fetch_model_index, fetch_pipeline
-from masactrl_video.model.loading import check_complete, loading, refuse_missing
+from masactrl_video.model.loading import loading
 from masactrl_video.model.location import check_safetensors, local_path
 from masactrl_video.model.lora import LoraFile, add_loras
 from masactrl_video.model.network import NetworkChoice, load_network
 from masactrl_video.model.offload import check_offload, follow_offload, offload_pipeline
+from masactrl_video.model.parts import check_parts
+from masactrl_video.model.prediction import follow_prediction, read_markers
 from masactrl_video.model.single_file import load_single_file
-from masactrl_video.settings.names import DtypeName, OffloadKind
+from masactrl_video.model.weights import check_complete, load_part
+from masactrl_video.settings.names import DtypeName, OffloadKind, PredictionType
 
 
 def load_model(
@@ -37,6 +39,7 @@ def load_model(
     config: str | None = None,
     loras: Sequence[LoraFile] = (),
     offload: OffloadKind | None = None,
+    prediction_type: PredictionType | None = None,
 ) -> DiffusionModel:
     """Load a model with its guidance networks, all on one device in one number format.
 
@@ -56,6 +59,7 @@ def load_model(
         config=config,
         loras=loras,
         offload=offload,
+        prediction_type=prediction_type,
     )
     return DiffusionModel(pipe, tuple(load_guidance(pipe, choice) for choice in networks))
 
@@ -86,6 +90,7 @@ def load_pipeline(
     config: str | None = None,
     loras: Sequence[LoraFile] = (),
     offload: OffloadKind | None = None,
+    prediction_type: PredictionType | None = None,
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
     """Load a text-to-image pipeline, ready for inference, without its safety checker.
 
@@ -98,6 +103,7 @@ def load_pipeline(
         config: for a single file: local folder or hub id of a diffusers model with the same architecture, whose
             configurations and tokenizer are taken; when not given, diffusers asks the hub for the usual ones.
         offload: keep the weights in the CPU's memory and move to the device what works (see `offload_pipeline`).
+        prediction_type: what the UNet predicts, where the files do not say it (see `prediction.follow_prediction`).
 
     Raises:
         UserError: not to be found, not Stable Diffusion, only pickles, or a LoRA that does not fit.
@@ -107,10 +113,13 @@ def load_pipeline(
     if offload is not None:
         check_offload(place)
     with loading("model", name):
-        pipe = _load(name, revision, variant, config, number_format)
+        path = _place(name, revision, variant, config)
+        markers = read_markers(name, path) if path is not None and path.is_file() else None
+        pipe = _load(name, path, revision, variant, config, number_format)
         for part in [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]:
             check_complete("model", name, part.eval())
-        check_unet(name, pipe)
+        check_parts(name, pipe)
+        follow_prediction(name, pipe, prediction_type, markers)
         if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast:
             pipe.vae.to(torch.float32 if number_format == torch.float16 else number_format)  # it overflows in float16
         add_loras(pipe, loras)
@@ -120,7 +129,8 @@ def load_pipeline(
         return pipe
 
 
-def _load(name: str, revision: str | None, variant: str | None, config: str | None, dtype: torch.dtype) -> Any:
+def _place(name: str, revision: str | None, variant: str | None, config: str | None) -> Path | None:
+    """The model's folder or file, if it is local; what is said of it must mean something there."""
     path = local_path(name, "model")
     is_file = path is not None and path.is_file()
     if path is not None and revision:
@@ -129,7 +139,13 @@ def _load(name: str, revision: str | None, variant: str | None, config: str | No
         raise UserError(f"model {name!r}: variant is for hub ids and folders")
     if config and not is_file:
         raise UserError(f"model {name!r}: config is for a single .safetensors file")
-    if path is not None and is_file:
+    return path
+
+
+def _load(
+    name: str, path: Path | None, revision: str | None, variant: str | None, config: str | None, dtype: torch.dtype
+) -> Any:
+    if path is not None and path.is_file():
         return load_single_file(name, path, config, dtype)
     return _load_folder(name, path or _fetch(name, revision, variant), variant, dtype)
 
@@ -141,27 +157,14 @@ def _fetch(name: str, revision: str | None, variant: str | None) -> Path:
 
 def _load_folder(name: str, folder: Path, variant: str | None, dtype: torch.dtype) -> Any:
     pipeline = pipeline_class(name, folder / "model_index.json")
-    text_encoders = [part for part in pipeline.__init__.__annotations__ if part.startswith("text_encoder")]
-    for part in ("unet", "vae", *text_encoders):
-        check_safetensors(folder / part, name, "model", variant)
-    pipe = pipeline.from_pretrained(
-        str(folder),
-        variant=variant,
-        torch_dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        safety_checker=None,
-        feature_extractor=None,
+    expected = networks_of(pipeline)
+    variants = {part: check_safetensors(folder / part, name, "model", variant) for part in expected}
+    if variant and variant not in variants.values():
+        raise UserError(f"model {name!r}: no part of it has weights of variant {variant!r}; leave variant out")
+    check_beside(name, pipeline, folder)
+    networks = {
+        part: load_part(kind, "model", name, folder / part, dtype, variants[part]) for part, kind in expected.items()
+    }
+    return pipeline.from_pretrained(
+        str(folder), **networks, local_files_only=True, safety_checker=None, feature_extractor=None
     )
-    for part in text_encoders:
-        refuse_missing("model", name, _missing(folder / part, getattr(pipe, part)))
-    return pipe
-
-
-def _missing(folder: Path, text_encoder: torch.nn.Module) -> list[str]:
-    """Weights that are in none of the folder's files: transformers would leave them at random values."""
-    held = set()
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, framework="numpy") as tensors:
-            held |= {key.removeprefix("text_model.") for key in tensors.keys()}  # noqa: SIM118, it is no mapping
-    return [key for key in text_encoder.state_dict() if key.removeprefix("text_model.") not in held]

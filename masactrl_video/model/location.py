@@ -57,8 +57,11 @@ def local_path(name: str, what: str) -> Path | None:
     return None
 
 
-def check_safetensors(folder: Path, name: str, what: str, variant: str | None) -> None:
+def check_safetensors(folder: Path, name: str, what: str, variant: str | None) -> str | None:
     """See that one component's folder holds its weights as safetensors, in the variant that was asked for.
+
+    Returns:
+        The variant to load: none where the folder has one kind of weights for all.
 
     Raises:
         UserError: only pickles, nothing, or other variants.
@@ -81,6 +84,7 @@ def check_safetensors(folder: Path, name: str, what: str, variant: str | None) -
             f"{what} {name!r}: {folder} has no weights {f'of variant {variant!r}' if variant else 'without a variant'};"
             f" give variant {' or '.join(repr(v) for v in sorted(filter(None, found)))}"
         )
+    return variant if variant in found else None
 
 
 def check_header(path: Path, what: str, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import ControlNetModel, T2IAdapter
@@ -12,8 +11,10 @@ from safetensors import safe_open
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.hub import fetch_configs, fetch_network
-from masactrl_video.model.loading import check_complete, loading
-from masactrl_video.model.location import check_safetensors, local_path, read_json
+from masactrl_video.model.loading import loading
+from masactrl_video.model.location import local_path
+from masactrl_video.model.unused import unused_in_controlnet
+from masactrl_video.model.weights import check_class, check_complete, load_part, refuse_unused
 from masactrl_video.settings.names import AdapterKind
 
 _CLASSES: dict[AdapterKind, type[ControlNetModel | T2IAdapter]] = {
@@ -68,7 +69,7 @@ def _from_file(choice: NetworkChoice, path: Path, dtype: torch.dtype) -> Control
             raise UserError(f"{choice.kind} {choice.name!r}: the file holds no ControlNet")
     folder = _config_folder(choice) if choice.config else None
     try:
-        return ControlNetModel.from_single_file(
+        network = ControlNetModel.from_single_file(
             str(path), config=str(folder) if folder else None, torch_dtype=dtype, local_files_only=folder is not None
         )
     except OSError as error:
@@ -78,12 +79,14 @@ def _from_file(choice: NetworkChoice, path: Path, dtype: torch.dtype) -> Control
             f"{choice.kind} {choice.name!r}: a single file holds only weights, and its configuration is not to be had "
             "from the hub; give as config a local folder of a ControlNet of the same architecture"
         ) from error
+    refuse_unused(choice.kind, choice.name, "ControlNetModel", unused_in_controlnet(path, network))
+    return network
 
 
 def _config_folder(choice: NetworkChoice) -> Path:
     assert choice.config is not None
     folder = local_path(choice.config, "config") or fetch_configs(choice.config)
-    _check_class(choice.kind, choice.name, folder, _CLASSES[choice.kind])
+    check_class(choice.kind, choice.name, folder, _CLASSES[choice.kind])
     return folder
 
 
@@ -93,32 +96,7 @@ def _from_folder(choice: NetworkChoice, path: Path | None, dtype: torch.dtype) -
     if path is not None and choice.revision:
         raise UserError(f"{choice.kind} {choice.name!r}: revision is for hub ids")
     folder = path or fetch_network(choice.name, choice.kind, choice.revision, choice.variant)
-    return load_folder(_CLASSES[choice.kind], choice.kind, choice.name, folder, dtype, choice.variant)
-
-
-def load_folder(
-    expected: type[Any], kind: str, name: str, folder: Path, dtype: torch.dtype, variant: str | None = None
-) -> Any:
-    """A diffusers network of the class `expected` from its folder.
-
-    Args:
-        kind, name: what it is, and how the user calls it, for messages.
-
-    Raises:
-        UserError: another class, or no safetensors.
-    """
-    _check_class(kind, name, folder, expected)
-    check_safetensors(folder, name, kind, variant)
-    return expected.from_pretrained(
-        str(folder), variant=variant, use_safetensors=True, torch_dtype=dtype, local_files_only=True
+    network: ControlNetModel | T2IAdapter = load_part(
+        _CLASSES[choice.kind], choice.kind, choice.name, folder, dtype, choice.variant
     )
-
-
-def _check_class(kind: str, name: str, folder: Path, expected: type[Any]) -> None:
-    config = folder / "config.json"
-    if not config.is_file():
-        wanted = f"give a folder whose config.json names {expected.__name__}"
-        raise UserError(f"{kind} {name!r}: no config.json in {folder}; {wanted}")
-    found = read_json(config, kind, name).get("_class_name")
-    if found != expected.__name__:
-        raise UserError(f"{kind} {name!r}: its config.json names {found}, not {expected.__name__}")
+    return network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import diffusers
@@ -35,7 +36,9 @@ def make_scheduler(model: DiffusionModel, name: SchedulerName, num_inference_ste
     """
     own = {"clip_sample": False} if name in ("ddim", "ddpm", "lcm") else {}
     own |= {"set_alpha_to_one": False} if name == "ddim" else {}
-    scheduler = getattr(diffusers, _CLASSES[name]).from_config(model.pipe.scheduler.config, **own)
+    kind, config = getattr(diffusers, _CLASSES[name]), model.pipe.scheduler.config
+    _check_knows(name, kind, config)
+    scheduler = kind.from_config(config, **own)
     levels = scheduler.config.num_train_timesteps
     if not 1 <= num_inference_steps <= levels:
         raise UserError(
@@ -50,7 +53,29 @@ def make_scheduler(model: DiffusionModel, name: SchedulerName, num_inference_ste
             f"scheduler {name}: with {num_inference_steps} steps it visits a timestep twice, so that a step cannot be "
             "known by its timestep; take ddim, or another number of steps"
         )
+    _check_first_level(name, scheduler)
     return scheduler
+
+
+def _check_knows(name: SchedulerName, kind: type[Any], config: Mapping[str, Any]) -> None:
+    """See that a scheduler takes what is said of the model: diffusers would leave out what it does not know."""
+    if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in inspect.signature(kind).parameters:
+        raise UserError(
+            f"scheduler {name}: this model was trained up to pure noise (rescale_betas_zero_snr), unknown to "
+            f"{name}; take ddim, ddpm, dpm++, unipc, euler, euler-a or lcm"
+        )
+    if config.get("prediction_type") == "sample" and name == "euler-a":
+        raise UserError("scheduler euler-a: this model predicts the picture (sample), which it cannot use; take ddim")
+
+
+def _check_first_level(name: SchedulerName, scheduler: Any) -> None:
+    """See that the first step has something to go by: in pure noise, the noise says nothing of the picture."""
+    first = int(scheduler.timesteps[0])
+    if scheduler.config.prediction_type == "epsilon" and float(scheduler.alphas_cumprod[first]) < 1e-7:
+        raise UserError(
+            f"scheduler {name}: this model starts from pure noise (rescale_betas_zero_snr), but is said to predict the "
+            "noise (epsilon): one of them is wrong; give prediction_type v_prediction if it is such a model"
+        )
 
 
 def timesteps_of(scheduler: Any) -> list[float]:

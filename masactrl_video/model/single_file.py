@@ -14,6 +14,8 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.fit import pipeline_class
 from masactrl_video.model.hub import fetch_configs
 from masactrl_video.model.location import local_path
+from masactrl_video.model.unused import unused_in_checkpoint
+from masactrl_video.model.weights import refuse_unused
 
 
 def load_single_file(name: str, path: Path, config: str | None, dtype: torch.dtype) -> Any:
@@ -28,7 +30,7 @@ def load_single_file(name: str, path: Path, config: str | None, dtype: torch.dty
     pipeline = _pipeline_of(name, path)
     folder = _config_folder(name, config, pipeline) if config else None
     try:
-        return pipeline.from_single_file(
+        pipe = pipeline.from_single_file(
             str(path),
             config=str(folder) if folder else None,
             torch_dtype=dtype,
@@ -41,6 +43,9 @@ def load_single_file(name: str, path: Path, config: str | None, dtype: torch.dty
             f"model {name!r}: a single file holds only weights, and the hub cannot be reached for the rest; give as "
             "config a local diffusers folder of the same architecture, whose configurations and tokenizer are taken"
         ) from error
+    for part, unused in unused_in_checkpoint(path, pipe).items():
+        refuse_unused("model", name, type(getattr(pipe, part)).__name__, unused)
+    return pipe
 
 
 def _pipeline_of(name: str, path: Path) -> Any:

@@ -7,9 +7,9 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.hub import fetch_network
-from masactrl_video.model.loading import check_complete, loading
+from masactrl_video.model.loading import loading
 from masactrl_video.model.location import local_path
-from masactrl_video.model.network import load_folder
+from masactrl_video.model.weights import load_part
 
 _KIND = "taesd"
 
@@ -29,8 +29,7 @@ def load_taesd(name: str, vae: AutoencoderKL, dtype: torch.dtype, device: torch.
         raise UserError(f"{_KIND} {name!r}: give its folder, or a hub id")
     with loading(_KIND, name):
         folder = path or fetch_network(name, _KIND, None, None)
-        tiny: AutoencoderTiny = load_folder(AutoencoderTiny, _KIND, name, folder, dtype)
-        check_complete(_KIND, name, tiny)
+        tiny: AutoencoderTiny = load_part(AutoencoderTiny, _KIND, name, folder, dtype)
         _check_latents(name, tiny, vae)
         return tiny.to(device).eval()
 

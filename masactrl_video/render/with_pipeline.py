@@ -16,6 +16,7 @@ from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.text import find_words
+from masactrl_video.settings.acting import check_steps_act
 from masactrl_video.settings.names import Mode
 
 
@@ -50,6 +51,8 @@ def source_and_targets(
         UserError: steps, layers, words or a mode that do not exist.
     """
     check_mode(attention_mode)
+    if isinstance(num_steps := kwargs.get("num_inference_steps", 50), int) and "timesteps" not in kwargs:
+        check_steps_act(range(masa_step, num_steps), num_steps)  # before the source is made
     masked = attention_mode == "masked"
     if masked != bool(mask_words):
         raise UserError("mask_words: give the words of the object in attention_mode masked, and only there")

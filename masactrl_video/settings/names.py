@@ -22,6 +22,9 @@ CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
 SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm"]
 """Schedulers that visit each timestep of a fixed list once."""
 
+PredictionType = Literal["epsilon", "v_prediction", "sample"]
+"""What a UNet predicts: the noise, a velocity (SD-2.x at 768 px, models that are called "vpred"), or the picture."""
+
 NoiseKind = Literal["shared", "per-frame"]
 """Initial noise: the source's for all frames, or another for each."""
 

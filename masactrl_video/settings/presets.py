@@ -72,7 +72,7 @@ def with_scaled_step(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Map
     """Changes to the number of steps take S along, at the same fraction of the schedule, unless S is given too.
 
     Half a step is rounded up, and an S above 0 stays above it: the first step, which fixes the layout, stays the
-    target's own. What is done is logged.
+    target's own, unless it is the only one. What is done is logged.
     """
     if "num_inference_steps" not in changes or {"masa_step", "masa_steps"} & set(changes) or base.get("masa_steps"):
         return changes
@@ -86,6 +86,8 @@ def with_scaled_step(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Map
     if min(steps, old_steps, old) <= 0:
         return changes
     new = max(1, int(old * steps / old_steps + 0.5))
+    if old < old_steps:
+        new = min(new, steps - 1)  # an S behind the last step would be no control
     if new == old:
         return changes
     logger.info("masa_step: %d of %d steps becomes %d of %d; --masa-step sets it", old, old_steps, new, steps)

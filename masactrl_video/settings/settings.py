@@ -23,7 +23,16 @@ from masactrl_video.files.text import encodable
 from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
-from masactrl_video.settings.names import CacheDtype, DtypeName, FitMode, Mode, NoiseKind, OffloadKind, SchedulerName
+from masactrl_video.settings.names import (
+    CacheDtype,
+    DtypeName,
+    FitMode,
+    Mode,
+    NoiseKind,
+    OffloadKind,
+    PredictionType,
+    SchedulerName,
+)
 
 
 def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:
@@ -128,6 +137,12 @@ class Settings(BaseModel):
         None,
     )
     lora: Annotated[dict[str, float], MAY_BE_AT_HOME] = option("model", "LoRA files, FILE=SCALE (1 if not given)", {})
+    prediction_type: PredictionType | None = option(
+        "model",
+        "what the model predicts, where its files do not say it, or wrongly: epsilon (most), v_prediction (SD-2.x of "
+        "768 px, models called vpred) or sample",
+        None,
+    )
     scheduler: SchedulerName = option("model", "sampler; ddim as in the paper", "ddim")
 
     prompt: str = option("prompt", "what the frames show", "")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from masactrl_video.encode.container import container_for
 from masactrl_video.errors import UserError, counted
 from masactrl_video.guidance.store import frame_name
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.cache_limit import check_cache, say_cache_size
 from masactrl_video.stages.clip import fit_clip, log_remarks, open_selected
@@ -105,6 +106,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     check_can_be_made(picture, picture.with_suffix(f".{LOG_NAME}"))
     check_cache(settings)
     check_prompt(settings)
+    check_source_acts(settings)
     with run_log() as log:
         source = _recorded(settings, picture)
         say_cache_size(settings)
@@ -118,11 +120,11 @@ def _recorded(settings: Settings, picture: Path) -> CachedSource:
     check_models(settings)
     from masactrl_video.stages.model import model_from_settings
     from masactrl_video.stages.prompts import tell_prompts
-    from masactrl_video.stages.source import plan_attention, plan_source
+    from masactrl_video.stages.source import check_source_used, plan_source
 
     model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)
-    plan_attention(settings, model)
+    check_source_used(settings, model)
     tell_prompts(settings, model)
     with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
         kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}

@@ -20,7 +20,7 @@ from masactrl_video.stages.canvas import EmptyCanvas
 from masactrl_video.stages.model import with_controls
 from masactrl_video.stages.posed import pose_picture
 from masactrl_video.stages.saved import open_saved, saved_caption
-from masactrl_video.stages.source import PlannedSource, plan_attention, plan_source
+from masactrl_video.stages.source import PlannedSource, check_source_used, plan_source
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.target_size import choose_size
 
@@ -99,7 +99,7 @@ def plan_member(name: str, character: Character, settings: Settings, model: Diff
             changes |= {"prompt": saved_caption(saved), "mask_words": own}
     own_settings = with_guidance(settings, control, **changes)
     own_model = with_controls(settings, model, [settings.controls[used] for used in control])
-    plan_attention(own_settings, own_model)
+    check_source_used(own_settings, own_model)
     return CastMember(name, own_settings, size_px, own_model, picture)
 
 

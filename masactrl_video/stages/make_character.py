@@ -167,6 +167,7 @@ def _recipe(
         num_inference_steps=settings.num_inference_steps,
         controls=_used(settings),
         pose=pose,
+        prediction_type=settings.prediction_type,
     )
 
 

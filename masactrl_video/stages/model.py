@@ -36,6 +36,7 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
         config=settings.single_file_config,
         loras=[LoraFile(path, scale) for path, scale in settings.lora.items()],
         offload=settings.offload,
+        prediction_type=settings.prediction_type,
     )
     if settings.taesd is not None:
         preview = load_taesd(settings.taesd, model.vae, model.dtype, model.device)

@@ -13,6 +13,7 @@ from masactrl_video.cache.holders import hold, release
 from masactrl_video.errors import StorageError
 from masactrl_video.guidance.beside import GuidanceBeside
 from masactrl_video.guidance.store import GuidanceFrames
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages.cache_limit import check_cache, say_cache_size
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
@@ -87,6 +88,7 @@ def _render_clip(
         check_free(outputs, settings, *replaced)
     check_inputs(settings, outputs.video, outputs.folder)
     check_prompt(settings)
+    check_source_acts(settings)
     check_cache(settings)
     if model is None:
         check_models(settings)
@@ -97,12 +99,12 @@ def _render_clip(
         plan = plan_encoding(settings, selected, outputs.video.suffix, audio=settings.audio)
         from masactrl_video.stages.model import model_from_settings
         from masactrl_video.stages.prompts import tell_prompts
-        from masactrl_video.stages.source import plan_attention
+        from masactrl_video.stages.source import check_source_used
 
         model = model or model_from_settings(settings)
         logger.debug("the model computes in %s on %s", model.dtype, model.device)
         clip = fit_clip(settings, selected, model)
-        plan_attention(settings, model)
+        check_source_used(settings, model)
         check_sizes(settings, clip, outputs.video.suffix)
         tell_prompts(settings, model)
     with claimed(outputs, settings, *replaced) as made_meanwhile:

@@ -32,7 +32,9 @@ NOISE, PICTURE_LATENTS = "initial_noise", "picture_latents"
 
 Planned = tuple[GeneratedSource | RealSource, Sequence[str], ObjectWords]
 
-_SHARED_BY_SOURCE_AND_FRAMES = ("model", "revision", "variant", "lora", "scheduler", "num_inference_steps")
+_SHARED_BY_SOURCE_AND_FRAMES = (
+    *("model", "revision", "variant", "lora", "prediction_type", "scheduler", "num_inference_steps"),
+)
 
 
 def level_name(step: int) -> str:

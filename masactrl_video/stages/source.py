@@ -27,6 +27,7 @@ from masactrl_video.model.text import encode_prompt, find_words
 from masactrl_video.render.frames import Pictures
 from masactrl_video.render.memory import enough_memory
 from masactrl_video.render.overflow import check_recorded
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
@@ -96,6 +97,18 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
+
+
+def check_source_used(settings: Settings, model: DiffusionModel) -> None:
+    """See that frames will follow their source, before anything is computed.
+
+    Raises:
+        UserError: no step or no layer is controlled, or see `plan_attention`.
+    """
+    check_source_acts(settings)
+    _, plan = plan_attention(settings, model)
+    if settings.masa_steps != [] and settings.masa_layers != []:
+        plan.check_acts(settings.num_inference_steps)
 
 
 def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, ControlPlan]:

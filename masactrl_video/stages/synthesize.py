@@ -7,6 +7,7 @@ from pathlib import Path
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.page.sheet import Panel, labelled_sheet
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.stages.cache_limit import check_cache
 from masactrl_video.stages.clip import read_fitted
@@ -15,13 +16,14 @@ from masactrl_video.stages.model import model_from_settings
 from masactrl_video.stages.prompts import tell_prompts
 from masactrl_video.stages.report import Report, Tell
 from masactrl_video.stages.shared_source import record_sources
+from masactrl_video.stages.source import check_source_used
 from masactrl_video.stages.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.stages.stills import (
     StillCanvas,
-    check_target,
     open_canvas,
     plan_target,
     render_target,
+    with_weights,
     write_source,
 )
 from masactrl_video.video.png import read_png, write_png
@@ -72,13 +74,14 @@ def make_pictures(
     seeds = settings.all_seeds
     for target in settings.targets(seeds[0]):
         check_prompt(target)
+        check_source_acts(target)
     check_cache(settings)
     report = Report(tell=tell)
     with report.stage("load"):
         model = model or model_from_settings(settings)
         canvas = open_canvas(settings, model)
         for target in settings.targets(seeds[0]):
-            check_target(target, model)
+            check_source_used(target, with_weights(target, model))
     made: list[list[Path]] = []
     with claimed_folder(folder, command, settings, overwrite, report):
         tell_prompts(settings.targets(seeds[0]), model)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tiny_models
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import UNet2DConditionModel, UNet3DConditionModel, UNetMotionModel
 
 from masactrl_video.attention.layers import layers_from, layers_named, mask_layers, self_attention_layers
 from masactrl_video.errors import UserError
@@ -124,3 +124,25 @@ def test_mask_layers_are_the_five_of_the_paper() -> None:
     assert {layer.grid((64, 64)) for layer in found} == {(16, 16)}
     with pytest.raises(UserError, match="got 3; this UNet has cross-attention at 1, 2, 4, 8"):
         mask_layers(layers, 3)
+
+
+def test_layers_that_attend_over_time_are_no_self_attention_of_a_picture() -> None:
+    small: dict[str, Any] = {"block_out_channels": (8, 16), "norm_num_groups": 4, "cross_attention_dim": 16}
+    motion = UNetMotionModel(
+        **small,
+        down_block_types=("CrossAttnDownBlockMotion", "DownBlockMotion"),
+        up_block_types=("UpBlockMotion", "CrossAttnUpBlockMotion"),
+        layers_per_block=1,
+        num_attention_heads=2,
+        motion_num_attention_heads=2,
+    )
+    temporal = UNet3DConditionModel(
+        **small,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        layers_per_block=1,
+        attention_head_dim=4,
+    )
+    for unet in (motion, temporal):
+        with pytest.raises(UserError, match=rf"a {type(unet).__name__} attends over time \(.*\): mutual"):
+            self_attention_layers(unet)  # type: ignore[arg-type]

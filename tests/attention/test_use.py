@@ -14,8 +14,9 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from masactrl_video.attention.branches import UNGUIDED
 from masactrl_video.attention.control import MaskRule
 from masactrl_video.attention.layers import self_attention_layers
+from masactrl_video.attention.plan import plan_control
 from masactrl_video.attention.record import record_source
-from masactrl_video.attention.use import use_source
+from masactrl_video.attention.use import control_attention, use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.text import find_words
 
@@ -46,7 +47,8 @@ def untouched(sd1: Any, draw: Draw) -> Iterator[None]:
 def test_s_past_the_last_step_is_the_plain_pipeline(pipe: Any, draw: Draw) -> None:
     source = record(pipe, draw)
     plain = draw(pipe, TARGET)
-    with use_source(pipe.unet, source, masa_step=STEPS, masa_layer=0) as control:
+    plan = plan_control(pipe.unet, STEPS, masa_step=STEPS, masa_layer=0)
+    with control_attention(pipe.unet, source, plan) as control:
         assert torch.equal(draw(pipe, TARGET), plain)
     assert (control.calls.total(), control.fired.total()) == (STEPS, 0)
 
@@ -54,8 +56,38 @@ def test_s_past_the_last_step_is_the_plain_pipeline(pipe: Any, draw: Draw) -> No
 def test_l_past_the_last_layer_is_the_plain_pipeline(sd1: Any, draw: Draw) -> None:
     source = record(sd1, draw)
     plain = draw(sd1, TARGET)
-    with use_source(sd1.unet, source, masa_step=0, masa_layer=16):
+    with control_attention(sd1.unet, source, plan_control(sd1.unet, STEPS, masa_step=0, masa_layer=16)):
         assert torch.equal(draw(sd1, TARGET), plain)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({}, "masa_step: none of the 4 denoising steps is controlled.*0 to 3"),
+        ({"masa_step": 99}, "none of the 4"),
+        ({"masa_steps": []}, "none of the 4"),
+        ({"masa_step": 0, "masa_layer": 16}, "masa_layer: no layer is controlled"),
+        ({"masa_step": 0, "masa_layers": []}, "masa_layer: no layer is controlled"),
+    ],
+)
+def test_control_that_would_never_act_is_refused(sd1: Any, draw: Draw, where: dict[str, Any], message: str) -> None:
+    source = record(sd1, draw)
+    with pytest.raises(UserError, match=message), use_source(sd1.unet, source, **where):
+        pass
+
+
+def test_a_run_that_ends_before_the_first_controlled_step_is_an_error(sd1: Any, draw: Draw) -> None:
+    source = record(sd1, draw)
+
+    def stop(pipe: Any, step: int, timestep: Any, kwargs: Any) -> Any:
+        pipe._interrupt = True
+        return kwargs
+
+    with (
+        pytest.raises(RuntimeError, match="the source was never used: the UNet was called at steps 0 of 4"),
+        use_source(sd1.unet, source, masa_step=2),
+    ):
+        draw(sd1, TARGET, callback_on_step_end=stop)
 
 
 @pytest.mark.parametrize("mode", ["source", "union"])
@@ -139,7 +171,10 @@ def test_it_is_off_again_after_a_run_that_does_not_fit(sd1: Any, draw: Draw) -> 
 def test_a_source_without_a_branch_that_is_needed_is_refused(sd1: Any, draw: Draw) -> None:
     with record_source(sd1.unet, branches=UNGUIDED) as source:
         draw(sd1, SOURCE, guidance_scale=1.0)
-    with pytest.raises(UserError, match="recorded without its unconditional branch"), use_source(sd1.unet, source):
+    with (
+        pytest.raises(UserError, match="recorded without its unconditional branch"),
+        use_source(sd1.unet, source, masa_step=0),
+    ):
         pass
 
 

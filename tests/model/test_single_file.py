@@ -7,6 +7,7 @@ from pathlib import Path
 import ldm_layout
 import pytest
 import tiny_models
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from same_weights import assert_same_pipeline, assert_same_weights
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
@@ -34,6 +35,8 @@ def test_an_sdxl_checkpoint_gives_the_same_weights(tmp_path: Path) -> None:
     pipe = tiny_models.sdxl_pipeline()
     config = pipe.text_encoder_2.config.to_dict() | {"hidden_size": 24, "projection_dim": 24}
     pipe.text_encoder_2 = CLIPTextModelWithProjection(CLIPTextConfig(**config)).eval()  # told apart by its width
+    widths = {"cross_attention_dim": 16 + 24, "projection_class_embeddings_input_dim": 6 * 8 + 24}
+    pipe.register_modules(unet=UNet2DConditionModel.from_config({**pipe.unet.config, **widths}).eval())
     pipe.save_pretrained(tmp_path / "folder")
     ldm_layout.save_checkpoint(pipe, tmp_path / "sdxl.safetensors")
     config = str(tmp_path / "folder")

@@ -62,20 +62,20 @@ results = {
     "masked by hand": by_hand(mode="masked"),
 }
 free = {**common, "latents": None, "eta": 1.0}  # noise from the generator, at the start and at every step
-results["uncontrolled"] = pipe(TARGETS[0], SOURCE, masa_step=STEPS, generator=seeded(), **free).images
-results["plain"] = np.concatenate([plain(p, generator=seeded(), **free).images for p in (SOURCE, TARGETS[0])])
+results["itself"] = pipe(SOURCE, SOURCE, masa_step=0, masa_layer=0, generator=seeded(), **free).images
+results["plain"] = np.concatenate([plain(SOURCE, generator=seeded(), **free).images] * 2)
 torch.manual_seed(3)
-results["global seed"] = pipe(TARGETS[0], SOURCE, **free).images
+results["global seed"] = pipe(TARGETS[0], SOURCE, masa_step=1, **free).images
 torch.manual_seed(3)
-results["global seed again"] = pipe(TARGETS[0], SOURCE, **free).images
-pil, flags = pipe(TARGETS[0], SOURCE, return_dict=False, **{**common, "output_type": "pil"})
+results["global seed again"] = pipe(TARGETS[0], SOURCE, masa_step=1, **free).images
+pil, flags = pipe(TARGETS[0], SOURCE, masa_step=1, return_dict=False, **{**common, "output_type": "pil"})
 results["pil"] = np.stack([np.asarray(image) for image in pil])
 results["no flags"] = np.array(flags is None)
 
 
 def message(**wrong: object) -> str:
     try:
-        pipe(TARGETS[0], SOURCE, **common, **wrong)
+        pipe(TARGETS[0], SOURCE, **{"masa_step": 1, **common, **wrong})
     except UserError as error:
         return str(error)
     return "no error"
@@ -86,9 +86,10 @@ def fail(*_: object) -> dict[str, object]:
 
 
 try:
-    pipe(TARGETS[0], SOURCE, callback_on_step_end=fail, **common)
+    pipe(TARGETS[0], SOURCE, masa_step=1, callback_on_step_end=fail, **common)
 except RuntimeError as error:
     results["raised"] = np.array(str(error))
+results["no control"] = np.array(message(masa_step=STEPS))
 results["bad mode"] = np.array(message(attention_mode="soft"))
 results["words without masks"] = np.array(message(mask_words=["bear"]))
 results["masks without words"] = np.array(message(attention_mode="masked"))

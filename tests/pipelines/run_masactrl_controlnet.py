@@ -39,9 +39,9 @@ def by_hand() -> torch.Tensor:
     return torch.cat(images)
 
 
-def message(image: object, prompt: object = TARGET) -> str:
+def message(image: object, prompt: object = TARGET, masa_step: int = 1) -> str:
     try:
-        pipe(prompt, SOURCE, image, source_control, **common)
+        pipe(prompt, SOURCE, image, source_control, masa_step=masa_step, **common)
     except UserError as error:
         return str(error)
     return "no error"
@@ -50,11 +50,11 @@ def message(image: object, prompt: object = TARGET) -> str:
 results = {
     "pipeline": pipe(TARGET, SOURCE, controls, source_control, masa_step=0, **common).images,
     "by hand": by_hand(),
-    "uncontrolled": pipe(TARGET, SOURCE, controls, source_control, masa_step=STEPS, **common).images,
     "plain": torch.cat(
         [plain(SOURCE, source_control, **common).images]
         + [plain(TARGET, control, **common).images for control in controls]
     ),
+    "no control": np.array(message(controls, masa_step=STEPS)),
     "one image": np.array(message(controls[0])),
     "too many prompts": np.array(message(controls, [TARGET] * 3)),
     "restored": np.array(pipe.unet.attn_processors == before and not pipe.unet._forward_pre_hooks),

@@ -19,8 +19,13 @@ def test_images_equal_use_source_by_hand(results: dict[str, Any], case: str) -> 
     np.testing.assert_array_equal(results[case], results[f"{case} by hand"])
 
 
-def test_control_past_the_last_step_equals_the_plain_pipeline_bit_for_bit(results: dict[str, Any]) -> None:
-    np.testing.assert_array_equal(results["uncontrolled"], results["plain"])
+def test_a_source_that_queries_itself_is_the_plain_pipelines_picture(results: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(results["itself"][0], results["plain"][0])
+    np.testing.assert_allclose(results["itself"], results["plain"], atol=1e-4)
+
+
+def test_control_that_would_never_act_is_refused_before_anything_is_made(results: dict[str, Any]) -> None:
+    assert "masa_step: none of the 3 denoising steps is controlled" in str(results["no control"])
 
 
 def test_targets_depend_on_source_and_mode(results: dict[str, Any]) -> None:

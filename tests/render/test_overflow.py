@@ -206,7 +206,7 @@ def test_other_errors_of_the_device_are_no_lack_of_memory(make: Make, tmp_path: 
     [
         ({}, []),
         ({"attention_mode": "union"}, []),
-        ({"masa_step": 2}, [0, 1]),
+        ({"masa_steps": []}, [0, 1]),
     ],
 )
 def test_frames_that_the_source_did_not_reach_are_named(

@@ -207,7 +207,16 @@ def test_a_missing_clip_or_model_says_where_it_goes() -> None:
 
 @pytest.mark.parametrize(
     ("base", "steps", "expected"),
-    [((50, 4), 25, 2), ((50, 4), 100, 8), ((50, 4), 4, 1), ((50, 2), 20, 1), ((20, 2), 15, 2), ((50, 0), 8, 0)],
+    [
+        ((50, 4), 25, 2),
+        ((50, 4), 100, 8),
+        ((50, 4), 4, 1),
+        ((50, 2), 20, 1),
+        ((20, 2), 15, 2),
+        ((50, 0), 8, 0),
+        ((50, 4), 1, 0),
+        ((50, 4), 2, 1),
+    ],
 )
 def test_s_keeps_its_fraction_of_another_number_of_steps_and_says_so(
     base: tuple[int, int], steps: int, expected: int, caplog: pytest.LogCaptureFixture

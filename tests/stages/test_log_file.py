@@ -28,7 +28,7 @@ def test_it_has_versions_settings_stages_with_times_and_the_end(rendered: Output
 
 
 def test_warnings_are_in_the_log_and_in_the_report(render: Render, tmp_path: Path) -> None:
-    outputs = render(tmp_path / "out.mp4", masa_step=2)
+    outputs = render(tmp_path / "out.mp4", masa_steps=[])
     (warning, *_) = json.loads(outputs.report.read_text())["warnings"]
     assert "no step or no layer is controlled" in warning
     assert f"WARNING {warning}" in outputs.log.read_text()

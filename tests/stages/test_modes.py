@@ -67,7 +67,7 @@ def test_given_masks_of_the_frames_go_with_words_for_the_source(render: Render, 
         ({"mask_words": ["bear"], "source": "clip", "source_caption": "a cat"}, "'bear' is not in the prompt 'a cat'"),
         ({"mask_words": ["bear"], "mask_grid_divisor": 3}, "mask_grid_divisor: got 3"),
         ({"mask_words": ["bear"], "masa_layer": 0}, "masked mode cannot control layer 0"),
-        ({"mask_words": ["bear"], "save_masks": True, "masa_step": 2}, "save_masks: there are no masks"),
+        ({"mask_words": ["bear"], "save_masks": True, "masa_steps": []}, "save_masks: there are no masks"),
     ],
 )
 def test_masks_that_cannot_be_found_are_told_before_the_work(

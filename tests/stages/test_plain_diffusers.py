@@ -17,14 +17,14 @@ from masactrl_video.video.png import read_png
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "euler"])
-def test_control_past_the_last_step_is_a_plain_call(
+def test_control_at_no_step_is_a_plain_call(
     render: Callable[..., Outputs],
     demo: Callable[..., Settings],
     models: Callable[..., Any],
     tmp_path: Path,
     scheduler: str,
 ) -> None:
-    changes = {"masa_step": 2, "scheduler": scheduler, "seed": 5, "negative_prompt": "a cat", "batch_size": 1}
+    changes = {"masa_steps": [], "scheduler": scheduler, "seed": 5, "negative_prompt": "a cat", "batch_size": 1}
     outputs = render(tmp_path / "out.mp4", **changes)
     settings = demo(**changes)
     model = models(settings)

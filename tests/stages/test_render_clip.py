@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from video.made_clips import ffmpeg
 
+from masactrl_video.errors import UserError
 from masactrl_video.settings.presets import read_config, resolve
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.video.clip import open_clip
@@ -96,10 +97,19 @@ def test_the_configuration_is_complete(rendered: Outputs) -> None:
 def test_the_frames_follow_the_source(
     rendered: Outputs, render: Callable[..., Outputs], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain = render(tmp_path / "out.mp4", masa_step=2, frame_load_cap=None)
+    plain = render(tmp_path / "out.mp4", masa_steps=[], frame_load_cap=None)
     assert any("frames do not follow the source" in record.message for record in caplog.records)
     pairs = list(zip(rendered.frames(4), plain.frames(4), strict=True))
     assert any((read_png(with_) != read_png(without)).any() for with_, without in pairs)
+
+
+@pytest.mark.parametrize("where", [{"masa_step": 2}, {"masa_step": 4}, {"masa_layer": 16, "masa_step": 0}])
+def test_control_that_would_never_act_is_refused(
+    render: Callable[..., Outputs], tmp_path: Path, where: dict[str, int]
+) -> None:
+    with pytest.raises(UserError, match=r"none of the 2 denoising steps is controlled.*--masa-step 0|no layer"):
+        render(tmp_path / "out.mp4", **where)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_gif_and_webm_come_out_too(render: Callable[..., Outputs], tmp_path: Path) -> None:
