@@ -92,7 +92,7 @@ def _check_parts(name: str, parts: dict[str, Any]) -> None:
             )
         if part in _NETWORKS and kind != _NETWORKS[part].__name__:
             raise UserError(
-                f"model {name!r}: its {part} is a {kind}, not a {_NETWORKS[part].__name__}; take such a one"
+                f"model {name!r}: its {part} is a {kind}, not a {_NETWORKS[part].__name__}; take a model with one"
             )
         if part == "scheduler":
             check_scheduler_class(name, kind)

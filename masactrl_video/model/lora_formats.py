@@ -30,6 +30,9 @@ _OTHERS: tuple[tuple[str, str], ...] = (
 )
 """Endings or beginnings of tensors' names, and the format that they belong to."""
 
+_LONG = 40
+"""Characters; of a longer name the end is told, which says more than the beginning."""
+
 _KOHYA = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
 _UP = {"down": "up", "A": "B"}
 _HALF = re.compile(r"(?P<head>.*lora(?:_linear_layer)?[._])(?P<half>down|up|A|B)(?P<tail>\.weight)")
@@ -47,9 +50,11 @@ def check_format(path: str, names: Collection[str], scale: float) -> None:
     """
     for sign, text in _OTHERS:
         if found := [key for key in names if re.search(sign, key)]:
+            first = min(found)
+            part = first if len(first) < _LONG else f"…{first[-_LONG:]}"
             raise UserError(
                 f"LoRA {path!r}: it is {text}, which is not supported: {len(found)} of its {len(names)} tensors, e.g. "
-                f"{min(found)}; take a plain LoRA, or merge it into the model with the tool that trained it"
+                f"{part}; take a plain LoRA, or merge it into the model with the tool that trained it"
             )
     if scale != 1 and any("lora_magnitude_vector" in key for key in names):
         raise UserError(f"LoRA {path!r}: a DoRA sets the size of weights anew, at scale 1 alone; got {scale:g}")

@@ -154,9 +154,17 @@ def _hostile_text(folder: Path) -> None:
 def _hostile_weights(folder: Path) -> None:
     for name in ("model.ckpt", "net.bin", "lora.pt", "model.pth"):
         (folder / name).write_bytes(b"a pickle")
+    layer = "lora_unet_mid_block_attentions_0_proj_in"
+    tensors = [f"{layer}.lora_down.weight", f"{layer}.lora_up.weight", f"{layer}.dora_scale"]
+    header = {name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for name in tensors}
+    text = json.dumps(header).encode()
+    (folder / "dora.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
     (folder / "header.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{" * 100)
     index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
-    for name, parts in (("only-bin", index), ("own-code", index | {"unet": ["evil", "Evil"]}), ("outside", index)):
+    flow, motion = ["diffusers", "FlowMatchEulerDiscreteScheduler"], ["diffusers", "UNetMotionModel"]
+    changed = {"own-code": {"unet": ["evil", "Evil"]}, "flow": {"scheduler": flow}, "motion": {"unet": motion}}
+    for name in ("only-bin", "outside", *changed):
+        parts = index | changed.get(name, {})
         (folder / name / "unet").mkdir(parents=True)
         (folder / name / "model_index.json").write_text(json.dumps(parts))
     (folder / "only-bin" / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"a pickle")

@@ -137,6 +137,17 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--model", "outside", "--guidance"],
         "no .safetensors file beside",
     ),
+    "a DoRA as LoRA": (["clip.mp4", "--lora", "dora.safetensors"], "DoRA in kohya's or LyCORIS' layout"),
+    "a model for flow matching": (["clip.mp4", "--model", "flow", "--guidance"], "FlowMatchEulerDiscreteScheduler"),
+    "a motion module's model": (["clip.mp4", "--model", "motion", "--guidance"], "its unet is a UNetMotionModel"),
+    "a prediction type that is none": (
+        ["clip.mp4", "--prediction-type", "flow"],
+        "(choose from 'epsilon', 'v_prediction', 'sample')",
+    ),
+    "no step that is controlled": (
+        ["clip.mp4", "--num-inference-steps", "2", "--masa-step", "2"],
+        "--masa-step 0 controls all steps",
+    ),
     "a header longer than its file": (["clip.mp4", "--model", "header.safetensors", "--guidance"], "the length of its"),
 }
 

@@ -44,6 +44,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "canny_high_threshold": (["150"], 150, []),
     "model": (["org/name"], "org/name", []),
     "revision": (["main"], "main", []),
+    "prediction_type": (["v_prediction"], "v_prediction", []),
     "variant": (["fp16"], "fp16", []),
     "single_file_config": (["org/name"], "org/name", []),
     "dtype": (["bfloat16"], "bfloat16", []),
