@@ -17,19 +17,20 @@ from diffusers import (
 )
 from numpy.typing import NDArray
 
-from masactrl_video.attention.branches import GUIDED, UNGUIDED
-from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
-from masactrl_video.model.denoise import Denoising
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.control_networks import prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import prepare_guidance
-from masactrl_video.model.latents import initial_noise
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import TextCondition
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.names import SchedulerName
-from masactrl_video.source.source import GeneratedSource
+from masactrl_video.sources.record import ObjectWords, cached_source
+from masactrl_video.sources.source import GeneratedSource
 
 SEED = 0
 

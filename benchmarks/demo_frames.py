@@ -16,19 +16,20 @@ from frames_by import ours, recomputed
 from numpy.typing import NDArray
 from turns import by_turns, cpu_seconds, ratio
 
-from masactrl_video.attention.branches import GUIDED
-from masactrl_video.cache.source import CachedSource, cached_source
+from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.demo.clip import HERO, clip_frames
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
-from masactrl_video.model.latents import decode_latents, encode_picture
-from masactrl_video.model.taesd import load_taesd
-from masactrl_video.model.text import find_words
+from masactrl_video.model.loading.taesd import load_taesd
+from masactrl_video.model.prompts import find_words
+from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.names import CacheDtype, Mode
 from masactrl_video.settings.presets import with_scaled_step
-from masactrl_video.source.source import GeneratedSource
+from masactrl_video.sources.record import cached_source
+from masactrl_video.sources.source import GeneratedSource
 from masactrl_video.video.png import write_png
 
 PLAIN = "plain"

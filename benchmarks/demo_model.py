@@ -11,11 +11,11 @@ from clip import Clip
 from diffusers import ControlNetModel, StableDiffusionPipeline
 
 from masactrl_video.attention.plan import plan_control
+from masactrl_video.controls.extractors import canny_edges
 from masactrl_video.demo.clip import HERO, clip_frames
-from masactrl_video.guidance.canny import canny_edges
+from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork
-from masactrl_video.model.text import encode_prompt
+from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.settings.names import Mode
 
 PROMPT, WORDS = "a bear in a red shirt and blue pants waving in the meadow", ["bear"]

@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from clip import Clip
 from diffusers.models.attention_processor import Attention
 
-from masactrl_video.attention.mutual import split_heads
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.processors import finished, installed
-from masactrl_video.attention.step import UNetCall, index_of_timestep, watch_calls
-from masactrl_video.model.latents import decode_latents
-from masactrl_video.model.schedulers import timesteps_of
+from masactrl_video.model.backbones.unet.calls import UNetCall, index_of_timestep, watch_calls
+from masactrl_video.model.backbones.unet.processors import finished, installed, split_heads
+from masactrl_video.model.sampling.latents import decode_latents
+from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.render.frames import FramesJob, denoise_chunk
 
 

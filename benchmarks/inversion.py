@@ -17,10 +17,10 @@ from table import write_table
 from masactrl_video.demo.clip import HERO, clip_frames
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.latents import encode_picture
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt
-from masactrl_video.source.source import RealSource
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.latents import encode_picture
+from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.sources.source import RealSource
 
 
 def round_trip_error(

@@ -20,11 +20,10 @@ from shapes import with_random_weights
 from turns import cpu_seconds, ratio
 
 from masactrl_video.attention.plan import plan_control
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork
-from masactrl_video.model.text import TextCondition
-from masactrl_video.render.chunks import render_frames
-from masactrl_video.render.progress import RenderProgress
+from masactrl_video.render.chunks import RenderProgress, render_frames
 
 SIDE_PX, STEPS, CHUNK = 64, 3, 32
 

@@ -13,8 +13,8 @@ from frames_by import ours
 from shape_frames import PAIRS, Shape, shape
 from turns import by_turns, ratio
 
-from masactrl_video.model.latents import decode_latents
-from masactrl_video.render.memory import is_out_of_memory
+from masactrl_video.model.memory import is_out_of_memory
+from masactrl_video.model.sampling.latents import decode_latents
 
 
 def measure_on_gpu(

@@ -31,9 +31,9 @@ def measure(name: str, size: str, tokenizer: Path, folder: Path) -> dict[str, An
     from shapes import FAMILIES, build_controlnet, build_pipeline
 
     from masactrl_video.attention.plan import plan_control
+    from masactrl_video.model.control_networks import GuidanceNetwork
     from masactrl_video.model.diffusion import DiffusionModel
-    from masactrl_video.model.guidance_network import GuidanceNetwork
-    from masactrl_video.model.text import encode_prompt
+    from masactrl_video.model.prompts import encode_prompt
     from masactrl_video.render.chunks import render_frames
 
     family, dtype = FAMILIES[name], torch.float32

@@ -20,11 +20,11 @@ from frames_by import ours, recomputed
 from shapes import FAMILIES, build_controlnet, build_pipeline
 from turns import by_turns, cpu_seconds, ratio
 
-from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import plan_control
+from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork
-from masactrl_video.model.text import encode_prompt
+from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.render.frames import FramesJob
 
 PAIRS = [("source", "plain"), ("source", "recomputed"), ("masked", "source")]

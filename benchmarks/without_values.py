@@ -13,15 +13,15 @@ from accelerate import init_empty_weights
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from shapes import FAMILIES
 
-from masactrl_video.attention.branches import GUIDED
 from masactrl_video.attention.plan import ControlPlan, plan_control
-from masactrl_video.attention.prompt_once import reading_prompts_once
 from masactrl_video.attention.recorded import MemorySource, StepRecord
 from masactrl_video.attention.use import control_attention
-from masactrl_video.model.denoise import predict_noise
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
+from masactrl_video.model.control_networks import GuidanceNetwork, PreparedGuidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork, PreparedGuidance
-from masactrl_video.model.text import TextCondition
+from masactrl_video.model.sampling.denoise import predict_noise
 
 META = torch.device("meta")
 TIMESTEP = 500.0

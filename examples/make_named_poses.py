@@ -10,9 +10,9 @@ import numpy as np
 
 from masactrl_video.demo.world.poses import Pose as Angles
 from masactrl_video.demo.world.poses import pose_of
-from masactrl_video.guidance.named_poses import FOLDER
-from masactrl_video.guidance.pose import Person, Pose
-from masactrl_video.guidance.pose_json import write_poses
+from masactrl_video.poses.named_poses import FOLDER
+from masactrl_video.poses.pose import Person, Pose
+from masactrl_video.poses.pose_json import write_poses
 
 SIDE_PX = 512
 PLACE = {"x": 0.5, "ground": 0.96, "height": 0.72}  # what a balloon needs is left above the head

@@ -7,9 +7,9 @@ if TYPE_CHECKING:
     from masactrl_video.attention.record import record_source as record_source
     from masactrl_video.attention.use import use_source as use_source
     from masactrl_video.errors import UserError as UserError
+    from masactrl_video.jobs.render_clip import render_clip as render_clip
     from masactrl_video.model.diffusion import DiffusionModel as DiffusionModel
     from masactrl_video.settings.settings import Settings as Settings
-    from masactrl_video.stages.render_clip import render_clip as render_clip
 
 __version__ = "0.1.0"
 
@@ -19,7 +19,7 @@ _HOMES = {
     "UserError": "errors",
     "DiffusionModel": "model.diffusion",
     "Settings": "settings.settings",
-    "render_clip": "stages.render_clip",
+    "render_clip": "jobs.render_clip",
 }
 """The public names and the modules they live in; imported when they are asked for, so that `--help` need not wait."""
 

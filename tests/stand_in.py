@@ -19,7 +19,7 @@ from masactrl_video.demo.architecture import (
 from masactrl_video.demo.folder import CONDITIONS, write_weights
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.world.vocabulary import known_words
-from masactrl_video.guidance.keypoint_network import KeypointNetwork
+from masactrl_video.poses.detectors.network import KeypointNetwork
 
 
 def write_stand_in(folder: Path, seed: int = 0, sample_px: int = 128) -> None:

@@ -1,0 +1,1 @@
+"""Mutual self-attention: what is recorded of a source, and how a frame queries it."""

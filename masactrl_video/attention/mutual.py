@@ -9,11 +9,6 @@ import torch
 import torch.nn.functional as F
 
 
-def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
-    """(..., tokens, channels) → (..., heads, tokens, head_dim)."""
-    return states.reshape(*states.shape[:-1], heads, -1).transpose(-3, -2)
-
-
 def source_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """Eq. 5: all target queries attend to the source's keys and values.
 

@@ -8,8 +8,8 @@ from typing import get_args
 
 from diffusers import UNet2DConditionModel
 
-from masactrl_video.attention.layers import Layer, layers_from, layers_named, mask_layers, self_attention_layers
 from masactrl_video.errors import UserError, counted
+from masactrl_video.model.backbones.unet.layers import Layer, mask_layers, self_attention_layers
 from masactrl_video.settings.acting import check_steps_act
 from masactrl_video.settings.names import Mode
 
@@ -109,3 +109,34 @@ def _explicit_steps(steps: Sequence[int], num_steps: int) -> tuple[int, ...]:
         of = counted(num_steps, "denoising step")
         raise UserError(f"masa_steps: got {wrong[0]}; of {of} the first is 0 and the last {num_steps - 1}")
     return tuple(sorted(set(steps)))
+
+
+def layers_from(layers: Sequence[Layer], first: int) -> tuple[Layer, ...]:
+    """Layers `first` and later (MasaCtrl's L). `first` may be one past the last layer: then none is controlled."""
+    if not 0 <= first <= len(layers):
+        raise UserError(
+            f"masa_layer: got {first}; this UNet has {len(layers)} self-attention layers, so give 0 to {len(layers)}"
+        )
+    return tuple(layers[first:])
+
+
+def layers_named(layers: Sequence[Layer], names: Sequence[str]) -> tuple[Layer, ...]:
+    """Layers picked by number or by the beginning of their name, in forward order.
+
+    `up_blocks.2` picks every layer in that block. A name that matches no layer is an error.
+    """
+    picked: set[int] = set()
+    for name in names:
+        matches = {
+            layer.index
+            for layer in layers
+            if name in (str(layer.index), layer.name) or layer.name.startswith(f"{name}.")
+        }
+        if not matches:
+            known = ", ".join(dict.fromkeys(layer.block.rsplit(".transformer_blocks", 1)[0] for layer in layers))
+            raise UserError(
+                f"masa_layers: no self-attention layer matches {name!r}; this UNet has 0 to "
+                f"{len(layers) - 1} in {known}"
+            )
+        picked |= matches
+    return tuple(layer for layer in layers if layer.index in picked)

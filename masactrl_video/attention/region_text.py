@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import Attention
 
-from masactrl_video.attention.layers import Layer
-from masactrl_video.attention.object_map import binary_mask
-from masactrl_video.attention.processors import Processor
+from masactrl_video.attention.masks import binary_mask
+from masactrl_video.model.backbones.unet.layers import Layer
+from masactrl_video.model.backbones.unet.processors import Processor
 
 RegionPrompt = tuple[torch.Tensor, torch.Tensor]
 """A region (height, width) bool on the latent grid, and the prompt read there (1, text tokens, channels)."""

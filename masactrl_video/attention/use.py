@@ -10,15 +10,16 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
-from masactrl_video.attention.branches import GUIDED, Branch
-from masactrl_video.attention.control import AttentionControl, MaskRule
-from masactrl_video.attention.keep import KeepObjectMap
-from masactrl_video.attention.layers import Layer
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, plan_control
-from masactrl_video.attention.processors import Processor, finished, installed
+from masactrl_video.attention.record import KeepObjectMap
 from masactrl_video.attention.recorded import RecordedSource
-from masactrl_video.attention.step import watch_calls
+from masactrl_video.attention.session import AttentionControl
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.unet.calls import watch_calls
+from masactrl_video.model.backbones.unet.layers import Layer
+from masactrl_video.model.backbones.unet.processors import Processor, finished, installed
 from masactrl_video.settings.names import Mode
 
 

@@ -11,7 +11,7 @@ import torch
 
 from masactrl_video.attention.recorded import StepRecord
 from masactrl_video.cache.index import step_name
-from masactrl_video.cache.source import CachedSource
+from masactrl_video.cache.recorded_source import CachedSource
 
 
 class SourceFeed:

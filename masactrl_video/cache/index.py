@@ -18,8 +18,8 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from masactrl_video.cache.fingerprint import FINGERPRINT_LENGTH, fingerprint
 from masactrl_video.errors import UserError
+from masactrl_video.storage.fingerprint import FINGERPRINT_LENGTH, fingerprint
 
 FORMAT_VERSION = 2
 INDEX_NAME = "index.json"

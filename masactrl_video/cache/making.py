@@ -11,7 +11,7 @@ from masactrl_video.cache.index import CacheDamaged
 from masactrl_video.cache.partial import making_path, remove
 from masactrl_video.cache.store import CacheEntry, open_entry
 from masactrl_video.errors import UserError
-from masactrl_video.files.lock import lock_file
+from masactrl_video.storage.lock import lock_file
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from masactrl_video.files.lock import is_abandoned, lock_file
+from masactrl_video.storage.lock import is_abandoned, lock_file
 
 logger = logging.getLogger(__name__)
 

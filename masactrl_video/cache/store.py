@@ -15,7 +15,6 @@ from pydantic import JsonValue
 from safetensors.torch import save
 
 from masactrl_video.cache.durable import ELSEWHERE, write_through, writing_in
-from masactrl_video.cache.fingerprint import fingerprint
 from masactrl_video.cache.index import (
     CHECKSUM_NAME,
     FORMAT_VERSION,
@@ -31,8 +30,9 @@ from masactrl_video.cache.partial import partial_path, remove_abandoned
 from masactrl_video.cache.tensors import read_tensors
 from masactrl_video.cache.verify import check_entry, describe_file
 from masactrl_video.errors import StorageError, UserError
-from masactrl_video.files.durable import sync_folder
-from masactrl_video.files.lock import FolderLock, lock_folder
+from masactrl_video.storage.durable import sync_folder
+from masactrl_video.storage.fingerprint import fingerprint
+from masactrl_video.storage.lock import FolderLock, lock_folder
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     poses = homes_in(arguments.clip or base.get("clip"))  # it is looked at before the settings are checked
     if poses is None:
         raise UserError("POSES: missing; name pose JSON, a video or a folder")
-    from masactrl_video.stages.animate import PoseInput, pose_input
+    from masactrl_video.jobs.animate import PoseInput, pose_input
 
     kind = pose_input(Path(poses), detected=arguments.pose_detector is not None)
     arguments.guidance = _guidance(arguments, base)

@@ -8,8 +8,8 @@ from typing import Any
 
 from masactrl_video.cli.options import add_settings
 from masactrl_video.cli.say import add_json, say, say_json, teller
+from masactrl_video.page.story_file import GROUPS, SAID_OTHERWISE, read_story
 from masactrl_video.settings.settings import Settings
-from masactrl_video.settings.story_file import GROUPS, SAID_OTHERWISE, read_story
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError("--layout: each of the story's pages has its own; leave it out")
         story = story.model_copy(update={"layout": arguments.layout})
     changes = {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
-    from masactrl_video.stages.comic import render_comic
+    from masactrl_video.jobs.comic.comic import render_comic
 
     outputs = render_comic(
         story,

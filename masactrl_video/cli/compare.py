@@ -15,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = still_settings_from(arguments)
-    from masactrl_video.stages.compare import compare
+    from masactrl_video.jobs.compare import compare
 
     return make_stills(compare, settings, arguments)

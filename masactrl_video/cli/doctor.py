@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; 1 when a problem was found."""
-    from masactrl_video.stages.doctor import examine
+    from masactrl_video.jobs.doctor import examine
 
     findings = examine(arguments.preset, load=arguments.load)
     problems = sum(finding.state == "problem" for finding in findings)

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = settings_from(arguments)
-    from masactrl_video.stages.alone import encode_frames
+    from masactrl_video.jobs.single_stages import encode_frames
 
     encode_frames(settings, arguments.frames, arguments.output, overwrite=arguments.overwrite)
     say(arguments.output)

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = settings_from(arguments)
-    from masactrl_video.stages.alone import write_frames
+    from masactrl_video.jobs.single_stages import write_frames
 
     count = write_frames(settings, arguments.output)
     say(f"{arguments.output}: {counted(count, 'frame')}")

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = settings_from(arguments)
-    from masactrl_video.stages.alone import write_guidance
+    from masactrl_video.jobs.single_stages import write_guidance
 
     for kind, folder in write_guidance(settings, arguments.output, overwrite=arguments.overwrite).items():
         say(f"{kind}: {folder}")

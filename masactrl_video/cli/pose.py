@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-command."""
     settings = _settings(arguments)
-    from masactrl_video.stages.poses import check_output, load_poses, save_poses, show_poses
+    from masactrl_video.jobs.poses import check_output, load_poses, save_poses, show_poses
 
     _check_not_read(arguments)
     if arguments.action == "show":
@@ -108,8 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _made(arguments: argparse.Namespace, settings: Settings) -> list[Any]:
-    from masactrl_video.guidance.tween import tween
-    from masactrl_video.stages.poses import detect_poses, load_poses, on_canvas, treat_poses
+    from masactrl_video.jobs.poses import detect_poses, load_poses, on_canvas, treat_poses
+    from masactrl_video.poses.tween import tween
 
     if arguments.action == "extract":
         return treat_poses(settings, detect_poses(settings))

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def render(settings: Settings, arguments: argparse.Namespace) -> int:
     """Render as the flags of `add_output` say."""
-    from masactrl_video.stages.render_clip import render_clip
+    from masactrl_video.jobs.render_clip import render_clip
 
     outputs = render_clip(
         settings,

@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _record(arguments)
     if arguments.action == "make":
         return _make(arguments)
-    from masactrl_video.characters.archive import export_character, import_character
-    from masactrl_video.characters.store import default_root, open_character, remove_character
+    from masactrl_video.sources.characters.archive import export_character, import_character
+    from masactrl_video.sources.characters.store import default_root, open_character, remove_character
 
     root: Path = arguments.characters_dir or default_root()
     if arguments.action == "list":
@@ -96,8 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(root: Path) -> int:
-    from masactrl_video.characters.store import character_names, open_character
     from masactrl_video.errors import UserError, counted
+    from masactrl_video.sources.characters.store import character_names, open_character
 
     names = character_names(root)
     for name in names:
@@ -121,7 +121,7 @@ def _make(arguments: argparse.Namespace) -> int:
     arguments.clip = arguments.name  # settings are those of a clip; this command reads none
     settings = settings_from(arguments)
     _check_before_loading(settings, arguments)
-    from masactrl_video.stages.make_character import make_character
+    from masactrl_video.jobs.make_character import make_character
 
     character = make_character(
         settings,
@@ -137,8 +137,8 @@ def _make(arguments: argparse.Namespace) -> int:
 
 def _check_before_loading(settings: Settings, arguments: argparse.Namespace) -> None:
     """What is wrong with names and files is said before torch and diffusers are loaded."""
-    from masactrl_video.characters.store import check_vacant, default_root
-    from masactrl_video.stages.inputs import check_models
+    from masactrl_video.jobs.run.inputs import check_models
+    from masactrl_video.sources.characters.store import check_vacant, default_root
     from masactrl_video.video.image_folder import read_image
     from masactrl_video.video.local_file import local_path
 
@@ -150,7 +150,7 @@ def _check_before_loading(settings: Settings, arguments: argparse.Namespace) -> 
 
 def _record(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments)
-    from masactrl_video.stages.alone import record_source_of
+    from masactrl_video.jobs.single_stages import record_source_of
 
     entry = record_source_of(settings, arguments.output, overwrite=arguments.overwrite)
     say(f"{arguments.output}; recorded as cache entry {entry}")

@@ -105,7 +105,7 @@ def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
     changes = {name: given[name] for name in StillSettings.model_fields if given.get(name) is not None}
     changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))
     settings = resolve_stills(base, changes)
-    from masactrl_video.stages.still_folder import check_files  # the commands' own modules load torch and diffusers
+    from masactrl_video.jobs.run.still_folder import check_files  # the commands' own modules load torch and diffusers
 
     check_files(arguments.output, settings, arguments.overwrite)
     return settings

@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = still_settings_from(arguments)
-    from masactrl_video.stages.sweep import sweep
+    from masactrl_video.jobs.sweep import sweep
 
     if settings.model != "demo":
         return make_stills(sweep, settings, arguments)
     from masactrl_video.evaluate.sweep import write_figures
-    from masactrl_video.stages.still_folder import FIGURES
+    from masactrl_video.jobs.run.still_folder import FIGURES
 
     figures = arguments.output / FIGURES
     measured = partial(sweep, measure=lambda cells: write_figures(cells, figures))

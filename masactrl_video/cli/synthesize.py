@@ -15,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = still_settings_from(arguments)
-    from masactrl_video.stages.synthesize import synthesize
+    from masactrl_video.jobs.synthesize import synthesize
 
     return make_stills(synthesize, settings, arguments)

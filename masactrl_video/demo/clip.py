@@ -14,7 +14,7 @@ from masactrl_video.demo.world.frame import Frame, draw_frame
 from masactrl_video.demo.world.identity import Identity
 from masactrl_video.demo.world.poses import pose_of
 from masactrl_video.demo.world.vocabulary import ACTIONS, SPECIES
-from masactrl_video.video.replace import replacing
+from masactrl_video.storage.replace import replacing
 
 HERO = Identity(
     species="bear",

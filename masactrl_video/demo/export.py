@@ -26,7 +26,7 @@ from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_weights
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training.checkpoint import load_average
 from masactrl_video.demo.world.vocabulary import known_words
-from masactrl_video.guidance.keypoint_network import KeypointNetwork
+from masactrl_video.poses.detectors.network import KeypointNetwork
 
 _CARD = """\
 # The demo model of masactrl-video

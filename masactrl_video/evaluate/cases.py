@@ -10,8 +10,8 @@ from masactrl_video.demo.world.caption import caption
 from masactrl_video.demo.world.frame import Frame, draw_frame
 from masactrl_video.demo.world.identity import Identity, World, random_identity
 from masactrl_video.demo.world.poses import Pose, random_pose
-from masactrl_video.guidance import draw
-from masactrl_video.guidance import pose as keypoints
+from masactrl_video.poses import draw
+from masactrl_video.poses import pose as keypoints
 
 _GROUNDS = {"meadow": "green", "beach": "yellow"}
 """The ground's colour, where clothes come in it."""

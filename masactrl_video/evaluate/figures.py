@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from masactrl_video.demo.world.frame import Frame
 from masactrl_video.demo.world.identity import Identity
-from masactrl_video.guidance.detectors import PoseDetector
+from masactrl_video.poses.detectors.base import PoseDetector
 
 UNNAMED = ("pattern", "scarf", "hat")
 """What only the source can tell."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from masactrl_video.attention.layers import self_attention_layers
 from masactrl_video.demo.world.identity import NAMED, Identity, World
 from masactrl_video.demo.world.read import read_identity
 from masactrl_video.evaluate.cases import Case, Posed
@@ -20,8 +19,9 @@ from masactrl_video.evaluate.figures import (
     same,
 )
 from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
-from masactrl_video.guidance.detectors import PoseDetector
-from masactrl_video.model.latents import decode_latents, encode_picture
+from masactrl_video.model.backbones.unet.layers import self_attention_layers
+from masactrl_video.model.sampling.latents import decode_latents, encode_picture
+from masactrl_video.poses.detectors.base import PoseDetector
 
 Curve = dict[str, tuple[float, float]]
 """Setting → error on the figure (levels of 255), keypoints found (0 to 1)."""

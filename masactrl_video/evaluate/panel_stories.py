@@ -14,8 +14,8 @@ from masactrl_video.demo.world.caption import caption
 from masactrl_video.demo.world.identity import Identity, World
 from masactrl_video.demo.world.poses import random_pose
 from masactrl_video.evaluate.cases import Posed, make_cases
-from masactrl_video.guidance import pose as keypoints
-from masactrl_video.guidance.pose_json import write_poses
+from masactrl_video.poses import pose as keypoints
+from masactrl_video.poses.pose_json import write_poses
 
 _SEED = 1_000_033
 

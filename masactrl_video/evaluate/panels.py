@@ -27,13 +27,13 @@ from masactrl_video.evaluate.panel_stories import (
 )
 from masactrl_video.evaluate.results import model_folder, result_files, write_results
 from masactrl_video.evaluate.table import Figure
+from masactrl_video.jobs.comic.comic import render_comic
+from masactrl_video.jobs.render_clip import render_clip
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.page.sheet import Panel, labelled_sheet
+from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.presets import read_preset, resolve
-from masactrl_video.settings.story_file import read_story
-from masactrl_video.stages.comic import render_comic
-from masactrl_video.stages.model import model_from_settings
-from masactrl_video.stages.render_clip import render_clip
 from masactrl_video.video.png import read_png
 
 _PAIR_PANELS = 2

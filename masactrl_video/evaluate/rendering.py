@@ -9,22 +9,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from masactrl_video.attention.branches import GUIDED
-from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
-from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
+from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.evaluate.cases import Case, Posed
-from masactrl_video.model.denoise import Denoising
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.control_networks import PreparedGuidance, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import PreparedGuidance, prepare_guidance
-from masactrl_video.model.latents import decode_latents, encode_picture, initial_noise
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import TextCondition, encode_prompt, find_words
+from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.latents import decode_latents, encode_picture, initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import FramesJob, denoise_chunk
 from masactrl_video.settings.names import Mode
 from masactrl_video.settings.settings import Settings
-from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.sources.record import ObjectWords, cached_source
+from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
 
 Pictures = NDArray[np.uint8]
 """RGB (pictures, height, width, 3)."""

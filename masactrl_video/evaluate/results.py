@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.errors import UserError
 from masactrl_video.evaluate.measure import Measured
+from masactrl_video.storage.replace import replacing
 from masactrl_video.video.png import write_png
-from masactrl_video.video.replace import replacing
 
 
 def model_folder(model: str, *parts: str) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from masactrl_video.controls.single_pose import pose_on
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.caption import named_by
 from masactrl_video.demo.world.frame import draw_frame
@@ -15,13 +16,12 @@ from masactrl_video.demo.world.identity import SMALL_WORLD, Identity
 from masactrl_video.demo.world.poses import GivenPose, pose_from
 from masactrl_video.demo.world.read import read_identity
 from masactrl_video.evaluate.figures import UNNAMED, error_on_figure, keypoints_found, same
-from masactrl_video.guidance.detectors import PoseDetector
-from masactrl_video.guidance.keypoint_network import NetworkPoseDetector
+from masactrl_video.jobs.sweep import Cell
+from masactrl_video.poses.detectors.base import PoseDetector
+from masactrl_video.poses.detectors.network import NetworkPoseDetector
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.stages.posed import pose_on
-from masactrl_video.stages.sweep import Cell
+from masactrl_video.storage.replace import replacing
 from masactrl_video.video.png import read_png
-from masactrl_video.video.replace import replacing
 
 logger = logging.getLogger(__name__)
 

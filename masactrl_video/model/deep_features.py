@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
+from masactrl_video.model.backbones.unet.patching import swapped
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.swap import swapped
 
 
 @contextmanager

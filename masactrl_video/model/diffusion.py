@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 
-from masactrl_video.model.guidance_network import GuidanceNetwork
+from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.offload import execution_device
 
 

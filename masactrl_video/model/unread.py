@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from masactrl_video.settings.presets import shortened
 from masactrl_video.settings.prompt_marks import marks_in
-from masactrl_video.settings.short import shortened
 
 logger = logging.getLogger(__name__)
 

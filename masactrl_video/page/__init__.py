@@ -1,1 +1,1 @@
-"""Comic pages: where panels lie, what is written on them, and pages as files."""
+"""Pages and sheets: stories, layout, balloons and text on pictures; knows no model."""

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from masactrl_video.page.layout import Rect
 from masactrl_video.page.placing import PlacedText
 from masactrl_video.page.shapes import shapes_of
+from masactrl_video.page.story import PageStyle
 from masactrl_video.page.text import lettering_of
-from masactrl_video.settings.story import PageStyle
 from masactrl_video.video.fit import plan_fit
 
 _SMOOTH = 4

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from masactrl_video.video.replace import replacing
+from masactrl_video.storage.replace import replacing
 
 
 def write_page(path: Path, page: NDArray[np.uint8], dpi: int) -> None:

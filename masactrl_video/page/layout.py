@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from masactrl_video.errors import UserError
-from masactrl_video.settings.story import Layout, PageStyle, Row
+from masactrl_video.page.story import Layout, PageStyle, Row
 
 _MOST_ON_A_PAGE = 6
 

@@ -9,8 +9,8 @@ from itertools import combinations
 
 from masactrl_video.errors import UserError
 from masactrl_video.page.layout import Rect
+from masactrl_video.page.story import Balloon, PageStyle, Panel
 from masactrl_video.page.text import SetText, set_text
-from masactrl_video.settings.story import Balloon, PageStyle, Panel
 
 Point = tuple[float, float]
 

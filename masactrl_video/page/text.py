@@ -13,7 +13,7 @@ from itertools import pairwise
 from masactrl_video.errors import UserError
 from masactrl_video.page.breaks import cut_to, letters_of, paragraphs_of, pieces_of, shown
 from masactrl_video.page.lettering import BUILT_IN, FONT, Lettering, font_name, has_raqm, is_blank, is_right_to_left
-from masactrl_video.settings.story import PageStyle
+from masactrl_video.page.story import PageStyle
 
 _LINE_HEIGHT = 1.12
 _MOST_NAMED = 6

@@ -7,8 +7,8 @@ import logging
 import torch
 
 from masactrl_video.errors import counted
+from masactrl_video.model.memory import is_out_of_memory
 from masactrl_video.render.frames import FramesJob
-from masactrl_video.render.memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -5,34 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from masactrl_video.attention.branches import GUIDED, UNGUIDED, Branch
-from masactrl_video.attention.control import AttentionControl, MaskRule
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.prompt_once import reading_prompts_once
 from masactrl_video.attention.recorded import RecordedSource
-from masactrl_video.attention.region_control import RegionSource, control_regions
+from masactrl_video.attention.regions import RegionSource, control_regions
+from masactrl_video.attention.session import AttentionControl
 from masactrl_video.attention.use import control_attention
 from masactrl_video.cache.feed import reading_ahead
-from masactrl_video.cache.source import CachedSource
-from masactrl_video.model.denoise import Denoising, FrameBatch
-from masactrl_video.model.guidance_network import prepare_guidance
-from masactrl_video.model.latents import initial_noise
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
+from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
+from masactrl_video.model.control_networks import prepare_guidance
+from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
+from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.settings.names import Ground, NoiseKind
-
-
-class Pictures(Protocol):
-    """Pictures that are read when they are needed."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        """RGB uint8 (height, width, 3)."""
+from masactrl_video.video.frame import Pictures
 
 
 @dataclass(frozen=True)

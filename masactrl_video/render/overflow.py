@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.errors import UserError
 from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.diffusion import DiffusionModel
@@ -96,22 +95,3 @@ def _watched(model: DiffusionModel) -> Iterator[None]:
                 if not any(True for _ in layer.children()):
                     stack.callback(layer.register_forward_hook(hook(f"{name} ({part})")).remove)
         yield
-
-
-def check_recorded(source: RecordedSource, latents: torch.Tensor, dtype: torch.dtype) -> None:
-    """See that a recorded source has numbers that frames can query.
-
-    Raises:
-        UserError: its picture is not finite; step and layer of the first record that is not are named.
-    """
-    if latents.isfinite().all():
-        return
-    where = "after the recorded layers"
-    for step in source.steps:
-        record = source.read(step)
-        bad = [name for name in source.layers if not (record.keys[name].isfinite().all())]
-        if bad:
-            where = f"at denoising step {step}, in or before {bad[0]}"
-            break
-    advice = "other weights may help" if dtype == torch.float32 else "take --dtype float32"
-    raise UserError(f"source: its numbers are not finite in {str(dtype).removeprefix('torch.')}, {where}; {advice}")

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
 
-from masactrl_video.attention.branches import GUIDED, UNGUIDED
-from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import check_mode
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
-from masactrl_video.model.text import find_words
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.prompts import find_words
 from masactrl_video.settings.acting import check_steps_act
 from masactrl_video.settings.names import Mode
 

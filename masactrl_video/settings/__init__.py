@@ -1,0 +1,1 @@
+"""Settings and presets, checked and frozen."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 FitMode = Literal["crop", "pad", "resize"]
 """How frames get the model's size: scale to cover and cut, scale to fit inside and add black bars, or stretch."""
@@ -38,3 +40,22 @@ without rest, with the speed of the keys before and after."""
 
 Ground = Literal["self", "first"]
 """What the parts of a picture attend to that belong to no character: their own picture, or the first's background."""
+
+_MOST_NAME_BYTES = 200
+
+
+def _fits_a_file_name(name: str) -> str:
+    if len(name.encode()) > _MOST_NAME_BYTES:
+        raise ValueError(f"a name has at most {_MOST_NAME_BYTES} bytes, got {len(name.encode())}")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(pattern=r"^[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}_ .'’-]{0,62}[\p{L}\p{M}\p{N}_-])?$"),
+    AfterValidator(_fits_a_file_name),
+]
+"""Of a character, in the letters of any script: it becomes part of file names."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Box = tuple[Fraction, Fraction, Fraction, Fraction]
+"""Left, top, right, bottom in fractions of the panel."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from masactrl_video.errors import UserError
-from masactrl_video.settings.idle import refuse_idle
 from masactrl_video.settings.settings import Settings
-from masactrl_video.settings.short import short
 from masactrl_video.settings.yaml_file import read_yaml
 
 logger = logging.getLogger(__name__)
@@ -128,3 +127,74 @@ def _one_line(error: ValidationError) -> str:
     is_whole = first["type"] == "value_error"  # the message names the settings that disagree
     got = "" if is_whole else f"got {short(first['input'])}; "
     return f"{where}: {got}{message}{more}" if where else f"{message}{more}"
+
+
+def _extracted(kind: str) -> Callable[[Settings], bool]:
+    return lambda s: kind in s.kinds and kind not in s.guidance_video
+
+
+_ACTS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], ...] = (
+    (("canny_low_threshold", "canny_high_threshold"), _extracted("canny"), "no edges are extracted"),
+    (
+        (
+            *("pose_detector", "pose_threshold", "pose_json", "pose_canvas", "pose_confidence", "person"),
+            *("fill_missing_poses", "fill_pose_gaps", "smooth_poses", "retarget", "retarget_foreshortening"),
+        ),
+        _extracted("pose"),
+        "no poses are drawn",
+    ),
+    (
+        ("pose_detector", "pose_threshold"),
+        lambda s: s.pose_json is None or (s.retarget is not None and s.retarget.suffix.lower() != ".json"),
+        "pose_json gives the poses",
+    ),
+    (("retarget_foreshortening",), lambda s: s.retarget is not None, "the poses keep their body without retarget"),
+    (("negative_prompt",), lambda s: s.guided, "a guidance_scale of 1 or less is without classifier-free guidance"),
+    (
+        ("seed",),
+        lambda s: not s.real_source or s.noise == "per-frame",
+        "all frames start from the inverted source, not from noise of their own",
+    ),
+    (("source",), lambda s: s.source_image is None, "source_image is the source"),
+    (("source_frame",), lambda s: s.source_image is None, "source_image is the source"),
+    (("source_frame",), lambda s: s.character is None, "the character is the source"),
+    (("source_frame",), lambda s: s.real_source or bool(s.guidance), "without guidance the source knows no frame"),
+    (("skip_uncond",), lambda s: s.guided, "a guidance_scale of 1 or less has no unconditional branch"),
+    (("vae_tiling",), lambda s: s.taesd is None or s.real_source, "taesd decodes, and nothing is encoded"),
+    (("masa_step",), lambda s: s.masa_steps is None, "masa_steps lists the steps"),
+    (("masa_layer",), lambda s: s.masa_layers is None, "masa_layers lists the layers"),
+    (("mask_threshold", "mask_grid_divisor"), lambda s: s.masked_by_words, "no mask is found by words"),
+)
+"""Names of settings, when they act, and why they do not otherwise."""
+
+
+def refuse_idle(settings: Settings, given: Iterable[str]) -> None:
+    """See that each setting that was given by name has an effect.
+
+    Raises:
+        UserError: one that has none.
+    """
+    asked = set(given)
+    for names, acts, reason in _ACTS:
+        for name in names:
+            if name in asked and not acts(settings):
+                raise UserError(f"{name}: it would have no effect, because {reason}; leave it out")
+
+
+class _Short(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 1000 else f"a number of {x.bit_length()} bits"
+
+
+_SHORT = _Short()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
+
+
+def short(value: object) -> str:
+    """A value as a message shows it: a few lines of YAML can stand for one of gigabytes."""
+    return _SHORT.repr(value)
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """A text without its end where it is long."""
+    return text if len(text) <= most else f"{text[:most].rstrip()} …"

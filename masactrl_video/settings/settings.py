@@ -19,7 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-from masactrl_video.files.text import encodable
 from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
@@ -33,6 +32,7 @@ from masactrl_video.settings.names import (
     PredictionType,
     SchedulerName,
 )
+from masactrl_video.storage.text import encodable
 
 
 def option(group: str, help: str, default: Any = ..., **limits: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,3 +80,12 @@ class ClipInfo:
     has_audio: bool
     remarks: tuple[str, ...] = ()
     """What is not taken over from the file as it is: high dynamic range, interlacing, transparency, a missing end."""
+
+
+class Pictures(Protocol):
+    """Pictures that are read when they are needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        """RGB uint8 (height, width, 3)."""

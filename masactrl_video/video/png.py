@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from masactrl_video.files.text import encodable
+from masactrl_video.storage.replace import replacing
+from masactrl_video.storage.text import encodable
 from masactrl_video.video.picture_file import open_picture
-from masactrl_video.video.replace import replacing
 
 
 def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from masactrl_video.attention.by_region import GROUND, attention_by_region, owners
 from masactrl_video.attention.mutual import source_attention
+from masactrl_video.attention.regions import GROUND, attention_by_region, owners
 
 BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 3, 2, 12, 4
 SOURCES = (7, 5)  # tokens of each

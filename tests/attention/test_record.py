@@ -9,13 +9,13 @@ import pytest
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
-from masactrl_video.attention.branches import GUIDED, UNGUIDED
-from masactrl_video.attention.layers import self_attention_layers
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.recorded import branch_rows
-from masactrl_video.attention.step import index_of_timestep
 from masactrl_video.errors import UserError
-from masactrl_video.model.text import find_words
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.backbones.unet.calls import index_of_timestep
+from masactrl_video.model.backbones.unet.layers import self_attention_layers
+from masactrl_video.model.prompts import find_words
 
 Draw = Callable[..., torch.Tensor]
 PROMPT = "a bear in the meadow"

@@ -10,14 +10,14 @@ import tiny_models
 import torch
 import torch.nn.functional as F
 
-from masactrl_video.attention.branches import GUIDED
-from masactrl_video.attention.layers import self_attention_layers
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.recorded import SHARED, MemorySource, StepRecord
-from masactrl_video.attention.region_control import RegionSource, control_regions
+from masactrl_video.attention.regions import RegionSource, control_regions
 from masactrl_video.errors import UserError
-from masactrl_video.model.text import find_words
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.unet.layers import self_attention_layers
+from masactrl_video.model.prompts import find_words
 
 Draw = Callable[..., torch.Tensor]
 PROMPT, STEPS, FROM = "a bear and a frog in the snow", 4, 1

@@ -11,11 +11,11 @@ import torch
 from attention.test_region_control import LEFT, PROMPT, both, plan_for
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
-from masactrl_video.attention.branches import GUIDED
-from masactrl_video.attention.layers import Layer
-from masactrl_video.attention.region_control import RegionSource, control_regions
 from masactrl_video.attention.region_text import ReadByRegion
+from masactrl_video.attention.regions import RegionSource, control_regions
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.unet.layers import Layer
 
 Draw = Callable[..., torch.Tensor]
 

@@ -11,14 +11,14 @@ import tiny_models
 import torch
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 
-from masactrl_video.attention.branches import UNGUIDED
-from masactrl_video.attention.control import MaskRule
-from masactrl_video.attention.layers import self_attention_layers
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import control_attention, use_source
 from masactrl_video.errors import UserError
-from masactrl_video.model.text import find_words
+from masactrl_video.model.backbones.branches import UNGUIDED
+from masactrl_video.model.backbones.unet.layers import self_attention_layers
+from masactrl_video.model.prompts import find_words
 
 Draw = Callable[..., torch.Tensor]
 SOURCE, TARGET = "a bear in the meadow", "a panda in the snow"

@@ -9,9 +9,9 @@ import tiny_models
 import torch
 
 from masactrl_video.attention.plan import plan_control
+from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork
-from masactrl_video.model.text import encode_prompt
+from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.render.frames import denoise_chunk
 
 

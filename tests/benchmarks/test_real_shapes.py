@@ -43,7 +43,7 @@ def test_the_layouts_are_the_real_ones(narrow: None, name: str, layers: int) -> 
     from real_shapes import TOKENIZER
     from shapes import FAMILIES, build_pipeline
 
-    from masactrl_video.attention.layers import self_attention_layers
+    from masactrl_video.model.backbones.unet.layers import self_attention_layers
 
     pipe = build_pipeline(name, TOKENIZER, torch.float32)
     assert len(self_attention_layers(pipe.unet)) == FAMILIES[name].self_attention_layers == layers

@@ -10,7 +10,7 @@ import pytest
 import torch
 from stand_in import write_stand_in
 
-from masactrl_video.model.text import TextCondition
+from masactrl_video.model.backbones.conditioning import TextCondition
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 STEPS, ROUNDS = 4, 1

@@ -8,16 +8,17 @@ import tiny_models
 import torch
 
 from masactrl_video.attention.plan import plan_control
-from masactrl_video.cache.compact import pack, storage_error, unpack
-from masactrl_video.cache.source import CachedSource, cached_source, expected_bytes
-from masactrl_video.model.denoise import Denoising
+from masactrl_video.cache.quantize import pack, storage_error, unpack
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.model.control_networks import PreparedGuidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import PreparedGuidance
-from masactrl_video.model.latents import initial_noise
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.names import CacheDtype
-from masactrl_video.source.source import GeneratedSource
+from masactrl_video.sources.record import cached_source, expected_bytes
+from masactrl_video.sources.source import GeneratedSource
 
 BRANCHES, SIZE = ("unconditional", "conditional"), (128, 128)
 BOUNDS = {"exact": 0.0, "float16": 5e-4, "bfloat16": 4e-3, "int8": 1e-2, "float8": 4e-2}

@@ -12,8 +12,8 @@ import pytest
 import tiny_models
 import torch
 
-from masactrl_video.cache.determine import network_identity
-from masactrl_video.cache.fingerprint import fingerprint
+from masactrl_video.sources.identity import network_identity
+from masactrl_video.storage.fingerprint import fingerprint
 
 
 def name_of(network: torch.nn.Module) -> str:

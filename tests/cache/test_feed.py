@@ -12,7 +12,7 @@ import torch
 from masactrl_video.attention.recorded import StepRecord
 from masactrl_video.cache.feed import reading_ahead, source_bytes
 from masactrl_video.cache.index import CacheDamaged
-from masactrl_video.cache.source import CachedSource
+from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.cache.store import CacheWriter, open_entry
 
 STEPS = (1, 2, 4)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from masactrl_video.cache import fingerprint as module
-from masactrl_video.cache.fingerprint import fingerprint, hash_module, hash_tensor
+from masactrl_video.storage import fingerprint as module
+from masactrl_video.storage.fingerprint import fingerprint, hash_module, hash_tensor
 
 ALL_DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.float8_e4m3fn]
 

@@ -11,15 +11,14 @@ from typing import Any
 
 import pytest
 
-from masactrl_video.cache import quota as module
+from masactrl_video.cache import manage as module
 from masactrl_video.cache.holders import forget_done, held_path, hold, is_held, release
-from masactrl_video.cache.manage import cache_size, list_entries, prune
-from masactrl_video.cache.quota import DEFAULT_BYTES, Quota, default_quota, make_room
+from masactrl_video.cache.manage import DEFAULT_BYTES, Quota, cache_size, default_quota, list_entries, make_room, prune
 from masactrl_video.cache.store import open_entry
 from masactrl_video.errors import StorageError
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.cache_limit import cache_quota, say_cache_size
+from masactrl_video.sources.cache_limit import cache_quota, say_cache_size
 
 WriteEntry = Callable[..., str]
 NEEDED: Any = resolve(read_preset("demo"), {"clip": "clip.mp4"}).model_dump(exclude={"cache_dir", "cache_quota"})

@@ -13,23 +13,24 @@ import tiny_models
 import torch
 from safetensors.torch import load_file
 
-from masactrl_video.attention.branches import GUIDED
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.recorded import SHARED
-from masactrl_video.cache import source as module
 from masactrl_video.cache.index import CacheDamaged
 from masactrl_video.cache.manage import list_entries
-from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source, expected_bytes
+from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.cache.store import CacheWriter
 from masactrl_video.errors import UserError
-from masactrl_video.model.denoise import Denoising
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
-from masactrl_video.model.latents import initial_noise
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt, find_words
-from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.sources import record as module
+from masactrl_video.sources.record import ObjectWords, cached_source, expected_bytes
+from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
 
 PROMPT = "a bear in the meadow"
 

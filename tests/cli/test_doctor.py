@@ -12,7 +12,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from masactrl_video.stages import doctor
+from masactrl_video.jobs import doctor
 
 Run = Callable[..., Any]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from guidance.row_networks import picture_with_people, row_network
-from guidance.walkers import ADULT, CHILD, lengths_of, standing, walking
 from PIL import Image
+from poses.detectors.row_networks import picture_with_people, row_network
+from poses.walkers import ADULT, CHILD, lengths_of, standing, walking
 
-from masactrl_video.guidance.pose import Pose
-from masactrl_video.guidance.pose_json import read_poses, write_poses
-from masactrl_video.guidance.skeleton import BODY_BONES, BONE_NAMES, bone_lengths
+from masactrl_video.poses.pose import Pose
+from masactrl_video.poses.pose_json import read_poses, write_poses
+from masactrl_video.poses.skeleton import BODY_BONES, BONE_NAMES, bone_lengths
 from masactrl_video.settings.presets import read_config
 from masactrl_video.video.clip import open_clip
 

@@ -18,7 +18,7 @@ from masactrl_video.demo.training.run import Run, Settings
 from masactrl_video.demo.training.stages import STAGES
 from masactrl_video.demo.training.take_up import take_up
 from masactrl_video.demo.training.vae import decoder_losses
-from masactrl_video.guidance.keypoint_network import KeypointNetwork
+from masactrl_video.poses.detectors.network import KeypointNetwork
 
 SIZE = 64
 

@@ -11,7 +11,7 @@ import pytest
 from encode.test_video import frames_of
 from video.made_clips import ffmpeg, make_sounding_clip
 
-from masactrl_video.encode import audio
+from masactrl_video.encode import video as audio
 from masactrl_video.encode.video import encode_video, plan_video
 from masactrl_video.errors import UserError
 

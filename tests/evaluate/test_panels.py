@@ -13,8 +13,8 @@ from masactrl_video.errors import UserError
 from masactrl_video.evaluate.measure import Measured
 from masactrl_video.evaluate.panel_stories import make_actors, make_pairs, write_pair_story
 from masactrl_video.evaluate.panels import as_markdown, evaluate_panels, is_swapped
-from masactrl_video.settings.story_file import pages_with_panels, read_story
-from masactrl_video.stages.comic_plan import plan_panels
+from masactrl_video.jobs.comic.plan import plan_panels
+from masactrl_video.page.story_file import pages_with_panels, read_story
 from masactrl_video.video.png import read_png
 
 SHORT = {"num_inference_steps": 2, "masa_step": 1}

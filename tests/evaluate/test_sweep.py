@@ -15,10 +15,10 @@ from masactrl_video.demo.world.frame import draw_frame
 from masactrl_video.demo.world.identity import FULL_WORLD, SMALL_WORLD, random_identity
 from masactrl_video.demo.world.poses import Posture, pose_from, random_pose
 from masactrl_video.evaluate.sweep import write_figures
-from masactrl_video.guidance.named_poses import named_pose, pose_names
+from masactrl_video.jobs.sweep import Cell
+from masactrl_video.poses.named_poses import named_pose, pose_names
 from masactrl_video.settings.presets import read_preset
 from masactrl_video.settings.stills import resolve_stills
-from masactrl_video.stages.sweep import Cell
 from masactrl_video.video.png import write_png
 
 SIDE_PX = 128

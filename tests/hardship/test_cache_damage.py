@@ -25,12 +25,13 @@ from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.index import checksum_text
 from masactrl_video.cache.manage import list_entries
 from masactrl_video.cache.partial import making_path, partial_path
-from masactrl_video.cache.source import CachedSource, cached_source
+from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.latents import encode_picture
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt
-from masactrl_video.source.source import RealSource
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.latents import encode_picture
+from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.sources.record import cached_source
+from masactrl_video.sources.source import RealSource
 
 Start = Callable[..., Command]
 SIZE = (64, 64)

@@ -17,13 +17,13 @@ from hardship.hostile import as_json, as_yaml, command, files_like, nothing_bad,
 from masactrl_video.cache.index import CHECKSUM_NAME, INDEX_NAME, checksum_text
 from masactrl_video.cache.making import making_path
 from masactrl_video.cache.store import CacheWriter, open_entry
+from masactrl_video.controls.store import GuidanceFrames, GuidanceIndex
 from masactrl_video.errors import UserError
-from masactrl_video.guidance.store import GuidanceFrames, GuidanceIndex
-from masactrl_video.model.fit import pipeline_class
+from masactrl_video.jobs.comic.plan import plan_panels
+from masactrl_video.jobs.run.folder import MARK_NAME, read_state
+from masactrl_video.model.loading.checks import pipeline_class
+from masactrl_video.page.story_file import pages_with_panels, read_story, settings_of
 from masactrl_video.settings.presets import read_preset
-from masactrl_video.settings.story_file import pages_with_panels, read_story, settings_of
-from masactrl_video.stages.comic_plan import plan_panels
-from masactrl_video.stages.mark import MARK_NAME, read_state
 
 Figure = Callable[[str, object], None]
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from masactrl_video.cli.main import main
-from masactrl_video.source import source
-from masactrl_video.stages import render_clip
-from masactrl_video.stages.report import Report
+from masactrl_video.jobs import render_clip
+from masactrl_video.jobs.run.report import Report
+from masactrl_video.sources import source
 
 assert render_clip
 

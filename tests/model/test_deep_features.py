@@ -7,12 +7,12 @@ import pytest
 import tiny_models
 import torch
 
-from masactrl_video.model.denoise import Denoising, FrameBatch
+from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
-from masactrl_video.model.latents import initial_noise
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler
 
 SIZE, STEPS = (64, 128), 4
 

@@ -10,11 +10,11 @@ from diffusers import StableDiffusionAdapterPipeline, StableDiffusionControlNetP
 from PIL import Image
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.denoise import Denoising, FrameBatch
+from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
+from masactrl_video.model.sampling.schedulers import make_scheduler
 
 SIZE = (64, 96)
 STEPS, SCALE = 7, 3.0

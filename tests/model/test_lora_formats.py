@@ -15,8 +15,8 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.lora import LoraFile, add_loras
-from masactrl_video.model.lora_formats import check_format
+from masactrl_video.model.loading.lora import LoraFile, add_loras
+from masactrl_video.model.loading.lora_formats import check_format
 
 KOHYA = "lora_unet_mid_block_attentions_0_proj_in"
 PLAIN = [f"{KOHYA}.lora_down.weight", f"{KOHYA}.lora_up.weight"]

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.load import load_pipeline
-from masactrl_video.model.prediction import Markers, follow_prediction, read_markers
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt
-from masactrl_video.source.invert import invert
+from masactrl_video.model.loading.load import load_pipeline
+from masactrl_video.model.loading.prediction import Markers, follow_prediction, read_markers
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.invert import invert
+from masactrl_video.model.sampling.schedulers import make_scheduler
 
 EMPTY = torch.zeros(0)
 

@@ -10,8 +10,9 @@ import torch
 from transformers import CLIPTokenizer
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.text import TextCondition, encode_prompt, find_words
+from masactrl_video.model.prompts import encode_prompt, find_words
 
 SIZE = (64, 128)
 PROMPT = "a red bear in the red meadow"

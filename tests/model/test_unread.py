@@ -10,11 +10,11 @@ import pytest
 import tiny_models
 from transformers import CLIPTokenizer
 
+from masactrl_video.jobs.run.prompts import prompts_of
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.text import encode_prompt
+from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.unread import tell_unread, words_left_out
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.prompts import prompts_of
 
 
 def tokenizer(limit: int | None = None) -> Any:

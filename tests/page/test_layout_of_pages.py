@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from masactrl_video.errors import UserError
 from masactrl_video.page.layout import LAYOUTS, Rect, pages_of, panel_places
-from masactrl_video.settings.story import PageStyle, Row
+from masactrl_video.page.story import PageStyle, Row
 
 STYLE = PageStyle(width=1000, height=1400, margin=40, gutter=20)
 weights = st.lists(st.floats(0.5, 3), min_size=1, max_size=4)

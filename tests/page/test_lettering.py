@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, features
 from masactrl_video.errors import UserError
 from masactrl_video.page import lettering as module
 from masactrl_video.page.lettering import FONT, Lettering
+from masactrl_video.page.story import PageStyle
 from masactrl_video.page.text import set_text
-from masactrl_video.settings.story import PageStyle
 
 needs_raqm = pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no raqm here")
 

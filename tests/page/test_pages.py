@@ -17,7 +17,7 @@ from masactrl_video.page.files import write_cbz, write_page, write_pdf
 from masactrl_video.page.layout import Rect
 from masactrl_video.page.placing import PlacedText, place_texts
 from masactrl_video.page.shapes import shapes_of
-from masactrl_video.settings.story import PageStyle, Panel
+from masactrl_video.page.story import PageStyle, Panel
 
 STYLE = PageStyle(width=500, height=600, margin=30, gutter=10, border=4, text_size=18, min_text_size=10)
 SIZE = (300, 260)

@@ -12,8 +12,8 @@ from made_font import write_font
 
 from masactrl_video.errors import UserError
 from masactrl_video.page.lettering import FONT
+from masactrl_video.page.story import PageStyle
 from masactrl_video.page.text import lettering_of, set_text
-from masactrl_video.settings.story import PageStyle
 
 STYLE = PageStyle(text_size=30, min_text_size=12)
 words = st.lists(st.text("abcdeghijkmopqrstuwyzÄéß!?.…", min_size=1, max_size=9), min_size=1, max_size=25)

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
-from masactrl_video.attention.branches import GUIDED, UNGUIDED
-from masactrl_video.attention.control import MaskRule
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
-from masactrl_video.model.text import find_words
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.prompts import find_words
 
 SOURCE, TARGETS, STEPS = "a bear in the meadow", ["a panda in the snow", "the panda"], 3
 MODEL, RESULTS = sys.argv[1:]

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from masactrl_video.errors import UserError
+from masactrl_video.jobs.render_clip import render_clip
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.render.memory import BatchSize
+from masactrl_video.model.loading.from_settings import model_from_settings
+from masactrl_video.model.memory import BatchSize
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages.model import model_from_settings
-from masactrl_video.stages.render_clip import render_clip
 from masactrl_video.video.png import read_png
 
 Make = Callable[..., tuple[Settings, DiffusionModel]]

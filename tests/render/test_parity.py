@@ -12,21 +12,22 @@ import side_by_side
 import tiny_models
 import torch
 
-from masactrl_video.attention.branches import GUIDED
-from masactrl_video.attention.control import MaskRule
-from masactrl_video.attention.layers import self_attention_layers
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
-from masactrl_video.cache.source import CachedSource, ObjectWords, cached_source
-from masactrl_video.model.denoise import Denoising
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.unet.layers import self_attention_layers
+from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.guidance_network import GuidanceNetwork, prepare_guidance
-from masactrl_video.model.latents import initial_noise
-from masactrl_video.model.schedulers import make_scheduler
-from masactrl_video.model.text import encode_prompt, find_words
+from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.invert import invert
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import FramesJob, denoise_chunk
-from masactrl_video.source.invert import invert
-from masactrl_video.source.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.sources.record import ObjectWords, cached_source
+from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
 
 STEPS, SCALE = 4, 4.0
 SOURCE_PROMPT, PROMPT, NEGATIVE = "a bear in the meadow", "a panda in the snow", "blue"

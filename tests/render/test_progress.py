@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from masactrl_video.render.progress import RenderBar, RenderProgress
+from masactrl_video.render.chunks import RenderBar, RenderProgress
 
 
 def shown(bar: RenderBar) -> str:

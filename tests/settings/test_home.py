@@ -12,18 +12,18 @@ import yaml
 from pydantic import BaseModel
 
 from masactrl_video.cache.manage import default_cache_root
-from masactrl_video.characters.store import default_root
 from masactrl_video.cli.main import COMMANDS
 from masactrl_video.cli.options import Parser, add_settings, settings_from
 from masactrl_video.errors import UserError
-from masactrl_video.model.location import local_path
+from masactrl_video.model.loading.location import local_path
+from masactrl_video.page.story import Character, PageStyle, Panel, Placement, Story
+from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.home import MAY_BE_AT_HOME, at_home
 from masactrl_video.settings.presets import read_config, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings, resolve_stills
-from masactrl_video.settings.story import Character, PageStyle, Panel, Placement, Story
-from masactrl_video.settings.story_file import read_story
+from masactrl_video.sources.characters.store import default_root
 
 NAMES = {"pose_detector", "model", "single_file_config", "lora", "taesd", "pose"}
 """Fields of text that may be a path; all fields of class Path are paths."""

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from masactrl_video.errors import UserError
-from masactrl_video.settings.script import read_cast, read_script
-from masactrl_video.settings.story import Panel, Placement, Story
-from masactrl_video.settings.story_file import checked, pages_with_panels, read_story
+from masactrl_video.page.script import read_cast, read_script
+from masactrl_video.page.story import Panel, Placement, Story
+from masactrl_video.page.story_file import checked, pages_with_panels, read_story
 
 BOB, ALICE = "A man, wearing a black suit", "a woman, wearing a white shirt"
 CAST = f"[Bob] {BOB}\n[Alice]{ALICE}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from masactrl_video.errors import UserError
-from masactrl_video.settings.grid import NOTHING, cell_settings, parse_axis, parse_grid, sweepable
+from masactrl_video.jobs.grid import NOTHING, cell_settings, parse_axis, parse_grid, sweepable
 from masactrl_video.settings.presets import read_preset
 from masactrl_video.settings.stills import StillSettings, resolve_stills
 

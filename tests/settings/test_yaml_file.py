@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from masactrl_video.errors import UserError
+from masactrl_video.page.story import Story
+from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.presets import read_config, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.settings.story import Story
-from masactrl_video.settings.story_file import read_story
 from masactrl_video.settings.yaml_file import read_yaml
 
 WORDS = (

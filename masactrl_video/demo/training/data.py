@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from masactrl_video.demo.world.frame import Frame, posed_at_random
 from masactrl_video.demo.world.identity import NAMED, WORLDS, Identity, World, random_identity
-from masactrl_video.guidance.draw import draw_pose
-from masactrl_video.guidance.pose import Person, Pose
+from masactrl_video.poses.draw import draw_pose
+from masactrl_video.poses.pose import Person, Pose
 
 CANNY_THRESHOLDS = (100, 200)
 FRAMES_EACH = 4

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from masactrl_video.demo.training.data import Frames
 from masactrl_video.demo.training.run import Losses
 from masactrl_video.demo.training.vae import to_tensor
-from masactrl_video.guidance.keypoint_network import STRIDE, KeypointNetwork
+from masactrl_video.poses.detectors.network import STRIDE, KeypointNetwork
 
 _SPREAD_CELLS = 1.2
 """Standard deviation of the target around a keypoint."""

@@ -41,7 +41,7 @@ from masactrl_video.demo.training.vae import (
     vae_losses,
 )
 from masactrl_video.demo.world.vocabulary import OBJECT_WORDS, known_words
-from masactrl_video.guidance.keypoint_network import KeypointNetwork
+from masactrl_video.poses.detectors.network import KeypointNetwork
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from masactrl_video.demo.folder import CONDITIONS, TRAINING
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training.checkpoint import plain, save_checkpoint
 from masactrl_video.demo.world.vocabulary import known_words
-from masactrl_video.guidance.keypoint_network import KeypointNetwork
+from masactrl_video.poses.detectors.network import KeypointNetwork
 
 
 def take_up(weights: Path, out: Path) -> None:

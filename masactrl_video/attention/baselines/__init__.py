@@ -1,0 +1,1 @@
+"""Other methods that `compare` sets beside mutual self-attention: Prompt-to-Prompt and Plug-and-Play."""

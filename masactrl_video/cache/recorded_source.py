@@ -1,0 +1,77 @@
+"""A source recorded on disk: made once, then read step by step by every frame."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from masactrl_video.attention.recorded import StepRecord
+from masactrl_video.cache.quantize import unpack
+from masactrl_video.cache.store import CacheEntry
+
+logger = logging.getLogger(__name__)
+
+_OBJECT_MAP = "object_map"
+
+
+@dataclass(frozen=True)
+class CachedSource:
+    """A `RecordedSource` whose steps are read from a verified cache entry when they are needed."""
+
+    entry: CacheEntry
+    device: torch.device
+    dtype: torch.dtype | None = None
+    """The model's number format, for a source that is stored in another one."""
+
+    @property
+    def timesteps(self) -> Sequence[float]:
+        """Timestep of every denoising step, recorded or not."""
+        return self.entry.index.timesteps
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """Indices of the recorded steps."""
+        return self.entry.index.steps
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """Names of the recorded self-attention modules."""
+        return self.entry.index.layers
+
+    @property
+    def branches(self) -> Sequence[str]:
+        """Order of the branches in keys and values."""
+        return self.entry.index.branches
+
+    def read(self, step: int) -> StepRecord:
+        """Everything recorded at `step`."""
+        tensors = self.entry.read_step(step, self.device)
+        keys = {name: unpack(tensors, f"{name}.key", self.dtype) for name in self.layers}
+        values = {name: unpack(tensors, f"{name}.value", self.dtype) for name in self.layers}
+        early = {name: tensors[key] for name in self.layers if (key := f"{name}.{_OBJECT_MAP}") in tensors}
+        return StepRecord(keys, values, tensors.get(_OBJECT_MAP), early)
+
+    @property
+    def initial_noise(self) -> torch.Tensor:
+        """(1, channels, height, width): z_T, from which the targets start too."""
+        return self.entry.read("source", self.device)["initial_noise"]
+
+    @property
+    def latents(self) -> torch.Tensor:
+        """(1, channels, height, width): the source picture."""
+        return self.entry.read("source", self.device)["latents"]
+
+    @property
+    def storage_error(self) -> float | None:
+        """Largest relative error of a step's keys and values, by their storage; None where that is exact."""
+        errors = self.entry.read("source").get("storage_errors")
+        return None if errors is None else float(errors.max())
+
+
+def _object_maps(record: StepRecord) -> dict[str, torch.Tensor]:
+    """The object maps of a step by the names under which they are stored; empty where there are none."""
+    whole = {} if record.object_map is None else {_OBJECT_MAP: record.object_map}
+    return whole | {f"{name}.{_OBJECT_MAP}": object_map for name, object_map in record.early_maps.items()}

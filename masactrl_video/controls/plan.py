@@ -1,0 +1,163 @@
+"""Stage 2: guidance pictures for every frame, extracted or ready-made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masactrl_video.controls.clip import (
+    FittedClip,
+    fingerprint_of,
+    fit_like_frames,
+    log_remarks,
+    pose_canvas,
+    selection_of,
+)
+from masactrl_video.controls.domain_check import OWN_MODEL
+from masactrl_video.controls.extract import GuidanceBeside, extract_guidance
+from masactrl_video.controls.extractors import (
+    CannyGuidance,
+    DetectedPoses,
+    FrameGuidance,
+    GivenFrames,
+    GivenPoses,
+)
+from masactrl_video.controls.given import is_for_whole_clip
+from masactrl_video.controls.pose_plan import detector_named, plan_treatment
+from masactrl_video.controls.store import GuidanceFrames
+from masactrl_video.errors import UserError
+from masactrl_video.poses.pose import Pose
+from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json
+from masactrl_video.poses.pose_json import pose_remarks, read_poses
+from masactrl_video.settings.settings import Settings
+from masactrl_video.video.clip import open_clip
+from masactrl_video.video.fingerprint import fingerprint_clip
+
+logger = logging.getLogger(__name__)
+
+_OWN_DETECTOR = "demo/keypoints"
+"""The model that ships with the package comes with a detector of its own, for its cartoon world only."""
+
+
+def make_guidance(settings: Settings, clip: FittedClip, kind: str, folder: Path) -> GuidanceFrames:
+    """Guidance of one kind in `folder`; reused when nothing that determines it has changed.
+
+    Raises:
+        UserError: no way to come by this kind is given, or what is given does not fit the clip.
+    """
+    make, made_from = _way(settings, clip, kind)
+    return _extract(clip, folder, make, _key(settings, clip, [kind, made_from]))
+
+
+def begin_guidance(settings: Settings, clip: FittedClip, kind: str, folder: Path, executor: Executor) -> GuidanceBeside:
+    """The same in a thread of `executor`, frame by frame beside those who use it.
+
+    Raises:
+        UserError: see `make_guidance`; what is wrong with a frame is raised where pictures are asked for.
+    """
+    make, made_from = _way(settings, clip, kind)
+    key = _key(settings, clip, [kind, made_from])
+
+    def extract(tell: Callable[[Path | None], None]) -> GuidanceFrames:
+        return _extract(clip, folder, make, key, tell)
+
+    return GuidanceBeside(extract, executor, key=key, frames=len(clip), size_px=clip.size_px)
+
+
+def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: Path) -> GuidanceFrames:
+    """Given masks, one for each frame, at the frames' size; white is the object."""
+    make, made_from = GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
+    return _extract(clip, folder, make, _key(settings, clip, made_from))
+
+
+def _key(settings: Settings, clip: FittedClip, made_from: Any) -> str:
+    """Names everything that determines the pictures."""
+    key = {"clip": fingerprint_of(settings), "fit": asdict(clip.fit), "from": made_from}
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+
+def _extract(
+    clip: FittedClip,
+    folder: Path,
+    make: FrameGuidance,
+    key: str,
+    tell: Callable[[Path | None], None] = lambda picture: None,
+) -> GuidanceFrames:
+    def frames() -> Iterator[NDArray[np.uint8]]:
+        # people are looked for in the clip's own pixels: the model's size may be too small for a detector, or cut
+        for frame in clip.own_frames() if isinstance(make, DetectedPoses) else clip:
+            tell(None)  # a treatment may want all frames before it makes a picture
+            yield frame
+
+    return extract_guidance(frames(), folder=folder, key=key, make=make, total=len(clip), tell=tell)
+
+
+def _way(settings: Settings, clip: FittedClip, kind: str) -> tuple[FrameGuidance, Any]:
+    """How guidance of a kind is made, and what that depends on besides the clip."""
+    if kind in settings.guidance_video:
+        path = settings.guidance_video[kind]
+        return GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
+    if kind == "canny":
+        if is_pose_json(settings.clip):
+            raise UserError(f"guidance 'canny': {settings.clip} holds poses, no pictures; use --guidance pose")
+        thresholds = (settings.canny_low_threshold, settings.canny_high_threshold)
+        return CannyGuidance(*thresholds), thresholds
+    if kind != "pose":
+        raise UserError(f"guidance {kind!r} cannot be extracted; give it ready-made: --guidance-video {kind}=VIDEO")
+    return _poses(settings, clip)
+
+
+def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
+    """Poses that are given, by the clip itself or beside it, or detected; and what they depend on."""
+    treatment, treated_by = plan_treatment(settings, clip.size_px)
+    path = settings.pose_json or (settings.clip if is_pose_json(settings.clip) else None)
+    if path is not None:
+        poses = _fitted_poses(settings, clip, path)
+        return GivenPoses(poses, treatment, str(path)), [fingerprint_poses(path), settings.pose_canvas, treated_by]
+    name = settings.pose_detector or (_OWN_DETECTOR if settings.model == OWN_MODEL else None)
+    if name is not None:
+        detector, fit = detector_named(name, settings.pose_threshold), clip.fit
+
+        def placed(pose: Pose) -> Pose:
+            return pose.transform(fit.apply_points, width_px=fit.width_px, height_px=fit.height_px)
+
+        return DetectedPoses(detector, treatment, placed), [detector.identity, "in the clip's own pixels", treated_by]
+    raise UserError(
+        "guidance 'pose': give --pose-detector (a hub id, a folder of OpenPose weights, or an 18-point .onnx network), "
+        "--pose-json, or --guidance-video pose=VIDEO"
+    )
+
+
+def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose]:
+    """Poses of the selected frames on the fitted canvas."""
+    info, fit = clip.clip.info, clip.fit
+    log_remarks(path, pose_remarks(path))
+    poses = read_poses(path, size_px=pose_canvas(settings) or (info.width_px, info.height_px))
+    if is_for_whole_clip(clip.clip, len(poses), path):
+        poses = [poses[position] for position in selection_of(settings).positions(len(poses))]
+    return [
+        pose.scaled(width_px=info.width_px, height_px=info.height_px).transform(
+            fit.apply_points, width_px=fit.width_px, height_px=fit.height_px
+        )
+        for pose in poses
+    ]
+
+
+def _fitted_pictures(settings: Settings, clip: FittedClip, path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Ready-made pictures, one for each frame, at the frames' size."""
+    ready = open_clip(path, as_numbers=True)
+    if is_for_whole_clip(clip.clip, len(ready), path):
+        ready = open_clip(path, selection_of(settings), as_numbers=True)
+    log_remarks(path, ready.info.remarks)
+    fit = fit_like_frames(settings, ready.info.width_px, ready.info.height_px, clip.size_px)
+    logger.info("%s: %s", path, fit.describe())
+    return (fit.apply(frame.pixels) for frame in ready)

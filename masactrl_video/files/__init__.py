@@ -1,1 +1,0 @@
-"""What keeps files whole and processes apart, whatever is in them."""

@@ -1,0 +1,1 @@
+"""Making a comic: its characters recorded, its panels rendered, its pages written."""

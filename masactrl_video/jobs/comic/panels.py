@@ -1,0 +1,249 @@
+"""A panel of a comic, rendered against the sources of its characters by the same code as a clip's frames."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from masactrl_video.attention.plan import ControlPlan, plan_control
+from masactrl_video.attention.recorded import MemorySource
+from masactrl_video.attention.regions import RegionSource
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.controls.canvas import size_for
+from masactrl_video.controls.clip import read_fitted
+from masactrl_video.errors import UserError
+from masactrl_video.jobs.comic.cast import Picture, check_words
+from masactrl_video.jobs.comic.plan import PlannedPanel
+from masactrl_video.jobs.render_frames import picture_text
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler, timesteps_of
+from masactrl_video.page.story import Story
+from masactrl_video.poses.draw import draw_pose
+from masactrl_video.poses.named_poses import joined
+from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.frames import FramesJob
+from masactrl_video.settings.names import Box, Ground
+from masactrl_video.settings.settings import Settings
+from masactrl_video.storage.fingerprint import hash_module, hash_tensor
+from masactrl_video.video.png import read_png_text
+
+logger = logging.getLogger(__name__)
+
+_NOT_IN_PANELS = (
+    "clip",
+    "prompt",
+    "guidance",
+    "cache_dir",
+    "characters_dir",
+    "chunk_frames",
+    "batch_size",
+    "device",
+    "offload",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PanelJob:
+    """A panel that is checked against the model and can be rendered."""
+
+    planned: PlannedPanel
+    settings: Settings
+    """With the panel's own prompt, negative prompt and seed."""
+    model: DiffusionModel
+    """With the network for poses, where a pose guides the panel."""
+    size_px: tuple[int, int]
+    """Height and width at which it is rendered."""
+    words: Mapping[str, tuple[int, ...]]
+    """Character → positions of its words in the prompt; characters without words are missing."""
+    plan: ControlPlan
+    ground: Ground
+
+    @property
+    def by_regions(self) -> bool:
+        """Whether each character has a part of the picture; else the whole picture follows the only one."""
+        return bool(self.words) or any(placed.box for placed in self.planned.cast.values())
+
+    def pose_picture(self) -> Picture | None:
+        """The pose that guides it, drawn at its size."""
+        height, width = self.size_px
+        if self.planned.pose_picture is not None:
+            return read_fitted(self.settings, self.planned.pose_picture, self.size_px, as_numbers=True)
+        if not self.planned.poses:
+            return None
+        return draw_pose(joined([part.on(width, height) for part in self.planned.poses]))
+
+
+def plan_job(
+    planned: PlannedPanel, story: Story, settings: Settings, model: DiffusionModel, bare: DiffusionModel
+) -> PanelJob:
+    """Resolve a panel against the model; nothing is computed.
+
+    Args:
+        model: with the network for poses.
+        bare: the same without.
+
+    Raises:
+        UserError: a size that the model does not take, or words that are not in the prompt.
+    """
+    panel = planned.panel
+    changes: dict[str, Any] = {"prompt": panel.prompt}
+    if panel.negative_prompt is not None:
+        changes["negative_prompt"] = panel.negative_prompt
+    if panel.seed is not None:
+        changes["seed"] = panel.seed
+    words = {}
+    for name, placed in planned.cast.items():
+        if named := placed.words or story.characters[name].words:
+            prompt = placed.prompt or panel.prompt
+            words[name] = check_words(model, prompt, named, f"{planned.where}, words of {name}")
+    own_settings = settings.model_copy(update=changes)
+    return PanelJob(
+        planned,
+        own_settings,
+        model if planned.posed else bare,
+        size_for(planned.place.width / planned.place.height, panel.size, model, planned.where),
+        words,
+        _plan(own_settings, model, planned, bool(words)),
+        story.ground,
+    )
+
+
+def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_words: bool) -> ControlPlan:
+    if not planned.cast:
+        return ControlPlan((), ())
+    by_regions = by_words or any(placed.box for placed in planned.cast.values())
+    return plan_control(
+        model.unet,
+        settings.num_inference_steps,
+        masa_step=settings.masa_step,
+        masa_layer=settings.masa_layer,
+        masa_steps=settings.masa_steps,
+        masa_layers=settings.masa_layers,
+        mode="masked" if by_regions else settings.attention_mode,
+        mask_grid_divisor=settings.mask_grid_divisor if by_words else None,
+    )
+
+
+def weights_of(model: DiffusionModel) -> list[str]:
+    """Hashes of decoder, UNet and guidance networks: what settings only name by path."""
+    modules = (model.decoder, model.unet, *(network.module for network in model.networks))
+    return [hash_module(module) for module in modules]
+
+
+def render_panel(
+    job: PanelJob, sources: Mapping[str, CachedSource], path: Path, *, weights: Sequence[str], overwrite: bool
+) -> dict[str, Any]:
+    """Render a panel, unless it is there already; returns figures for the report.
+
+    Args:
+        sources: of all characters, by name.
+        weights: `weights_of` the model with all its networks.
+
+    Raises:
+        UserError: the file was made from something else and may not be replaced.
+    """
+    picture = job.pose_picture()
+    own = {name: sources[name] for name in job.planned.cast}
+    made_from = _made_from(job, own, picture, weights)
+    if path.exists():
+        if read_png_text(path).get("made-from") == made_from:
+            logger.info("%s is there already", job.planned.where)
+            return {"panel": job.planned.number, "kept": True}
+        if not overwrite:
+            raise UserError(
+                f"{job.planned.where}: {path} was made from another story, model or settings; give another output, or "
+                "--overwrite (panels that did not change are kept)"
+            )
+        path.unlink()
+    logger.info("%s: %s", job.planned.where, job.settings.prompt)
+    text = _picture_text(job) | {"made-from": made_from}
+    frames = _frames_job(job, own, picture)
+    figures = render_frames(frames, [path], batch_size=1, chunk_frames=1, text=text)["attention"]
+    for number, name in enumerate(own if frames.regions else ()):
+        if job.plan.steps and job.plan.layers and not figures[f"tokens_of_source_{number}"]:
+            logger.warning("%s: %s was found nowhere in it; give other words, or a box", job.planned.where, name)
+    return {"panel": job.planned.number, "kept": False, "characters": list(own), "attention": figures}
+
+
+def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None) -> FramesJob:
+    settings, model = job.settings, job.model
+    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, job.size_px)
+    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps)
+    branches = GUIDED if settings.guided else UNGUIDED
+    first: Any = next(iter(sources.values()), None) or MemorySource(branches, (), timesteps_of(scheduler))
+    return FramesJob(
+        denoising=Denoising(model, text, settings.guidance_scale, settings.seed),
+        scheduler=scheduler,
+        source=first,
+        source_noise=_noise(job, list(sources.values())),
+        plan=job.plan,
+        guidance=[[picture]] if picture is not None else [],
+        regions=_regions(job, sources) if job.by_regions else (),
+        ground=job.ground,
+        region_threshold=settings.mask_threshold,
+    )
+
+
+def _noise(job: PanelJob, sources: Sequence[CachedSource]) -> torch.Tensor:
+    """The only character's own noise where the sizes agree (MasaCtrl, Sec. 5), else noise of the seed."""
+    if len(sources) == 1 and job.planned.panel.seed is None:
+        noise = sources[0].initial_noise
+        if tuple(noise.shape[-2:]) == job.model.latent_size(*job.size_px):
+            return noise
+    return initial_noise(job.model, job.size_px, job.settings.seed)
+
+
+def _regions(job: PanelJob, sources: Mapping[str, CachedSource]) -> list[RegionSource]:
+    latent_size = job.model.latent_size(*job.size_px)
+    regions = []
+    for name, source in sources.items():
+        box = job.planned.cast[name].box
+        region = _in_box(box, latent_size).to(job.model.device) if box is not None else None
+        own_size = (source.latents.shape[-2], source.latents.shape[-1])
+        prompt = job.planned.cast[name].prompt
+        text = None if prompt is None else encode_prompt(job.model, prompt, "", False, job.size_px).hidden_states
+        regions.append(RegionSource(source, own_size, job.words.get(name, ()), region, text))
+    return regions
+
+
+def _in_box(box: Box, size: tuple[int, int]) -> torch.Tensor:
+    """(height, width) bool: cells whose middle lies in the box."""
+    left, top, right, bottom = box
+    across, down = ((torch.arange(side) + 0.5) / side for side in (size[1], size[0]))
+    return ((down >= top) & (down <= bottom))[:, None] & ((across >= left) & (across <= right))[None]
+
+
+def _made_from(
+    job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None, weights: Sequence[str]
+) -> str:
+    """Names everything that determines the panel's pixels."""
+    content = {
+        "settings": {k: v for k, v in job.settings.as_yaml_data().items() if k not in _NOT_IN_PANELS},
+        "prompt": job.settings.prompt,
+        "size": job.size_px,
+        "cast": {name: [placed.box, job.words.get(name), placed.prompt] for name, placed in job.planned.cast.items()},
+        "ground": job.ground,
+        "sources": {name: source.entry.folder.name for name, source in sources.items()},
+        "pose": hash_tensor(torch.from_numpy(np.ascontiguousarray(picture))) if picture is not None else None,
+        "weights": list(weights if job.planned.posed else weights[:2]),  # no network guides the others
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _picture_text(job: PanelJob) -> dict[str, str]:
+    panel = job.planned.panel.model_dump(mode="json", exclude_defaults=True)
+    settings = {k: v for k, v in job.settings.as_yaml_data().items() if k not in ("clip", "guidance")}
+    data = json.dumps({"panel": panel, "settings": settings}, ensure_ascii=False)
+    return {"parameters": picture_text(job.settings)["parameters"], "masactrl-video": data}

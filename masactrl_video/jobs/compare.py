@@ -1,0 +1,214 @@
+"""One sheet of several methods from the same source (MasaCtrl, Fig. 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from masactrl_video.attention.baselines.plug_and_play import check_decoder, plug_and_play
+from masactrl_video.attention.baselines.prompt_to_prompt import align_words, prompt_to_prompt
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.errors import UserError
+from masactrl_video.jobs.baseline_denoising import check_strength, denoise_beside, denoise_noised
+from masactrl_video.jobs.render_frames import check_kept
+from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
+from masactrl_video.jobs.run.prompts import tell_prompts
+from masactrl_video.jobs.run.report import Report, Tell
+from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, claimed_folder
+from masactrl_video.jobs.shared_source import SharedSource, record_sources
+from masactrl_video.jobs.stills import (
+    StillCanvas,
+    StillTarget,
+    check_target,
+    open_canvas,
+    plan_target,
+    render_target,
+    write_source,
+)
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.loading.from_settings import model_from_settings
+from masactrl_video.model.memory import enough_memory
+from masactrl_video.model.sampling.latents import decode_latents, initial_noise
+from masactrl_video.model.sampling.schedulers import timesteps_of
+from masactrl_video.page.sheet import Panel, labelled_sheet
+from masactrl_video.render.overflow import check_finite
+from masactrl_video.settings.stills import StillSettings
+from masactrl_video.sources.cache_limit import check_cache
+from masactrl_video.sources.source import RealSource
+from masactrl_video.video.png import read_png, write_png
+
+METHODS = {
+    "masactrl": "MasaCtrl",
+    "fixed-seed": "fixed seed only",
+    "sdedit": "SDEdit",
+    "prompt-to-prompt": "Prompt-to-Prompt",
+    "plug-and-play": "Plug-and-Play",
+}
+"""Part of a file name → label on the sheet, in the sheet's order."""
+
+
+def compare(
+    settings: StillSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
+) -> dict[str, list[Path]]:
+    """Make each target by each method, and a labelled sheet with a row for each target, in `folder`.
+
+    Args:
+        settings: of a generated source (`source_prompt`) or a given one (`source_image`) and its targets.
+        folder: for the pictures; an interrupted run goes on.
+        overwrite: replace what is there and begin anew.
+        model: one that is loaded already.
+        tell: called with what happens while it happens (see `report.Tell`).
+
+    Returns:
+        Method → the pictures of the targets (see `METHODS`), and `source` → those of their sources.
+
+    Raises:
+        UserError: anything in the settings or the folder cannot be used; nothing is half-written.
+    """
+    check_still_folder(folder, settings, overwrite)
+    check_inputs(settings, folder)
+    check_strength(settings.num_inference_steps, settings.sdedit_strength)
+    if settings.reuse_deep_features is not None:
+        raise UserError("reuse_deep_features: the other methods need the whole UNet at every step; leave it out")
+    targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
+    for target in targets:
+        check_prompt(target)
+    check_cache(settings)
+    report = Report(tell=tell)
+    with report.stage("load"):
+        model = model or model_from_settings(settings)
+        canvas = open_canvas(settings, model)
+        check_decoder(model.unet)
+        for target in targets:
+            check_target(target, model)
+    made: dict[str, list[Path]] = {name: [] for name in ("source", *METHODS)}
+    with claimed_folder(folder, "compare", settings, overwrite, report):
+        tell_prompts(targets, model)
+        sources = _inverted_once(record_sources(targets, model, canvas), model)
+        for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):
+            several = f"-{source.group + 1}" if sources[-1].group else ""
+            made["source"].append(folder / f"source{several}.png")
+            write_source(target, model, source.recorded, made["source"][-1])
+            planned = plan_target(target, model, canvas, source.planned, source.recorded)
+            for at, name in enumerate(METHODS, 1):
+                made[name].append(folder / f"target-{number}-{name}.png")
+                _make(name, Comparison(planned, source, canvas), made[name][-1])
+                report.picture((number - 1) * len(METHODS) + at, len(targets) * len(METHODS))
+        _write_sheet(targets, made, folder / SHEET)
+    return made
+
+
+def _inverted_once(sources: list[SharedSource], model: DiffusionModel) -> list[SharedSource]:
+    """Sources whose inversion, where there is one, serves all methods."""
+    done: dict[int, RealSource] = {}
+    for shared in sources:
+        source = shared.planned.source
+        if isinstance(source, RealSource) and shared.group not in done:
+            done[shared.group] = source.inverted()
+    return [
+        replace(shared, planned=replace(shared.planned, source=done.get(shared.group, shared.planned.source)))
+        for shared in sources
+    ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A target and all that the methods need of its source."""
+
+    target: StillTarget
+    source: SharedSource
+    canvas: StillCanvas
+
+    @property
+    def settings(self) -> StillSettings:
+        """Of the target."""
+        return self.target.settings
+
+    @property
+    def guidance(self) -> PreparedGuidance:
+        """Of the target."""
+        return self.target.job.batch([0]).guidance
+
+
+def _make(name: str, comparison: Comparison, path: Path) -> None:
+    """One target by one method, unless an interrupted run has made it."""
+    target = comparison.target
+    text = target.text | {"method": METHODS[name]}
+    if name in ("masactrl", "fixed-seed"):
+        job = target.job if name == "masactrl" else replace(target.job, plan=ControlPlan((), ()))
+        render_target(replace(target, job=job, text=text), path)
+        return
+    check_kept([path], text["made-from"])
+    if path.exists():
+        return
+    with enough_memory(f"{METHODS[name]} on {target.job.denoising.model.device}"):
+        latents = _LATENTS[name](comparison)
+        model = target.job.denoising.model
+        check_finite(latents, [METHODS[name]], model.dtype)
+        write_png(path, decode_latents(model, latents)[0], text)
+
+
+def _sdedit(comparison: Comparison) -> torch.Tensor:
+    job, settings = comparison.target.job, comparison.settings
+    recorded = comparison.source.recorded
+    seed = (settings.seed + 1) % 2**32  # the noise that a generated source began with would lead back to it
+    noise = initial_noise(job.denoising.model, comparison.canvas.size_px, seed)
+    return denoise_noised(
+        job.denoising, comparison.guidance, job.scheduler, recorded.latents, noise, settings.sdedit_strength
+    )
+
+
+def _prompt_to_prompt(comparison: Comparison) -> torch.Tensor:
+    job, settings, planned = comparison.target.job, comparison.settings, comparison.source.planned
+    model = job.denoising.model
+    injected = prompt_to_prompt(
+        model.unet,
+        timesteps_of(job.scheduler),
+        align_words(model.pipe.tokenizer, settings.prompt_of_source, settings.prompt),
+        source_branches=planned.branches,
+        branches=GUIDED if settings.guided else UNGUIDED,
+        cross_steps=settings.p2p_cross_steps,
+        self_steps=settings.p2p_self_steps,
+    )
+    return denoise_beside(planned.source, job.denoising, comparison.guidance, injected, METHODS["prompt-to-prompt"])
+
+
+def _plug_and_play(comparison: Comparison) -> torch.Tensor:
+    job, settings, planned = comparison.target.job, comparison.settings, comparison.source.planned
+    injected = plug_and_play(
+        job.denoising.model.unet,
+        timesteps_of(job.scheduler),
+        source_branches=planned.branches,
+        branches=GUIDED if settings.guided else UNGUIDED,
+        feature_steps=settings.pnp_feature_steps,
+        attention_steps=settings.pnp_attention_steps,
+    )
+    return denoise_beside(planned.source, job.denoising, comparison.guidance, injected, METHODS["plug-and-play"])
+
+
+_LATENTS: dict[str, Callable[[Comparison], torch.Tensor]] = {
+    "sdedit": _sdedit,
+    "prompt-to-prompt": _prompt_to_prompt,
+    "plug-and-play": _plug_and_play,
+}
+
+
+def _write_sheet(targets: list[StillSettings], made: dict[str, list[Path]], path: Path) -> None:
+    labels = {"source": "source", **METHODS}
+    rows = [
+        [Panel(label if number == 0 else "", read_png(made[name][number])) for name, label in labels.items()]
+        for number in range(len(targets))
+    ]
+    several = len({target.seed for target in targets}) > 1
+    names = [target.prompt + (f", seed {target.seed}" if several else "") for target in targets]
+    write_png(path, labelled_sheet(rows, names if len(targets) > 1 else [], "" if len(targets) > 1 else names[0]))

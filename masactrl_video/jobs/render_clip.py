@@ -1,0 +1,225 @@
+"""The whole way of a clip: video → guidance → source → cache → render → encode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masactrl_video.cache.holders import hold, release
+from masactrl_video.controls.clip import FittedClip, fit_clip, open_selected
+from masactrl_video.controls.extract import GuidanceBeside
+from masactrl_video.controls.given import check_given
+from masactrl_video.controls.plan import begin_guidance
+from masactrl_video.controls.store import GuidanceFrames
+from masactrl_video.errors import StorageError
+from masactrl_video.jobs.encode import check_sizes, encode_guidance, plan_encoding, videos_beside
+from masactrl_video.jobs.run.folder import (
+    MARK_NAME,
+    Outputs,
+    check_free,
+    claimed,
+    finish_whole,
+    is_made,
+    wait_for_another,
+)
+from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.jobs.run.log_file import RunLog, run_log
+from masactrl_video.jobs.run.report import Report, Tell
+from masactrl_video.settings.acting import check_source_acts
+from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.cache_limit import check_cache, say_cache_size
+from masactrl_video.video.png import write_png
+
+if TYPE_CHECKING:
+    from masactrl_video.cache.recorded_source import CachedSource
+    from masactrl_video.encode.video import VideoPlan
+    from masactrl_video.model.diffusion import DiffusionModel
+    from masactrl_video.sources.plan import PlannedSource
+
+# torch, diffusers and what stands on them are imported where the model is: all that can be wrong before is said at once
+
+logger = logging.getLogger(__name__)
+
+
+def render_clip(
+    settings: Settings,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    restart: bool = False,
+    model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
+) -> Outputs:
+    """Render a clip to `output` and everything else into the folder of the same name beside it.
+
+    A run that was interrupted goes on when it is called again with the same settings and output. While another process
+    renders there, this one waits.
+
+    Args:
+        settings: see `masactrl_video.settings`.
+        output: .mp4, .mov, .mkv, .webm or .gif.
+        overwrite: replace an existing output; it stays until the new one is whole.
+        restart: discard an interrupted run, also one with other settings, and begin anew.
+        model: one that is loaded already; by default it is loaded as the settings say.
+        tell: called with what happens while it happens (see `report.Tell`).
+
+    Raises:
+        UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
+    """
+    with run_log() as log:
+        report = Report(tell=log.beside(tell))
+        return _render_clip(settings, Outputs(output), (overwrite, restart), model, log, report)
+
+
+def _render_clip(
+    settings: Settings,
+    outputs: Outputs,
+    replaced: tuple[bool, bool],
+    model: DiffusionModel | None,
+    log: RunLog,
+    report: Report,
+) -> Outputs:
+    if finish_whole(outputs, settings):
+        logger.info("%s was whole: only the end of its run was missing", outputs.video)
+        return outputs
+    check_free(outputs, settings, *replaced)  # whatever is wrong is said before hours of work
+    if wait_for_another(outputs.folder):
+        if is_made(outputs, settings):
+            logger.info("%s was made meanwhile", outputs.video)
+            return outputs
+        check_free(outputs, settings, *replaced)
+    check_inputs(settings, outputs.video, outputs.folder)
+    check_prompt(settings)
+    check_source_acts(settings)
+    check_cache(settings)
+    if model is None:
+        check_models(settings)
+    with report.stage("load"):
+        selected = open_selected(settings)
+        check_given(settings, selected)
+        selected.check()
+        plan = plan_encoding(settings, selected, outputs.video.suffix, audio=settings.audio)
+        from masactrl_video.jobs.run.prompts import tell_prompts
+        from masactrl_video.model.loading.from_settings import model_from_settings
+        from masactrl_video.sources.plan import check_source_used
+
+        model = model or model_from_settings(settings)
+        logger.debug("the model computes in %s on %s", model.dtype, model.device)
+        clip = fit_clip(settings, selected, model)
+        check_source_used(settings, model)
+        check_sizes(settings, clip, outputs.video.suffix)
+        tell_prompts(settings, model)
+    with claimed(outputs, settings, *replaced) as made_meanwhile:
+        if made_meanwhile:
+            logger.info("%s was made meanwhile", outputs.video)
+        else:
+            with log.written(outputs.log, settings.as_yaml_data()):
+                _make(settings, model, clip, outputs, report, log, plan, overwrite=replaced[0])
+    return outputs
+
+
+def _make(
+    settings: Settings,
+    model: DiffusionModel,
+    clip: FittedClip,
+    outputs: Outputs,
+    report: Report,
+    log: RunLog,
+    plan: VideoPlan,
+    *,
+    overwrite: bool,
+) -> None:
+    """All stages. The report is there before the video, so that all is there when the video is."""
+    from masactrl_video.jobs.render_frames import drop_damaged, render_stage
+    from masactrl_video.sources.plan import plan_source
+
+    with guidance_beside(settings, clip, outputs, report, plan) as (kinds, guidance_videos):
+        guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
+        with report.stage("source"):
+            planned = plan_source(settings, model, clip, guidance)
+            source = planned.record(model, settings)
+            hold(source.entry.folder, outputs.folder / MARK_NAME)  # for when this run is stopped and goes on
+            write_source_picture(settings, model, source, outputs.source)
+        drop_damaged([*outputs.frames(len(clip)), *outputs.masks(len(clip))])
+        with videos_beside(settings, clip, kinds, outputs, overwrite, plan) as videos:
+            with report.stage("render"):
+
+                def tell(event: dict[str, object]) -> None:
+                    videos.check()
+                    report.tell(event)
+
+                figures = render_stage(settings, model, clip, guidance, planned, source, outputs, tell)
+                report.figures["render"] = figures
+            made = [pictures.whole() for pictures in kinds.values()]
+            report.figures |= describe(clip, made, planned, source)
+            with report.stage("encode"):
+                for video in guidance_videos:
+                    video.result()
+                videos.finish_side_by_side()
+                report.figures["warnings"] = log.warnings
+                report.write(outputs.report, model)
+                videos.finish_result()
+    release(source.entry.folder, outputs.folder / MARK_NAME)
+    say_cache_size(settings)
+    report.figures["warnings"] = log.warnings
+    try:
+        report.write(outputs.report, model)
+    except (StorageError, OSError) as error:  # the video is there: the run has not failed
+        logger.warning("%s; %s is without the time of encoding", error, outputs.report)
+
+
+@contextmanager
+def guidance_beside(
+    settings: Settings, clip: FittedClip, outputs: Outputs, report: Report, plan: VideoPlan
+) -> Iterator[tuple[dict[str, GuidanceBeside], list[Future[None]]]]:
+    """Inside the context, guidance of each kind in use is made, and its video, beside whatever else is done.
+
+    Controls of the same kind share its pictures. When the context ends the threads have ended, and after an exception
+    what was unfinished is removed. Yields the guidance by its kind, and the videos, to be waited for.
+    """
+    with ThreadPoolExecutor(max(1, len(settings.kinds)), thread_name_prefix="guidance") as executor:
+        kinds: dict[str, GuidanceBeside] = {}
+        try:
+            with report.stage("guidance"):
+                video = outputs.guidance_video
+                for kind in settings.kinds:
+                    kinds[kind] = begin_guidance(settings, clip, kind, outputs.guidance(kind), executor)
+                videos = [
+                    executor.submit(encode_guidance, settings, clip, pictures.paths(), video(kind), plan)
+                    for kind, pictures in kinds.items()
+                ]
+                for pictures in kinds.values():
+                    pictures.wait_for_first()  # a clip without anybody is refused before the source is made
+            yield kinds, videos
+        except BaseException:
+            for pictures in kinds.values():
+                pictures.stop()
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def write_source_picture(settings: Settings, model: DiffusionModel, source: CachedSource, path: Path) -> None:
+    """The source as the model has made or reconstructed it."""
+    from masactrl_video.jobs.render_frames import picture_text
+    from masactrl_video.model.sampling.latents import decode_latents
+
+    write_png(path, decode_latents(model, source.latents)[0], picture_text(settings))
+
+
+def describe(
+    clip: FittedClip, guidance: list[GuidanceFrames], planned: PlannedSource, source: CachedSource
+) -> dict[str, object]:
+    """Facts for the report that are not figures of one stage."""
+    return {
+        "fit": clip.fit.describe(),
+        "frames_without_person": sorted({frame for kind in guidance for frame in kind.missing}),
+        "controlled_steps": list(planned.plan.steps),
+        "controlled_layers": [layer.name for layer in planned.plan.layers],
+        "cache_entry": str(source.entry.folder),
+        "cache_bytes": sum(file.bytes for file in source.entry.index.files.values()),
+        "cache_error": source.storage_error,
+    }

@@ -1,0 +1,84 @@
+"""The files that settings name, looked at before anything slow begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.loading import location
+from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.stills import StillSettings
+from masactrl_video.sources.characters.store import default_root, open_character
+from masactrl_video.video.image_folder import read_image
+from masactrl_video.video.local_file import local_path
+
+
+def check_inputs(settings: Settings, *written: Path) -> None:
+    """See that every file is there, and that none of them is or lies in what will be `written` (files or folders).
+
+    Raises:
+        UserError: an input that does not exist, or would be replaced, or a single picture that cannot be read.
+    """
+    places = [place.resolve() for place in written]
+    for name, path in _inputs(settings):
+        try:
+            found = local_path(path).resolve()
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        if any(place == found or place in found.parents for place in places):
+            raise UserError(f"{name}: {path} is read, and would be overwritten; give another output")
+    for picture in (settings.source_image, settings.source_mask):
+        if picture is not None:
+            read_image(picture)
+
+
+def check_prompt(settings: Settings) -> None:
+    """See that there is a prompt; presets for real models have none.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not settings.prompt:
+        raise UserError("prompt: missing; say with --prompt what the frames show")
+
+
+def check_models(settings: Settings) -> None:
+    """See that all files of the model that the settings name are there; what is in them is known when they are loaded.
+
+    Raises:
+        UserError: a path that does not exist or is of no known kind.
+    """
+    location.local_path(settings.model, "model")
+    named = [("config", settings.single_file_config), ("taesd", settings.taesd)]
+    for name in settings.guidance:
+        control = settings.controls[name]
+        named += [(control.adapter, control.model), ("config", control.single_file_config)]
+    for what, path in (*named, *(("LoRA", path) for path in settings.lora)):
+        if path is not None:
+            location.local_path(path, what)
+    if settings.character is not None:
+        open_character(settings.characters_dir or default_root(), settings.character)
+
+
+def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:
+    if isinstance(settings, StillSettings):
+        yield from _still_inputs(settings)
+    else:
+        yield "clip", settings.clip
+    for name in ("source_image", "source_mask", "target_masks", "pose_json", "retarget"):
+        if getattr(settings, name) is not None:
+            yield name, getattr(settings, name)
+    for kind, path in settings.guidance_video.items():
+        yield f"guidance_video {kind}", path
+
+
+def _still_inputs(settings: StillSettings) -> Iterator[tuple[str, Path]]:
+    given = [("source_guidance", kind, path) for kind, path in settings.source_guidance.items()]
+    given += [("target_guidance", kind, path) for kind, paths in settings.target_guidance.items() for path in paths]
+    for name, kind, path in given:
+        if kind == "pose" and not path.suffix:
+            named_pose(str(path), f"{name} pose")
+        else:
+            yield f"{name} {kind}", path

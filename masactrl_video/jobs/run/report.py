@@ -1,0 +1,99 @@
+"""The figures of a run, in a JSON file beside its output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import masactrl_video
+from masactrl_video.storage.replace import replacing
+from masactrl_video.storage.text import encodable
+
+if TYPE_CHECKING:  # what is wrong with the input of a run is said before any of this is loaded
+    import torch
+
+    from masactrl_video.model.diffusion import DiffusionModel
+
+REPORTS = __name__
+"""Name of the logger that says when stages begin and end."""
+
+logger = logging.getLogger(REPORTS)
+
+Tell = Callable[[dict[str, Any]], None]
+"""Takes what happens, as plain data: {"stage": …} when one begins, with "seconds" when it ends, and how far it is."""
+
+
+@dataclass
+class Report:
+    """Figures gathered during a run."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Stage → wall-clock time."""
+    tell: Tell = lambda event: None
+    """Told when a stage begins and ends."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage."""
+        start = time.perf_counter()
+        self.tell({"stage": name})
+        logger.debug("%s begins", name)
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+        self.tell({"stage": name, "seconds": self.seconds[name]})
+        logger.debug("%s took %.3f seconds", name, self.seconds[name])
+
+    def picture(self, done: int, pictures: int) -> None:
+        """Tell that so many of the pictures are there."""
+        self.tell({"stage": "pictures", "picture": done, "pictures": pictures})
+
+    def write(self, path: Path, model: DiffusionModel) -> None:
+        """Write everything as JSON, with versions, device and peak memory."""
+        about = {
+            "versions": versions(),
+            "device": str(model.device),
+            "dtype": str(model.dtype),
+            "peak_memory_bytes": _peak_memory_bytes(model.device),
+            "seconds": self.seconds,
+        }
+        with replacing(path) as partial:
+            text = json.dumps(self.figures | about, indent=1, ensure_ascii=False)
+            partial.write_text(encodable(text), encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Of this package, of Python and of what computes."""
+    import diffusers
+    import torch
+    import transformers
+
+    return {
+        "masactrl-video": masactrl_video.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _peak_memory_bytes(device: torch.device) -> int | None:
+    """Of the device if it has memory of its own, else of this process; None where the system does not say."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes

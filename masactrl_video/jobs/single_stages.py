@@ -1,0 +1,166 @@
+"""The stages one by one, for those who want only a part of the way; each leaves a log beside what it made."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from masactrl_video.controls.clip import fit_clip, log_remarks, open_selected
+from masactrl_video.controls.given import check_given
+from masactrl_video.controls.plan import make_guidance
+from masactrl_video.controls.store import frame_name
+from masactrl_video.encode.container import container_for
+from masactrl_video.errors import UserError, counted
+from masactrl_video.jobs.encode import encode_frames_like, encode_guidance, plan_encoding
+from masactrl_video.jobs.render_clip import write_source_picture
+from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
+from masactrl_video.settings.acting import check_source_acts
+from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.cache_limit import check_cache, say_cache_size
+from masactrl_video.storage.write_errors import check_can_be_made
+from masactrl_video.video.clip import open_clip
+from masactrl_video.video.png import png_bytes, write_png
+
+if TYPE_CHECKING:
+    from masactrl_video.cache.recorded_source import CachedSource
+    from masactrl_video.controls.clip import FittedClip
+    from masactrl_video.video.clip import Clip
+
+
+def write_frames(settings: Settings, folder: Path) -> int:
+    """Stage 1: the clip's frames at the model's size as `folder`/000000.png …; returns their number.
+
+    Raises:
+        UserError: the folder exists.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists; give another folder")
+    check_can_be_made(folder=folder)
+    with run_log() as log:
+        clip = _fitted(settings, open_selected(settings))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+            pictures = Path(partial) / "pictures"
+            pictures.mkdir()
+            for index, frame in enumerate(tqdm(clip, total=len(clip), desc="frames", unit="frame")):
+                write_png(pictures / frame_name(index), frame)
+            log.write(pictures / LOG_NAME, settings.as_yaml_data())
+            pictures.rename(folder)
+    return len(clip)
+
+
+def _fitted(settings: Settings, selected: Clip) -> FittedClip:
+    check_models(settings)
+    from masactrl_video.model.loading.from_settings import model_from_settings
+
+    return fit_clip(settings, selected, model_from_settings(settings))
+
+
+def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
+    """Stage 2: `folder`/KIND/ with pictures (and pose.json), and `folder`/KIND.mp4; returns the folder of each kind.
+
+    Raises:
+        UserError: no guidance is in use, it cannot be made, or a video exists.
+    """
+    if not settings.kinds:
+        raise UserError("guidance: none is in use; name it with --guidance")
+    videos = {kind: folder / f"{kind}.mp4" for kind in settings.kinds}
+    check_inputs(settings, *(folder / kind for kind in settings.kinds), *videos.values())
+    for video in videos.values():
+        if video.exists() and not overwrite:
+            raise UserError(f"{video} exists; give another folder, or --overwrite")
+    check_can_be_made(*videos.values(), folder / LOG_NAME, folder=folder)
+    with run_log() as log:
+        selected = open_selected(settings)
+        check_given(settings, selected)
+        plan = plan_encoding(settings, selected, ".mp4", audio=False)
+        clip = _fitted(settings, selected)
+        is_new = not folder.exists()
+        try:
+            made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
+        except UserError:
+            if is_new and folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
+            raise
+        for kind, pictures in made.items():
+            encode_guidance(settings, clip, pictures.paths(), videos[kind], plan)
+        log.write(folder / LOG_NAME, settings.as_yaml_data())
+    return {kind: pictures.folder for kind, pictures in made.items()}
+
+
+def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = False) -> str:
+    """Stages 3 and 4: make the source, record it in the cache, write its picture; returns the cache entry's name.
+
+    Raises:
+        UserError: the picture exists, or is not a .png.
+    """
+    if picture.suffix.lower() != ".png":
+        raise UserError(f"{picture}: the source image is written as .png")
+    if picture.exists() and not overwrite:
+        raise UserError(f"{picture} exists; give another name, or --overwrite")
+    check_inputs(settings, picture)
+    check_can_be_made(picture, picture.with_suffix(f".{LOG_NAME}"))
+    check_cache(settings)
+    check_prompt(settings)
+    check_source_acts(settings)
+    with run_log() as log:
+        source = _recorded(settings, picture)
+        say_cache_size(settings)
+        log.write(picture.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
+    return source.entry.folder.name
+
+
+def _recorded(settings: Settings, picture: Path) -> CachedSource:
+    selected = open_selected(settings)
+    check_given(settings, selected)
+    check_models(settings)
+    from masactrl_video.jobs.run.prompts import tell_prompts
+    from masactrl_video.model.loading.from_settings import model_from_settings
+    from masactrl_video.sources.plan import check_source_used, plan_source
+
+    model = model_from_settings(settings)
+    clip = fit_clip(settings, selected, model)
+    check_source_used(settings, model)
+    tell_prompts(settings, model)
+    with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
+        kinds = {kind: make_guidance(settings, clip, kind, Path(folder) / kind) for kind in settings.kinds}
+        guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
+        planned = plan_source(settings, model, clip, guidance)
+        source = planned.record(model, settings)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    write_source_picture(settings, model, source, picture)
+    return source
+
+
+def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: bool = False) -> None:
+    """Stage 6: pictures that are there already become a video with the clip's times and sound.
+
+    Raises:
+        UserError: not as many pictures as frames are taken from the clip, or the output exists.
+    """
+    container_for(output)
+    check_inputs(settings, output)
+    if output.exists() and not overwrite:
+        raise UserError(f"{output} exists; give another name, or --overwrite")
+    log_path = output.with_suffix(f".{LOG_NAME}")
+    check_can_be_made(output, log_path)
+    if not folder.is_dir():
+        raise UserError(f"--frames: {folder} is not a folder")
+    clip = open_selected(settings)
+    frames = open_clip(folder)
+    if len(frames) != len(clip):
+        taken = f"{counted(len(clip), 'frame')} {'is' if len(clip) == 1 else 'are'} taken"
+        raise UserError(f"{folder} holds {counted(len(frames), 'picture')}, but {taken} from {settings.clip}")
+    pictures = (png_bytes(frame.pixels) for frame in frames)
+    with run_log() as log:
+        log_remarks(folder, frames.info.remarks)
+        plan = plan_encoding(settings, clip, output.suffix, audio=settings.audio)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        encode_frames_like(
+            settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite, plan=plan
+        )
+        log.write(log_path, settings.as_yaml_data())

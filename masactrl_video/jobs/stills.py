@@ -1,0 +1,194 @@
+"""What all still pictures share: their size, their source, and a target against it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masactrl_video.cache.holders import hold
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.controls.clip import fit_for, read_fitted
+from masactrl_video.controls.single_pose import pose_picture, shape_of_pose
+from masactrl_video.errors import UserError
+from masactrl_video.jobs.render_frames import check_kept, frames_job, made_from, picture_text
+from masactrl_video.jobs.run.still_folder import SHEET
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.sampling.latents import decode_latents
+from masactrl_video.render.chunks import render_frames
+from masactrl_video.render.frames import FramesJob
+from masactrl_video.settings.stills import StillSettings
+from masactrl_video.sources.plan import PlannedSource, plan_attention, plan_source
+from masactrl_video.sources.source import RealSource
+from masactrl_video.video.image_folder import read_image
+from masactrl_video.video.png import write_png
+from masactrl_video.video.target_size import choose_size
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StillCanvas:
+    """The size of a source and its targets; there is no clip (a `Canvas`)."""
+
+    size_px: tuple[int, int]
+    """Height and width."""
+
+    def frame(self, n: int, /) -> NDArray[np.uint8]:
+        """There is none.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"source clip: still pictures have no frame {n}; give source_image")
+
+
+def open_canvas(settings: StillSettings, model: DiffusionModel) -> StillCanvas:
+    """The size to work at: the given picture's shape, or else the first guidance picture's, near the model's area.
+
+    Raises:
+        UserError: a picture that cannot be read, or a side that the model cannot have.
+    """
+    guidance = [
+        *settings.source_guidance.items(),
+        *((kind, path) for kind, paths in settings.target_guidance.items() for path in paths),
+    ]
+    if settings.source_image is None and not guidance:
+        width, height = choose_size(
+            1.0, settings.width, settings.height, size_factor=model.size_factor, native_area_px=model.native_area_px
+        )
+        return StillCanvas((height, width))
+    if settings.source_image is not None:
+        height, width = read_image(settings.source_image).shape[:2]
+    elif guidance[0][0] == "pose":
+        height, width = shape_of_pose(str(guidance[0][1]), Path(), "guidance pose")
+    else:
+        height, width = read_image(guidance[0][1]).shape[:2]
+    fit = fit_for(settings, model, width, height)
+    return StillCanvas((fit.height_px, fit.width_px))
+
+
+def one_target(settings: StillSettings, command: str) -> StillSettings:
+    """The only target.
+
+    Raises:
+        UserError: there are several.
+    """
+    targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
+    if len(targets) > 1:
+        raise UserError(f"{command}: it varies one target, got {len(targets)}; give one prompt, seed and guidance")
+    return targets[0]
+
+
+def check_target(settings: StillSettings, model: DiffusionModel) -> None:
+    """See that a target can be made, before anything is computed.
+
+    Raises:
+        UserError: no prompt, or steps, layers, words or guidance that do not go together.
+    """
+    plan_attention(settings, with_weights(settings, model))
+
+
+def with_weights(settings: StillSettings, model: DiffusionModel) -> DiffusionModel:
+    """The model with its networks' weights and ranges as the settings say."""
+    controls = [settings.controls[name] for name in settings.guidance]
+    return replace(
+        model,
+        networks=tuple(
+            replace(network, scale=control.scale, start=control.start, end=control.end)
+            for network, control in zip(model.networks, controls, strict=True)
+        ),
+    )
+
+
+def plan_still(settings: StillSettings, model: DiffusionModel, canvas: StillCanvas) -> PlannedSource:
+    """The source of a target: generated under its own guidance picture, if there is one, or inverted.
+
+    Args:
+        settings: of one target (see `StillSettings.targets`).
+
+    Raises:
+        UserError: see `plan_source`.
+    """
+    model = _guided_by(settings, with_weights(settings, model), list(settings.source_guidance))
+    guidance = _pictures(settings, model, settings.source_guidance, canvas)
+    prompt = settings.prompt_of_source
+    own = settings.model_copy(update={"source_frame": 0, "source_prompt": prompt, "noise": "shared"})
+    planned = plan_source(own, model, canvas, guidance)
+    if isinstance(planned.source, RealSource):
+        inverted = replace(planned.source, iterations=settings.inversion_iterations, replayed=settings.replay)
+        planned = replace(planned, source=inverted)
+    return planned
+
+
+@dataclass(frozen=True)
+class StillTarget:
+    """One target against its recorded source."""
+
+    settings: StillSettings
+    job: FramesJob
+    text: dict[str, str]
+    """For its picture's text chunks."""
+
+
+def plan_target(
+    settings: StillSettings, model: DiffusionModel, canvas: StillCanvas, planned: PlannedSource, source: CachedSource
+) -> StillTarget:
+    """Everything that a target's picture is made from.
+
+    Args:
+        settings: of one target.
+    """
+    paths = {kind: paths[0] for kind, paths in settings.target_guidance.items()}
+    guided = _guided_by(settings, with_weights(settings, model), list(paths))
+    pictures = _pictures(settings, guided, paths, canvas)
+    shared_noise = settings.model_copy(update={"noise": "shared"})
+    job = frames_job(shared_noise, guided, canvas.size_px, pictures, planned, source)
+    keys = [hashlib.sha256(picture.tobytes()).hexdigest() for (picture,) in pictures]
+    text = picture_text(settings) | {"made-from": made_from(guided, job.denoising.text, keys, source)}
+    return StillTarget(settings, job, text)
+
+
+def render_target(target: StillTarget, path: Path) -> None:
+    """Make a target's picture by mutual self-attention, unless an interrupted run has made it."""
+    check_kept([path], target.text["made-from"])
+    render_frames(target.job, [path], batch_size=1, chunk_frames=1, text=target.text)
+
+
+def write_source(settings: StillSettings, model: DiffusionModel, source: CachedSource, path: Path) -> None:
+    """The source as the model has made or reconstructed it, with the parameters that made it.
+
+    Its cache entry is held for the run whose folder this is, until that is complete.
+    """
+    hold(source.entry.folder, path.parent / "config.yaml", path.parent / SHEET)
+    own = settings.model_copy(update={"prompt": settings.prompt_of_source, "prompts": []})
+    write_png(path, decode_latents(model, source.latents)[0], picture_text(own))
+
+
+def record_still(settings: StillSettings, model: DiffusionModel, planned: PlannedSource) -> CachedSource:
+    """The recorded source, from the cache or recorded now."""
+    return planned.record(model, settings)
+
+
+def _guided_by(settings: StillSettings, model: DiffusionModel, kinds: Sequence[str]) -> DiffusionModel:
+    """The model with those of its networks for which there is a picture."""
+    used = [settings.controls[name].kind in kinds for name in settings.guidance]
+    return replace(model, networks=tuple(n for n, use in zip(model.networks, used, strict=True) if use))
+
+
+def _pictures(
+    settings: StillSettings, model: DiffusionModel, paths: dict[str, Path], canvas: StillCanvas
+) -> list[list[NDArray[np.uint8]]]:
+    """One guidance picture for each network of the model."""
+    return [[_picture(settings, network.name, paths[network.name], canvas)] for network in model.networks]
+
+
+def _picture(settings: StillSettings, kind: str, path: Path, canvas: StillCanvas) -> NDArray[np.uint8]:
+    if kind == "pose":
+        return pose_picture(settings, str(path), canvas.size_px, Path(), "guidance pose")
+    return read_fitted(settings, path, canvas.size_px, as_numbers=True)

@@ -1,0 +1,135 @@
+"""ControlNet and T2I-Adapter: from guidance pictures to what the UNet adds to its features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel, T2IAdapter
+from numpy.typing import NDArray
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.unet.patching import swapped
+from masactrl_video.model.offload import execution_device
+
+
+@dataclass(frozen=True)
+class GuidanceNetwork:
+    """One ControlNet or T2I-Adapter with its weight and the part of the denoising in which it acts."""
+
+    name: str
+    """Name of the guidance it reads, e.g. `pose`."""
+    module: ControlNetModel | T2IAdapter
+    scale: float = 1.0
+    start: float = 0.0
+    """Fraction of the denoising steps at which it begins to act."""
+    end: float = 1.0
+    """Fraction of the denoising steps at which it stops acting."""
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether this is a T2I-Adapter, whose features do not depend on the denoising step."""
+        return isinstance(self.module, T2IAdapter)
+
+    @property
+    def size_factor(self) -> int:
+        """Width and height of guidance pictures must be multiples of this."""
+        factor: int = self.module.downscale_factor if self.is_adapter else 1
+        return factor
+
+    def acts_at(self, step: int, num_steps: int) -> bool:
+        """Whether it acts at a denoising step, by the rule of diffusers' ControlNet pipelines."""
+        return not (step / num_steps < self.start or (step + 1) / num_steps > self.end)
+
+    def prepare(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
+        """Guidance pictures RGB uint8 (frames, height, width, 3) → (frames, channels, height, width) in [0, 1]."""
+        pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        channels = self.module.config.in_channels if self.is_adapter else self.module.config.conditioning_channels
+        if channels == 1:
+            if not bool((pixels == pixels[:, :1]).all()):
+                raise UserError(
+                    f"guidance {self.name!r}: its network reads one grey channel, but the pictures have colours"
+                )
+            pixels = pixels[:, :1]
+        elif channels != pixels.shape[1]:
+            raise UserError(f"guidance {self.name!r}: its network reads {channels} channels; RGB or grey is possible")
+        return pixels.to(execution_device(self.module), self.module.dtype) / 255
+
+    def embed(self, pictures: torch.Tensor) -> torch.Tensor:
+        """A ControlNet's features of prepared pictures, on the latents' grid; they do not depend on the step."""
+        if self._is_bgr:  # its forward pass turns the channels of what it gets: of pictures, and of features too
+            return self.module.controlnet_cond_embedding(pictures.flip(1)).flip(1)  # type: ignore[no-any-return]
+        return self.module.controlnet_cond_embedding(pictures)  # type: ignore[no-any-return]
+
+    @property
+    def _is_bgr(self) -> bool:
+        return bool(self.module.config.controlnet_conditioning_channel_order == "bgr")
+
+
+@dataclass(frozen=True)
+class PreparedGuidance:
+    """Guidance of a batch of frames, ready for every denoising step."""
+
+    controlnets: tuple[tuple[GuidanceNetwork, torch.Tensor], ...] = ()
+    """Each ControlNet with its pictures (frames, channels, height, width)."""
+    adapters: tuple[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]], ...] = ()
+    """Each T2I-Adapter with its features, already weighted; they serve all steps."""
+    embedded: tuple[torch.Tensor, ...] = ()
+    """What each ControlNet makes of its pictures before it sees any latents; it serves all steps and branches."""
+
+    @torch.no_grad()
+    def residuals(
+        self,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        step: int,
+        num_steps: int,
+        text: dict[str, Any],
+        branches: int,
+    ) -> dict[str, Any]:
+        """Keyword arguments for a UNet call on `latents` (branches x frames, channels, height, width).
+
+        Args:
+            text: `encoder_hidden_states` and, for SDXL, `added_cond_kwargs` of that call.
+        """
+        out: dict[str, Any] = {}
+        down_sum, mid_sum = None, None
+        for (network, _), embedded in zip(self.controlnets, self.embedded, strict=True):
+            if not network.acts_at(step, num_steps):
+                continue
+            with swapped(network.module, controlnet_cond_embedding=torch.nn.Identity()):  # done before the first step
+                down, mid = network.module(
+                    latents,
+                    timestep,
+                    controlnet_cond=embedded.repeat(branches, 1, 1, 1),
+                    conditioning_scale=network.scale,
+                    return_dict=False,
+                    **text,
+                )
+            down_sum = down if down_sum is None else [a + b for a, b in zip(down_sum, down, strict=True)]
+            mid_sum = mid if mid_sum is None else mid_sum + mid
+        if down_sum is not None:
+            out.update(down_block_additional_residuals=tuple(down_sum), mid_block_additional_residual=mid_sum)
+        acting = [features for network, features in self.adapters if network.acts_at(step, num_steps)]
+        if acting:
+            summed = [sum(parts[1:], parts[0]) for parts in zip(*acting, strict=True)]
+            out["down_intrablock_additional_residuals"] = [part.repeat(branches, 1, 1, 1) for part in summed]
+        return out
+
+
+@torch.no_grad()
+def prepare_guidance(networks: Sequence[GuidanceNetwork], pictures: Sequence[NDArray[np.uint8]]) -> PreparedGuidance:
+    """Prepare one batch: `pictures[i]` (frames, height, width, 3) belongs to `networks[i]`."""
+    controlnets: list[tuple[GuidanceNetwork, torch.Tensor]] = []
+    adapters: list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]] = []
+    for network, frames in zip(networks, pictures, strict=True):
+        prepared = network.prepare(frames)
+        if network.is_adapter:
+            adapters.append((network, tuple(feature * network.scale for feature in network.module(prepared))))
+        else:
+            controlnets.append((network, prepared))
+    embedded = tuple(network.embed(pictures) for network, pictures in controlnets)
+    return PreparedGuidance(tuple(controlnets), tuple(adapters), embedded)

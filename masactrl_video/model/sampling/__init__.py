@@ -1,0 +1,1 @@
+"""Schedulers, one denoising step, inversion, and pictures to latents and back."""

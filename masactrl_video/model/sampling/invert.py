@@ -1,0 +1,97 @@
+"""Deterministic DDIM inversion: from a picture's latents to the noise that leads back to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMInverseScheduler, DDIMScheduler
+from tqdm import tqdm
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.sampling.denoise import predict_noise
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Latents of a picture at every noise level of a scheduler."""
+
+    latents: tuple[torch.Tensor, ...]
+    """`latents[i]` (1, channels, height, width) enters denoising step i; the last one is the picture's own."""
+
+
+@torch.no_grad()
+def invert(
+    model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Any, iterations: int = 0
+) -> Trajectory:
+    """DDIM inversion without guidance (MasaCtrl, Sec. 4.1; Song et al. 2021, Eq. 13 read backwards).
+
+    The UNet is evaluated at the latents of the lower noise level with the timestep of the higher one, the usual
+    approximation, so the trajectory must be replayed rather than denoised again to come back to the picture. Each
+    iteration asks the UNet again, at the latents found so far: a fixed point z = step(eps(z, t)), where denoising would
+    come back exactly (Pan et al. 2023, Sec. 3.2; Meiri et al. 2023).
+
+    Args:
+        picture_latents: (1, channels, height, width), scaled.
+        text: one branch, usually the null prompt.
+        scheduler: the DDIM scheduler of the denoising, with its timesteps set.
+        iterations: refinements of each step, each at the cost of another UNet call; a few are enough.
+
+    Raises:
+        UserError: another scheduler than DDIM, or one whose timesteps the inverse does not visit.
+    """
+    if not isinstance(scheduler, DDIMScheduler):
+        raise UserError(
+            f"scheduler: a real source is inverted with DDIM, got {type(scheduler).__name__}; "
+            "take scheduler ddim, or let the source be generated"
+        )
+    inverse = _inverse_of(scheduler, model.device)
+    refining = _inverse_of(scheduler, model.device, prediction_type="epsilon")
+    levels = [picture_latents]
+    for step in tqdm(range(len(inverse.timesteps)), desc="source: invert", unit="step", leave=False):
+        timestep = inverse.timesteps[step]
+        output = predict_noise(model, levels[-1], timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+        higher = inverse.step(output, timestep, levels[-1], return_dict=False)[0]
+        for _ in range(iterations):
+            output = predict_noise(model, higher, timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+            noise = _as_noise(scheduler, output, higher, timestep)
+            higher = refining.step(noise, timestep, levels[-1], return_dict=False)[0]
+        levels.append(higher)
+    return Trajectory(tuple(reversed(levels)))
+
+
+def _as_noise(
+    scheduler: DDIMScheduler, output: torch.Tensor, latents: torch.Tensor, timestep: torch.Tensor
+) -> torch.Tensor:
+    """The noise in `latents` at `timestep` by the UNet's output there, whatever kind of output that is.
+
+    The inverse scheduler would read another kind as an output at the lower noise level.
+    """
+    kind: str = scheduler.config.prediction_type
+    alpha = float(scheduler.alphas_cumprod[int(timestep)])
+    noise = output
+    if kind == "v_prediction":
+        noise = alpha**0.5 * output + (1 - alpha) ** 0.5 * latents
+    if kind == "sample":
+        noise = (latents - alpha**0.5 * output) / (1 - alpha) ** 0.5
+    return noise
+
+
+def _inverse_of(scheduler: DDIMScheduler, device: torch.device, **changes: str) -> DDIMInverseScheduler:
+    """The scheduler that visits the same timesteps upwards."""
+    inverse = DDIMInverseScheduler.from_config(scheduler.config, **changes)
+    try:
+        inverse.set_timesteps(len(scheduler.timesteps), device=device)
+        visits_the_same = inverse.timesteps.tolist() == scheduler.timesteps.flip(0).tolist()
+    except ValueError:  # a spacing that diffusers' inverse does not know
+        visits_the_same = False
+    if not visits_the_same:
+        raise UserError(
+            f"scheduler: timestep_spacing {scheduler.config.timestep_spacing!r} with {len(scheduler.timesteps)} steps "
+            "cannot be inverted; take `leading` spacing, or another number of steps"
+        )
+    return inverse

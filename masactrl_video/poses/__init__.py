@@ -1,0 +1,1 @@
+"""Skeletons: read, detected, tracked, repaired, retargeted, tweened and drawn."""

@@ -1,0 +1,1 @@
+"""The source: planned, generated or inverted, recorded, or a saved character."""

@@ -1,0 +1,109 @@
+"""What is known of a saved character: its recipe, and the checksums of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from masactrl_video.errors import UserError
+from masactrl_video.settings.control import Control
+from masactrl_video.settings.names import Name, PredictionType, SchedulerName
+
+FORMAT_VERSION = 1
+INDEX_NAME = "character.json"
+PICTURE_NAME = "picture.png"
+TENSORS_NAME = "source.safetensors"
+MAX_INDEX_BYTES = 2**20
+MAX_FILE_BYTES = 2**31
+
+FileName = Annotated[str, Field(pattern=r"^(picture\.png|source\.safetensors|guidance-[0-9]{1,2}\.png)$")]
+
+
+def guidance_name(number: int) -> str:
+    """File of the guidance picture that belongs to a control, counted from 0."""
+    return f"guidance-{number}.png"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class SavedFile(_Record):
+    """Size and checksum of a file."""
+
+    bytes: Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Recipe(_Record):
+    """How the source was made: everything that a later run needs to record it again."""
+
+    kind: Literal["generated", "real"]
+    prompt: str
+    """Of a generated source; of an inverted picture the source prompt, usually empty."""
+    negative_prompt: str
+    caption: str
+    """Text that names the character: the prompt, or what was said of the picture; empty where nothing was said."""
+    words: list[str]
+    """The character's words in the caption."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    guidance_scale: float
+    width: PositiveInt
+    height: PositiveInt
+    model: str
+    revision: str | None
+    variant: str | None
+    lora: dict[str, float]
+    scheduler: SchedulerName
+    num_inference_steps: PositiveInt
+    controls: list[Control] = Field(max_length=16)
+    """Networks under whose guidance it was generated, in the order of the guidance pictures."""
+    pose: str | None
+    """As it was given, for people to read."""
+    prediction_type: PredictionType | None = None
+
+
+class CharacterIndex(_Record):
+    """Content of `character.json`."""
+
+    format_version: Literal[1]
+    name: Name
+    created: AwareDatetime
+    made_by: str
+    """Version of this program."""
+    recipe: Recipe
+    files: dict[FileName, SavedFile]
+
+    @property
+    def needed(self) -> set[str]:
+        """Names of the files that the recipe implies."""
+        return {PICTURE_NAME, TENSORS_NAME, *(guidance_name(n) for n in range(len(self.recipe.controls)))}
+
+
+class CharacterDamaged(UserError):  # noqa: N818, a state of the character
+    """A saved character that must not be used."""
+
+    def __init__(self, place: Path, what: str) -> None:
+        super().__init__(f"character {place}: it cannot be used: {what}")
+
+
+def parse_index(data: bytes, place: Path) -> CharacterIndex:
+    """Check the content of `character.json`.
+
+    Raises:
+        CharacterDamaged: it is too large, no JSON, of another version, or does not fit the schema.
+    """
+    if len(data) > MAX_INDEX_BYTES:
+        raise CharacterDamaged(place, f"{INDEX_NAME} has more than {MAX_INDEX_BYTES} bytes")
+    try:
+        index = CharacterIndex.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(repr(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
+        raise CharacterDamaged(place, f"{INDEX_NAME} is wrong at {where or 'the top'}: {first['msg']}") from error
+    if set(index.files) != index.needed:
+        odd = sorted(index.needed ^ set(index.files))[0]
+        raise CharacterDamaged(place, f"{odd} is {'not listed' if odd in index.needed else 'listed, but not needed'}")
+    return index

@@ -1,0 +1,201 @@
+"""Recording a source in the cache: its keys, values and maps, step by step, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.record import record_attention
+from masactrl_video.attention.recorded import RecordedSource, StepRecord
+from masactrl_video.cache.making import making, open_or_discard
+from masactrl_video.cache.manage import Quota, make_room
+from masactrl_video.cache.quantize import pack, packed_bytes_of, storage_error
+from masactrl_video.cache.recorded_source import CachedSource, _object_maps, logger
+from masactrl_video.cache.store import CacheWriter, open_entry
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.branches import UNGUIDED
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.sampling.invert import Trajectory
+from masactrl_video.model.sampling.schedulers import timesteps_of
+from masactrl_video.settings.names import CacheDtype
+from masactrl_video.sources.identity import source_identity
+from masactrl_video.sources.source import GeneratedSource, RealSource, replay
+from masactrl_video.storage.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class ObjectWords:
+    """Where the words of the source's object stand."""
+
+    tokens: tuple[int, ...]
+    """Positions among the tokens of the prompt."""
+    caption: TextCondition | None = None
+    """A caption that names the object, one branch, for a source whose own prompt does not (a real one with the null
+    prompt): its cross-attention is taken from a side pass over the source's latents, and only the maps are used."""
+
+
+def cached_source(
+    root: Path,
+    model: DiffusionModel,
+    source: GeneratedSource | RealSource,
+    branches: Sequence[str],
+    plan: ControlPlan,
+    words: ObjectWords | None = None,
+    quota: Quota | None = None,
+    dtype: CacheDtype = "exact",
+) -> CachedSource:
+    """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
+
+    Of two processes that need the same source one records it, and the other waits for it.
+
+    Args:
+        branches: names of the rows of `source.text`.
+        plan: its steps and layers are recorded; its `mask_layers` give the object map when `words` are given.
+        quota: how large the cache may become with the new entry; the longest unused others go first.
+        dtype: how keys and values are stored.
+
+    Raises:
+        CacheDamaged: an entry that is damaged and cannot be removed, or is damaged again right after it was recorded.
+        StorageError: no space, no permission to write, or the quota is too small.
+    """
+    words = words or ObjectWords(())
+    identity = source_identity(source, model, plan, words.caption, words.tokens)
+    if dtype != "exact":
+        identity["stored_as"] = dtype
+    name = fingerprint(identity)
+    with making(root, name):
+        entry = open_or_discard(root, name)
+        if entry is None:
+            needed_bytes = expected_bytes(model, source, len(branches), plan, dtype)
+            if quota is not None:
+                make_room(root, quota, needed_bytes)
+            with CacheWriter(
+                root,
+                identity,
+                branches=branches,
+                timesteps=timesteps_of(source.scheduler),
+                layers=[layer.name for layer in plan.layers],
+                expected_bytes=needed_bytes,
+            ) as writer:
+                _record(writer, model, source, branches, plan, words, dtype)
+            entry = open_entry(root, name)
+            assert entry is not None
+        else:
+            logger.info("source: cache entry %s is reused", name)
+    entry.touch()
+    return CachedSource(entry, model.device, None if dtype == "exact" else model.dtype)
+
+
+def expected_bytes(
+    model: DiffusionModel,
+    source: GeneratedSource | RealSource,
+    branches: int,
+    plan: ControlPlan,
+    dtype: CacheDtype = "exact",
+) -> int:
+    """Size of a cache entry before anything is computed: keys and values of all steps and layers."""
+    latents = source.noise if isinstance(source, GeneratedSource) else source.picture_latents
+    size = (latents.shape[-2], latents.shape[-1])
+    step_bytes = 0
+    for layer in plan.layers:
+        height, width = layer.grid(size)
+        channels = 2 * branches * layer.key_channels
+        step_bytes += packed_bytes_of(height * width * channels, channels, dtype, model.dtype.itemsize)
+    return len(plan.steps) * step_bytes + 2 * latents.nbytes
+
+
+def _record(
+    writer: CacheWriter,
+    model: DiffusionModel,
+    source: GeneratedSource | RealSource,
+    branches: Sequence[str],
+    plan: ControlPlan,
+    words: ObjectWords,
+    dtype: CacheDtype,
+) -> None:
+    walk = source.begin()
+    timesteps = timesteps_of(source.scheduler)
+    maps: dict[float, dict[str, torch.Tensor]] = {}
+    errors: list[float] = []
+    if words.caption is not None:
+        assert walk.trajectory is not None
+        maps = caption_maps(model, walk.trajectory, source.scheduler, words.caption, words.tokens, plan)
+
+    def keep(timestep: float, record: StepRecord) -> None:
+        step = timesteps.index(timestep)
+        if step in plan.steps:
+            states = _keys_and_values(record)
+            packed = pack(states, dtype)
+            if dtype != "exact":
+                errors.append(storage_error(states, packed))
+            writer.write_step(step, packed | (maps[timestep] if maps else _object_maps(record)))
+
+    own_words = words.tokens if words.caption is None else ()
+    with record_attention(
+        model.unet, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+    ):
+        for _ in tqdm(walk.steps, total=len(timesteps), desc="source: record", unit="step", leave=False):
+            pass
+    assert walk.final_latents is not None
+    about = {"storage_errors": torch.tensor(errors)} if errors else {}
+    writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
+
+
+def caption_maps(
+    model: DiffusionModel,
+    trajectory: Trajectory,
+    scheduler: Any,
+    caption: TextCondition,
+    tokens: Sequence[int],
+    plan: ControlPlan,
+) -> dict[float, dict[str, torch.Tensor]]:
+    """Timestep → object maps of a real source, as stored, by a side pass under a caption that names the object."""
+    maps: dict[float, dict[str, torch.Tensor]] = {}
+
+    def keep(timestep: float, record: StepRecord) -> None:
+        maps[timestep] = _object_maps(record)
+
+    with record_attention(
+        model.unet,
+        (),
+        keep,
+        branches=UNGUIDED,
+        object_tokens=tokens,
+        map_layers=plan.mask_layers,
+        masked_layers=plan.layers,
+    ):
+        steps = replay(model, trajectory, caption, scheduler)
+        for _ in tqdm(steps, total=len(scheduler.timesteps), desc="source: mask", unit="step", leave=False):
+            pass
+    return maps
+
+
+def _keys_and_values(record: StepRecord) -> dict[str, torch.Tensor]:
+    keys = {f"{name}.key": key for name, key in record.keys.items()}
+    return keys | {f"{name}.value": value for name, value in record.values.items()}
+
+
+def check_recorded(source: RecordedSource, latents: torch.Tensor, dtype: torch.dtype) -> None:
+    """See that a recorded source has numbers that frames can query.
+
+    Raises:
+        UserError: its picture is not finite; step and layer of the first record that is not are named.
+    """
+    if latents.isfinite().all():
+        return
+    where = "after the recorded layers"
+    for step in source.steps:
+        record = source.read(step)
+        bad = [name for name in source.layers if not (record.keys[name].isfinite().all())]
+        if bad:
+            where = f"at denoising step {step}, in or before {bad[0]}"
+            break
+    advice = "other weights may help" if dtype == torch.float32 else "take --dtype float32"
+    raise UserError(f"source: its numbers are not finite in {str(dtype).removeprefix('torch.')}, {where}; {advice}")

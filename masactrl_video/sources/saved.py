@@ -1,0 +1,179 @@
+"""From a saved character to the source that it was made as."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load
+
+from masactrl_video.attention.recorded import SHARED
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.control_networks import PreparedGuidance, prepare_guidance
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.loading.from_settings import with_controls
+from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.invert import Trajectory
+from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.characters.index import INDEX_NAME, TENSORS_NAME, CharacterDamaged, Recipe, guidance_name
+from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
+from masactrl_video.sources.record import ObjectWords
+from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
+
+NOISE, PICTURE_LATENTS = "initial_noise", "picture_latents"
+"""Names of the tensors of a generated and of an inverted character."""
+
+Planned = tuple[GeneratedSource | RealSource, Sequence[str], ObjectWords]
+
+_SHARED_BY_SOURCE_AND_FRAMES = (
+    *("model", "revision", "variant", "lora", "prediction_type", "scheduler", "num_inference_steps"),
+)
+
+
+def level_name(step: int) -> str:
+    """Tensor with the latents that enter a denoising step of an inverted character."""
+    return f"level_{step:04d}"
+
+
+def open_saved(settings: Settings) -> Character:
+    """The character that the settings name, checked byte by byte, and against the settings.
+
+    Raises:
+        UserError: there is none, it is damaged, or it was made with another model or other steps.
+    """
+    assert settings.character is not None
+    character = open_character(settings.characters_dir or default_root(), settings.character)
+    check_fits(settings, character)
+    return character
+
+
+def saved_index(settings: Settings) -> Path:
+    """The file that is there as long as the character is kept."""
+    assert settings.character is not None
+    return folder_of(settings.characters_dir or default_root(), settings.character) / INDEX_NAME
+
+
+def check_fits(settings: Settings, character: Character) -> None:
+    """See that source and frames will share model and denoising steps.
+
+    Raises:
+        UserError: the first setting that differs.
+    """
+    recipe = character.index.recipe
+    for name in _SHARED_BY_SOURCE_AND_FRAMES:
+        own, ours = getattr(recipe, name), getattr(settings, name)
+        if own != ours:
+            raise UserError(
+                f"character {character.index.name!r} was made with {name} {own!r}, here it is {ours!r}: give the same, "
+                "or make the character anew"
+            )
+
+
+def saved_caption(character: Character) -> str:
+    """The text that names the character.
+
+    Raises:
+        UserError: it is an inverted picture of which nothing was said.
+    """
+    if not character.index.recipe.caption:
+        raise UserError(
+            f"character {character.index.name!r} was made from a picture without --caption, so that no words can be "
+            "found in it; make it anew with one"
+        )
+    return character.index.recipe.caption
+
+
+def saved_source(
+    settings: Settings,
+    model: DiffusionModel,
+    character: Character,
+    scheduler: Any,
+    words: Sequence[str],
+    frames_px: tuple[int, int],
+) -> Planned:
+    """The source of a saved character, its branches, and where its words stand.
+
+    Args:
+        words: whose cross-attention gives its mask; empty: no mask.
+        frames_px: (height, width) of the frames that will query it.
+
+    Raises:
+        UserError: tensors that do not belong to the model, or a mask for frames of another size.
+    """
+    recipe = character.index.recipe
+    size_px = (recipe.height, recipe.width)
+    if settings.attention_mode == "masked" and size_px != tuple(frames_px):
+        raise UserError(
+            f"character {character.index.name!r} is {recipe.width}x{recipe.height}, the frames {frames_px[1]}x"
+            f"{frames_px[0]}: mode masked needs one size; make it with --width {frames_px[1]} --height {frames_px[0]}"
+        )
+    planned = _generated if recipe.kind == "generated" else _real
+    return planned(settings, model, character, scheduler, words)
+
+
+def _generated(
+    settings: Settings, model: DiffusionModel, character: Character, scheduler: Any, words: Sequence[str]
+) -> Planned:
+    recipe = character.index.recipe
+    source_model = with_controls(settings, model, recipe.controls)
+    text = _text(recipe, model, recipe.prompt, recipe.guidance_scale > 1)
+    pictures = [_picture(character, n)[None] for n in range(len(recipe.controls))]
+    guidance = prepare_guidance(source_model.networks, pictures) if pictures else PreparedGuidance()
+    noise = _tensor(character, _tensors(character), NOISE, model)
+    denoising = Denoising(source_model, text, recipe.guidance_scale, recipe.seed)
+    tokens = find_words(model.pipe.tokenizer, recipe.prompt, words) if words else ()
+    branches = GUIDED if recipe.guidance_scale > 1 else UNGUIDED
+    return GeneratedSource(denoising, scheduler, noise, guidance), branches, ObjectWords(tokens)
+
+
+def _real(
+    settings: Settings, model: DiffusionModel, character: Character, scheduler: Any, words: Sequence[str]
+) -> Planned:
+    recipe, tensors = character.index.recipe, _tensors(character)
+    text = _text(recipe, model, recipe.prompt, settings.guided)
+    text, branches = unique_branches(text, GUIDED if settings.guided else UNGUIDED, SHARED)
+    names = [level_name(step) for step in range(recipe.num_inference_steps + 1)]
+    trajectory = Trajectory(tuple(_tensor(character, tensors, name, model) for name in names))
+    picture = _tensor(character, tensors, PICTURE_LATENTS, model)
+    source = RealSource(model, scheduler, picture, text, trajectory)
+    if not words:
+        return source, branches, ObjectWords(())
+    caption = saved_caption(character)
+    condition = _text(recipe, model, caption, False, negative="")
+    return source, branches, ObjectWords(find_words(model.pipe.tokenizer, caption, words), condition)
+
+
+def _text(recipe: Recipe, model: DiffusionModel, prompt: str, guided: bool, negative: str | None = None) -> Any:
+    negative_prompt = recipe.negative_prompt if negative is None else negative
+    return encode_prompt(model, prompt, negative_prompt, guided, (recipe.height, recipe.width))
+
+
+def _tensors(character: Character) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = load(character.read(TENSORS_NAME))
+    return tensors
+
+
+def _tensor(character: Character, tensors: dict[str, torch.Tensor], name: str, model: DiffusionModel) -> torch.Tensor:
+    """(1, channels, height, width) on the model's device, in its number format."""
+    recipe = character.index.recipe
+    shape = (1, model.unet.config.in_channels, *model.latent_size(recipe.height, recipe.width))
+    found = tensors.get(name)
+    if found is None or tuple(found.shape) != shape or not bool(found.isfinite().all()):
+        raise CharacterDamaged(character.folder, f"{TENSORS_NAME} has no finite {name} of shape {shape}")
+    return found.to(model.device, model.dtype)
+
+
+def _picture(character: Character, number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    recipe, name = character.index.recipe, guidance_name(number)
+    with Image.open(io.BytesIO(character.read(name)), formats=["PNG"]) as picture:
+        pixels = np.array(picture.convert("RGB"))
+    if pixels.shape != (recipe.height, recipe.width, 3):
+        raise CharacterDamaged(character.folder, f"{name} is not {recipe.width}x{recipe.height}")
+    return pixels

@@ -1,0 +1,143 @@
+"""The source (key frame): a picture whose denoising is walked once, step by step, while it is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.sampling.denoise import Denoising, FrameBatch, predict_noise
+from masactrl_video.model.sampling.invert import Trajectory, invert
+from masactrl_video.model.sampling.schedulers import scheduler_step
+
+
+@dataclass
+class Walk:
+    """One pass over the denoising steps of a source."""
+
+    initial_noise: torch.Tensor
+    """(1, channels, height, width), standard normal or the end of an inversion: z_T, from which targets start too."""
+    steps: Iterator[int]
+    """Runs the UNet once for each denoising step, then yields the step's index."""
+    final_latents: torch.Tensor | None = None
+    """The source picture's latents, once all steps are walked."""
+    trajectory: Trajectory | None = None
+    """Of a real picture: its latents at every step."""
+
+
+class Source(Protocol):
+    """A source picture, generated or real."""
+
+    @property
+    def text(self) -> TextCondition:
+        """Prompts of the UNet's rows while the source is walked."""
+
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler with its timesteps set."""
+
+    def begin(self) -> Walk:
+        """Prepare a walk (inverting a real picture) and return it."""
+
+
+@dataclass(frozen=True)
+class GeneratedSource:
+    """A source made from a prompt, under the guidance of its own frame (MasaCtrl, Sec. 5, DP1)."""
+
+    denoising: Denoising
+    scheduler: Any
+    noise: torch.Tensor
+    """(1, channels, height, width), standard normal."""
+    guidance: PreparedGuidance
+
+    @property
+    def text(self) -> TextCondition:
+        """Prompts of the UNet's rows while the source is walked."""
+        return self.denoising.text
+
+    def begin(self) -> Walk:
+        """Start from the noise."""
+        walk = Walk(self.noise, iter(()))
+        walk.steps = self._steps(walk)
+        return walk
+
+    def _steps(self, walk: Walk) -> Iterator[int]:
+        batch = FrameBatch.from_noise(self.noise, self.guidance, self.scheduler)
+        for step in range(len(self.scheduler.timesteps)):
+            self.denoising.step(batch, step)
+            yield step
+        walk.final_latents = batch.latents
+
+
+@dataclass(frozen=True)
+class RealSource:
+    """A given picture: inverted without guidance, then (unless told otherwise) replayed, so that it is reconstructed.
+
+    The keys and values of step t come from a second pass at (z_t, t): the inversion itself evaluates the UNet at
+    (z_{t-1}, t). Taking each z_t from the trajectory instead of denoising freely is the official code's
+    `ref_intermediate_latents`.
+    """
+
+    model: DiffusionModel
+    scheduler: Any
+    picture_latents: torch.Tensor
+    """(1, channels, height, width), scaled."""
+    text: TextCondition
+    """Source prompt (usually empty) and negative prompt; one branch where they are the same."""
+    trajectory: Trajectory | None = None
+    """Where the inversion has been done before."""
+    iterations: int = 0
+    """Refinements of each step of the inversion (see `invert`)."""
+    replayed: bool = True
+    """Whether each step's latents are taken from the trajectory; else the noise is denoised freely."""
+
+    def inverted(self) -> RealSource:
+        """The same source with its inversion done."""
+        if self.trajectory is not None:
+            return self
+        last = self.text.branch(self.text.branches - 1)  # the conditional branch: inversion is without guidance
+        found = invert(self.model, self.picture_latents, last, self.scheduler, self.iterations)
+        return replace(self, trajectory=found)
+
+    def begin(self) -> Walk:
+        """Invert the picture, unless that has been done."""
+        trajectory = self.inverted().trajectory
+        assert trajectory is not None
+        walk = Walk(trajectory.latents[0], iter(()), trajectory=trajectory)
+        walk.steps = replay(self.model, trajectory, self.text, self.scheduler, walk, freely=not self.replayed)
+        return walk
+
+
+@torch.no_grad()
+def replay(
+    model: DiffusionModel,
+    trajectory: Trajectory,
+    text: TextCondition,
+    scheduler: Any,
+    walk: Walk | None = None,
+    *,
+    freely: bool = False,
+) -> Iterator[int]:
+    """Run the UNet at every (z_t, t) of a trajectory; the last prediction gives the reconstructed picture.
+
+    Args:
+        freely: take z_T alone from the trajectory and denoise it, without guidance, as the inversion was.
+    """
+    num_steps, latents = len(scheduler.timesteps), trajectory.latents[0]
+    for step, timestep in enumerate(scheduler.timesteps):
+        latents = latents if freely else trajectory.latents[step]
+        branches = predict_noise(model, latents, timestep, text, PreparedGuidance(), step, num_steps)
+        yield step
+        latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
+    if walk is not None:
+        walk.final_latents = latents
+
+
+def unique_branches(text: TextCondition, names: Sequence[str], shared: str) -> tuple[TextCondition, tuple[str, ...]]:
+    """One branch, called `shared`, where unconditional and conditional read the same; else all of them."""
+    return (text.branch(0), (shared,)) if text.branches_are_equal() else (text, tuple(names))

@@ -1,0 +1,1 @@
+"""Locks, fingerprints, and files that are on the disk when they are said to be."""
