@@ -57,7 +57,7 @@ def render_stage(
     if settings.unguided_steps:
         steps = (settings.unguided_steps, settings.num_inference_steps)
         logger.info(
-            "skip_uncond: the last %d of %s without the unconditional branch", steps[0], counted(steps[1], "step")
+            "skip_uncond: no unconditional branch in the last %d of %s", steps[0], counted(steps[1], "step")
         )
     if settings.reuse_deep_features is not None:
         steps = (-(-settings.num_inference_steps // settings.reuse_deep_features), settings.num_inference_steps)

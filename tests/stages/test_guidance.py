@@ -19,7 +19,7 @@ from masactrl_video.guidance.pose_json import read_poses
 from masactrl_video.guidance.store import GuidanceFrames
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
-from masactrl_video.stages import guidance, render_clip
+from masactrl_video.stages import guidance, render_clip, source
 from masactrl_video.stages.clip import FittedClip, fit_clip, open_selected
 from masactrl_video.stages.outputs import Outputs
 from masactrl_video.video.fit import plan_fit
@@ -212,7 +212,7 @@ def test_a_clip_without_anybody_is_refused_before_its_source_is_made(
     def made_too_early(*arguments: object) -> None:
         raise AssertionError("the source was begun")
 
-    monkeypatch.setattr(render_clip, "plan_source", made_too_early)
+    monkeypatch.setattr(source, "plan_source", made_too_early)
     with pytest.raises(UserError, match="no person is found in any of the 2 frames"):
         render(tmp_path / "out.mp4", guidance=["pose"], pose_threshold=1.0)
     assert list(tmp_path.iterdir()) == []
