@@ -76,7 +76,7 @@ def test_a_render_whose_names_are_no_letters_is_whole(
     assert settings["clip"] == str(source)
     assert json.loads(read_png_text(folder / "frames" / "000000.png")["masactrl-video"])["clip"] == str(source)
     assert json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    assert "clip\\udcff.mp4" in (folder / "log.txt").read_text(encoding="utf-8").lower()
+    assert "udcff.mp4" in (folder / "log.txt").read_text(encoding="utf-8").lower()
     again = run("render", "--config", folder / "config.yaml", "-o", tmp_path / "again.mp4")
     assert again.status == 0, again.err
     assert read_png(tmp_path / "again" / "frames" / "000000.png").tobytes() == (
