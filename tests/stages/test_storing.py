@@ -11,8 +11,8 @@ from masactrl_video.errors import StorageError, UserError
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.stages import storing
+from masactrl_video.stages.cache_limit import check_cache
 from masactrl_video.stages.outputs import Outputs, check_free
-from masactrl_video.stages.source import check_cache
 from masactrl_video.stages.storing import check_can_be_made, check_writable
 from masactrl_video.video.replace import replacing
 
