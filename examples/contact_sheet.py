@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from masactrl_video.video.clip import open_clip
-from masactrl_video.video.image_folder import IMAGE_SUFFIXES
+from masactrl_video.video.picture_file import picture_suffixes
 
 HEIGHT_PX, MOST_PX = 128, (800, 700)
 
 
 def row(path: Path, count: int) -> Image.Image:
     """A picture, or frames of a video side by side."""
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in picture_suffixes():
         picture = Image.open(path).convert("RGB")
         picture.thumbnail(MOST_PX, Image.Resampling.LANCZOS)
         return picture
