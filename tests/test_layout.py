@@ -52,7 +52,7 @@ IMPORTS_ONLY = {
 }
 IMPORTED_ONLY_BY = {"demo": {"model/loading", "controls", "evaluate", "cli"}}
 
-HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord"}
+HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord", "scipy.signal"}
 
 AT_ONCE = {
     "no such clip": "render none.mp4 -o o.mp4",
@@ -81,6 +81,9 @@ AT_ONCE = {
     "no such model of pictures": "synthesize --source-prompt a --prompt b --model ./none -o o",
     "no picture to change": "edit none.png --prompt b -o o",
     "no picture for a sweep": "sweep --source-image none.png --prompt b --rows masa_step=1,2 -o o",
+    "a width that the model cannot have": "render clip.mp4 -o o.mp4 --width 30",
+    "a height of stills that the model cannot have": "synthesize --source-prompt a --prompt b -o o --height 100",
+    "no such device": "render clip.mp4 -o o.mp4 --device bogus",
     "no picture to compare": "compare --source-image none.png --prompt b -o o",
     "no clip to probe": "probe none.mp4",
 }
@@ -89,6 +92,7 @@ AT_ONCE = {
 ALSO_AT_ONCE = {
     "probe": "probe clip.mp4",
     "doctor": "doctor",
+    "smooth": "pose smooth waving -o o.json",
     "tween": "pose tween waving standing -o o.json",
     "convert": "pose convert waving -o o.json --canvas 96x64",
     "retarget": "pose retarget waving -o o.json --length right-thigh=90",

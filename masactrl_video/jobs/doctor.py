@@ -19,6 +19,7 @@ import masactrl_video
 from masactrl_video.cache.manage import default_cache_root, list_entries
 from masactrl_video.encode.container import names_of
 from masactrl_video.errors import UserError, counted
+from masactrl_video.model.gpu_driver import gpu_may_be_here
 from masactrl_video.model.loading.installed import find_network, find_pipeline, find_pose_detector
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_preset
 from masactrl_video.video.ffmpeg_program import check_ffmpeg, ffmpeg_program
@@ -57,8 +58,6 @@ _FFMPEG_ALWAYS = {"encoder libx264", "muxer mp4", "muxer framecrc", "demuxer ivf
 _SAME_PLACE = (("opencv-python-headless", "opencv-python"), ("decord2", "decord"))
 """Packages that bring the same module: of two, one overwrites a part of the other."""
 _TOGETHER = "install torch and torchvision together, in a new environment: pip install masactrl-video"
-_GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-"""Where the drivers of NVIDIA's (also below WSL) and AMD's GPUs appear."""
 _LOW_DISK_BYTES = 10 * 10**9
 
 
@@ -152,20 +151,13 @@ def _version(name: str) -> str | None:
 
 
 def _devices() -> Iterator[Finding]:
-    if _gpu_may_be_here():
+    if gpu_may_be_here():
         yield from _gpus()
     else:
         text = "no driver of a GPU that torch can use is here: a frame takes minutes with a real model"
         yield Finding("device", "note", text, "where there is a GPU, install its driver")
     memory = f", {_size(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))}" if hasattr(os, "sysconf") else ""
     yield Finding("device cpu", "ok", f"{os.cpu_count()} cores{memory}")
-
-
-def _gpu_may_be_here() -> bool:
-    """Whether torch need be asked, which takes seconds: a driver is there, or it is a Mac with a chip of Apple's."""
-    if platform.system() == "Darwin":
-        return platform.machine() == "arm64"
-    return any(Path(file).exists() for file in _GPU_FILES) or shutil.which("nvidia-smi") is not None
 
 
 def _gpus() -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError, any_of, counted
@@ -175,8 +176,6 @@ def smooth_points(points: Floats, window_frames: int) -> Floats:
     stay missing and pull at nothing. A stretch that is shorter than the window gets the longest odd window that fits,
     and stays as it is below SHORTEST_WINDOW_FRAMES. Raises UserError for a window that is even or too short.
     """
-    from scipy.signal import savgol_filter  # takes longer to import than a short clip to encode, and few smooth
-
     check_window(window_frames)
     smoothed = points.copy()
     for index in range(points.shape[1]):
@@ -184,10 +183,21 @@ def smooth_points(points: Floats, window_frames: int) -> Floats:
             length = stretch.stop - stretch.start
             window = min(window_frames, length - 1 + length % 2)
             if window >= SHORTEST_WINDOW_FRAMES:
-                smoothed[stretch, index, :2] = savgol_filter(
-                    points[stretch, index, :2], window, POLYNOMIAL_ORDER, axis=0, mode="interp"
-                )
+                smoothed[stretch, index, :2] = _by_parabolas(points[stretch, index, :2], window)
     return smoothed
+
+
+def _by_parabolas(values: Floats, window: int) -> Floats:
+    """(frames, axes), at least `window` frames: each becomes the value there of the parabola fitted around it.
+
+    At both ends it is the parabola of the first and the last window. It is what `scipy.signal.savgol_filter` gives;
+    to import that takes longer than everything else that is done with a short clip's poses.
+    """
+    half = window // 2
+    powers = np.vander(np.arange(-half, half + 1) / half, POLYNOMIAL_ORDER + 1)
+    fitted = powers @ np.linalg.pinv(powers)  # a window's values → its parabola's
+    middle = sliding_window_view(values, window, axis=0) @ fitted[half]
+    return np.concatenate([fitted[:half] @ values[:window], middle, fitted[half + 1 :] @ values[-window:]])
 
 
 def check_window(window_frames: int) -> None:

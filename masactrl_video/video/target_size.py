@@ -18,8 +18,7 @@ def choose_size(
     Raises:
         UserError: a given side is no positive multiple of `size_factor`.
     """
-    for name, side_px in (("width", width_px), ("height", height_px)):
-        _check_multiple(name, side_px, size_factor)
+    check_sides(width_px, height_px, size_factor)
     if width_px is not None and height_px is not None:
         return width_px, height_px
     if width_px is not None:
@@ -27,6 +26,12 @@ def choose_size(
     if height_px is not None:
         return _nearest_multiple(height_px * aspect_ratio, size_factor), height_px
     return _native_size(aspect_ratio, size_factor, native_area_px)
+
+
+def check_sides(width_px: int | None, height_px: int | None, size_factor: int) -> None:
+    """Raises UserError for a given side that is no positive multiple of `size_factor`."""
+    for name, side_px in (("width", width_px), ("height", height_px)):
+        _check_multiple(name, side_px, size_factor)
 
 
 def _check_multiple(name: str, side_px: int | None, size_factor: int) -> None:

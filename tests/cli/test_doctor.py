@@ -151,6 +151,6 @@ def test_torch_is_asked_for_devices_where_a_driver_is(run: Run, monkeypatch: pyt
     asked: list[int] = []
     monkeypatch.setattr(doctor, "_gpus", lambda: asked.append(1) or iter(()))
     for here in (False, True):
-        monkeypatch.setattr(doctor, "_gpu_may_be_here", lambda here=here: here)
+        monkeypatch.setattr(doctor, "gpu_may_be_here", lambda here=here: here)
         findings(run)
         assert bool(asked) is here

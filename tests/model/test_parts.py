@@ -58,7 +58,7 @@ def more_words(pipe: Any) -> None:
         (unet(in_channels=9), "reads 9 channels where latents have 4: .*inpainting"),
         (unet(out_channels=8), "gives 8 channels where latents have 4"),
         (unet(encoder_hid_dim=16, encoder_hid_dim_type="text_proj"), "needs more than a prompt"),
-        (vae(latent_channels=16), "reads 4 channels where latents have 16"),
+        (vae(latent_channels=16), "reads latents of 4 channels, its VAE makes 16: parts of two models"),
         (vae(latents_mean=[0.1] * 4, latents_std=[1.0] * 4), r"statistics of its own \(latents_mean\)"),
         (vae(shift_factor=0.1), r"statistics of its own \(shift_factor\)"),
     ],

@@ -76,7 +76,7 @@ def test_a_weight_of_no_layer_in_a_checkpoint_is_refused(
     checkpoint: Path, sd1_folder: Path, tmp_path: Path, key: str, part: str
 ) -> None:
     save_file(load_file(checkpoint) | {key: torch.zeros(2)}, tmp_path / "odd.safetensors")
-    with pytest.raises(UserError, match=f"1 weights .* no layer of its {part}, e.g. {key}"):
+    with pytest.raises(UserError, match=f"1 weight in .* no layer of its {part}, e.g. {key}"):
         load_pipeline(str(tmp_path / "odd.safetensors"), config=str(sd1_folder), **ON_CPU)
 
 
@@ -128,7 +128,7 @@ def test_adapters_and_tiny_decoders_are_whole_too(tmp_path: Path, spoil: dict[st
         tensors = load_file(file)
         kept = tensors | spoil if spoil else dict(list(tensors.items())[1:])
         save_file(kept, file, metadata={"format": "pt"})
-    message = "belong to no layer" if spoil else "1 weights are missing"
+    message = "belongs to no layer" if spoil else "1 weight is missing"
     with pytest.raises(UserError, match=message):
         load_network(NetworkChoice("pose", "t2i-adapter", str(tmp_path / "adapter")), torch.float32, CPU)
     with pytest.raises(UserError, match=message):
@@ -151,6 +151,10 @@ def config_of(part: str, **values: Any) -> Callable[[Path], None]:
     return lambda folder: edit(folder / part / "config.json", **values)
 
 
+def scheduler_of(**values: Any) -> Callable[[Path], None]:
+    return lambda folder: edit(folder / "scheduler" / "scheduler_config.json", **values)
+
+
 def index_of(**values: Any) -> Callable[[Path], None]:
     return lambda folder: edit(folder / "model_index.json", **values)
 
@@ -167,6 +171,8 @@ def index_of(**values: Any) -> Callable[[Path], None]:
         (config_of("unet", quantization_config={"quant_method": "bitsandbytes"}), "it cannot be loaded"),
         (config_of("text_encoder", hidden_size="many"), "it cannot be loaded"),
         (config_of("text_encoder", num_attention_heads=0), "it cannot be loaded"),
+        (config_of("text_encoder", vocab_size=7), "weights of a text encoder have other shapes than its config.json"),
+        (scheduler_of(beta_schedule="wiggly"), "it cannot be loaded: wiggly is not implemented"),
         (config_of("unet", _class_name="UNetMotionModel"), r"unet/config\.json names UNetMotionModel, not UNet2DCond"),
         (config_of("text_encoder", model_type="t5"), r"text_encoder/config\.json names t5, not CLIPTextModel"),
         (index_of(unet=["diffusers", "UNetMotionModel"]), "its unet is a UNetMotionModel, not a UNet2DCond"),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.signal import savgol_filter
 
 from masactrl_video.errors import UserError
 from masactrl_video.poses.repair import fill_gaps, smooth_points
@@ -37,6 +38,13 @@ def test_a_parabola_stays_as_it_is() -> None:
     time = np.arange(20.0)
     points = np.stack([time**2, 3 * time - 7, np.ones(20)], axis=1)[:, None]
     np.testing.assert_allclose(smooth_points(points, 7), points, atol=1e-9)
+
+
+@pytest.mark.parametrize(("frames", "window"), [(5, 5), (9, 9), (40, 11), (80, 61)])
+def test_it_is_the_filter_of_savitzky_and_golay(frames: int, window: int) -> None:
+    points = wave(frames, noise_px=3)
+    expected = savgol_filter(points[:, 0, :2], window, 2, axis=0, mode="interp")
+    np.testing.assert_allclose(smooth_points(points, window)[:, 0, :2], expected, rtol=1e-12, atol=1e-11)
 
 
 def test_missing_points_stay_missing_and_pull_at_nothing() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.gpu_driver import check_device_name
 from masactrl_video.model.loading import location
 from masactrl_video.poses.named_poses import named_pose
 from masactrl_video.settings.settings import Settings
@@ -13,6 +14,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.characters.store import default_root, open_character
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
+from masactrl_video.video.target_size import check_sides
 
 
 def check_inputs(settings: Settings, *written: Path) -> None:
@@ -48,9 +50,11 @@ def check_models(settings: Settings) -> None:
     """See that all files of the model that the settings name are there; what is in them is known when they are loaded.
 
     Raises:
-        UserError: a path that does not exist or is of no known kind.
+        UserError: a path that does not exist or is of no known kind, a device that this machine cannot have, or a side
+            that is no multiple of what the model's configuration says.
     """
-    location.local_path(settings.model, "model")
+    check_device_name(settings.device)
+    _check_sides(settings, location.local_path(settings.model, "model"))
     named = [("config", settings.single_file_config), ("taesd", settings.taesd)]
     for name in settings.guidance:
         control = settings.controls[name]
@@ -60,6 +64,18 @@ def check_models(settings: Settings) -> None:
             location.local_path(path, what)
     if settings.character is not None:
         open_character(settings.characters_dir or default_root(), settings.character)
+
+
+def _check_sides(settings: Settings, model: Path | None) -> None:
+    """Look at width and height where the configuration lies on disk; networks for guidance may want more later."""
+    if model is not None and model.is_file() and settings.single_file_config is not None:
+        model = location.local_path(settings.single_file_config, "config")
+    config = model / "vae" / "config.json" if model is not None else None
+    if config is None or not config.is_file() or (settings.width is None and settings.height is None):
+        return
+    channels = location.read_json(config, "model", settings.model).get("block_out_channels")
+    if isinstance(channels, list) and channels:
+        check_sides(settings.width, settings.height, 2 ** (len(channels) - 1))
 
 
 def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:

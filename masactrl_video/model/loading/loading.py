@@ -20,12 +20,10 @@ def loading(what: str, name: str) -> Iterator[None]:
     try:
         with quietly():
             yield
-    except NotImplementedError as error:  # a tensor without values was to be moved
-        raise UserError(f"{what} {name!r}: weights are missing in its files ({error})") from error
     except UserError:
         raise
     except Exception as error:  # whatever their code meets in a file that somebody has written
-        said = str(error).partition(" If you want to instead")[0]  # their advice is for those who call them
+        said = _plainly(str(error))
         reason = shorten(said, 300, placeholder=" ...") or type(error).__name__
         raise UserError(f"{what} {name!r}: it cannot be loaded: {reason}") from error
 
@@ -43,3 +41,12 @@ def quietly() -> Iterator[None]:
                 stack.callback(library.enable_progress_bar)
                 library.disable_progress_bar()
         yield
+
+
+def _plainly(said: str) -> str:
+    """What a library said, without its advice for those who call it, and without what it has printed elsewhere."""
+    if "out of meta tensor" in said:  # one without values was to be moved
+        return f"weights are missing in its files ({said})"
+    if "ignore_mismatched_sizes" in said:
+        return "weights of a text encoder have other shapes than its config.json says: they are of another model"
+    return said.partition(" If you want to instead")[0]

@@ -56,6 +56,11 @@ def check_format(path: str, names: Collection[str], scale: float) -> None:
                 f"LoRA {path!r}: it is {text}, which is not supported: {len(found)} of its {len(names)} tensors, e.g. "
                 f"{part}; take a plain LoRA, or merge it into the model with the tool that trained it"
             )
+    if not any("lora" in key for key in names):
+        raise UserError(
+            f"LoRA {path!r}: it is no LoRA, or one of an unknown format: no tensor's name has 'lora' in it, they are "
+            f"called {min(names, default='nothing')}; take a plain LoRA"
+        )
     if scale != 1 and any("lora_magnitude_vector" in key for key in names):
         raise UserError(f"LoRA {path!r}: a DoRA sets the size of weights anew, at scale 1 alone; got {scale:g}")
     _check_alphas(path, names)

@@ -30,6 +30,11 @@ def check_parts(name: str, pipe: Any) -> None:
 def _check_unet(name: str, pipe: Any) -> None:
     """See that the UNet makes pictures from noise and a prompt alone, by self- and cross-attention."""
     unet, latent_channels = pipe.unet.config, pipe.vae.config.latent_channels
+    if unet.in_channels < latent_channels:
+        raise UserError(
+            f"model {name!r}: its UNet reads latents of {unet.in_channels} channels, its VAE makes {latent_channels}: "
+            "parts of two models; take both from one"
+        )
     if unet.in_channels != latent_channels:
         raise UserError(
             f"model {name!r}: its UNet reads {unet.in_channels} channels where latents have {latent_channels}: "

@@ -52,6 +52,12 @@ def _pipeline_of(name: str, path: Path) -> Any:
     with safe_open(path, framework="numpy") as file:  # reads the header only
         prefixes = {".".join(key.split(".")[:3]) for key in file.keys()}  # noqa: SIM118, it is no mapping
     if any(prefix.startswith("model.diffusion_model.") for prefix in prefixes):
+        texts = any(prefix.startswith(("cond_stage_model.", "conditioner.embedders.1")) for prefix in prefixes)
+        if texts and not any(prefix.startswith(("first_stage_model.", "vae.")) for prefix in prefixes):
+            raise UserError(
+                f"model {name!r}: its VAE is missing (no tensor is called first_stage_model…): it is a part of a "
+                "checkpoint; take the whole one"
+            )
         if "conditioner.embedders.1" in prefixes:  # SDXL has two text encoders, its refiner only number 0
             return StableDiffusionXLPipeline
         if any(prefix.startswith("cond_stage_model.") for prefix in prefixes):

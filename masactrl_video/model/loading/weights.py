@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.model.loading.location import check_safetensors, read_json
 
 _HARMLESS = re.compile(
@@ -91,17 +91,18 @@ def unused_of(part: torch.nn.Module, unexpected: Iterable[str]) -> list[str]:
 def refuse_missing(what: str, name: str, keys: Iterable[str]) -> None:
     """Say which layers get no weight, if any do not: the libraries leave them at random values, or at none."""
     if missing := sorted(keys):
-        raise UserError(f"{what} {name!r}: {len(missing)} weights are missing in its files, e.g. {missing[0]}")
+        are = counted(len(missing), "weight is missing", "weights are missing")
+        raise UserError(f"{what} {name!r}: {are} in its files, e.g. {missing[0]}")
 
 
 def refuse_unused(what: str, name: str, kind: str, keys: Iterable[str]) -> None:
     """Say which weights would be left out, if any would: what was trained is more than what would be loaded."""
     if unused := sorted(keys):
         sign = next((text for sign, text in _SIGNS for key in unused if re.search(sign, key)), None)
+        belong = counted(len(unused), "weight in its files belongs", "weights in its files belong")
         looks = f"it looks like {sign}, which is not supported" if sign else "it was made for another network"
         raise UserError(
-            f"{what} {name!r}: {len(unused)} weights in its files belong to no layer of its {kind}, e.g. {unused[0]}: "
-            f"{looks}; take an ordinary one"
+            f"{what} {name!r}: {belong} to no layer of its {kind}, e.g. {unused[0]}: {looks}; take an ordinary one"
         )
 
 

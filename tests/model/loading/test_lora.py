@@ -108,5 +108,5 @@ def test_what_is_no_safetensors_file_is_refused(sd1_folder: Path, name: str) -> 
 
 def test_a_file_that_is_no_lora_is_refused(sd1_folder: Path) -> None:
     vae = sd1_folder / "vae" / "diffusion_pytorch_model.safetensors"
-    with pytest.raises(UserError, match="it cannot be loaded"):
+    with pytest.raises(UserError, match="it is no LoRA, or one of an unknown format"):
         load_pipeline(str(sd1_folder), loras=[LoraFile(str(vae))])

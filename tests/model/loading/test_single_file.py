@@ -70,7 +70,14 @@ def test_a_checkpoint_without_a_text_weight_is_refused(checkpoint: Path, sd1_fol
     tensors = load_file(checkpoint)
     del tensors["cond_stage_model.transformer.text_model.final_layer_norm.bias"]
     save_file(tensors, tmp_path / "short.safetensors")
-    with pytest.raises(UserError, match="weights are missing in its files"):
+    with pytest.raises(UserError, match="weight is missing in its files"):
+        load_pipeline(str(tmp_path / "short.safetensors"), config=str(sd1_folder))
+
+
+def test_a_checkpoint_without_a_vae_is_refused_by_it(checkpoint: Path, sd1_folder: Path, tmp_path: Path) -> None:
+    tensors = {key: value for key, value in load_file(checkpoint).items() if not key.startswith("first_stage_model.")}
+    save_file(tensors, tmp_path / "short.safetensors")
+    with pytest.raises(UserError, match=r"its VAE is missing .*take the whole one"):
         load_pipeline(str(tmp_path / "short.safetensors"), config=str(sd1_folder))
 
 

@@ -75,5 +75,5 @@ def test_other_folders_are_refused(saved: Save, tmp_path: Path) -> None:
     tensors = load_file(file)
     tensors.pop("decoder.layers.0.weight")
     save_file(tensors, file)
-    with pytest.raises(UserError, match="1 weights are missing"):
+    with pytest.raises(UserError, match="1 weight is missing"):
         load(str(file.parent))
