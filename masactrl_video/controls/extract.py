@@ -130,7 +130,8 @@ def _report_missing(index: GuidanceIndex, folder: Path) -> None:
     if not index.missing:
         return
     numbers, count = frame_ranges(index.missing), f"{len(index.missing)} of {index.frame_count}"
-    remedy = "filled from their neighbours" if index.filled else "their guidance is black"
+    their = "its" if len(index.missing) == 1 else "their"
+    remedy = f"filled from {their} neighbours" if index.filled else f"{their} guidance is black"
     logger.warning("%s: no person found in %s (%s): %s", folder, numbers, count, remedy)
 
 

@@ -92,12 +92,7 @@ def cut_to(letters: Sequence[str], most: int) -> int:
     """After how many of `most` letters a word is cut that must be: not before a closing mark, nor after an opening."""
     for count in range(most, 0, -1):
         before, after = letters[count - 1][-1], letters[count][0]
-        if unicodedata.category(before) not in ("Ps", "Pi") and unicodedata.category(after) not in (
-            "Pe",
-            "Pf",
-            "Po",
-            "Zs",
-        ):
+        if unicodedata.category(before) not in _OPENING and unicodedata.category(after) not in _CLOSING:
             return count
     return most
 

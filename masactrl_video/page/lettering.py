@@ -204,8 +204,7 @@ def _levels(letters: Sequence[str]) -> list[int]:
     base = int(is_right_to_left("".join(letters)) or False)
     kinds = []
     strong = "R" if base else "L"
-    for letter in letters:
-        side = next((unicodedata.bidirectional(char) for char in letter if not _IGNORABLE.match(char)), "BN")
+    for side in _whole_numbers([_side(letter) for letter in letters]):
         if side in ("L", "R", "AL"):
             strong = "L" if side == "L" else "R"
         number = "L" if strong == "L" else "N"
@@ -219,6 +218,32 @@ def _levels(letters: Sequence[str]) -> list[int]:
             kinds[index] = before if before == after else base_kind
     depths = {"L": 2 if base else 0, "R": 1, "N": 2}
     return [depths[kind] for kind in kinds]
+
+
+def _side(letter: str) -> str:
+    """Its bidirectional class."""
+    return next((unicodedata.bidirectional(char) for char in letter if not _IGNORABLE.match(char)), "BN")
+
+
+def _whole_numbers(sides: Sequence[str]) -> Sequence[str]:
+    """Classes in which the signs in numbers, and those before and after them, are numbers too: 12:30, 3.5, 50 %.
+
+    Rules W2, W4 and W5 of the algorithm.
+    """
+    whole = list(sides)
+    strong = ""
+    for index, side in enumerate(whole):
+        strong = side if side in ("L", "R", "AL") else strong
+        whole[index] = "AN" if side == "EN" and strong == "AL" else side
+    for index in range(1, len(whole) - 1):
+        before, side, after = whole[index - 1 : index + 2]
+        if before == after and (side, before) in (("CS", "EN"), ("CS", "AN"), ("ES", "EN")):
+            whole[index] = before
+    for order in (range(len(whole)), reversed(range(len(whole)))):
+        before = ""
+        for index in order:
+            whole[index] = before = "EN" if whole[index] == "ET" and before == "EN" else whole[index]
+    return whole
 
 
 @lru_cache(maxsize=16384)

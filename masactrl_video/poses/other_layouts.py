@@ -5,12 +5,15 @@ A body has COCO's 17 points or the 133 of COCO-WholeBody (DWPose, RTMW); the nec
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
 from masactrl_video.errors import UserError
 from masactrl_video.video.frame_files import natural_order, number_names
+
+logger = logging.getLogger(__name__)
 
 Frame = dict[str, Any]
 
@@ -145,6 +148,8 @@ def _with_gaps(found: dict[int, list[Any]], where: str, what: str) -> list[Frame
             f"{where}: {what} goes from {first} to {last} for {len(found)} frames; numbers of frames are wanted, or an "
             "annotations file with its list `images`"
         )
+    if first > 1:  # lists begin at 0 or 1, but leave out frames in which nobody is
+        logger.warning("%s: %s begins at %d: that one is taken for the first frame", where, what, first)
     return [{"people": found.get(number, [])} for number in range(first, last + 1)]
 
 

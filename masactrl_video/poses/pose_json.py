@@ -133,6 +133,8 @@ def _load_json(file: Path) -> Any:
         raise UserError(
             f"{file}: {size_bytes} bytes; pose JSON is read up to {LARGEST_FILE_BYTES}: give a folder, a file a frame"
         )
+    if not size_bytes:
+        raise UserError(f"{file} is empty: it holds no pose; get it anew")
     data = file.read_bytes()
     if (brackets := data.count(b"[") + data.count(b"{")) > MOST_BRACKETS:
         raise UserError(f"{file}: {brackets} lists and objects; pose JSON is read up to {MOST_BRACKETS}")
@@ -165,9 +167,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _pose(frame: Any, size_px: tuple[int, int] | None, where: str) -> Pose:
     if not isinstance(frame, dict) or not ({"people", "keypoints"} & frame.keys()):
+        keys = f"; its keys are {', '.join(frame):.80}" if isinstance(frame, dict) and frame else ""
         raise UserError(
             f"{where}: an object with `people` (ControlNet, OpenPose) or `keypoints` (old editors) is wanted, or a "
-            "list in COCO's or MMPose's form"
+            f"list in COCO's or MMPose's form{keys}"
         )
     canvas = _canvas(frame, size_px, where)
     if frame.get("animals"):
@@ -206,6 +209,10 @@ def _person(person: Any, size_px: tuple[int, int], where: str) -> Person:
     known = {*_PARTS, *(name.removesuffix("_2d") for name in _PARTS)}  # those without _2d are of OpenPose 1.0
     if person and known.isdisjoint(person):
         raise UserError(f"{where}: none of {', '.join(_PARTS)} is there; its keys are {', '.join(person):.80}")
+    if person.get("pose_keypoints_3d") and not numbers_of["pose_keypoints_2d"]:
+        raise UserError(
+            f"{where}: it has points in space alone (pose_keypoints_3d), which are not read; give 2D points"
+        )
 
     def part(name: str, allowed: tuple[int, ...]) -> Keypoints | None:
         numbers = numbers_of[name]

@@ -81,6 +81,8 @@ def test_frames_without_a_person_are_black_and_reported(folder, caplog):
     assert spots(guidance) == [10, None, None, 40, None]
     assert guidance.missing == (1, 2, 4)
     assert "no person found in frames 1–2, 4 (3 of 5): their guidance is black" in caplog.text
+    extract(folder.with_name("one"), clip(10, None), DetectedPoses(BrightSpotDetector()))
+    assert "no person found in frame 1 (1 of 2): its guidance is black" in caplog.text
 
 
 def test_gaps_are_filled_when_asked_and_still_reported(folder, caplog):

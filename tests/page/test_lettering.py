@@ -75,6 +75,16 @@ def test_fonts_take_turns_in_the_order_of_the_script(fonts: list[Path]) -> None:
 
 
 @needs_raqm
+def test_numbers_with_signs_are_read_to_the_right_in_scripts_to_the_left(tmp_path: Path) -> None:
+    fonts = [write_font(tmp_path / "one.ttf", "0123:.,-%"), write_font(tmp_path / "two.ttf", "שלוםاب")]
+    for number in ("12:30", "1,203.1", "3-1", "20%", "%20"):
+        assert (number, 0) in runs(fonts, f"של {number} ום")
+    assert [text for text, _ in runs(fonts, "של 1:2: 3 ום") if text.strip()] == ["ום", "3", ": ", "1:2", "של "]
+    assert ("12:30", 0) in runs(fonts, "اب 12:30 اب")
+    assert [text for text, _ in runs(fonts, "اب 3-1 اب") if text.strip()] == ["اب", "1", "-", "3", "اب "]
+
+
+@needs_raqm
 def test_a_line_of_a_text_to_the_left_runs_to_the_left(fonts: list[Path]) -> None:
     text = set_text("של ab ab", PageStyle(font=fonts, text_size=20, min_text_size=20), 60, 90, "panel 1")
     assert text.lines == ("של", "\u200fab", "\u200fab")

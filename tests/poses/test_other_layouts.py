@@ -77,6 +77,16 @@ def test_results_by_names_of_pictures_come_in_natural_order(tmp_path: Path) -> N
     assert people(read(tmp_path, [result("b.jpg"), result("a.jpg"), result("b.jpg")])) == [1, 2]
 
 
+def test_results_that_begin_later_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for first in (0, 1):
+        read(tmp_path, [result(first), result(first + 1)])
+    assert not caplog.messages
+    assert people(read(tmp_path, [result(7), result(9)])) == [1, 0, 1]
+    assert caplog.messages == [
+        f"{tmp_path / 'poses.json'}: image_id begins at 7: that one is taken for the first frame"
+    ]
+
+
 def test_an_annotations_file_gives_frames_sizes_and_whole_bodies(tmp_path: Path) -> None:
     images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 48} for n in (10, 9)]
     entry = {"image_id": 10, "keypoints": flat(), "lefthand_kpts": [5, 6, 1] * 21}

@@ -90,6 +90,7 @@ def test_old_editors_are_read(tmp_path, nested):
 @pytest.mark.parametrize(
     ("content", "named"),
     [
+        ("", "is empty"),
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ("[]", "at least one frame"),
@@ -109,6 +110,8 @@ def test_old_editors_are_read(tmp_path, nested):
         (frame() | {"canvas_height": None}, "canvas_height: got None"),
         (json.dumps(frame()).replace("100", "NaN"), "NaN"),
         (json.dumps(frame()).replace("200", "1e999"), "canvas_width: got inf"),
+        ({"frames": [frame()], "fps": 25}, "its keys are frames, fps"),
+        (frame() | {"people": [{"pose_keypoints_3d": BODY, "pose_keypoints_2d": []}]}, "pose_keypoints_3d.*2D"),
         ({"width": 8, "height": 8, "keypoints": [[1, 2]] * 17}, "17 points"),
         ({"width": 8, "height": 8, "keypoints": [[1, 2, 3, 4]] * 18}, "keypoints\\[0\\]"),
     ],

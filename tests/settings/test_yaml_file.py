@@ -197,3 +197,10 @@ def test_other_encodings_are_refused(tmp_path: Path, data: bytes, words: str) ->
 
 def test_a_tag_that_is_not_plain_data_is_named(tmp_path: Path) -> None:
     assert "line 2: the tag !!set is not read" in refusal(write(tmp_path, "seed: 1\nprompt: !!set {a}\n"))
+
+
+@pytest.mark.parametrize("text", ["", "# seed: 1\n", "---\n"])
+def test_a_file_without_a_key_is_called_empty(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"a\.yaml is empty: no key"):
+        read_yaml(tmp_path / "a.yaml", Settings)
