@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes every picture of the README again, by the README's commands: examples/make_pictures.sh [FOLDER]
+# Makes the pictures of the README and of docs/ again, by the commands that stand there: examples/make_pictures.sh [FOLDER]
 # Run it after other weights have been put into masactrl_video/demo/weights. FOLDER: this one, if not given.
 set -euo pipefail
 examples=$(cd "$(dirname "$0")" && pwd)
@@ -10,10 +10,12 @@ cd "$work"
 ln -s "$examples" examples
 export MASACTRL_VIDEO_CHARACTERS=$work/characters MASACTRL_VIDEO_CACHE=$work/cache
 sheet() { python examples/contact_sheet.py "$pictures/$1" "${@:2}"; }
+moving() { python examples/moving_picture.py "$pictures/$1" "$2"; }
 set -x
 
 masactrl-video render examples/clip.mp4 -o out.mp4
 sheet render.jpg 6 examples/clip.mp4 out/guidance-canny.mp4 out.mp4
+moving render.webp out/side-by-side.mp4
 
 masactrl-video pose tween standing waving cheering --every 4 --loop -o moves.json
 masactrl-video animate moves.json -o moves.mp4 --prompt "a frog in a yellow shirt and green pants dancing in the snow" --seed 1

@@ -58,9 +58,7 @@ def render_stage(
     job = frames_job(settings, model, clip.size_px, guidance, planned, source, target_masks)
     if settings.unguided_steps:
         steps = (settings.unguided_steps, settings.num_inference_steps)
-        logger.info(
-            "skip_uncond: the last %d of %s without the unconditional branch", steps[0], counted(steps[1], "step")
-        )
+        logger.info("skip_uncond: no unconditional branch in the last %d of %s", steps[0], counted(steps[1], "step"))
     if settings.reuse_deep_features is not None:
         steps = (-(-settings.num_inference_steps // settings.reuse_deep_features), settings.num_inference_steps)
         logger.info("reuse_deep_features: the whole UNet runs at %d of %s", steps[0], counted(steps[1], "step"))

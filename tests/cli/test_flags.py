@@ -160,7 +160,7 @@ def test_weights_are_for_all_or_for_each_in_use() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--controlnet-conditioning-scale", "1", "2"], "got 2 values for 1 controls"),
+        (["--controlnet-conditioning-scale", "1", "2"], "got 2 values for 1 control"),
         (["--guidance", "--controlnet-conditioning-scale", "1"], "for 0 controls"),
         (["--control-guidance-start", "0.5", "--control-guidance-end", "0.4"], "begins to act at 0.5"),
         (["--controlnet-conditioning-scale", "nan"], "finite"),

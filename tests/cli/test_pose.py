@@ -63,7 +63,7 @@ def test_poses_are_extracted_with_a_detector(run: Run, tmp_path: Path) -> None:
     )
     assert (ran.status, ran.out) == (
         0,
-        f"{tmp_path / 'found.json'}: 2 poses, somebody in 2, up to 1 people at a time\n",
+        f"{tmp_path / 'found.json'}: 2 poses, somebody in 2, up to 1 person at a time\n",
     )
     found = read_poses(tmp_path / "found.json")
     assert (found[0].width_px, found[0].height_px) == (320, 160)

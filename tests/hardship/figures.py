@@ -23,7 +23,7 @@ def summarise(terminalreporter: Any, started_seconds: float) -> list[str]:
     rows = [f"| {value} |" for report in passed for key, value in report.user_properties if key == "figure"]
     tables = [report for report in passed + failed if "test_bad_input.py" in report.nodeid and "[" in report.nodeid]
     refused = sum(report in passed for report in tables)
-    rows.append(f"| inputs of [bad-input.md](bad-input.md) | {len(tables)} | {refused} refused in one line |")
+    rows.append(f"| inputs of `docs/bad-input.md` | {len(tables)} | {refused} refused in one line |")
     rows.append(f"| all tests of these | {len(passed) + len(failed)} | {len(failed)} failures |")
     minutes = (time.time() - started_seconds) / 60
     where = f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}"

@@ -80,15 +80,15 @@ def test_skipped_steps_are_said_and_change_the_frames(
     caplog.set_level("INFO", logger="masactrl_video")
     whole, part = render(tmp_path / "a.mp4"), render(tmp_path / "b.mp4", skip_uncond=0.5)
     assert largest_difference(frames_of(whole), frames_of(part)) > 0
-    assert "the last 1 of 2 steps are without the unconditional branch" in caplog.text
+    assert "no unconditional branch in the last 1 of 2 steps" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"skip_uncond": 0.5, "guidance_scale": 1.0}, "skip_uncond: it would have no effect"),
-        ({"skip_uncond": 0.2}, "skip_uncond: 0.2 of 2 steps are 0"),
-        ({"skip_uncond": 0.9}, "skip_uncond: 0.9 of 2 steps are 2"),
+        ({"skip_uncond": 0.2}, "skip_uncond: 0.2 of 2 steps is 0"),
+        ({"skip_uncond": 0.9}, "skip_uncond: 0.9 of 2 steps is 2"),
         ({"reuse_deep_features": 1}, "reuse_deep_features: got 1"),
         (
             {"reuse_deep_features": 2, "attention_mode": "masked", "mask_words": ["bear"]},

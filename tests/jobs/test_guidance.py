@@ -23,6 +23,7 @@ from masactrl_video.poses.pose import Person, Pose
 from masactrl_video.poses.pose_json import read_poses
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources import plan as source
 from masactrl_video.video.fit import plan_fit
 from masactrl_video.video.png import read_png
 
@@ -213,7 +214,7 @@ def test_a_clip_without_anybody_is_refused_before_its_source_is_made(
     def made_too_early(*arguments: object) -> None:
         raise AssertionError("the source was begun")
 
-    monkeypatch.setattr(render_clip, "plan_source", made_too_early)
+    monkeypatch.setattr(source, "plan_source", made_too_early)
     with pytest.raises(UserError, match="no person is found in any of the 2 frames"):
         render(tmp_path / "out.mp4", guidance=["pose"], pose_threshold=1.0)
     assert list(tmp_path.iterdir()) == []

@@ -57,7 +57,7 @@ class RunLog(logging.Handler):
             asked: the resolved settings, as plain data.
         """
         made_with = ", ".join(f"{name} {version}" for name, version in versions().items())
-        settings = yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True)
+        settings = yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True, width=10**6)  # a line a setting
         waiting, self._waiting = self._waiting, []
         with path.open("a", encoding="utf-8", errors="backslashreplace") as self._file:
             try:
