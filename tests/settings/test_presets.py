@@ -54,7 +54,7 @@ def test_presets_are_found_inside_an_installed_package(tmp_path: Path) -> None:
     for part in ("__init__.py", "errors.py"):
         installed.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE / part, installed / part)
-    for part in ("files", "settings"):
+    for part in ("storage", "settings"):
         shutil.copytree(PACKAGE / part, installed / part)
     shutil.copytree(preset_folder(), installed / "configs")
     (installed / "configs" / "mine.yaml").write_text("model: demo\n")
