@@ -93,6 +93,7 @@ ALSO_AT_ONCE = {
     "probe": "probe clip.mp4",
     "doctor": "doctor",
     "smooth": "pose smooth waving -o o.json",
+    "schema": "schema render",
     "tween": "pose tween waving standing -o o.json",
     "convert": "pose convert waving -o o.json --canvas 96x64",
     "retarget": "pose retarget waving -o o.json --length right-thigh=90",

@@ -9,15 +9,18 @@ from typing import Any
 from masactrl_video.cli.options import add_settings, settings_from
 from masactrl_video.cli.render import add_output, render
 from masactrl_video.errors import UserError
+from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.home import homes_in
+from masactrl_video.settings.inactive import POSES_GIVEN
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
+from masactrl_video.settings.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
     add_settings(
         parser,
-        without=("pose_json",),
+        "animate",
         clip=(
             "POSES",
             "pose JSON (a list, or a folder with a file a frame), a video or folder of skeleton pictures, or, with "
@@ -37,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     kind = pose_input(Path(poses), detected=arguments.pose_detector is not None)
     arguments.guidance = _guidance(arguments, base)
-    for name in ("pose_detector", "pose_threshold"):
+    for name in settings_where(Settings, lambda about: POSES_GIVEN in about.inactive):
         if kind is PoseInput.JSON and getattr(arguments, name) is not None and not _retargets_to_picture(arguments):
             raise UserError(f"{name}: it would have no effect, because {poses} gives the poses; leave it out")
     if kind is PoseInput.SKELETONS:

@@ -8,7 +8,7 @@ from typing import Any
 
 from masactrl_video.cli.options import add_settings
 from masactrl_video.cli.say import add_json, say, say_json, teller
-from masactrl_video.page.story_file import GROUPS, SAID_OTHERWISE, read_story
+from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.settings import Settings
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument(
         "--source-image", dest="who_image", type=Path, metavar="PATH", help="a picture of it, which is inverted"
     )
-    add_settings(parser, groups=GROUPS, without=(*SAID_OTHERWISE, "attention_mode", "clip"))
+    add_settings(parser, "comic")
 
 
 def run(arguments: argparse.Namespace) -> int:

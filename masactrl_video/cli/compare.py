@@ -9,7 +9,7 @@ from masactrl_video.cli.still_flags import add_still_settings, make_stills, stil
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_still_settings(parser, ("inversion", "methods"), without=("reuse_deep_features",))
+    add_still_settings(parser, "compare")
 
 
 def run(arguments: argparse.Namespace) -> int:

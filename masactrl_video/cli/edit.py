@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source_image", nargs="?", type=Path, metavar="picture", help="picture to change (or in the configuration)"
     )
-    add_still_settings(parser, ("inversion",), without=("source_image", "source_guidance", "seeds", "scheduler"))
+    add_still_settings(parser, "edit", by_hand=("source_image",))
 
 
 def run(arguments: argparse.Namespace) -> int:

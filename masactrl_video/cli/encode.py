@@ -11,11 +11,7 @@ from masactrl_video.cli.say import say
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_settings(
-        parser,
-        groups=("clip", "output"),
-        without=("width", "height", "fit", "side_by_side", "save_masks"),
-    )
+    add_settings(parser, "encode")
     parser.add_argument("--frames", type=Path, required=True, help="folder with a picture for each frame taken")
     parser.add_argument("-o", "--output", type=Path, required=True, help="video: .mp4, .mov, .mkv, .webm or .gif")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")

@@ -12,7 +12,7 @@ from masactrl_video.errors import counted
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_settings(parser, groups=("clip", "model"), without=("lora", "scheduler"))
+    add_settings(parser, "frames")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures; it must not exist")
 
 

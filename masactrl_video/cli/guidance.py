@@ -11,11 +11,7 @@ from masactrl_video.cli.say import say
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_settings(
-        parser,
-        groups=("clip", "guidance", "model", "output"),
-        without=("lora", "scheduler", "controls", "audio", "side_by_side", "save_masks"),
-    )
+    add_settings(parser, "guidance")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for guidance pictures, videos and poses"
     )

@@ -28,6 +28,7 @@ COMMANDS = {
     "comic": "a story in panels: characters, poses, captions and balloons, as PNG, PDF and CBZ",
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
     "evaluate": "figures of a model of the cartoon world, where the right answers are known",
+    "schema": "the settings of a command as JSON Schema, for forms and editors",
     "doctor": "look at this machine: versions, devices, ffmpeg, model files, cache, and what to do",
     "cache": "list, show, verify or prune recorded sources",
 }

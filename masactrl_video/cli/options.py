@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -14,12 +14,10 @@ from pydantic_core import PydanticUndefined
 
 from masactrl_video.cli.control_flags import Pairs, add_control_flags, controls_from
 from masactrl_video.errors import UserError
+from masactrl_video.settings.fields import Command, option_of, settings_for
 from masactrl_video.settings.home import MAY_BE_AT_HOME, homes_in
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_config, read_preset, resolve
 from masactrl_video.settings.settings import Settings
-
-_NOT_FLAGS = ("clip", "controls")
-"""The clip is the positional argument; the controls have flags of their own."""
 
 _METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT", Path: "PATH", ByteSize: "SIZE"}
 
@@ -40,20 +38,20 @@ class Parser(argparse.ArgumentParser):
 
 def add_settings(
     parser: argparse.ArgumentParser,
-    groups: Sequence[str] | None = None,
-    without: Collection[str] = (),
+    command: Command = "render",
     kind: type[Settings] = Settings,
+    by_hand: Collection[str] = (),
     clip: tuple[str, str] = ("clip", "video, folder of images, or pose JSON"),
 ) -> None:
-    """The clip, the preset and a flag for every setting of the named groups (all by default).
+    """The clip, the preset and a flag for every setting that the command has, as their descriptions say.
 
     Args:
-        without: settings that do nothing in this command, so that it has no flag for them; `controls` stands for the
-            weights of the guidance networks, and `clip` for the positional argument.
         kind: whose settings.
+        by_hand: settings for which the command has arguments of its own.
         clip: what the positional argument is called, and its help.
     """
-    if "clip" not in without:
+    names = settings_for(kind, command)
+    if "clip" in names:
         text = f"{clip[1]} (may stand in the configuration instead)"
         parser.add_argument("clip", nargs="?", metavar=clip[0], help=text)
     chosen = parser.add_mutually_exclusive_group()
@@ -65,14 +63,15 @@ def add_settings(
     chosen.add_argument("--config", type=Path, metavar="FILE", help="a YAML file to start from, e.g. an earlier run's")
     preset = read_preset(DEFAULT_PRESET)
     sections: dict[str, Any] = {}
-    for name, field in kind.model_fields.items():
-        group = str((field.json_schema_extra or {})["group"])  # type: ignore[index]
-        if name in (*_NOT_FLAGS, *without) or (groups is not None and group not in groups):
+    for name in names:
+        about = option_of(kind, name)
+        if about.by_hand or name in by_hand:
             continue
-        section = sections.setdefault(group, parser.add_argument_group(group) if group not in sections else None)
-        add_flag(section, name, field, preset)
-    if "guidance" in sections:
-        add_control_flags(sections["guidance"], weights="controls" not in without)
+        if about.group not in sections:
+            sections[about.group] = parser.add_argument_group(about.group)
+        add_flag(sections[about.group], name, kind.model_fields[name], preset)
+    if "guidance" in names:
+        add_control_flags(sections["guidance"], weights="controls" in names)
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:

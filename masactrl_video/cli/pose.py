@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from masactrl_video.cli.options import add_flag
 from masactrl_video.cli.say import say
 from masactrl_video.errors import UserError, counted
+from masactrl_video.settings.fields import Command, settings_for
 from masactrl_video.settings.names import Easing, FitMode
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 
-_CLEANING = ("pose_confidence", "person", "fill_missing_poses", "fill_pose_gaps", "smooth_poses")
-_SELECTION = ("skip_first_frames", "select_every_nth", "frame_load_cap", "video_stream", "allow_partial")
 _DEFAULT_WINDOW_FRAMES = 7
 _OUT_HELP = "pose JSON: NAME.json for one list of frames, NAME without suffix for a folder with a file a frame"
 
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-commands and their flags."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    def action(name: str, text: str, *settings: str, out: str = _OUT_HELP) -> argparse.ArgumentParser:
+    def action(name: str, text: str, out: str = _OUT_HELP) -> argparse.ArgumentParser:
         command = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
         what = (
             "video or folder of images"
@@ -38,10 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             ("-q", "--quiet", "only warnings and errors"),
         ):  # understood before and after the sub-command
             command.add_argument(short, flag, action="store_true", default=argparse.SUPPRESS, help=about)
-        _flags(command, *(("pose_detector", "pose_threshold") if name == "extract" else ("pose_canvas",)), *settings)
+        for setting in _settings_of(name):
+            typed = "--reference" if setting == "retarget" else None
+            add_flag(command, setting, Settings.model_fields[setting], {}, typed)
         return command
 
-    action("extract", "detect the poses of the people in a clip", *_SELECTION, "frame_rate", *_CLEANING)
+    action("extract", "detect the poses of the people in a clip")
     show = action("show", "draw skeletons", out="contact sheet (.png), video, or folder of pictures (no suffix)")
     show.add_argument("--frame-rate", type=_positive, default=24.0, metavar="X", help="of a video (default: 24)")
     show.add_argument("--frames", type=_count, default=16, metavar="N", help="on a contact sheet (default: 16)")
@@ -51,12 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fit", choices=get_args(FitMode), help="how (default: pad, all stays visible; see render --help)"
     )
     convert.add_argument("--normalised", action="store_true", help="write coordinates from 0 to 1 instead of pixels")
-    action("smooth", "repair and smooth poses over time", *_CLEANING)
-    retarget = action(
-        "retarget", "give poses the bone lengths of another body", "person", "retarget_foreshortening", "fit"
-    )
-    _flags(retarget, "retarget", flag="--reference")
-    _flags(retarget, "pose_detector", "pose_threshold")
+    action("smooth", "repair and smooth poses over time")
+    retarget = action("retarget", "give poses the bone lengths of another body")
     retarget.add_argument(
         "--length",
         dest="lengths",
@@ -134,20 +131,16 @@ def _made(arguments: argparse.Namespace, settings: Settings) -> list[Any]:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings that the flags name, checked as those of a render."""
-    given = {
-        name: value for name, value in vars(arguments).items() if name in Settings.model_fields and value is not None
-    }
+    typed, names = vars(arguments), _settings_of(arguments.action)  # other flags may have a setting's name
+    given = {name: typed[name] for name in names if typed[name] is not None}
     if arguments.action == "smooth":
         given.setdefault("smooth_poses", _DEFAULT_WINDOW_FRAMES)
-    if arguments.action in ("show", "convert"):  # flags of their own, not settings
-        given = {name: value for name, value in given.items() if name == "pose_canvas"}
     base = {**read_preset(DEFAULT_PRESET), "guidance": ["pose"]}
     return resolve(base, {**given, "clip": arguments.poses[0]})
 
 
-def _flags(parser: argparse.ArgumentParser, *names: str, flag: str | None = None) -> None:
-    for name in names:
-        add_flag(parser, name, Settings.model_fields[name], {}, flag)
+def _settings_of(action: str) -> list[str]:
+    return settings_for(Settings, cast(Command, f"pose {action}"))
 
 
 def _check_not_read(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from masactrl_video.settings.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_settings(parser)
+    add_settings(parser, "render")
     add_output(parser)
 
 

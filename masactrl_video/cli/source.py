@@ -10,7 +10,6 @@ from masactrl_video.cli.say import say
 from masactrl_video.settings.home import at_home
 from masactrl_video.settings.settings import Settings
 
-_OF_A_CLIP = ("skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "video_stream", "allow_partial")
 _PLACE_HELP = "saved characters (default: $MASACTRL_VIDEO_CHARACTERS, else ~/.local/share/masactrl-video/characters)"
 
 
@@ -51,18 +50,11 @@ def _add_make(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--caption", metavar="TEXT", help="with --source-image: a text that names the character")
     parser.add_argument("--words", nargs="+", metavar="TEXT", help="the character's words in its prompt or caption")
     parser.add_argument("--overwrite", action="store_true", help="replace a character of that name")
-    without = (*_OF_A_CLIP, "noise", "source", "source_frame", "source_caption", "character", "batch_size")
-    add_settings(
-        parser, groups=("clip", "model", "prompt", "source", "work"), without=(*without, "chunk_frames", "clip")
-    )
+    add_settings(parser, "source make")
 
 
 def _add_record(parser: argparse.ArgumentParser) -> None:
-    add_settings(
-        parser,
-        groups=("clip", "guidance", "model", "prompt", "source", "attention", "work"),
-        without=("noise", "mask_threshold", "batch_size", "chunk_frames"),
-    )
+    add_settings(parser, "source record")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the source image (.png)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing picture")
 

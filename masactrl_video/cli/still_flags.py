@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,9 @@ from masactrl_video.cli.control_flags import Pairs, controls_from
 from masactrl_video.cli.options import add_settings
 from masactrl_video.cli.say import add_json, say, say_json, teller
 from masactrl_video.errors import UserError
+from masactrl_video.settings.fields import Command, settings_for
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
 from masactrl_video.settings.stills import StillSettings, resolve_stills
-
-_OF_CLIPS = (
-    *("clip", "skip_first_frames", "select_every_nth", "frame_load_cap", "frame_rate", "video_stream", "allow_partial"),
-    "guidance_video",
-    *(
-        "pose_detector",
-        "pose_threshold",
-        "pose_json",
-        "fill_missing_poses",
-        "canny_low_threshold",
-        "canny_high_threshold",
-    ),
-    *("pose_canvas", "pose_confidence", "person", "fill_pose_gaps", "smooth_poses", "retarget"),
-    *("retarget_foreshortening", "source", "source_frame", "noise", "target_masks", "batch_size", "chunk_frames"),
-    *("cache_memory", "skip_uncond"),
-)
-_BY_HAND = ("prompt", "prompts", "seed", "seeds", "source_guidance", "target_guidance")
 
 
 class _Pictures(argparse.Action):
@@ -46,25 +30,25 @@ class _Pictures(argparse.Action):
 
 
 def add_still_settings(
-    parser: argparse.ArgumentParser, groups: Sequence[str] = (), without: Sequence[str] = (), several: bool = True
+    parser: argparse.ArgumentParser, command: Command, several: bool = True, by_hand: Collection[str] = ()
 ) -> None:
     """Flags of still pictures.
 
     Args:
-        groups: besides those that all have.
-        without: settings that do nothing in this command.
         several: whether it makes several targets.
+        by_hand: settings for which the command has arguments of its own.
     """
+    names = settings_for(StillSettings, command)
     targets = parser.add_argument_group("targets")
     more: dict[str, Any] = {"nargs": "+", "action": "extend"} if several else {"nargs": 1}
     targets.add_argument(
         "--prompt", dest="prompts", metavar="TEXT", help="what each target shows" if several else "its prompt", **more
     )
-    if "seeds" not in without:
+    if "seeds" in names:
         targets.add_argument(
             "--seed", dest="seeds", type=int, metavar="N", help="of the initial noise (default: 0)", **more
         )
-    if "source_guidance" not in without:
+    if "source_guidance" in names:
         targets.add_argument(
             "--source-guidance",
             action=Pairs,
@@ -79,12 +63,7 @@ def add_still_settings(
         help="guidance pictures of the targets: one of a kind for all, or one for each; of kind pose also a pose's "
         "name (e.g. pose=waving), or its JSON; without any picture guidance is off",
     )
-    add_settings(
-        parser,
-        ("clip", "guidance", "model", "prompt", "source", "attention", "work", "speed", *groups),
-        (*_OF_CLIPS, *_BY_HAND, *without),
-        StillSettings,
-    )
+    add_settings(parser, command, StillSettings, by_hand)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the pictures and their sheet")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output and begin anew")
     add_json(parser)

@@ -10,7 +10,7 @@ from masactrl_video.cli.still_flags import add_still_settings, make_stills, stil
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_still_settings(parser, ("inversion", "grid"), several=False)
+    add_still_settings(parser, "sweep", several=False)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from masactrl_video.cli.still_flags import add_still_settings, make_stills, stil
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of the command."""
-    add_still_settings(parser, without=("source_image", "source_caption"))
+    add_still_settings(parser, "synthesize")
 
 
 def run(arguments: argparse.Namespace) -> int:

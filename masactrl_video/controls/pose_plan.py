@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,7 @@ def plan_treatment(settings: Settings, size_px: tuple[int, int]) -> tuple[PoseTr
         target_lengths_px=reference,
         keep_foreshortening=settings.retarget_foreshortening,
     )
-    names = ("pose_confidence", "person", "fill_missing_poses", "fill_pose_gaps", "smooth_poses")
-    depends_on = [getattr(settings, name) for name in (*names, "retarget_foreshortening")]
+    depends_on = [getattr(treatment, field.name) for field in fields(treatment) if field.name != "target_lengths_px"]
     return treatment, [*depends_on, None if reference is None else reference.round(6).tolist()]
 
 

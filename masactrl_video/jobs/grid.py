@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
 
 from masactrl_video.errors import UserError
+from masactrl_video.settings.fields import option_of, settings_where
+from masactrl_video.settings.inactive import MASKED
 from masactrl_video.settings.presets import resolve_as
-from masactrl_video.settings.settings import ONLY_MASKED, Settings
+from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
 
 _OF_CONTROLS = {
@@ -17,9 +19,6 @@ _OF_CONTROLS = {
     "control_guidance_end": "end",
 }
 """Names that stand for a setting of all controls in use."""
-
-_GROUPS = ("prompt", "source", "attention", "inversion")
-_NOT_SWEPT = ("noise", "source", "source_frame", "target_masks")  # they say nothing to still pictures
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,9 @@ NOTHING = Axis("", ("",))
 
 def sweepable() -> list[str]:
     """Names of the settings that a grid may vary: those that need neither another model nor another size."""
-    fields = StillSettings.model_fields
-    groups = {name: (field.json_schema_extra or {})["group"] for name, field in fields.items()}  # type: ignore[index]
-    names = [name for name, group in groups.items() if group in _GROUPS and name not in _NOT_SWEPT]
-    return [*names, "scheduler", *_OF_CONTROLS]
+    names = settings_where(StillSettings, lambda about: about.sweepable)
+    names.sort(key=lambda name: option_of(StillSettings, name).group == "model")  # those come last
+    return [*names, *_OF_CONTROLS]
 
 
 def parse_axis(side: str, text: str | None) -> Axis:
@@ -105,7 +103,8 @@ def cell_settings(settings: StillSettings, given: dict[str, str]) -> StillSettin
             changes[name] = text.split() if _is_list(name) else text
     changes |= {f"{name}s": [changes[name]] for name in ("prompt", "seed") if name in changes}
     if "attention_mode" in changes and changes["attention_mode"] != "masked":
-        changes |= {name: Settings.model_fields[name].default for name in ONLY_MASKED}  # wait for the masked cells
+        of_masks = settings_where(Settings, lambda about: about.only is MASKED)
+        changes |= {name: Settings.model_fields[name].default for name in of_masks}  # wait for the masked cells
     return resolve_as(StillSettings, settings.model_dump(), changes)
 
 

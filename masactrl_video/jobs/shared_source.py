@@ -10,18 +10,10 @@ from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.jobs.stills import StillCanvas, plan_still, record_still, with_weights
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.settings.settings import ONLY_MASKED
+from masactrl_video.settings.fields import settings_where
+from masactrl_video.settings.inactive import MASKED
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.plan import PlannedSource, plan_attention
-
-_OF_TARGETS = (
-    *("masa_step", "masa_layer", "masa_steps", "masa_layers", "mask_threshold"),
-    *("prompts", "seeds", "target_guidance", "rows", "columns"),
-    *("sdedit_strength", "p2p_cross_steps", "p2p_self_steps", "pnp_feature_steps", "pnp_attention_steps"),
-)
-"""Settings that change nothing in what is recorded."""
-
-_OF_MASKS = ("attention_mode", *ONLY_MASKED)
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,9 @@ def _keys(targets: Sequence[StillSettings]) -> list[tuple[str, str]]:
 
 
 def _without_targets(target: StillSettings) -> str:
-    data = {key: value for key, value in target.as_yaml_data().items() if key not in (*_OF_TARGETS, *_OF_MASKS)}
+    data, of_masks = target.as_yaml_data(), _settings_of_masks()
+    recorded = settings_where(StillSettings, lambda about: about.changes == "source")
+    data = {name: data[name] for name in recorded if name not in of_masks}
     if not _reads_prompt(target):
         del data["prompt"]
     return json.dumps(data, sort_keys=True)
@@ -94,4 +88,8 @@ def _reads_prompt(target: StillSettings) -> bool:
 def _masks(target: StillSettings) -> str:
     if target.attention_mode != "masked":
         return ""
-    return json.dumps({name: target.as_yaml_data()[name] for name in _OF_MASKS}, sort_keys=True)
+    return json.dumps({name: target.as_yaml_data()[name] for name in _settings_of_masks()}, sort_keys=True)
+
+
+def _settings_of_masks() -> list[str]:
+    return ["attention_mode", *settings_where(StillSettings, lambda about: about.only is MASKED)]

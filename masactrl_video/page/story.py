@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
 from masactrl_video.settings.names import Box, Fraction, Ground, Name
+from masactrl_video.settings.schema import DIALECT, settings_schema
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.yaml_file import SettingsOf
 
@@ -241,3 +242,12 @@ class Story(_Record):
         if self.pages and self.layout != "auto":
             raise ValueError("layout: each of pages has its own; leave it out")
         return self
+
+
+def story_schema() -> dict[str, Any]:
+    """JSON Schema of a story's file, with the settings that may stand in it (see `settings_schema`)."""
+    story, settings = Story.model_json_schema(), settings_schema("story")
+    story["$defs"] |= settings.pop("$defs")  # references begin at the root
+    del settings["$schema"]
+    story["properties"]["settings"] |= settings
+    return {"$schema": DIALECT} | story

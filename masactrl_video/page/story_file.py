@@ -11,21 +11,12 @@ from pydantic import ValidationError
 from masactrl_video.errors import UserError
 from masactrl_video.page.script import Line, panels_of, read_cast, read_lines, read_script
 from masactrl_video.page.story import Character, Page, Panel, Story
+from masactrl_video.settings.fields import settings_for, settings_where
+from masactrl_video.settings.inactive import NO_MASK_BY_WORDS
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset, resolve, short
 from masactrl_video.settings.settings import Settings
 
 _YAML = (".yaml", ".yml")
-
-GROUPS = ("model", "prompt", "attention", "work", "speed")
-"""Groups of settings that may stand in a story."""
-_GUIDANCE = ("guidance", "controls")
-SAID_OTHERWISE = (
-    *("prompt", "noise", "mask_words", "source_mask_words", "source_mask", "target_masks"),
-    *("batch_size", "chunk_frames", "cache_memory", "skip_uncond", "reuse_deep_features"),
-)
-"""Settings of those groups that a story says of its characters and panels, or that a page has no use for."""
-
-_OF_REGIONS = ("mask_threshold", "mask_grid_divisor")
 
 
 def read_story(path: Path, character: Mapping[str, Any] | None = None) -> Story:
@@ -84,7 +75,7 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
         UserError: a setting that there is not, or that belongs to a panel.
     """
     for name in story.settings:
-        if name in Settings.model_fields and not _is_shared(name):
+        if name in Settings.model_fields and name not in settings_for(Settings, "story"):
             raise UserError(
                 f"{where}: settings.{name}: not for a comic as a whole; leave it out, and see docs/comics.md for what "
                 "characters and panels have of their own"
@@ -93,19 +84,14 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
     if changed.get("attention_mode") == "masked":
         raise UserError(f"{where}: settings.attention_mode: give the characters words instead of mode masked")
     base = {**read_preset(str(story.preset or DEFAULT_PRESET)), "clip": str(where), "side_by_side": False}
-    base |= {name: changed.pop(name) for name in _OF_REGIONS if name in changed}  # they act where characters have words
+    of_regions = settings_where(Settings, lambda about: NO_MASK_BY_WORDS in about.inactive)
+    base |= {name: changed.pop(name) for name in of_regions if name in changed}  # they act where characters have words
     settings = resolve(base, changed)
     if "guidance" in changed and [settings.controls[name].kind for name in settings.guidance] != ["pose"]:
         raise UserError(
             f"{where}: settings.guidance: panels are guided by poses; name one control of kind pose, or none"
         )
     return settings
-
-
-def _is_shared(name: str) -> bool:
-    """Whether a setting of `render` may stand in a story."""
-    group = (Settings.model_fields[name].json_schema_extra or {})["group"]  # type: ignore[index]
-    return name in _GUIDANCE or (group in GROUPS and name not in SAID_OTHERWISE)
 
 
 def _scripted(path: Path, flags: dict[str, Any]) -> Story:

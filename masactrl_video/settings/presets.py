@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from masactrl_video.errors import UserError
+from masactrl_video.settings.inactive import refuse_idle
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.yaml_file import read_yaml
 
@@ -127,58 +128,6 @@ def _one_line(error: ValidationError) -> str:
     is_whole = first["type"] == "value_error"  # the message names the settings that disagree
     got = "" if is_whole else f"got {short(first['input'])}; "
     return f"{where}: {got}{message}{more}" if where else f"{message}{more}"
-
-
-def _extracted(kind: str) -> Callable[[Settings], bool]:
-    return lambda s: kind in s.kinds and kind not in s.guidance_video
-
-
-_ACTS: tuple[tuple[tuple[str, ...], Callable[[Settings], bool], str], ...] = (
-    (("canny_low_threshold", "canny_high_threshold"), _extracted("canny"), "no edges are extracted"),
-    (
-        (
-            *("pose_detector", "pose_threshold", "pose_json", "pose_canvas", "pose_confidence", "person"),
-            *("fill_missing_poses", "fill_pose_gaps", "smooth_poses", "retarget", "retarget_foreshortening"),
-        ),
-        _extracted("pose"),
-        "no poses are drawn",
-    ),
-    (
-        ("pose_detector", "pose_threshold"),
-        lambda s: s.pose_json is None or (s.retarget is not None and s.retarget.suffix.lower() != ".json"),
-        "pose_json gives the poses",
-    ),
-    (("retarget_foreshortening",), lambda s: s.retarget is not None, "the poses keep their body without retarget"),
-    (("negative_prompt",), lambda s: s.guided, "a guidance_scale of 1 or less is without classifier-free guidance"),
-    (
-        ("seed",),
-        lambda s: not s.real_source or s.noise == "per-frame",
-        "all frames start from the inverted source, not from noise of their own",
-    ),
-    (("source",), lambda s: s.source_image is None, "source_image is the source"),
-    (("source_frame",), lambda s: s.source_image is None, "source_image is the source"),
-    (("source_frame",), lambda s: s.character is None, "the character is the source"),
-    (("source_frame",), lambda s: s.real_source or bool(s.guidance), "without guidance the source knows no frame"),
-    (("skip_uncond",), lambda s: s.guided, "a guidance_scale of 1 or less has no unconditional branch"),
-    (("vae_tiling",), lambda s: s.taesd is None or s.real_source, "taesd decodes, and nothing is encoded"),
-    (("masa_step",), lambda s: s.masa_steps is None, "masa_steps lists the steps"),
-    (("masa_layer",), lambda s: s.masa_layers is None, "masa_layers lists the layers"),
-    (("mask_threshold", "mask_grid_divisor"), lambda s: s.masked_by_words, "no mask is found by words"),
-)
-"""Names of settings, when they act, and why they do not otherwise."""
-
-
-def refuse_idle(settings: Settings, given: Iterable[str]) -> None:
-    """See that each setting that was given by name has an effect.
-
-    Raises:
-        UserError: one that has none.
-    """
-    asked = set(given)
-    for names, acts, reason in _ACTS:
-        for name in names:
-            if name in asked and not acts(settings):
-                raise UserError(f"{name}: it would have no effect, because {reason}; leave it out")
 
 
 class _Short(Repr):

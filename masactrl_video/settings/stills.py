@@ -3,55 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from masactrl_video.settings.fields import STILLS, option
 from masactrl_video.settings.home import MAY_BE_AT_HOME
+from masactrl_video.settings.inactive import INVERTED, check_only
 from masactrl_video.settings.presets import resolve_as, with_scaled_step
-from masactrl_video.settings.settings import Settings, option
+from masactrl_video.settings.settings import Settings
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Part = Annotated[float, Field(ge=0, le=1)]
 
-_ONLY_REAL = ("invert_with", "inversion_iterations", "replay")
+
+_targets = partial(option, "targets", changes="frames", commands=STILLS, by_hand=True)
+_inversion = partial(
+    option, "inversion", changes="source", commands=STILLS - {"synthesize"}, only=INVERTED, sweepable=True
+)
+_axis = partial(option, "grid", changes="frames", commands=frozenset({"sweep"}))
+_method = partial(option, "methods", changes="frames", commands=frozenset({"compare"}))
 
 
 class StillSettings(Settings):
     """Resolved settings of `synthesize`, `edit`, `sweep` and `compare`. What belongs to a clip has no effect."""
 
-    clip: Annotated[Path, MAY_BE_AT_HOME] = option("clip", "has no effect on still pictures", Path())
-
-    prompts: list[str] = option("targets", "what each target shows (the prompt if not given)", [])
-    seeds: list[Seed] = option(
-        "targets", "of the initial noise: source and targets for each (the seed if not given)", []
-    )
-    source_guidance: Annotated[dict[str, Path], MAY_BE_AT_HOME] = option(
-        "targets", "guidance picture of a generated source, by kind (a pose also by its name or JSON)", {}
-    )
-    target_guidance: Annotated[dict[str, list[Path]], MAY_BE_AT_HOME] = option(
-        "targets", "guidance pictures of the targets, by kind: one for all, or one for each", {}
+    clip: Annotated[Path, MAY_BE_AT_HOME] = option(
+        "clip",
+        "has no effect on still pictures",
+        Path(),
+        changes="source",
+        commands=frozenset(),
+        by_hand=True,
+        keeps_panels=True,
     )
 
-    invert_with: Literal["source", "target"] = option(
-        "inversion",
+    prompts: list[str] = _targets("what each target shows (the prompt if not given)", [])
+    seeds: list[Seed] = _targets(
+        "of the initial noise: source and targets for each (the seed if not given)", [], commands=STILLS - {"edit"}
+    )
+    source_guidance: Annotated[dict[str, Path], MAY_BE_AT_HOME] = _targets(
+        "guidance picture of a generated source, by kind (a pose also by its name or JSON)",
+        {},
+        changes="source",
+        commands=STILLS - {"edit"},
+    )
+    target_guidance: Annotated[dict[str, list[Path]], MAY_BE_AT_HOME] = _targets(
+        "guidance pictures of the targets, by kind: one for all, or one for each", {}
+    )
+
+    invert_with: Literal["source", "target"] = _inversion(
         "prompt under which the picture is inverted: the source's (empty if not given) or the target's",
         "source",
     )
-    inversion_iterations: int = option(
-        "inversion", "fixed-point refinements of each step of the inversion; 1 to 3 are enough", 0, ge=0, le=100
+    inversion_iterations: int = _inversion(
+        "fixed-point refinements of each step of the inversion; 1 to 3 are enough", 0, ge=0, le=100
     )
-    replay: bool = option("inversion", "take the source's latents of every step from the inversion", True)
+    replay: bool = _inversion("take the source's latents of every step from the inversion", True)
 
-    rows: str | None = option("grid", "a setting and its values, from top to bottom, e.g. masa_step=0,2,4", None)
-    columns: str | None = option("grid", "the same from left to right, e.g. masa_layer=0,4,8,10,16", None)
+    rows: str | None = _axis("a setting and its values, from top to bottom, e.g. masa_step=0,2,4", None)
+    columns: str | None = _axis("the same from left to right, e.g. masa_layer=0,4,8,10,16", None)
 
-    sdedit_strength: float = option("methods", "SDEdit: part of the steps that is done anew", 0.7, gt=0, le=1)
-    p2p_cross_steps: Part = option("methods", "Prompt-to-Prompt: part of the steps with the source's word maps", 0.8)
-    p2p_self_steps: Part = option("methods", "Prompt-to-Prompt: the same for self-attention", 0.4)
-    pnp_feature_steps: Part = option("methods", "Plug-and-Play: part of the steps with the source's features", 0.8)
-    pnp_attention_steps: Part = option("methods", "Plug-and-Play: the same for self-attention", 0.5)
+    sdedit_strength: float = _method("SDEdit: part of the steps that is done anew", 0.7, gt=0, le=1)
+    p2p_cross_steps: Part = _method("Prompt-to-Prompt: part of the steps with the source's word maps", 0.8)
+    p2p_self_steps: Part = _method("Prompt-to-Prompt: the same for self-attention", 0.4)
+    pnp_feature_steps: Part = _method("Plug-and-Play: part of the steps with the source's features", 0.8)
+    pnp_attention_steps: Part = _method("Plug-and-Play: the same for self-attention", 0.5)
 
     @model_validator(mode="after")
     def _targets_agree(self) -> Self:
@@ -63,11 +82,7 @@ class StillSettings(Settings):
             raise ValueError("skip_uncond belongs to a clip; leave it out")
         if self.real_source and self.source_guidance:
             raise ValueError("source_guidance: a given picture is inverted without guidance; leave it out")
-        fields = StillSettings.model_fields
-        if not self.real_source and (
-            idle := [name for name in _ONLY_REAL if getattr(self, name) != fields[name].default]
-        ):
-            raise ValueError(f"{idle[0]}: only a given picture is inverted; leave it out, or give source_image")
+        check_only(self, INVERTED)
         self._check_guidance_pictures()
         if any(not paths for paths in self.target_guidance.values()):
             raise ValueError("target_guidance: a kind has no picture")

@@ -21,6 +21,7 @@ from masactrl_video.model.loading.from_settings import with_controls
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.invert import Trajectory
+from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.index import INDEX_NAME, TENSORS_NAME, CharacterDamaged, Recipe, guidance_name
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
@@ -31,10 +32,6 @@ NOISE, PICTURE_LATENTS = "initial_noise", "picture_latents"
 """Names of the tensors of a generated and of an inverted character."""
 
 Planned = tuple[GeneratedSource | RealSource, Sequence[str], ObjectWords]
-
-_SHARED_BY_SOURCE_AND_FRAMES = (
-    *("model", "revision", "variant", "lora", "prediction_type", "scheduler", "num_inference_steps"),
-)
 
 
 def level_name(step: int) -> str:
@@ -67,7 +64,7 @@ def check_fits(settings: Settings, character: Character) -> None:
         UserError: the first setting that differs.
     """
     recipe = character.index.recipe
-    for name in _SHARED_BY_SOURCE_AND_FRAMES:
+    for name in settings_where(Settings, lambda about: about.fixed_by_character):
         own, ours = getattr(recipe, name), getattr(settings, name)
         if own != ours:
             raise UserError(

@@ -34,24 +34,13 @@ from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.named_poses import joined
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
+from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.names import Box, Ground
 from masactrl_video.settings.settings import Settings
 from masactrl_video.storage.fingerprint import hash_module, hash_tensor
 from masactrl_video.video.png import read_png_text
 
 logger = logging.getLogger(__name__)
-
-_NOT_IN_PANELS = (
-    "clip",
-    "prompt",
-    "guidance",
-    "cache_dir",
-    "characters_dir",
-    "chunk_frames",
-    "batch_size",
-    "device",
-    "offload",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,8 +218,9 @@ def _made_from(
     job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None, weights: Sequence[str]
 ) -> str:
     """Names everything that determines the panel's pixels."""
+    settings = job.settings.as_yaml_data()
     content = {
-        "settings": {k: v for k, v in job.settings.as_yaml_data().items() if k not in _NOT_IN_PANELS},
+        "settings": {name: settings[name] for name in settings_where(Settings, lambda about: not about.keeps_panels)},
         "prompt": job.settings.prompt,
         "size": job.size_px,
         "cast": {name: [placed.box, job.words.get(name), placed.prompt] for name, placed in job.planned.cast.items()},

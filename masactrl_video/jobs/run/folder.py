@@ -15,8 +15,10 @@ from masactrl_video.controls.staging import is_staging
 from masactrl_video.encode.container import container_for
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.run.log_file import LOG_NAME
+from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.presets import read_config
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.stills import StillSettings
 from masactrl_video.storage.lock import FileLock, lock_file, read_note, wait_until_free
 from masactrl_video.storage.replace import is_partial, replacing
 from masactrl_video.storage.write_errors import check_can_be_made, check_writable, storing_in
@@ -245,30 +247,13 @@ def begin_folder(folder: Path, header: str, settings: Settings, *within: str) ->
         (folder / name).mkdir(exist_ok=True)
 
 
-_NOT_IN_FRAMES = (
-    "chunk_frames",
-    "cache_dir",
-    "cache_quota",
-    "cache_memory",
-    "offload",
-    "characters_dir",
-    "audio",
-    "codec",
-    "pix_fmt",
-    "crf",
-    "side_by_side",
-    "allow_partial",
-)
-"""Settings that change no pixel: an interrupted run may go on with others.
-
-With `allow_partial` there are fewer frames, but those are the same: it is what a run is advised that met damage."""
-
-
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """`name: old -> new` for every setting that determines the frames and is not as it was."""
-    return [
-        line for name in now if name not in _NOT_IN_FRAMES for line in _changed(name, before.get(name), now.get(name))
-    ]
+    """`name: old -> new` for every setting that determines the frames and is not as it was.
+
+    An interrupted run may go on with other values of the rest: they change no pixel.
+    """
+    frames = settings_where(StillSettings, lambda about: about.changes in ("source", "frames"))
+    return [line for name in now if name in frames for line in _changed(name, before.get(name), now.get(name))]
 
 
 def _changed(name: str, before: Any, now: Any) -> list[str]:
