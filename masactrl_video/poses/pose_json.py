@@ -210,9 +210,7 @@ def _person(person: Any, size_px: tuple[int, int], where: str) -> Person:
     if person and known.isdisjoint(person):
         raise UserError(f"{where}: none of {', '.join(_PARTS)} is there; its keys are {', '.join(person):.80}")
     if person.get("pose_keypoints_3d") and not numbers_of["pose_keypoints_2d"]:
-        raise UserError(
-            f"{where}: it has points in space alone (pose_keypoints_3d), which are not read; give 2D points"
-        )
+        raise UserError(f"{where}: only points in space (pose_keypoints_3d), which are not read; give 2D points")
 
     def part(name: str, allowed: tuple[int, ...]) -> Keypoints | None:
         numbers = numbers_of[name]

@@ -114,7 +114,7 @@ def read_yaml(path: Path, record: type[BaseModel]) -> dict[str, Any]:
         raise UserError(f"{path}: {error}") from error
     except _NOT_YAML as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if data is None:
+    if data in (None, ""):
         raise UserError(f"{path} is empty: no key stands in it; write a mapping of settings to values, such as seed: 1")
     kinds: dict[type, str] = {dict: "keys that are no names", list: "a list"}
     got = kinds.get(type(data), "a word")

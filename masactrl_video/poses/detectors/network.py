@@ -18,6 +18,8 @@ STRIDE = 4
 """Pixels of the network's input to a cell of its heat maps."""
 LOWEST_PEAK = 0.2
 """Below it a keypoint counts as missing."""
+_LEAST_CONTRAST = 8
+"""Of 255: a frame of one colour, as at a fade, has less. The network's norms would make a figure of its noise."""
 
 
 class KeypointNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -85,6 +87,8 @@ class NetworkPoseDetector:
     def __call__(self, image: NDArray[np.uint8]) -> Pose:
         """The pose of an RGB uint8 image (height, width, 3) of any size."""
         height, width = image.shape[:2]
+        if np.ptp(image, axis=(0, 1)).max() < _LEAST_CONTRAST:
+            return Pose((), width, height)
         scale = self._network.config.sample_size / height
         size = (max(STRIDE, round(width * scale)), round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
