@@ -83,6 +83,7 @@ AT_ONCE = {
     "no picture for a sweep": "sweep --source-image none.png --prompt b --rows masa_step=1,2 -o o",
     "a width that the model cannot have": "render clip.mp4 -o o.mp4 --width 30",
     "a height of stills that the model cannot have": "synthesize --source-prompt a --prompt b -o o --height 100",
+    "no such denoising step": "render clip.mp4 -o o.mp4 --num-inference-steps 4 --masa-steps 4 5",
     "no such device": "render clip.mp4 -o o.mp4 --device bogus",
     "no picture to compare": "compare --source-image none.png --prompt b -o o",
     "no clip to probe": "probe none.mp4",

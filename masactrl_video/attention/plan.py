@@ -8,9 +8,9 @@ from typing import get_args
 
 from diffusers import UNet2DConditionModel
 
-from masactrl_video.errors import UserError, counted
+from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.unet.layers import Layer, mask_layers, self_attention_layers
-from masactrl_video.settings.acting import check_steps_act
+from masactrl_video.settings.acting import check_steps_act, check_steps_exist
 from masactrl_video.settings.names import Mode
 
 
@@ -104,10 +104,7 @@ def _steps_from(first: int, num_steps: int) -> tuple[int, ...]:
 
 
 def _explicit_steps(steps: Sequence[int], num_steps: int) -> tuple[int, ...]:
-    wrong = [step for step in steps if not 0 <= step < num_steps]
-    if wrong:
-        of = counted(num_steps, "denoising step")
-        raise UserError(f"masa_steps: got {wrong[0]}; of {of} the first is 0 and the last {num_steps - 1}")
+    check_steps_exist(steps, num_steps)
     return tuple(sorted(set(steps)))
 
 

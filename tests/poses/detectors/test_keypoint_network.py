@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import masactrl_video
-from masactrl_video.guidance.keypoint_network import NetworkPoseDetector
+from masactrl_video.poses.detectors.network import NetworkPoseDetector
 
 WEIGHTS = Path(masactrl_video.__file__).parent / "demo" / "weights" / "keypoints"
 
