@@ -241,8 +241,10 @@ def plan_audio(
             taken += ["-map", f"1:a:{track}", *options] if options else []
     if not taken:
         return AudioPlan()
+    # Of a track that begins late, as much is read as of any other: so its end is told to the output as well.
     # A track that is damaged further on is played as far as it can be; by itself ffmpeg would call that a failure.
-    return AudioPlan((*cut, "-t", f"{seconds:.6f}", *source), ("-max_error_rate", "1", *taken))
+    length = ("-t", f"{seconds:.6f}")
+    return AudioPlan((*cut, *length, *source), ("-max_error_rate", "1", *taken, *length))
 
 
 @dataclass(frozen=True)

@@ -70,11 +70,15 @@ class Clip:
     def check(self) -> None:
         """Decode the selected frames and keep none: damage is found before hours of work, not after.
 
+        Frames that a decoder has patched up are warned of.
+
         Raises:
             UserError: a frame cannot be decoded.
         """
         for _ in self._source.read(self._positions):
             pass
+        if isinstance(self._source, VideoFile):
+            self._source.warn_of_patches(self._positions)
 
     def frame(self, n: int) -> Frame:
         """The n-th selected frame, from 0; everything before it is decoded on the way.

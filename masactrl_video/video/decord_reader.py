@@ -140,6 +140,20 @@ class VideoFile:
             text = "%s is damaged: frame %d of %d cannot be decoded; the frames that are taken lie before it"
             logger.warning(text, self.info.path, found.frames, len(self.timings))
 
+    def warn_of_patches(self, positions: range) -> None:
+        """Say where frames up to the last of `positions` are damaged, though decord gives them without a word.
+
+        Decoders fill a hole with what was there before, and go on.
+        """
+        if self._readable is not None or not self._suits_decord():
+            return  # ffmpeg, which stops there, has decoded them
+        found = self._find_readable(positions[-1] + 1)
+        if found.frames <= positions[-1] and not found.is_whole:
+            text = (
+                "%s is damaged: frame %d of %d is patched up, and later ones may be; --allow-partial takes those before"
+            )
+            logger.warning(text, self.info.path, found.frames, len(self.timings))
+
     def _suits_decord(self) -> bool:
         """Whether it gives what ffmpeg gives: it chooses stream and colours by itself, and does not mirror."""
         probe = self._probe

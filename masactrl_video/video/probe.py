@@ -234,7 +234,8 @@ def _list_frames(path: Path, stream: VideoStream) -> tuple[str, str]:
 
 def _left_out(log: str) -> list[str]:
     dropped = len(re.findall(r"Packet corrupt .* dropping it", log))
-    return [f"{dropped} of its packets are damaged and left out"] if dropped else []
+    are = "is" if dropped == 1 else "are"
+    return [f"{dropped} of its packets {are} damaged and left out"] if dropped else []
 
 
 def listing_header(listing: str) -> dict[str, str]:

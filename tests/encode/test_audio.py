@@ -166,3 +166,12 @@ def test_an_ffmpeg_without_the_encoder_is_said_before_the_first_picture(
     )
     with pytest.raises(UserError, match=r"track 1 of 1 \(aac\): .* as Opus .*Unknown encoder.*--no-audio, or another"):
         plan_video([0.1], ".webm", audio_from=clip)
+
+
+def test_sound_that_begins_late_ends_with_the_pictures(tmp_path: Path) -> None:
+    one, late = sounding(tmp_path / "one.mp4", "sine=duration=2"), tmp_path / "late.mkv"
+    ffmpeg("-i", one, "-itsoffset", "0.2", "-i", one, "-map", "0:v", "-map", "1:a", "-c", "copy", late)
+    encoded(tmp_path, ".webm", late)
+    said = ffmpeg("-i", tmp_path / "out.webm", "-map", "0:a", "-c", "copy", "-f", "framecrc", "-")
+    rows = [row.split(",") for row in said.splitlines() if not row.startswith("#")]
+    assert 150 <= int(rows[0][2]) < int(rows[-1][2]) < 400, "milliseconds"

@@ -178,3 +178,22 @@ def test_what_else_is_no_clip(tmp_path: Path, name: str, content: bytes, words: 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=words):
         open_clip(tmp_path / name)
+
+
+def test_a_frame_that_a_decoder_patches_up_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = make_clip(
+        tmp_path / "clip.mkv",
+        size="160x96",
+        frame_rate="10",
+        seconds=3,
+        options=("-c:v", "libx264", "-g", "12"),
+    )
+    open_clip(path).check()
+    damage_packet(path, 24, half=True)
+    with caplog.at_level(logging.WARNING):
+        open_clip(path, Selection(0, 1, 24)).check()
+        assert "patched up" not in caplog.text
+        assert len(list(open_clip(path))) == 30
+        open_clip(path).check()
+    assert "frame 24 of 30 is patched up" in caplog.text
+    assert len(open_clip(path, allow_partial=True)) == 24, "what is advised leaves none of them"

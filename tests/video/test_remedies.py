@@ -68,3 +68,15 @@ def test_frames_without_times_are_cured_by_what_is_advised(tmp_path: Path) -> No
         open_clip(path)
     new = cured(str(refused.value), path)
     assert len(list(new)) == 10
+
+
+def test_two_transport_streams_put_together_are_read_or_cured_by_what_is_advised(tmp_path: Path) -> None:
+    one, two, path = tmp_path / "one.ts", tmp_path / "two.ts", tmp_path / "both.ts"
+    for part, seconds in ((one, 3), (two, 2)):
+        picture = ("-f", "lavfi", "-i", f"testsrc2=size=160x96:rate=25:duration={seconds}")
+        ffmpeg(*picture, *TWO_SOUNDS, *ALL, "-bf", "2", "-c:a", "aac", part)
+    path.write_bytes(one.read_bytes() + two.read_bytes())
+    try:
+        assert len(list(open_clip(path))) >= 124
+    except UserError as refused:
+        assert len(list(cured(str(refused), path))) == 125
