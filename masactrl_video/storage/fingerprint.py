@@ -35,6 +35,11 @@ def fingerprint(determined_by: Mapping[str, JsonValue]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
+def hash_bytes(data: bytes) -> str:
+    """SHA-256 (64 hexadecimal digits) of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def hash_tensor(tensor: torch.Tensor) -> str:
     """SHA-256 (64 hexadecimal digits) over dtype, shape and values in row-major order; any dtype, any device.
 
