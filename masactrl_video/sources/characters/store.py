@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -24,6 +23,7 @@ from masactrl_video.sources.characters.index import (
     SavedFile,
     parse_index,
 )
+from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.storage.staging import remove_whole, staged_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -103,7 +103,7 @@ def save_character(root: Path, index: CharacterIndex, files: Mapping[str, bytes]
         UserError: the name is taken, or the folder cannot be written.
     """
     check_vacant(root, index.name, overwrite)
-    listed = {name: SavedFile(bytes=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in files.items()}
+    listed = {name: SavedFile(bytes=len(data), sha256=hash_bytes(data)) for name, data in files.items()}
     index = index.model_copy(update={"files": listed})
     place = folder_of(root, index.name)
     with _writing(root), staged_folder(place, "replace" if overwrite else "refuse") as fresh:
@@ -169,7 +169,7 @@ def check_file(place: Path, name: str, data: bytes, listed: SavedFile) -> None:
     from safetensors import SafetensorError  # reading names must stay quick
     from safetensors.numpy import load
 
-    if len(data) != listed.bytes or hashlib.sha256(data).hexdigest() != listed.sha256:
+    if len(data) != listed.bytes or hash_bytes(data) != listed.sha256:
         raise CharacterDamaged(place, f"{name} has another checksum than in its index; {_ADVICE}")
     try:
         if name == TENSORS_NAME:
