@@ -1,6 +1,5 @@
 """The index of a cache entry: what it holds, where it came from, and the checksums that prove it."""
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from masactrl_video.errors import UserError
-from masactrl_video.storage.fingerprint import FINGERPRINT_LENGTH, fingerprint
+from masactrl_video.storage.fingerprint import FINGERPRINT_LENGTH, fingerprint, hash_bytes
 
 FORMAT_VERSION = 2
 INDEX_NAME = "index.json"
@@ -115,7 +114,7 @@ def read_index(folder: Path) -> CacheIndex:
 
 def checksum_text(index_bytes: bytes) -> str:
     """Content of `index.sha256`."""
-    return f"{hashlib.sha256(index_bytes).hexdigest()}  {INDEX_NAME}\n"
+    return f"{hash_bytes(index_bytes)}  {INDEX_NAME}\n"
 
 
 def parse_index(folder: Path, data: bytes) -> CacheIndex:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from masactrl_video.cache.entry_lock import making_path
 from masactrl_video.cache.index import CacheDamaged
-from masactrl_video.cache.partial import making_path, remove
 from masactrl_video.cache.store import CacheEntry, open_entry
 from masactrl_video.errors import UserError
 from masactrl_video.storage.lock import lock_file
+from masactrl_video.storage.staging import remove_whole
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def open_or_discard(root: Path, name: str) -> CacheEntry | None:
         return open_entry(root, name)
     except CacheDamaged as damage:
         try:
-            remove(root / name)
+            remove_whole(root / name)
         except OSError as error:
             raise UserError(f"{damage}; here it cannot be removed: {error.strerror}") from damage
         logger.warning("cache entry %s is damaged: %s; it is recorded anew", name, damage.what)

@@ -11,13 +11,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from masactrl_video.cache.entry_lock import making_path, tidy
 from masactrl_video.cache.holders import held_path, is_held
 from masactrl_video.cache.index import INDEX_NAME, CacheDamaged, CacheIndex, is_entry_id, read_index
-from masactrl_video.cache.partial import folder_bytes, making_path, partials, remove, remove_abandoned
 from masactrl_video.cache.verify import check_entry
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.settings.home import at_home
 from masactrl_video.storage.lock import lock_file, lock_folder
+from masactrl_video.storage.staging import folder_bytes, remove_whole, staged
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def remove_unused(root: Path, name: str) -> bool:
             reading = lock_folder(folder, shared=False) if folder.is_dir() else None
             if reading is None and folder.is_dir():
                 return False
-            remove(folder)
+            remove_whole(folder)
             held_path(root, name).unlink(missing_ok=True)
         finally:
             making.close(remove=True)
@@ -183,7 +184,7 @@ def remove_unused(root: Path, name: str) -> bool:
 
 
 def _remove_abandoned(root: Path) -> list[EntrySummary]:
-    removed = remove_abandoned(root) if root.exists() else {}
+    removed = tidy(root) if root.exists() else {}
     return [EntrySummary(name, size, 0.0, None, "left by a process that died") for name, size in removed.items()]
 
 
@@ -224,7 +225,7 @@ def make_room(root: Path, quota: Quota, needed_bytes: int) -> None:
         )
         return
     if root.is_dir():
-        remove_abandoned(root)
+        tidy(root)
     entries = list_entries(root)
     over_bytes = sum(entry.bytes for entry in entries) + _growing_bytes(root) + needed_bytes - quota.bytes
     for entry in entries:
@@ -256,4 +257,4 @@ def _does_not_fit(quota: Quota, what: str, way_out: str) -> None:
 
 
 def _growing_bytes(root: Path) -> int:
-    return sum(folder_bytes(path) for path in partials(root)) if root.is_dir() else 0
+    return sum(folder_bytes(path) for path in staged(root)) if root.is_dir() else 0

@@ -1,10 +1,10 @@
 """Writing and reading entries of the cache: a whole entry or none."""
 
-import errno
 import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from safetensors.torch import save
 
 from masactrl_video.cache.durable import ELSEWHERE, write_through, writing_in
+from masactrl_video.cache.entry_lock import tidy
 from masactrl_video.cache.index import (
     CHECKSUM_NAME,
     FORMAT_VERSION,
@@ -26,13 +27,12 @@ from masactrl_video.cache.index import (
     is_entry_id,
     step_name,
 )
-from masactrl_video.cache.partial import partial_path, remove_abandoned
 from masactrl_video.cache.tensors import read_tensors
 from masactrl_video.cache.verify import check_entry, describe_file
 from masactrl_video.errors import StorageError, UserError
-from masactrl_video.storage.durable import sync_folder
 from masactrl_video.storage.fingerprint import fingerprint
 from masactrl_video.storage.lock import FolderLock, lock_folder
+from masactrl_video.storage.staging import staged_folder
 
 logger = logging.getLogger(__name__)
 
@@ -70,31 +70,26 @@ class CacheWriter:
         self._determined_by = dict(determined_by)
         self._branches, self._layers = tuple(branches), tuple(layers)
         self._timesteps = tuple(float(timestep) for timestep in timesteps)
-        self._folder = partial_path(root, self.fingerprint)
+        self._staged = ExitStack()
         self._files: dict[str, FileEntry] = {}
         self._steps: list[int] = []
-        self._lock: FolderLock | None = None
 
     def __enter__(self) -> "CacheWriter":
         with writing_in(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            remove_abandoned(self.root)
+            tidy(self.root)
             self._check_space()
-            self._folder.mkdir()
-            self._lock = lock_folder(self._folder, shared=False)
+            self._folder = self._staged.enter_context(staged_folder(self.root / self.fingerprint, "keep"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
-                with writing_in(self.root):
-                    self._finish()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)  # gone already when it became the entry
-            if self._lock is not None:
-                self._lock.close()
+        if error is not None:
+            self._staged.__exit__(kind, error, trace)
+            return
+        with writing_in(self.root), self._staged:
+            self._write_index()
 
     def write_step(self, step: int, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write the tensors of one denoising step (counted from 0)."""
@@ -123,7 +118,7 @@ class CacheWriter:
                 f" or {ELSEWHERE}"
             )
 
-    def _finish(self) -> None:
+    def _write_index(self) -> None:
         index = CacheIndex(
             format_version=FORMAT_VERSION,
             fingerprint=self.fingerprint,
@@ -138,14 +133,6 @@ class CacheWriter:
         data = index.model_dump_json(indent=1).encode()
         write_through(self._folder / INDEX_NAME, data)
         write_through(self._folder / CHECKSUM_NAME, checksum_text(data).encode())
-        sync_folder(self._folder)
-        try:
-            self._folder.rename(self.root / self.fingerprint)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            logger.info("cache entry %s was finished by another process meanwhile", self.fingerprint)
-        sync_folder(self.root)
 
 
 @dataclass(frozen=True)

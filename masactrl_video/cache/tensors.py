@@ -1,6 +1,5 @@
 """Tensors of a file of the cache, proved to be what was written."""
 
-import hashlib
 import json
 from io import BufferedReader
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 
 from masactrl_video.cache.index import CacheDamaged, FileEntry
+from masactrl_video.storage.fingerprint import running_hash
 
 _DTYPES = {
     "F64": torch.float64,
@@ -56,7 +56,7 @@ def _read(file: BufferedReader, size_bytes: int, pinned: bool) -> tuple[bytes, t
     """Header, body (bytes,) and checksum of a safetensors file: 8 bytes of length, a JSON header, the tensors."""
     length = file.read(8)
     header = file.read(min(int.from_bytes(length, "little"), size_bytes))  # of a damaged file it may be any number
-    digest = hashlib.sha256(length + header)
+    digest = running_hash(length + header)
     body = torch.empty(max(size_bytes - len(length) - len(header), 0), dtype=torch.uint8, pin_memory=pinned)
     rest = body.numpy().data
     while rest and (count := file.readinto(rest[:_PIECE_BYTES])):

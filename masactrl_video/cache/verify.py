@@ -1,6 +1,5 @@
 """Proof that an entry on disk is what its index says, before anything of it is used."""
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from masactrl_video.cache.index import (
     read_index_bytes,
 )
 from masactrl_video.errors import counted
+from masactrl_video.storage.fingerprint import hash_file
 
 
 def check_entry(folder: Path) -> CacheIndex:
@@ -42,7 +42,7 @@ def check_entry(folder: Path) -> CacheIndex:
 
 def describe_file(path: Path) -> FileEntry:
     """Size, checksum and tensors of a safetensors file that was just written."""
-    return FileEntry(bytes=path.stat().st_size, sha256=_sha256(path), tensors=_tensors(path))
+    return FileEntry(bytes=path.stat().st_size, sha256=hash_file(path), tensors=_tensors(path))
 
 
 def _check_listing(folder: Path, index: CacheIndex) -> None:
@@ -62,7 +62,7 @@ def _check_file(folder: Path, name: str, listed: FileEntry) -> None:
     size_bytes = path.stat().st_size
     if size_bytes != listed.bytes:
         raise CacheDamaged(folder, f"{name} has {counted(size_bytes, 'byte')} instead of {listed.bytes}")
-    if _sha256(path) != listed.sha256:
+    if hash_file(path) != listed.sha256:
         raise CacheDamaged(folder, f"{name} has another checksum than in its index")
     try:
         found = _tensors(path)
@@ -71,11 +71,6 @@ def _check_file(folder: Path, name: str, listed: FileEntry) -> None:
     for tensor in sorted(found.keys() | listed.tensors.keys()):
         if found.get(tensor) != listed.tensors.get(tensor):
             raise CacheDamaged(folder, f"{name} holds tensor {tensor!r} otherwise than its index says")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tensors(path: Path) -> dict[str, TensorEntry]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from masactrl_video.controls.domain_check import OWN_MODEL, hint_if_foreign
 from masactrl_video.errors import UserError, counted
 from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json, open_pose_clip, size_from_text
 from masactrl_video.settings.settings import Settings
+from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.video.clip import Clip, open_clip
 from masactrl_video.video.ffmpeg_program import check_ffmpeg
 from masactrl_video.video.fingerprint import fingerprint_clip
@@ -113,7 +113,7 @@ def fingerprint_of(settings: Settings) -> str:
     if not is_pose_json(settings.clip):
         return fingerprint_clip(settings.clip, selection_of(settings), settings.video_stream)
     parts = (fingerprint_poses(settings.clip), settings.pose_canvas, selection_of(settings))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+    return hash_bytes(repr(parts).encode())
 
 
 def pose_canvas(settings: Settings) -> tuple[int, int] | None:

@@ -15,7 +15,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from masactrl_video.controls.extractors import FrameGuidance
-from masactrl_video.controls.staging import staged_folder
 from masactrl_video.controls.store import (
     INDEX_NAME,
     POSE_NAME,
@@ -24,10 +23,12 @@ from masactrl_video.controls.store import (
     frame_name,
     read_guidance_picture,
     read_index,
+    require_replaceable,
 )
 from masactrl_video.errors import UserError
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import write_poses
+from masactrl_video.storage.staging import staged_folder
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +55,13 @@ def extract_guidance(
     if existing is not None:
         logger.info("%s: guidance reused", folder)
         return existing
-    with staged_folder(folder) as staging:
+    require_replaceable(folder)
+    with staged_folder(folder, "replace") as staging:
         index = _write(
             tqdm(frames, total=total, desc=f"guidance ({make.kind})", unit="frame"), staging, key, make, tell
         )
         (staging / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
+        require_replaceable(folder)  # minutes have passed
     _report_missing(index, folder)
     return GuidanceFrames.open(folder)
 

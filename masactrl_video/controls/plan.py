@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -39,6 +37,7 @@ from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json
 from masactrl_video.poses.pose_json import pose_remarks, read_poses
 from masactrl_video.settings.settings import Settings
+from masactrl_video.storage.fingerprint import hash_json
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.fingerprint import fingerprint_clip
 
@@ -82,7 +81,7 @@ def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: 
 def _key(settings: Settings, clip: FittedClip, made_from: Any) -> str:
     """Names everything that determines the pictures."""
     key = {"clip": fingerprint_of(settings), "fit": asdict(clip.fit), "from": made_from}
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return hash_json(key)
 
 
 def _extract(

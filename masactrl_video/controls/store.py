@@ -1,5 +1,6 @@
 """Guidance on disk: a folder with one PNG per frame, pose.json where there are poses, and index.json."""
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from masactrl_video.video.picture_file import open_picture
 
 INDEX_NAME = "index.json"
 POSE_NAME = "pose.json"
+_FRAME = re.compile(r"\d{6,}\.png")
 
 
 class GuidanceIndex(BaseModel):
@@ -50,6 +52,25 @@ def read_index(folder: Path) -> GuidanceIndex:
         raise UserError(
             f"{path}: not an index of guidance ({error.error_count()} errors, {error.errors()[0]['msg']})"
         ) from error
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raises UserError unless `folder` is absent, empty, or guidance of ours without any other file."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        raise UserError(f"{folder}: a file is in the way; name another folder for the guidance")
+    try:
+        read_index(folder)
+    except UserError as error:
+        raise UserError(f"{error}; it stays as it is: name another folder for the guidance") from error
+    foreign = [entry.name for entry in folder.iterdir() if not _is_ours(entry.name)]
+    if foreign:
+        raise UserError(f"{folder}: holds other files beside guidance ({foreign[0]}); move them or name another folder")
+
+
+def _is_ours(name: str) -> bool:
+    return name in (INDEX_NAME, POSE_NAME) or _FRAME.fullmatch(name) is not None
 
 
 def read_guidance_picture(folder: Path, index: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:

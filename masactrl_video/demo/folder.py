@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from masactrl_video.storage.staging import staged_folder
 
 if TYPE_CHECKING:  # where the weights lie is asked before any library of models is loaded
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -46,9 +46,7 @@ def write_weights(
     import torch
     from diffusers import StableDiffusionPipeline
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=folder.name) as temporary:
-        whole = Path(temporary) / "whole"
+    with staged_folder(folder, "replace") as whole:
         pipeline = StableDiffusionPipeline(
             vae=vae,
             text_encoder=text_encoder,
@@ -68,9 +66,6 @@ def write_weights(
             network.to(torch.float16).save_pretrained(whole / name)
         (whole / "README.md").write_text(card, encoding="utf-8")
         (whole / TRAINING).write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.move(folder, Path(temporary) / "old")
-        whole.replace(folder)
 
 
 def _load_as_float32(config: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from masactrl_video.poses.pose_json import pose_remarks, write_pose_folder, writ
 from masactrl_video.poses.proportions import given_lengths
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
+from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.fit import plan_fit
@@ -141,12 +141,9 @@ def show_poses(
         pictures = (png_bytes(np.pad(picture, ((0, odd[0]), (0, odd[1]), (0, 0)))) for picture in drawn)
         encode_video(pictures, [1 / frame_rate] * len(poses), path, overwrite=overwrite)
         return
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as partial:
-        folder = Path(partial) / "pictures"
-        folder.mkdir()
+    with staged_folder(path) as folder:
         for index, picture in enumerate(drawn):
             write_png(folder / frame_name(index), picture)
-        folder.rename(path)
 
 
 def contact_sheet(poses: Sequence[Pose], count: int) -> np.ndarray:

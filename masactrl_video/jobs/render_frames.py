@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from masactrl_video.render.fit_batch import largest_batch
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.plan import PlannedSource, read_mask
-from masactrl_video.storage.fingerprint import hash_module, hash_tensor
+from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.png import read_png_text, whole_png
 
@@ -148,7 +147,7 @@ def made_from(model: DiffusionModel, condition: TextCondition, guidance: Sequenc
     keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
     if source.entry.index.determined_by["source"] == "real":  # made without the networks, which its name leaves out
         keys += [hash_module(network.module) for network in model.networks]
-    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    return hash_bytes("\n".join(keys).encode())
 
 
 def drop_damaged(pictures: Sequence[Path]) -> None:

@@ -21,6 +21,7 @@ from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
+from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.png import png_bytes, write_png
@@ -42,14 +43,10 @@ def write_frames(settings: Settings, folder: Path) -> int:
     check_can_be_made(folder=folder)
     with run_log() as log:
         clip = _fitted(settings, open_selected(settings))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-            pictures = Path(partial) / "pictures"
-            pictures.mkdir()
+        with staged_folder(folder) as pictures:
             for index, frame in enumerate(tqdm(clip, total=len(clip), desc="frames", unit="frame")):
                 write_png(pictures / frame_name(index), frame)
             log.write(pictures / LOG_NAME, settings.as_yaml_data())
-            pictures.rename(folder)
     return len(clip)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.plan import PlannedSource, plan_attention, plan_source
 from masactrl_video.sources.source import RealSource
+from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.png import write_png
 from masactrl_video.video.target_size import choose_size
@@ -149,7 +149,7 @@ def plan_target(
     pictures = _pictures(settings, guided, paths, canvas)
     shared_noise = settings.model_copy(update={"noise": "shared"})
     job = frames_job(shared_noise, guided, canvas.size_px, pictures, planned, source)
-    keys = [hashlib.sha256(picture.tobytes()).hexdigest() for (picture,) in pictures]
+    keys = [hash_bytes(picture.tobytes()) for (picture,) in pictures]
     text = picture_text(settings) | {"made-from": made_from(guided, job.denoising.text, keys, source)}
     return StillTarget(settings, job, text)
 

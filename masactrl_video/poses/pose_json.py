@@ -8,7 +8,6 @@ list of frames of ComfyUI.
 
 import json
 import logging
-import tempfile
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ from masactrl_video.errors import UserError, counted
 from masactrl_video.poses.other_layouts import frames_of_others
 from masactrl_video.poses.pose import BODY_POINTS, FACE_POINTS, HAND_POINTS, Keypoints, Person, Pose
 from masactrl_video.storage.replace import replacing
+from masactrl_video.storage.staging import staged_folder
 from masactrl_video.video.frame_files import frame_files
 
 logger = logging.getLogger(__name__)
@@ -84,12 +84,9 @@ def write_pose_folder(folder: Path, poses: Sequence[Pose], *, normalised: bool =
     Points are as write_poses has them, 18 a body, and every file names its canvas.
     """
     frames = [_frame_json(pose, normalised, f"frame {index}") for index, pose in enumerate(poses)]
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-        made = Path(partial) / "poses"
-        made.mkdir()
+    with staged_folder(folder) as made:
         for index, frame in enumerate(frames):
             (made / f"{index:06d}_keypoints.json").write_text(json.dumps(frame), encoding="utf-8")
-        made.rename(folder)
 
 
 def _frame_json(pose: Pose, normalised: bool, where: str) -> dict[str, Any]:

@@ -35,6 +35,27 @@ def fingerprint(determined_by: Mapping[str, JsonValue]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
+def hash_bytes(data: bytes) -> str:
+    """SHA-256 (64 hexadecimal digits) of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def running_hash(data: bytes) -> hashlib._Hash:
+    """SHA-256 that begins with some bytes and takes more."""
+    return hashlib.sha256(data)
+
+
+def hash_json(content: object) -> str:
+    """SHA-256 (64 hexadecimal digits) of JSON; the order of keys does not matter, and names may hold any letter."""
+    return hash_bytes(json.dumps(content, sort_keys=True).encode())
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 (64 hexadecimal digits) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def hash_tensor(tensor: torch.Tensor) -> str:
     """SHA-256 (64 hexadecimal digits) over dtype, shape and values in row-major order; any dtype, any device.
 
@@ -70,8 +91,4 @@ def hash_module(module: torch.nn.Module) -> str:
 
 def files_sha256(files: Iterable[Path]) -> str:
     """SHA-256 (hex) over the SHA-256 of each file, in the order given."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return hash_bytes(b"".join(bytes.fromhex(hash_file(path)) for path in files))

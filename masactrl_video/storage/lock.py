@@ -1,7 +1,7 @@
-"""Locks between processes.
+"""Locks between processes, and a note in each that says who holds it.
 
-The operating system holds a lock on an open file (flock): it ends with the process that holds it, however that ends, so
-that there are no stale ones. Where a file system has no locks, or on Windows, nothing is locked, and `certain` says so.
+`filelock` asks the operating system to lock an open file: the lock ends with the process that holds it, however that
+ends, so that there are no stale ones. Where a file system has no locks nothing is locked, and `certain` says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 logger = logging.getLogger(__name__)
 
@@ -113,27 +113,21 @@ def lock_file(path: Path, what: str, *, wait: bool = True, create: bool = True) 
     """
     waited = False
     while True:
-        try:
-            handle = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o666)
-        except FileNotFoundError:
-            if create:
-                raise
+        handle = _open(path, create)
+        if handle is None:
             return None
         try:
-            if _lock(handle, shared=False, wait=False) is False:
-                if not wait:
-                    os.close(handle)
-                    return None
-                _say_wait(path, what)
-                waited = True
-                _lock(handle, shared=False, wait=True)
+            taken = _take(handle, path, what, wait)
             is_there = _is_at(handle, path)  # else the one before removed the file when done
         except BaseException:
             os.close(handle)
             raise
-        if is_there:
+        waited |= taken == "waited"
+        if taken != "refused" and is_there:
             return _noted(FileLock(path, handle, waited))
         os.close(handle)
+        if taken == "refused":
+            return None
 
 
 def wait_until_free(path: Path, what: str) -> bool:
@@ -142,22 +136,32 @@ def wait_until_free(path: Path, what: str) -> bool:
     Args:
         what: see `lock_file`.
     """
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+    handle = _open(path, create=False)
+    if handle is None:
         return False
     try:
-        if _lock(handle, shared=False, wait=False) is not False:
-            return False
-        _say_wait(path, what)
-        _lock(handle, shared=False, wait=True)
-        return True
+        return _take(handle, path, what, wait=True) == "waited"
     finally:
         os.close(handle)
 
 
-def _say_wait(path: Path, what: str) -> None:
+def _open(path: Path, create: bool) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o666)
+    except FileNotFoundError:
+        if create:
+            raise
+        return None
+
+
+def _take(handle: int, path: Path, what: str, wait: bool) -> Literal["free", "waited", "refused"]:
+    if _lock(handle, wait=False) is not False:
+        return "free"
+    if not wait:
+        return "refused"
     logger.warning("waiting for %s that %s", _who(path), what)
+    _lock(handle, wait=True)
+    return "waited"
 
 
 def _noted(lock: FileLock) -> FileLock:
@@ -193,19 +197,31 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _lock(handle: int, *, shared: bool, wait: bool) -> bool | None:
+def _lock(handle: int, *, shared: bool = False, wait: bool) -> bool | None:
     """True: locked; False: another has it; None: there are no locks here."""
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
     try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
+        return _lock_shared(handle) if shared else _lock_alone(handle, wait)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
         logger.debug("no file locks here: %s", error)
         return None
+
+
+def _lock_alone(handle: int, wait: bool) -> bool:
+    from filelock import lock_descriptor  # what needs no lock starts sooner without
+
+    return lock_descriptor(handle, blocking=wait)
+
+
+def _lock_shared(handle: int) -> bool | None:
+    """The same kind of lock, for many at once, which `filelock` takes only for one."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 
+from masactrl_video.storage.fingerprint import hash_file, hash_json
 from masactrl_video.video.frame import Selection
 from masactrl_video.video.image_folder import list_images
 from masactrl_video.video.local_file import local_path
@@ -23,14 +22,9 @@ def fingerprint_clip(path: Path, selection: Selection | None = None, video_strea
     path = local_path(path)
     files = list_images(path) if path.is_dir() else [path]
     content: dict[str, object] = {
-        "files": [_sha256(file) for file in files],
+        "files": [hash_file(file) for file in files],
         "selection": asdict(selection or Selection()),
     }
     if video_stream is not None:  # left out otherwise, so that what was made before there was a choice is found
         content["video_stream"] = video_stream
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_json(content)

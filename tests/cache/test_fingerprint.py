@@ -1,10 +1,22 @@
 """What a fingerprint tells apart, and what it does not."""
 
+import hashlib
+from pathlib import Path
+
 import pytest
 import torch
 
+import masactrl_video
 from masactrl_video.storage import fingerprint as module
-from masactrl_video.storage.fingerprint import fingerprint, hash_module, hash_tensor
+from masactrl_video.storage.fingerprint import (
+    files_sha256,
+    fingerprint,
+    hash_bytes,
+    hash_file,
+    hash_json,
+    hash_module,
+    hash_tensor,
+)
 
 ALL_DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.float8_e4m3fn]
 
@@ -80,3 +92,18 @@ def test_hash_of_a_module_sees_parameters_buffers_and_names() -> None:
 def test_hash_is_the_same_on_a_gpu() -> None:
     tensor = torch.randn(1000, 7).to(torch.bfloat16)
     assert hash_tensor(tensor.cuda()) == hash_tensor(tensor)
+
+
+def test_what_is_hashed_is_hashed_in_one_place() -> None:
+    package = Path(masactrl_video.__file__).parent
+    assert [path.name for path in package.rglob("*.py") if "hashlib" in path.read_text()] == ["fingerprint.py"]
+
+
+def test_the_hashes_of_earlier_versions_are_found_again(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).write_bytes(name.encode())
+    digests = [hashlib.sha256(name.encode()) for name in ("first", "second")]
+    assert [hash_file(tmp_path / "first"), hash_bytes(b"second")] == [digest.hexdigest() for digest in digests]
+    together = hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+    assert files_sha256([tmp_path / "first", tmp_path / "second"]) == together
+    assert hash_json({"b": "ä", "a": None}) == hashlib.sha256(b'{"a": null, "b": "\\u00e4"}').hexdigest()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from masactrl_video.cache import partial
 from masactrl_video.cache.manage import default_cache_root, list_entries, prune, verify_entries
 from masactrl_video.errors import UserError
+from masactrl_video.storage.staging import staging_path
 
 WriteEntry = Callable[..., str]
 DAY_SECONDS = 86400
@@ -126,7 +126,7 @@ def test_negative_limits_are_refused(root: Path, three: list[str]) -> None:
 def test_folders_of_dead_processes_go_and_those_of_living_ones_stay(root: Path, three: list[str]) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    mine = partial.partial_path(root, "a" * 32)
+    mine = staging_path(root / ("a" * 32))
     left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
     elsewhere = mine.with_name(f".{'a' * 32}.partial-other-host-{dead.pid}-00000000")
     silent = mine.with_name(f".{'a' * 32}.partial-other-host-{dead.pid}-11111111")

@@ -22,9 +22,9 @@ from hardship.processes import Command
 
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.attention.recorded import SHARED
+from masactrl_video.cache.entry_lock import making_path
 from masactrl_video.cache.index import checksum_text
 from masactrl_video.cache.manage import list_entries
-from masactrl_video.cache.partial import making_path, partial_path
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
@@ -32,6 +32,7 @@ from masactrl_video.model.sampling.latents import encode_picture
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.sources.record import cached_source
 from masactrl_video.sources.source import RealSource
+from masactrl_video.storage.staging import staging_path
 
 Start = Callable[..., Command]
 SIZE = (64, 64)
@@ -206,7 +207,7 @@ def test_what_processes_that_died_have_left_is_no_obstacle(
 ) -> None:
     shutil.copytree(pristine, tmp_path / pristine.name)
     making_path(tmp_path, pristine.name).write_text('{"pid": 1, "host": "' + os.uname().nodename + '"}')
-    half = partial_path(tmp_path, pristine.name)
+    half = staging_path(tmp_path / pristine.name)
     half.mkdir()
     shutil.copy(pristine / "step-0001.safetensors", half)
     os.utime(half, (1, 1))

@@ -2,13 +2,14 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from masactrl_video.storage.staging import staged_folder
 
 
 def save_checkpoint(
@@ -19,18 +20,12 @@ def save_checkpoint(
     state: Mapping[str, object],
 ) -> None:
     """Writes networks, their moving averages, the optimizer and ``state`` to ``folder`` in place of what was there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        whole = Path(temporary) / "whole"
-        whole.mkdir()
+    with staged_folder(folder, "replace") as whole:
         for name, network in networks.items():
             save_file(plain(network.state_dict()), whole / f"{name}.safetensors")
             save_file(plain(averages[name]), whole / f"{name}.average.safetensors")
         save_file(plain(_optimizer_tensors(optimizer)), whole / "optimizer.safetensors")
         (whole / "state.json").write_text(json.dumps(state, indent=2) + "\n")
-        if folder.exists():
-            folder.rename(Path(temporary) / "old")
-        whole.rename(folder)
 
 
 def load_checkpoint(

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import tempfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from masactrl_video.demo.world.frame import Frame, posed_at_random
 from masactrl_video.demo.world.identity import NAMED, WORLDS, Identity, World, random_identity
 from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.pose import Person, Pose
+from masactrl_video.storage.staging import staged_folder
 
 CANNY_THRESHOLDS = (100, 200)
 FRAMES_EACH = 4
@@ -79,9 +79,7 @@ def _frame_and_other(index: int, seed: int, size_px: int, world: str) -> tuple[F
 
 def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, workers: int) -> None:
     """Draws training frames into ``folder``, which must not exist yet."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        whole = Path(temporary) / "whole"
-        whole.mkdir()
+    with staged_folder(folder) as whole:
         images, others = (
             _array(whole / f"{name}.npy", np.uint8, (frames, size_px, size_px, 3)) for name in ("images", "others")
         )
@@ -96,7 +94,6 @@ def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, 
                 masks[index], keypoints[index] = frame.mask, frame.keypoints
                 captions.append(frame.caption)
         (whole / "captions.json").write_text(json.dumps(captions))
-        whole.rename(folder)
 
 
 def open_frames(folder: Path) -> Frames:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -37,7 +36,7 @@ from masactrl_video.render.frames import FramesJob
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.names import Box, Ground
 from masactrl_video.settings.settings import Settings
-from masactrl_video.storage.fingerprint import hash_module, hash_tensor
+from masactrl_video.storage.fingerprint import hash_json, hash_module, hash_tensor
 from masactrl_video.video.png import read_png_text
 
 logger = logging.getLogger(__name__)
@@ -229,7 +228,7 @@ def _made_from(
         "pose": hash_tensor(torch.from_numpy(np.ascontiguousarray(picture))) if picture is not None else None,
         "weights": list(weights if job.planned.posed else weights[:2]),  # no network guides the others
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hash_json(content)
 
 
 def _picture_text(job: PanelJob) -> dict[str, str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from masactrl_video.controls.staging import is_staging
 from masactrl_video.encode.container import container_for
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.run.log_file import LOG_NAME
@@ -21,6 +20,7 @@ from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.storage.lock import FileLock, lock_file, read_note, wait_until_free
 from masactrl_video.storage.replace import is_partial, replacing
+from masactrl_video.storage.staging import is_staging
 from masactrl_video.storage.write_errors import check_can_be_made, check_writable, storing_in
 
 

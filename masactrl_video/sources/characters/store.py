@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +23,8 @@ from masactrl_video.sources.characters.index import (
     SavedFile,
     parse_index,
 )
+from masactrl_video.storage.fingerprint import hash_bytes
+from masactrl_video.storage.staging import remove_whole, staged_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _ADVICE = "remove it with `masactrl-video source remove`, and make or import it anew"
@@ -104,19 +103,14 @@ def save_character(root: Path, index: CharacterIndex, files: Mapping[str, bytes]
         UserError: the name is taken, or the folder cannot be written.
     """
     check_vacant(root, index.name, overwrite)
-    listed = {name: SavedFile(bytes=len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in files.items()}
+    listed = {name: SavedFile(bytes=len(data), sha256=hash_bytes(data)) for name, data in files.items()}
     index = index.model_copy(update={"files": listed})
-    with _writing(root), tempfile.TemporaryDirectory(dir=root, prefix=".making-") as staging:
-        fresh = Path(staging) / "fresh"
-        fresh.mkdir()
+    place = folder_of(root, index.name)
+    with _writing(root), staged_folder(place, "replace" if overwrite else "refuse") as fresh:
         for name, data in files.items():
             (fresh / name).write_bytes(data)
         (fresh / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
         _check(fresh, index.name)
-        place = folder_of(root, index.name)
-        if os.path.lexists(place):
-            place.rename(Path(staging) / "old")
-        fresh.rename(place)
     return Character(place, index)
 
 
@@ -133,9 +127,7 @@ def remove_character(root: Path, name: str) -> None:
         if folder.is_symlink() or not folder.is_dir():
             folder.unlink()
             return
-        doomed = Path(tempfile.mkdtemp(dir=root, prefix=".removing-"))
-        folder.rename(doomed / "old")  # nobody sees it with half of its files
-        shutil.rmtree(doomed)
+        remove_whole(folder)
 
 
 @contextmanager
@@ -177,7 +169,7 @@ def check_file(place: Path, name: str, data: bytes, listed: SavedFile) -> None:
     from safetensors import SafetensorError  # reading names must stay quick
     from safetensors.numpy import load
 
-    if len(data) != listed.bytes or hashlib.sha256(data).hexdigest() != listed.sha256:
+    if len(data) != listed.bytes or hash_bytes(data) != listed.sha256:
         raise CharacterDamaged(place, f"{name} has another checksum than in its index; {_ADVICE}")
     try:
         if name == TENSORS_NAME:
