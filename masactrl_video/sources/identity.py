@@ -13,9 +13,8 @@ import torch
 from peft.tuners.lora import LoraLayer
 from pydantic import JsonValue
 
-from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.plan import ControlPlan, layers_between_maps
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.unet.layers import layers_between_maps
 from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.control_networks import GuidanceNetwork, PreparedGuidance
 from masactrl_video.model.device import is_channels_last
