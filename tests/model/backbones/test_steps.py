@@ -61,7 +61,5 @@ def test_a_call_in_half_precision_says_how_coarse_its_timestep_is() -> None:
     with backbone_of(unet).calls(unet, seen.append), torch.no_grad():
         for timestep in (torch.tensor(501), torch.tensor(501.0, dtype=torch.bfloat16)):
             unet(latents, timestep, text)
-    assert [(one.timestep, one.rounding) for one in seen] == [
-        (501.0, 0.0),
-        (float(torch.tensor(501.0, dtype=torch.bfloat16)), BFLOAT16),
-    ]
+    rounded = float(torch.tensor(501.0, dtype=torch.bfloat16))
+    assert [(one.timestep, one.rounding) for one in seen] == [(501.0, 0.0), (rounded, BFLOAT16)]
