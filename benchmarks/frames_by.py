@@ -12,8 +12,10 @@ from clip import Clip
 from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.model.backbones.unet.calls import UNetCall, index_of_timestep, watch_calls
-from masactrl_video.model.backbones.unet.processors import finished, installed, split_heads
+from masactrl_video.model.backbones.qkv import split_heads
+from masactrl_video.model.backbones.steps import DenoiserCall, index_of_timestep
+from masactrl_video.model.backbones.unet.calls import watch_calls
+from masactrl_video.model.backbones.unet.processors import finished, installed
 from masactrl_video.model.sampling.latents import decode_latents
 from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.render.frames import FramesJob, denoise_chunk
@@ -49,7 +51,7 @@ def _querying_the_first(clip: Clip, plan: ControlPlan) -> Iterator[None]:
     """Inside the context, all pictures of a batch query the first one, at the steps and layers of a plan (Eq. 5)."""
     unet, timesteps, steps = clip.model.unet, timesteps_of(clip.scheduler), [-1]
 
-    def begin(call: UNetCall) -> None:
+    def begin(call: DenoiserCall) -> None:
         steps[:] = [index_of_timestep(timesteps, call.timestep)]
 
     def processor(original: Any) -> Any:

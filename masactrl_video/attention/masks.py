@@ -1,4 +1,4 @@
-"""Object maps from cross-attention, and the masks made of them (MasaCtrl, Sec. 4.2)."""
+"""Object maps, and the masks made of them (MasaCtrl, Sec. 4.2)."""
 
 from __future__ import annotations
 
@@ -7,44 +7,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
-
-from masactrl_video.model.backbones.unet.processors import split_heads
-
-
-def cross_attention_maps(attn: Attention, hidden_states: torch.Tensor, text_states: torch.Tensor) -> torch.Tensor:
-    """How every pixel's attention is shared out among the words.
-
-    Args:
-        hidden_states: (rows, grid tokens, channels), the input of a cross-attention.
-        text_states: (rows, text tokens, text channels).
-
-    Returns:
-        (rows, heads, grid tokens, text tokens) in float32, summing to 1 over the text tokens.
-    """
-    if attn.norm_cross:
-        text_states = attn.norm_encoder_hidden_states(text_states)
-    query = split_heads(attn.to_q(hidden_states).float(), attn.heads)
-    key = split_heads(attn.to_k(text_states).float(), attn.heads)
-    scores: torch.Tensor = query @ key.transpose(-1, -2) * attn.scale
-    return scores.softmax(dim=-1)
-
-
-def object_attention(
-    attn: Attention, hidden_states: torch.Tensor, text_states: torch.Tensor, tokens: Sequence[int]
-) -> torch.Tensor:
-    """Attention of every pixel to the object's words: mean over heads, sum over the words' tokens.
-
-    Args:
-        hidden_states: (rows, grid tokens, channels), the input of a cross-attention.
-        text_states: (rows, text tokens, text channels).
-        tokens: positions of the object's words in the prompt.
-
-    Returns:
-        (rows, grid tokens) in float32.
-    """
-    maps = cross_attention_maps(attn, hidden_states, text_states)
-    return maps[..., list(tokens)].sum(dim=-1).mean(dim=1)
 
 
 def normalised(maps: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from diffusers import UNet2DConditionModel
+import torch
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.unet.layers import Layer, mask_layers, self_attention_layers
+from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.settings.acting import check_steps_act, check_steps_exist
 from masactrl_video.settings.names import Mode
 
@@ -20,15 +21,15 @@ class ControlPlan:
 
     steps: tuple[int, ...]
     """Controlled denoising steps, counted from 0."""
-    layers: tuple[Layer, ...]
+    layers: tuple[AttentionLayer, ...]
     """Controlled layers in forward order."""
     mode: Mode = "source"
-    mask_layers: tuple[Layer, ...] = ()
-    """Layers whose cross-attention gives the object map; empty where no map is taken from words."""
+    mask_layers: tuple[AttentionLayer, ...] = ()
+    """Layers whose attention to words gives the object map; empty where no map is taken from words."""
     whole_every: int = 1
-    """The whole UNet runs at every so many steps (see `Denoising.whole_every`)."""
+    """The whole denoiser runs at every so many steps (see `Denoising.whole_every`)."""
 
-    def layers_at(self, step: int) -> tuple[Layer, ...]:
+    def layers_at(self, step: int) -> tuple[AttentionLayer, ...]:
         """Layers that are controlled at a denoising step: of the controlled ones, those that run then."""
         if step not in self.steps:
             return ()
@@ -51,7 +52,7 @@ class ControlPlan:
 
 
 def plan_control(
-    unet: UNet2DConditionModel,
+    denoiser: torch.nn.Module,
     num_steps: int,
     *,
     masa_step: int = 4,
@@ -61,7 +62,7 @@ def plan_control(
     mode: Mode = "source",
     mask_grid_divisor: int | None = None,
 ) -> ControlPlan:
-    """Resolve MasaCtrl's S and L, or explicit lists, against a UNet and a number of denoising steps.
+    """Resolve MasaCtrl's S and L, or explicit lists, against a model and a number of denoising steps.
 
     Args:
         masa_step: S; control from this step on, counted from 0. `num_steps` or more controls nothing.
@@ -74,10 +75,11 @@ def plan_control(
         UserError: a step or layer that does not exist, or a masked layer that runs before the first object map.
     """
     check_mode(mode)
-    layers = self_attention_layers(unet)
+    backbone = backbone_of(denoiser)
+    layers = backbone.layers(denoiser)
     chosen = layers_named(layers, masa_layers) if masa_layers is not None else layers_from(layers, masa_layer)
     steps = _explicit_steps(masa_steps, num_steps) if masa_steps is not None else _steps_from(masa_step, num_steps)
-    maps = mask_layers(layers, mask_grid_divisor) if mask_grid_divisor is not None else ()
+    maps = backbone.map_layers(layers, mask_grid_divisor) if mask_grid_divisor is not None else ()
     if mode == "masked" and maps and chosen and chosen[0].index <= maps[0].index:
         raise UserError(
             f"masa_layer: masked mode cannot control layer {chosen[0].index}: the object map comes from the "
@@ -85,6 +87,19 @@ def plan_control(
             f"start at layer {maps[0].index + 1}, or give mask images"
         )
     return ControlPlan(steps, chosen, mode, maps)
+
+
+def layers_between_maps(
+    layers: Sequence[AttentionLayer], map_layers: Sequence[AttentionLayer]
+) -> tuple[AttentionLayer, ...]:
+    """Those of `layers` which run after the first object map and before the last.
+
+    A block attends to the text after it has attended to the picture, so a layer never sees its own block's map.
+    """
+    if not map_layers:
+        return ()
+    first, last = map_layers[0].index, map_layers[-1].index
+    return tuple(layer for layer in layers if first < layer.index <= last)
 
 
 def check_mode(mode: str) -> None:
@@ -108,7 +123,7 @@ def _explicit_steps(steps: Sequence[int], num_steps: int) -> tuple[int, ...]:
     return tuple(sorted(set(steps)))
 
 
-def layers_from(layers: Sequence[Layer], first: int) -> tuple[Layer, ...]:
+def layers_from(layers: Sequence[AttentionLayer], first: int) -> tuple[AttentionLayer, ...]:
     """Layers `first` and later (MasaCtrl's L). `first` may be one past the last layer: then none is controlled."""
     if not 0 <= first <= len(layers):
         raise UserError(
@@ -117,10 +132,10 @@ def layers_from(layers: Sequence[Layer], first: int) -> tuple[Layer, ...]:
     return tuple(layers[first:])
 
 
-def layers_named(layers: Sequence[Layer], names: Sequence[str]) -> tuple[Layer, ...]:
+def layers_named(layers: Sequence[AttentionLayer], names: Sequence[str]) -> tuple[AttentionLayer, ...]:
     """Layers picked by number or by the beginning of their name, in forward order.
 
-    `up_blocks.2` picks every layer in that block. A name that matches no layer is an error.
+    The name of a block picks every layer in it. A name that matches no layer is an error.
     """
     picked: set[int] = set()
     for name in names:

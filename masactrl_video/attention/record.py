@@ -3,52 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import contextmanager
 
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 
-from masactrl_video.attention.masks import normalised, object_attention
-from masactrl_video.attention.plan import layers_from
+from masactrl_video.attention.masks import normalised
+from masactrl_video.attention.plan import layers_between_maps, layers_from
 from masactrl_video.attention.recorded import MemorySource, StepRecord
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer, TextAttention, TextCall
 from masactrl_video.model.backbones.branches import GUIDED
-from masactrl_video.model.backbones.unet.calls import UNetCall, watch_calls
-from masactrl_video.model.backbones.unet.layers import Layer, layers_between_maps, mask_layers, self_attention_layers
-from masactrl_video.model.backbones.unet.processors import Processor, installed
+from masactrl_video.model.backbones.qkv import QKV, merge_heads
+from masactrl_video.model.backbones.registry import backbone_of
+from masactrl_video.model.backbones.steps import DenoiserCall
 
 
 @contextmanager
 def record_attention(
-    unet: UNet2DConditionModel,
-    layers: Sequence[Layer],
+    denoiser: torch.nn.Module,
+    layers: Sequence[AttentionLayer],
     on_step: Callable[[float, StepRecord], None],
     *,
     branches: Sequence[str] = GUIDED,
     object_tokens: Sequence[int] = (),
-    map_layers: Sequence[Layer] = (),
-    masked_layers: Sequence[Layer] | None = None,
+    map_layers: Sequence[AttentionLayer] = (),
+    masked_layers: Sequence[AttentionLayer] | None = None,
 ) -> Iterator[None]:
-    """Inside the context, every UNet call on one image ends in `on_step(timestep, record)`.
+    """Inside the context, every call of the denoiser on one image ends in `on_step(timestep, record)`.
 
     Args:
         layers: self-attention layers whose keys and values are kept.
         branches: the rows of each call, e.g. `("unconditional", "conditional")`; the object map is taken from the last.
         object_tokens: positions of the object's words in the prompt; empty: no object map.
-        map_layers: layers whose cross-attention makes the object map.
+        map_layers: layers whose attention to words makes the object map.
         masked_layers: layers that will use it, if others than `layers`; each gets the map as it is when it runs.
     """
     masked_layers = layers if masked_layers is None else masked_layers
     kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     maps: dict[str, torch.Tensor] = {}
-    current: list[UNetCall] = []  # the call in progress
+    current: list[DenoiserCall] = []  # the call in progress
 
-    def begin(call: UNetCall) -> None:
+    def begin(call: DenoiserCall) -> None:
         if call.rows != len(branches):
             raise UserError(
-                f"a source is one image: a UNet call had {call.rows} rows where {len(branches)} "
+                f"a source is one image: a call of the denoiser had {call.rows} rows where {len(branches)} "
                 f"({', '.join(branches)}) were expected; record one image at a time, and say with `branches` "
                 "whether classifier-free guidance is on"
             )
@@ -56,7 +54,7 @@ def record_attention(
         maps.clear()
         current[:] = [call]
 
-    def end(*_: Any) -> None:
+    def end() -> None:
         missing = [layer.name for layer in layers if layer.name not in kept]
         if missing:
             raise RuntimeError(f"the attention of {missing[0]} was not recorded: its processor was never called")
@@ -64,24 +62,21 @@ def record_attention(
         keys, values = ({name: pair[i] for name, pair in kept.items()} for i in (0, 1))
         on_step(current[0].timestep, StepRecord(keys, values, object_map, _early_maps(maps, map_layers, masked_layers)))
 
-    before = unet.attn_processors
-    processors: dict[str, Processor] = {
-        layer.self_processor: KeepKeysValues(layer, before[layer.self_processor], kept) for layer in layers
-    }
+    backbone = backbone_of(denoiser)
+    keep = KeepKeysValues(kept)
+    to_text: dict[str, Sequence[TextAttention]] = {}
     if object_tokens:
-        for layer in map_layers:
-            processors[layer.cross_processor] = KeepObjectMap(
-                layer, before[layer.cross_processor], object_tokens, branches, lambda: current[0].latent_size, maps
-            )
-    with ExitStack() as stack:
-        stack.enter_context(installed(unet, processors))
-        stack.enter_context(watch_calls(unet, begin))
-        stack.callback(unet.register_forward_hook(end).remove)
+        keep_map = KeepObjectMap(object_tokens, branches, lambda: current[0].latent_size, maps)
+        to_text = {layer.name: [keep_map] for layer in map_layers}
+    with (
+        backbone.attending(denoiser, {layer.name: keep for layer in layers}, to_text),
+        backbone.calls(denoiser, begin, end),
+    ):
         yield
 
 
 def _early_maps(
-    maps: Mapping[str, torch.Tensor], map_layers: Sequence[Layer], masked_layers: Sequence[Layer]
+    maps: Mapping[str, torch.Tensor], map_layers: Sequence[AttentionLayer], masked_layers: Sequence[AttentionLayer]
 ) -> dict[str, torch.Tensor]:
     """Name of each layer between the map layers → the object map (height, width) as it was there."""
     early = layers_between_maps(masked_layers, map_layers) if maps else ()
@@ -93,7 +88,7 @@ def _early_maps(
 
 @contextmanager
 def record_source(
-    unet: UNet2DConditionModel,
+    unet: torch.nn.Module,
     *,
     masa_layer: int = 10,
     branches: Sequence[str] = GUIDED,
@@ -118,10 +113,11 @@ def record_source(
     Raises:
         UserError: more than one image in a call, or a timestep that comes twice.
     """
-    all_layers = self_attention_layers(unet)
+    backbone = backbone_of(unet)
+    all_layers = backbone.layers(unet)
     layers = layers_from(all_layers, masa_layer)
     source = MemorySource(tuple(branches), tuple(layer.name for layer in layers))
-    map_layers = mask_layers(all_layers, mask_grid_divisor) if object_tokens else ()
+    map_layers = backbone.map_layers(all_layers, mask_grid_divisor) if object_tokens else ()
     with record_attention(
         unet, layers, source.add, branches=branches, object_tokens=object_tokens, map_layers=map_layers
     ):
@@ -129,49 +125,37 @@ def record_source(
 
 
 class KeepKeysValues:
-    """Self-attention as before; its keys and values are kept."""
+    """Attention to the picture as before; its keys and values are kept."""
 
-    def __init__(self, layer: Layer, original: Processor, kept: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
-        self.layer, self.original, self.kept = layer, original, kept
+    def __init__(self, kept: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.kept = kept
 
-    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self.kept[self.layer.name] = (attn.to_k(hidden_states).detach(), attn.to_v(hidden_states).detach())
-        out: torch.Tensor = self.original(attn, hidden_states, *args, **kwargs)
-        return out
+    def __call__(self, layer: AttentionLayer, qkv: QKV) -> None:
+        """A `PictureAttention`."""
+        self.kept[layer.name] = (merge_heads(qkv.key).detach(), merge_heads(qkv.value).detach())
 
 
 class KeepObjectMap:
-    """Cross-attention as before; the attention to the object's words is kept for the conditional rows."""
+    """Attention to the text as before; that to the object's words is kept for the conditional rows."""
 
     def __init__(
         self,
-        layer: Layer,
-        original: Processor,
         tokens: Sequence[int],
         branches: Sequence[str],
         latent_size: Callable[[], tuple[int, int] | None],
         kept: dict[str, torch.Tensor],
         text: torch.Tensor | None = None,
     ) -> None:
-        self.layer, self.original, self.tokens, self.branches = layer, original, tokens, branches
+        self.tokens, self.branches = tokens, branches
         self.latent_size, self.kept = latent_size, kept
         self.text = text
         """(1, text tokens, channels): the prompt that the words stand in, if it is not the call's own."""
 
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        *args: Any,
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        out: torch.Tensor = self.original(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
+    def __call__(self, layer: AttentionLayer, call: TextCall, out: torch.Tensor) -> torch.Tensor:
+        """A `TextAttention`."""
         size = self.latent_size()
         if size is not None:
-            frames = hidden_states.shape[0] // len(self.branches)
-            conditional = slice(-frames, None)  # the last branch
-            text = encoder_hidden_states[conditional] if self.text is None else self.text.expand(frames, -1, -1)
-            maps = object_attention(attn, hidden_states[conditional], text, self.tokens)
-            self.kept[self.layer.name] = maps.detach().reshape(-1, *self.layer.grid(size))
+            frames = call.rows // len(self.branches)  # the last branch is the conditional one
+            text = None if self.text is None else self.text.expand(frames, -1, -1)
+            self.kept[layer.name] = call.word_map(self.tokens, frames, text).detach().reshape(-1, *layer.grid(size))
         return out

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.masks import binary_mask, normalised
 from masactrl_video.attention.plan import ControlPlan
@@ -20,10 +18,11 @@ from masactrl_video.attention.region_text import ReadByRegion
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.attention.use import steered
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer, TextAttention
 from masactrl_video.model.backbones.branches import GUIDED, Branch
-from masactrl_video.model.backbones.unet.calls import UNetCall
-from masactrl_video.model.backbones.unet.layers import Layer, self_attention_layers
-from masactrl_video.model.backbones.unet.processors import Processor
+from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
+from masactrl_video.model.backbones.registry import backbone_of
+from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
 from masactrl_video.settings.names import Ground
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -60,12 +59,13 @@ class RegionControl(AttentionControl):
         branches: Sequence[Branch],
         ground: Ground = "self",
         threshold: float = 0.1,
+        clock: StepClock | None = None,
     ) -> None:
         for other in sources:
             if list(other.source.timesteps) != list(sources[0].source.timesteps):
                 raise UserError("several sources: they were recorded at different timesteps; use one scheduler for all")
-            super().__init__(other.source, plan, branches, None)  # what one source must have, each must have
-        super().__init__(sources[0].source, plan, branches, None)
+            super().__init__(other.source, plan, branches, None, clock)  # what one source must have, each must have
+        super().__init__(sources[0].source, plan, branches, None, clock)
         self.sources, self.ground, self.threshold = tuple(sources), ground, threshold
         self.maps: list[dict[str, torch.Tensor]] = [{} for _ in sources]
         """For each source, layer → the target's attention to its words (frames, height, width), of this UNet call."""
@@ -73,8 +73,8 @@ class RegionControl(AttentionControl):
         """Number of a source → tokens that queried it, over all controlled attention calls; 0: it was never found."""
         self._records: list[StepRecord] = []
 
-    def begin(self, call: UNetCall) -> None:
-        """Start of a UNet call: the records of all sources at its step."""
+    def begin(self, call: DenoiserCall) -> None:
+        """Start of a call of the denoiser: the records of all sources at its step."""
         before = self.record
         super().begin(call)
         if self.record is None:
@@ -84,18 +84,17 @@ class RegionControl(AttentionControl):
         for kept in self.maps:
             kept.clear()
 
-    def attend(self, layer: Layer, attn: Attention, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Self-attention of one layer by regions: (rows, tokens, channels) → (rows, tokens, heads x head_dim)."""
-        grid = self.fire(layer, hidden_states)
+    def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor:
+        """Self-attention of one layer by regions: (rows, tokens, heads x head_dim)."""
+        grid = self.fire(layer, qkv)
         query, own_key, own_value = (
-            _split(project(hidden_states), len(self.branches), attn.heads)
-            for project in (attn.to_q, attn.to_k, attn.to_v)
+            by_branch(states, len(self.branches)) for states in (qkv.query, qkv.key, qkv.value)
         )  # -> (branches, frames, heads, tokens, head_dim)
         owner = self.owner(grid, query.shape[1])
         self.owned.update(owner.flatten().tolist())
-        ground = self._ground_of_first(layer, attn.heads) if self.ground == "first" else None
+        ground = self._ground_of_first(layer, qkv.heads) if self.ground == "first" else None
         self._share = ((owner != GROUND) | (ground is not None)).float().mean(dim=1)
-        figures = [self._figure(number, layer, attn.heads) for number in range(len(self.sources))]
+        figures = [self._figure(number, layer, qkv.heads) for number in range(len(self.sources))]
         out = attention_by_region(
             query,
             own_key,
@@ -104,7 +103,7 @@ class RegionControl(AttentionControl):
             owner,
             _as(query, ground) if ground is not None else None,
         )
-        return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
+        return merge_heads(out).flatten(0, 1)
 
     def check_fired(self, calls_per_step: int | None = None) -> dict[str, int]:
         """The figures of `AttentionControl.check_fired`, and the tokens that queried each source."""
@@ -130,26 +129,26 @@ class RegionControl(AttentionControl):
         resized = torch.nn.functional.interpolate(soft[:, None], size=grid, mode="nearest").flatten(1)
         return resized if allowed is None else resized * allowed
 
-    def _figure(self, number: int, layer: Layer, heads: int) -> KeysValues:
+    def _figure(self, number: int, layer: AttentionLayer, heads: int) -> KeysValues:
         """Keys and values of a source's object; of the whole source where it has no object map or an empty one."""
         mask = self._source_mask(number, layer)
         return self._keys_values(number, layer, heads, mask if mask is not None and bool(mask.any()) else None)
 
-    def _ground_of_first(self, layer: Layer, heads: int) -> KeysValues:
+    def _ground_of_first(self, layer: AttentionLayer, heads: int) -> KeysValues:
         mask = self._source_mask(0, layer)
         return self._keys_values(0, layer, heads, ~mask if mask is not None and not bool(mask.all()) else None)
 
-    def _source_mask(self, number: int, layer: Layer) -> torch.Tensor | None:
+    def _source_mask(self, number: int, layer: AttentionLayer) -> torch.Tensor | None:
         """(source tokens,) bool on the source's own grid."""
         object_map = self._records[number].object_map_at(layer.name)
         if object_map is None:
             return None
         return binary_mask(object_map[None], self.threshold, layer.grid(self.sources[number].latent_size))[0]
 
-    def _keys_values(self, number: int, layer: Layer, heads: int, mask: torch.Tensor | None) -> KeysValues:
+    def _keys_values(self, number: int, layer: AttentionLayer, heads: int, mask: torch.Tensor | None) -> KeysValues:
         rows = branch_rows(self.sources[number].source.branches, self.branches)
         key, value = (
-            _split(states[rows], len(rows), heads)[:, 0].expand(len(self.branches), -1, -1, -1)
+            split_heads(states[rows], heads).expand(len(self.branches), -1, -1, -1)
             for states in (self._records[number].keys[layer.name], self._records[number].values[layer.name])
         )  # -> (branches, heads, source tokens, head_dim)
         return (key, value) if mask is None else (key[:, :, mask], value[:, :, mask])
@@ -157,13 +156,14 @@ class RegionControl(AttentionControl):
 
 @contextmanager
 def control_regions(
-    unet: UNet2DConditionModel,
+    denoiser: torch.nn.Module,
     sources: Sequence[RegionSource],
     plan: ControlPlan,
     *,
     branches: Sequence[Branch] = GUIDED,
     ground: Ground = "self",
     threshold: float = 0.1,
+    clock: StepClock | None = None,
 ) -> Iterator[RegionControl]:
     """Inside the context, each region of the target queries its own source (`control_attention` for several).
 
@@ -171,21 +171,19 @@ def control_regions(
         plan: in mode `masked`, with `mask_layers` where words give the regions.
         ground: what queries outside all regions attend to: their own frame, or the ground of the first source.
         threshold: normalised attention from which a token belongs to an object (MasaCtrl, Sec. 4.2).
+        clock: of the loop that makes the calls (see `control_attention`).
 
     Raises:
         UserError: steps, layers or branches that a source does not have.
         RuntimeError: on leaving, when a layer was not controlled where it had to be.
     """
-    control = RegionControl(sources, plan, branches, ground, threshold)
-    cross = _reading(unet, control)
+    control = RegionControl(sources, plan, branches, ground, threshold, clock)
+    to_text = _reading(denoiser, control)
     for kept, source in zip(control.maps, sources, strict=True):
+        keep = KeepObjectMap(source.target_tokens, control.branches, control.map_size, kept, source.text)
         for layer in plan.mask_layers if source.target_tokens else ():
-            name = layer.cross_processor
-            below = cross.get(name, unet.attn_processors[name])  # each keeps its words' map and calls the next
-            cross[name] = KeepObjectMap(
-                layer, below, source.target_tokens, control.branches, control.map_size, kept, source.text
-            )
-    with steered(unet, control, cross):
+            to_text.setdefault(layer.name, []).append(keep)
+    with steered(denoiser, control, to_text):
         yield control
 
 
@@ -194,23 +192,13 @@ def _as(query: torch.Tensor, kept: KeysValues) -> KeysValues:
     return kept[0].to(query.dtype), kept[1].to(query.dtype)
 
 
-def _reading(unet: UNet2DConditionModel, control: RegionControl) -> dict[str, Processor]:
-    """Processors of the cross-attention layers where regions have prompts of their own, at every step."""
+def _reading(denoiser: torch.nn.Module, control: RegionControl) -> dict[str, list[TextAttention]]:
+    """What is added to the text's layers where regions have prompts of their own, at every step."""
     prompts = [(s.region, s.text) for s in control.sources if s.region is not None and s.text is not None]
     if not prompts:
         return {}
-    before = unet.attn_processors
-    return {
-        (name := layer.cross_processor): ReadByRegion(
-            layer, before[name], control.branches, lambda: control.latent_size, prompts
-        )
-        for layer in self_attention_layers(unet)
-    }
-
-
-def _split(states: torch.Tensor, branches: int, heads: int) -> torch.Tensor:
-    """(branches x frames, tokens, channels) → (branches, frames, heads, tokens, head_dim)."""
-    return states.reshape(branches, -1, states.shape[1], heads, states.shape[2] // heads).transpose(2, 3)
+    reading = ReadByRegion(control.branches, lambda: control.latent_size, prompts)
+    return {layer.name: [reading] for layer in backbone_of(denoiser).layers(denoiser)}
 
 
 GROUND = -1

@@ -1,4 +1,4 @@
-"""What the controlled layers of a UNet share: the step in progress, its record, and the count of what was done."""
+"""What the controlled layers of a denoiser share: the step in progress, its record, and the count of what was done."""
 
 from __future__ import annotations
 
@@ -6,24 +6,28 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.masks import MaskRule, binary_mask, normalised
 from masactrl_video.attention.mutual import Sides, masked_attention, source_attention, source_share, union_attention
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
-from masactrl_video.model.backbones.unet.calls import UNetCall, index_of_timestep
-from masactrl_video.model.backbones.unet.layers import Layer
-from masactrl_video.model.backbones.unet.processors import split_heads
+from masactrl_video.model.backbones.qkv import QKV, as_one_long_query, by_branch, merge_heads, split_heads
+from masactrl_video.model.backbones.steps import DenoiserCall, StepClock, StepFinder
 
 
 class AttentionControl:
     """What the controlled layers share during one context, and the count of what they did."""
 
     def __init__(
-        self, source: RecordedSource, plan: ControlPlan, branches: Sequence[Branch], masks: MaskRule | None
+        self,
+        source: RecordedSource,
+        plan: ControlPlan,
+        branches: Sequence[Branch],
+        masks: MaskRule | None,
+        clock: StepClock | None = None,
     ) -> None:
         missing = [layer.name for layer in plan.layers if layer.name not in source.layers]
         unrecorded = [step for step in plan.steps if step not in source.steps]
@@ -32,6 +36,7 @@ class AttentionControl:
         if unrecorded and plan.layers:
             raise UserError(f"the source was recorded without step {unrecorded[0]} of {len(source.timesteps)}")
         self.source, self.plan, self.masks = source, plan, masks
+        self._steps = StepFinder(source.timesteps, clock or StepClock())
         self.branches = list(branches)
         """Order of the rows of the UNet calls to come; whoever shares this list sees its changes."""
         self.record: StepRecord | None = None
@@ -56,11 +61,11 @@ class AttentionControl:
             self.branches[:] = branches
             self._rows = branch_rows(self.source.branches, branches)
 
-    def begin(self, call: UNetCall) -> None:
-        """Start of a UNet call: find its step by its timestep, and that step's record."""
+    def begin(self, call: DenoiserCall) -> None:
+        """Start of a call of the denoiser: find its step, and that step's record."""
         if call.rows % len(self.branches):
             raise UserError(f"a UNet call had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
-        step = index_of_timestep(self.source.timesteps, call.timestep)
+        step = self._steps.step_of(call)
         self.calls[step] += 1
         if not self.plan.layers_at(step):
             self.record = None
@@ -71,39 +76,36 @@ class AttentionControl:
         self._maps.clear()
         self._target_sides.clear()
 
-    def attend(self, layer: Layer, attn: Attention, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Mutual self-attention of one layer: (rows, tokens, channels) → (rows, tokens, heads x head_dim)."""
-        grid = self.fire(layer, hidden_states)
+    def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor:
+        """Mutual self-attention of one layer: (rows, tokens, heads x head_dim)."""
+        grid = self.fire(layer, qkv)
         assert self.record is not None
         key, value = (
-            split_heads(self._of_branches(states), attn.heads)  # -> (branches, heads, source tokens, head_dim)
+            split_heads(self._of_branches(states), qkv.heads)  # -> (branches, heads, source tokens, head_dim)
             for states in (self.record.keys[layer.name], self.record.values[layer.name])
         )
         # a source recorded in half precision may serve frames that are made again in float32
-        key, value = key.to(hidden_states.dtype), value.to(hidden_states.dtype)
-        query = attn.to_q(hidden_states)
+        key, value = key.to(qkv.dtype), value.to(qkv.dtype)
         if self.plan.mode == "union":
-            own_key, own_value = (
-                self._by_branch(project(hidden_states), attn.heads) for project in (attn.to_k, attn.to_v)
-            )
-            queries = self._by_branch(query, attn.heads)
+            queries, own_key, own_value = (
+                by_branch(states, len(self._rows)) for states in (qkv.query, qkv.key, qkv.value)
+            )  # where the source's branches are shared there is one "branch", and all rows are frames of it
             if layer == self.plan.layers[-1]:
                 self._share = source_share(queries, own_key, key)
             out = union_attention(queries, own_key, own_value, key, value)
-            return out.transpose(2, 3).reshape(*hidden_states.shape[:2], -1)
-        long = split_heads(query.reshape(len(self._rows), -1, query.shape[-1]), attn.heads)
-        # -> (branches, heads, frames x tokens, head_dim): the frames of a branch are one long query, nothing is copied
+            return merge_heads(out).flatten(0, 1)
+        long = as_one_long_query(qkv.query, len(self._rows))  # -> (branches, heads, frames x tokens, head_dim)
         if self.plan.mode == "masked":
             out = masked_attention(long, key, value, self._target_on(grid), self._source_on(layer, grid))
         else:
             out = source_attention(long, key, value)
-        return out.transpose(1, 2).reshape(*hidden_states.shape[:2], -1)
+        return merge_heads(out).reshape(qkv.rows, qkv.tokens, -1)
 
-    def fire(self, layer: Layer, hidden_states: torch.Tensor) -> tuple[int, int]:
+    def fire(self, layer: AttentionLayer, qkv: QKV) -> tuple[int, int]:
         """Count a controlled attention call; returns the layer's token grid (height, width)."""
         grid = layer.grid(self._latent_size)
-        if grid[0] * grid[1] != hidden_states.shape[1]:
-            raise RuntimeError(f"{layer.name}: {hidden_states.shape[1]} tokens, expected {grid[0]} x {grid[1]}")
+        if grid[0] * grid[1] != qkv.tokens:
+            raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
         self.fired[self._step_now, layer.name] += 1
         return grid
 
@@ -115,14 +117,6 @@ class AttentionControl:
     def _of_branches(self, states: torch.Tensor) -> torch.Tensor:
         """The recorded branches that serve this call's; usually all in their order, and then nothing is copied."""
         return states if self._rows == list(range(len(states))) else states[self._rows]
-
-    def _by_branch(self, states: torch.Tensor, heads: int) -> torch.Tensor:
-        """(rows, tokens, channels) → (branches, frames, heads, tokens, head_dim).
-
-        Where the source's branches are shared there is one "branch", and all rows are frames of it.
-        """
-        split = states.reshape(len(self._rows), -1, *states.shape[1:])
-        return split_heads(split, heads)
 
     def source_share(self, frames: int) -> list[float]:
         """How much of the attention of each frame of the last UNet call went to the source, 0 to 1.
@@ -204,7 +198,7 @@ class AttentionControl:
             self._target_sides[found] = Sides.of(mask.repeat(repeats, 1).flatten())
         return self._target_sides[found]
 
-    def _source_on(self, layer: Layer, grid: tuple[int, int]) -> Sides:
+    def _source_on(self, layer: AttentionLayer, grid: tuple[int, int]) -> Sides:
         """The source's figure and ground on a layer's grid, found once a step."""
         assert self.record is not None
         found = (grid, layer.name if layer.name in self.record.early_maps else None)
@@ -212,7 +206,7 @@ class AttentionControl:
             self._source_sides[found] = Sides.of(self._source_mask_on(layer, grid))
         return self._source_sides[found]
 
-    def _source_mask_on(self, layer: Layer, grid: tuple[int, int]) -> torch.Tensor:
+    def _source_mask_on(self, layer: AttentionLayer, grid: tuple[int, int]) -> torch.Tensor:
         """(source tokens,) bool."""
         assert self.masks is not None
         assert self.record is not None

@@ -1,14 +1,11 @@
-"""Mutual self-attention on a UNet: inside the context its calls query the recorded source (MasaCtrl, Sec. 4.1)."""
+"""Mutual self-attention: inside the context the denoiser's calls query the recorded source (MasaCtrl, Sec. 4.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, plan_control
@@ -16,83 +13,71 @@ from masactrl_video.attention.record import KeepObjectMap
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer, TextAttention
 from masactrl_video.model.backbones.branches import GUIDED, Branch
-from masactrl_video.model.backbones.unet.calls import watch_calls
-from masactrl_video.model.backbones.unet.layers import Layer
-from masactrl_video.model.backbones.unet.processors import Processor, finished, installed
+from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.registry import backbone_of
+from masactrl_video.model.backbones.steps import StepClock
 from masactrl_video.settings.names import Mode
-
-
-class _MutualSelfAttention:
-    """diffusers attention processor: the source's keys and values at controlled steps, the original otherwise."""
-
-    def __init__(self, layer: Layer, original: Processor, control: AttentionControl) -> None:
-        self.layer, self.original, self.control = layer, original, control
-
-    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if self.control.record is None:
-            plain: torch.Tensor = self.original(attn, hidden_states, *args, **kwargs)
-            return plain
-        return finished(attn, self.control.attend(self.layer, attn, hidden_states), hidden_states)
 
 
 @contextmanager
 def control_attention(
-    unet: UNet2DConditionModel,
+    denoiser: torch.nn.Module,
     source: RecordedSource,
     plan: ControlPlan,
     *,
     branches: Sequence[Branch] = GUIDED,
     masks: MaskRule | None = None,
+    clock: StepClock | None = None,
 ) -> Iterator[AttentionControl]:
-    """Inside the context, the UNet's calls follow `plan`; on leaving, the UNet is as before.
+    """Inside the context, the denoiser's calls follow `plan`; on leaving, it is as before.
 
-    The step of a call is found by its timestep, so any sampling loop works, a diffusers pipeline's too. When the
-    context ends without an exception, the controlled attention calls are compared with the plan.
+    The step of a call is what `clock` says; where that is silent, it is found by the call's timestep, so that any
+    sampling loop works, a diffusers pipeline's too. When the context ends without an exception, the controlled
+    attention calls are compared with the plan.
 
     Args:
         branches: order of the rows in each call (see `branches.GUIDED`).
         masks: needed in the masked mode.
+        clock: of the loop that makes the calls (`DiffusionModel.clock`).
     """
     if plan.mode == "masked" and masks is None:
         raise UserError("masked mode: give the words of the object, or masks")
-    control = AttentionControl(source, plan, branches, masks)
-    before = unet.attn_processors
-    cross: dict[str, Processor] = {}
+    control = AttentionControl(source, plan, branches, masks, clock)
+    to_text: dict[str, Sequence[TextAttention]] = {}
     if plan.mode == "masked" and masks is not None and masks.target_tokens:
-        for layer in plan.mask_layers:
-            cross[layer.cross_processor] = KeepObjectMap(
-                layer,
-                before[layer.cross_processor],
-                masks.target_tokens,
-                control.branches,
-                control.map_size,
-                control.keep_maps_in(),
-            )
-    with steered(unet, control, cross):
+        keep = KeepObjectMap(masks.target_tokens, control.branches, control.map_size, control.keep_maps_in())
+        to_text = {layer.name: [keep] for layer in plan.mask_layers}
+    with steered(denoiser, control, to_text):
         yield control
 
 
 @contextmanager
-def steered(unet: UNet2DConditionModel, control: AttentionControl, cross: Mapping[str, Processor]) -> Iterator[None]:
-    """Inside the context, `control` attends in place of the planned self-attention layers, and is checked at the end.
+def steered(
+    denoiser: torch.nn.Module, control: AttentionControl, to_text: Mapping[str, Sequence[TextAttention]]
+) -> Iterator[None]:
+    """Inside the context, `control` attends in place of the planned layers, and is checked at the end.
 
     Args:
-        cross: processors for cross-attention layers, which give the control its object maps.
+        to_text: by layer, what gives the control its object maps.
     """
-    before = unet.attn_processors
-    mutual: dict[str, Processor] = {
-        layer.self_processor: _MutualSelfAttention(layer, before[layer.self_processor], control)
-        for layer in control.plan.layers
-    }
-    with installed(unet, {**mutual, **cross}), watch_calls(unet, control.begin):
+
+    def to_picture(layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
+        return None if control.record is None else control.attend(layer, qkv)
+
+    backbone = backbone_of(denoiser)
+    with (
+        backbone.attending(denoiser, {layer.name: to_picture for layer in control.plan.layers}, to_text),
+        backbone.calls(denoiser, control.begin),
+    ):
         yield
     control.check_fired()
 
 
 @contextmanager
 def use_source(
-    unet: UNet2DConditionModel,
+    unet: torch.nn.Module,
     source: RecordedSource,
     *,
     masa_step: int = 4,

@@ -19,7 +19,6 @@ from masactrl_video.evaluate.figures import (
     same,
 )
 from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
-from masactrl_video.model.backbones.unet.layers import self_attention_layers
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.poses.detectors.base import PoseDetector
 
@@ -74,7 +73,10 @@ class Evaluation:
 
     def curve(self) -> Mapping[str, Variant]:
         """Variants over S at the preset's L, over L at its S, and the paper's layers 4 to 10 only (Fig. 12)."""
-        steps, layers = self.way.settings.num_inference_steps, len(self_attention_layers(self.way.model.unet))
+        steps, layers = (
+            self.way.settings.num_inference_steps,
+            len(self.way.model.backbone.layers(self.way.model.denoiser)),
+        )
         first = self.with_source
         over_steps = {f"S = {at}": Variant(at, first.masa_layer) for at in sorted({0, 1, 2, 4, 6, 10, 15, steps})}
         over_layers = {f"L = {at}": Variant(first.masa_step, at) for at in (0, 4, 7, 8, 10, 13) if at < layers}

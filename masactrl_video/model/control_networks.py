@@ -1,10 +1,9 @@
-"""ControlNet and T2I-Adapter: from guidance pictures to what the UNet adds to its features."""
+"""ControlNet and T2I-Adapter: networks that read guidance pictures, and what they make of a batch of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from diffusers import ControlNetModel, T2IAdapter
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.unet.patching import swapped
 from masactrl_video.model.offload import execution_device
 
 
@@ -79,45 +77,6 @@ class PreparedGuidance:
     """Each T2I-Adapter with its features, already weighted; they serve all steps."""
     embedded: tuple[torch.Tensor, ...] = ()
     """What each ControlNet makes of its pictures before it sees any latents; it serves all steps and branches."""
-
-    @torch.no_grad()
-    def residuals(
-        self,
-        latents: torch.Tensor,
-        timestep: torch.Tensor,
-        step: int,
-        num_steps: int,
-        text: dict[str, Any],
-        branches: int,
-    ) -> dict[str, Any]:
-        """Keyword arguments for a UNet call on `latents` (branches x frames, channels, height, width).
-
-        Args:
-            text: `encoder_hidden_states` and, for SDXL, `added_cond_kwargs` of that call.
-        """
-        out: dict[str, Any] = {}
-        down_sum, mid_sum = None, None
-        for (network, _), embedded in zip(self.controlnets, self.embedded, strict=True):
-            if not network.acts_at(step, num_steps):
-                continue
-            with swapped(network.module, controlnet_cond_embedding=torch.nn.Identity()):  # done before the first step
-                down, mid = network.module(
-                    latents,
-                    timestep,
-                    controlnet_cond=embedded.repeat(branches, 1, 1, 1),
-                    conditioning_scale=network.scale,
-                    return_dict=False,
-                    **text,
-                )
-            down_sum = down if down_sum is None else [a + b for a, b in zip(down_sum, down, strict=True)]
-            mid_sum = mid if mid_sum is None else mid_sum + mid
-        if down_sum is not None:
-            out.update(down_block_additional_residuals=tuple(down_sum), mid_block_additional_residual=mid_sum)
-        acting = [features for network, features in self.adapters if network.acts_at(step, num_steps)]
-        if acting:
-            summed = [sum(parts[1:], parts[0]) for parts in zip(*acting, strict=True)]
-            out["down_intrablock_additional_residuals"] = [part.repeat(branches, 1, 1, 1) for part in summed]
-        return out
 
 
 @torch.no_grad()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny
 
+from masactrl_video.model.backbones.base import Backbone
+from masactrl_video.model.backbones.registry import backbone_of
+from masactrl_video.model.backbones.steps import StepClock
 from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.offload import execution_device
 
@@ -22,12 +25,23 @@ class DiffusionModel:
     """ControlNets and T2I-Adapters in use, in the order of the guidance."""
     preview: AutoencoderTiny | None = None
     """A tiny decoder (TAESD), for pictures that need not be exact."""
+    clock: StepClock = field(default_factory=StepClock, repr=False, compare=False)
+    """The denoising step in progress: set by whoever denoises, read by attention."""
 
     @property
-    def unet(self) -> UNet2DConditionModel:
+    def backbone(self) -> Backbone:
+        """What knows the model's architecture."""
+        return backbone_of(self.pipe)
+
+    @property
+    def denoiser(self) -> Any:
         """The noise predictor."""
-        unet: UNet2DConditionModel = self.pipe.unet
-        return unet
+        return self.backbone.denoiser(self.pipe)
+
+    @property
+    def unet(self) -> Any:
+        """The noise predictor, by its name in Stable Diffusion."""
+        return self.denoiser
 
     @property
     def vae(self) -> AutoencoderKL:
@@ -42,13 +56,13 @@ class DiffusionModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the UNet computes."""
-        return execution_device(self.unet)
+        """Where the denoiser computes."""
+        return execution_device(self.denoiser)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Number format of the UNet."""
-        dtype: torch.dtype = self.unet.dtype
+        """Number format of the denoiser."""
+        dtype: torch.dtype = self.denoiser.dtype
         return dtype
 
     @property
@@ -65,10 +79,14 @@ class DiffusionModel:
     @property
     def native_area_px(self) -> int:
         """Area of the pictures that the model was trained on."""
-        sample_size = self.unet.config.sample_size
-        height, width = sample_size if isinstance(sample_size, (list, tuple)) else (sample_size, sample_size)
-        area: int = height * width * self.vae_scale_factor**2
-        return area
+        height_px, width_px = self.native_size_px
+        return height_px * width_px
+
+    @property
+    def native_size_px(self) -> tuple[int, int]:
+        """Height and width of the pictures that the model was trained on."""
+        height, width = self.backbone.native_latent_size(self.denoiser)
+        return height * self.vae_scale_factor, width * self.vae_scale_factor
 
     def latent_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Height and width of the latents of a picture."""

@@ -19,7 +19,6 @@ from masactrl_video.attention.use import control_attention
 from masactrl_video.cache.feed import reading_ahead
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
-from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
 from masactrl_video.model.control_networks import prepare_guidance
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.model.sampling.latents import initial_noise
@@ -102,25 +101,26 @@ class FramesJob:
     def controlled(self) -> Iterator[AttentionControl]:
         """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
         denoising = self.denoising
-        controlnets = (network.module for network in denoising.model.networks if not network.is_adapter)
-        with ExitStack() as stack:
-            for network in (denoising.model.unet, *controlnets):
-                prompts = (denoising.text, denoising.conditional_text)
-                stack.enter_context(reading_prompts_once(network, prompts))
-            yield stack.enter_context(self._control())
+        prompts = (denoising.text, denoising.conditional_text)
+        with denoising.model.backbone.prompts_once(denoising.model, prompts), self._control() as control:
+            yield control
 
     def _control(self) -> AbstractContextManager[AttentionControl]:
         branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
         if self.regions:
             return control_regions(
-                self.denoising.model.unet,
+                self.denoising.model.denoiser,
                 self.regions,
                 self.plan,
                 branches=branches,
                 ground=self.ground,
                 threshold=self.region_threshold,
+                clock=self.denoising.model.clock,
             )
-        return control_attention(self.denoising.model.unet, self.source, self.plan, branches=branches, masks=self.masks)
+        model = self.denoising.model
+        return control_attention(
+            model.denoiser, self.source, self.plan, branches=branches, masks=self.masks, clock=model.clock
+        )
 
 
 @contextmanager

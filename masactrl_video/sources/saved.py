@@ -160,7 +160,7 @@ def _tensors(character: Character) -> dict[str, torch.Tensor]:
 def _tensor(character: Character, tensors: dict[str, torch.Tensor], name: str, model: DiffusionModel) -> torch.Tensor:
     """(1, channels, height, width) on the model's device, in its number format."""
     recipe = character.index.recipe
-    shape = (1, model.unet.config.in_channels, *model.latent_size(recipe.height, recipe.width))
+    shape = (1, model.backbone.latent_channels(model.denoiser), *model.latent_size(recipe.height, recipe.width))
     found = tensors.get(name)
     if found is None or tuple(found.shape) != shape or not bool(found.isfinite().all()):
         raise CharacterDamaged(character.folder, f"{TENSORS_NAME} has no finite {name} of shape {shape}")

@@ -131,7 +131,8 @@ def replay(
     num_steps, latents = len(scheduler.timesteps), trajectory.latents[0]
     for step, timestep in enumerate(scheduler.timesteps):
         latents = latents if freely else trajectory.latents[step]
-        branches = predict_noise(model, latents, timestep, text, PreparedGuidance(), step, num_steps)
+        with model.clock.at(step):
+            branches = predict_noise(model, latents, timestep, text, PreparedGuidance(), step, num_steps)
         yield step
         latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
     if walk is not None:

@@ -6,7 +6,8 @@ import pytest
 import tiny_models
 import torch
 
-from masactrl_video.attention.masks import binary_mask, normalised, object_attention
+from masactrl_video.attention.masks import binary_mask, normalised
+from masactrl_video.model.backbones.unet.attention import object_attention
 
 
 def test_object_attention_is_the_words_share_of_diffusers_own_attention() -> None:

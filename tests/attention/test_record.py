@@ -13,7 +13,7 @@ from masactrl_video.attention.record import record_source
 from masactrl_video.attention.recorded import branch_rows
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
-from masactrl_video.model.backbones.unet.calls import index_of_timestep
+from masactrl_video.model.backbones.steps import index_of_timestep
 from masactrl_video.model.backbones.unet.layers import self_attention_layers
 from masactrl_video.model.prompts import find_words
 

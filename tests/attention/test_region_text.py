@@ -15,6 +15,7 @@ from masactrl_video.attention.region_text import ReadByRegion
 from masactrl_video.attention.regions import RegionSource, control_regions
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.unet.attention import CrossAttentionCall
 from masactrl_video.model.backbones.unet.layers import Layer
 
 Draw = Callable[..., torch.Tensor]
@@ -32,10 +33,10 @@ def test_inside_a_region_its_prompt_is_read_and_nowhere_else() -> None:
     attn = Attention(16, cross_attention_dim=24, heads=2, dim_head=8).eval()
     layer = Layer(0, "block", 2, 16)
     states, text, own = torch.randn(4, 24, 16), torch.randn(4, 5, 24), torch.randn(1, 5, 24)  # 2 branches x 2 frames
-    reading = ReadByRegion(layer, AttnProcessor2_0(), GUIDED, lambda: (8, 12), [(LEFT, own)])
+    reading = ReadByRegion(GUIDED, lambda: (8, 12), [(LEFT, own)])
     with torch.no_grad():
-        out = reading(attn, states, text)
         elsewhere, inside = attn(states, text), attn(states, own.expand(4, -1, -1))
+        out = reading(layer, CrossAttentionCall(attn, AttnProcessor2_0(), states, text), elsewhere)
     left = (torch.arange(24) % 6) < 3  # the layer's grid is 4 x 6
     assert torch.equal(out[:2], elsewhere[:2])  # the unconditional branch
     assert torch.allclose(out[2:, ~left], elsewhere[2:, ~left])

@@ -10,6 +10,7 @@ from diffusers import StableDiffusionAdapterPipeline, StableDiffusionControlNetP
 from PIL import Image
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.unet.residuals import residuals
 from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
@@ -150,7 +151,7 @@ def test_a_controlnet_embeds_its_pictures_once_for_all_steps_and_branches(order:
     text = encode_prompt(DiffusionModel(pipe), "a bear", "", True, SIZE).for_frames(2)
     with torch.no_grad():
         for step in range(3):
-            found = prepared.residuals(latents, timestep, step, 3, text, branches=2)
+            found = residuals(prepared, latents, timestep, step, 3, text, branches=2)
         assert rows == [2]
         assert net.controlnet_cond_embedding is embedding
         shown = network.prepare(guide).repeat(2, 1, 1, 1)
@@ -166,5 +167,5 @@ def test_the_embedding_is_back_after_an_exception() -> None:
     embedding = net.controlnet_cond_embedding
     prepared = prepare_guidance([GuidanceNetwork("pose", net)], [pictures(1)])
     with pytest.raises(RuntimeError):
-        prepared.residuals(torch.zeros(1, 3, 8, 12), torch.tensor(1), 0, 1, {"encoder_hidden_states": None}, 1)
+        residuals(prepared, torch.zeros(1, 3, 8, 12), torch.tensor(1), 0, 1, {"encoder_hidden_states": None}, 1)
     assert net.controlnet_cond_embedding is embedding

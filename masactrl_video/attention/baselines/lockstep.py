@@ -13,9 +13,10 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.recorded import branch_rows
 from masactrl_video.model.backbones.branches import Branch
-from masactrl_video.model.backbones.unet.calls import UNetCall, index_of_timestep
+from masactrl_video.model.backbones.qkv import split_heads
+from masactrl_video.model.backbones.steps import DenoiserCall, index_of_timestep
 from masactrl_video.model.backbones.unet.layers import Layer
-from masactrl_video.model.backbones.unet.processors import Processor, finished, split_heads
+from masactrl_video.model.backbones.unet.processors import Processor, finished
 
 
 class Lockstep:
@@ -31,7 +32,7 @@ class Lockstep:
         """(step, name) → injections made."""
         self._rows = branch_rows(source_branches, branches)
 
-    def begin(self, call: UNetCall) -> None:
+    def begin(self, call: DenoiserCall) -> None:
         """Start of a UNet call: find its step by its timestep."""
         step = index_of_timestep(self.timesteps, call.timestep)
         if self.is_target and step != self.step:

@@ -13,11 +13,12 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.baselines.lockstep import Lockstep, SourceQueriesKeys
-from masactrl_video.attention.masks import cross_attention_maps
 from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.qkv import split_heads
+from masactrl_video.model.backbones.unet.attention import cross_attention_maps
 from masactrl_video.model.backbones.unet.calls import watch_calls
 from masactrl_video.model.backbones.unet.layers import Layer, self_attention_layers
-from masactrl_video.model.backbones.unet.processors import Processor, finished, installed, split_heads
+from masactrl_video.model.backbones.unet.processors import Processor, finished, installed
 
 
 @dataclass(frozen=True)

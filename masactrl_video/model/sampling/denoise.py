@@ -1,10 +1,10 @@
-"""One denoising step of a batch of frames: guidance, UNet, classifier-free guidance, scheduler."""
+"""One denoising step of a batch of frames: guidance, denoiser, classifier-free guidance, scheduler."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,16 +12,14 @@ from typing import Any
 import torch
 
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.unet.common_part import common_part_once
 from masactrl_video.model.control_networks import PreparedGuidance
-from masactrl_video.model.deep_features import keeping_deep_features, outermost_alone, residuals_taken
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import scheduler_step
 
 
 @dataclass
 class FrameBatch:
-    """Frames that pass through the UNet together, somewhere on their way from noise to picture."""
+    """Frames that pass through the denoiser together, somewhere on their way from noise to picture."""
 
     latents: torch.Tensor
     """(frames, channels, height, width) at the noise level of the step to come."""
@@ -29,7 +27,7 @@ class FrameBatch:
     scheduler: Any
     """Its own: multistep schedulers keep the last predictions inside."""
     deep_features: torch.Tensor | None = None
-    """(branches x frames, channels, height, width) of the last step at which the whole UNet ran, if they are reused."""
+    """(branches x frames, channels, height, width) of the last step done by the whole denoiser, if they are reused."""
 
     @classmethod
     def from_noise(cls, noise: torch.Tensor, guidance: PreparedGuidance, scheduler: Any) -> FrameBatch:
@@ -51,8 +49,8 @@ class Denoising:
     """So many of the steps, the last ones, are without the unconditional branch: the conditional prediction is taken as
     it is, which is cheaper and not exact (guidance in a limited interval: Kynkäänniemi et al. 2024)."""
     whole_every: int = 1
-    """The whole UNet runs at every so many steps, the first one included; at the others its outermost blocks run alone,
-    which is cheaper and not exact (see `deep_features`)."""
+    """The whole denoiser runs at every so many steps, the first one included; at the others its outermost blocks run
+    alone, which is cheaper and not exact (see `Backbone.outermost_alone`)."""
 
     def text_at(self, step: int, num_steps: int) -> TextCondition:
         """The prompts of the rows of a denoising step: `text`, or `conditional_text`."""
@@ -71,27 +69,27 @@ class Denoising:
         model_input = batch.scheduler.scale_model_input(batch.latents, timestep)
         num_steps = len(batch.scheduler.timesteps)
         text = self.text_at(step, num_steps)
-        with self._part_of_unet(batch, step, text.branches * model_input.shape[0]):
+        with self.model.clock.at(step), self._part_of_denoiser(batch, step, text.branches * model_input.shape[0]):
             branches = predict_noise(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
         noise = classifier_free_guidance(branches, self.guidance_scale)
         batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
 
     @contextmanager
-    def _part_of_unet(self, batch: FrameBatch, step: int, rows: int) -> Iterator[None]:
-        """Inside the context, the part of the UNet runs that this step is for."""
+    def _part_of_denoiser(self, batch: FrameBatch, step: int, rows: int) -> Iterator[None]:
+        """Inside the context, the part of the denoiser runs that this step is for."""
         if self.whole_every == 1:
             yield
         elif step % self.whole_every == 0:
-            with keeping_deep_features(self.model.unet) as kept:
+            with self.model.backbone.keeping_deep_features(self.model) as kept:
                 yield
             batch.deep_features = kept[-1]
         else:
             assert batch.deep_features is not None
-            with outermost_alone(self.model, batch.deep_features[-rows:]):  # the conditional rows are the last
+            kept_rows = batch.deep_features[-rows:]  # the conditional rows are the last
+            with self.model.backbone.outermost_alone(self.model, kept_rows):
                 yield
 
 
-@torch.no_grad()
 def predict_noise(
     model: DiffusionModel,
     model_input: torch.Tensor,
@@ -101,16 +99,8 @@ def predict_noise(
     step: int,
     num_steps: int,
 ) -> torch.Tensor:
-    """The UNet's output for all branches: (frames, channels, height, width) → (branches, frames, channels, ...)."""
-    rows = model_input.repeat(text.branches, 1, 1, 1)  # -> (branches x frames, channels, height, width)
-    arguments = text.for_frames(model_input.shape[0])
-    with ExitStack() as stack:
-        for network in (model.unet, *(controlnet.module for controlnet, _ in guidance.controlnets)):
-            stack.enter_context(common_part_once(network, text))
-        residuals = guidance.residuals(rows, timestep, step, num_steps, arguments, text.branches)
-        taken = residuals_taken(model.unet, residuals)
-        out: torch.Tensor = model.unet(rows, timestep, return_dict=False, **arguments, **taken)[0]
-    return out.reshape(text.branches, *model_input.shape)
+    """The denoiser's output for all branches: (frames, channels, height, width) → (branches, frames, channels, ...)."""
+    return model.backbone.predict(model, model_input, timestep, text, guidance, step, num_steps)
 
 
 def classifier_free_guidance(branches: torch.Tensor, scale: float) -> torch.Tensor:

@@ -20,7 +20,7 @@ def initial_noise(model: DiffusionModel, size_px: tuple[int, int], seed: int) ->
 
     Drawn on the CPU in float32, so that a seed means the same picture on every device.
     """
-    shape = (1, model.unet.config.in_channels, *model.latent_size(*size_px))
+    shape = (1, model.backbone.latent_channels(model.denoiser), *model.latent_size(*size_px))
     noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
     return noise.to(model.device, model.dtype)
 

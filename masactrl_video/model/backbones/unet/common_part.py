@@ -16,7 +16,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.unet.patching import is_plain, swapped
+from masactrl_video.model.patching import is_plain, swapped
 
 
 @contextmanager

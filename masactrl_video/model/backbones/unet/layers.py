@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -15,6 +16,7 @@ from diffusers.models.transformers.transformer_temporal import (
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer, LayerKind
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Layer:
     def name(self) -> str:
         """Name of the self-attention module."""
         return f"{self.block}.attn1"
+
+    @property
+    def kind(self) -> LayerKind:
+        """The text is attended to by a layer of its own."""
+        return "self"
 
     @property
     def self_processor(self) -> str:
@@ -99,7 +106,10 @@ def _stages(unet: UNet2DConditionModel) -> Iterator[tuple[str, torch.nn.Module, 
             downscale //= 2
 
 
-def mask_layers(layers: Sequence[Layer], divisor: int) -> tuple[Layer, ...]:
+AnyLayer = TypeVar("AnyLayer", bound=AttentionLayer)
+
+
+def mask_layers(layers: Sequence[AnyLayer], divisor: int) -> tuple[AnyLayer, ...]:
     """Layers whose cross-attention makes the object masks: grid side = latent side / `divisor`.
 
     The paper takes the 16x16 maps at 512x512, which is a divisor of 4 (MasaCtrl, Sec. 4.2).
@@ -109,14 +119,3 @@ def mask_layers(layers: Sequence[Layer], divisor: int) -> tuple[Layer, ...]:
         sizes = ", ".join(str(size) for size in sorted({layer.downscale for layer in layers}))
         raise UserError(f"mask_grid_divisor: got {divisor}; this UNet has cross-attention at {sizes}")
     return found
-
-
-def layers_between_maps(layers: Sequence[Layer], map_layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Those of `layers` whose self-attention runs after the first object map and before the last.
-
-    The cross-attention of a block follows its self-attention, so a layer never sees its own block's map.
-    """
-    if not map_layers:
-        return ()
-    first, last = map_layers[0].index, map_layers[-1].index
-    return tuple(layer for layer in layers if first < layer.index <= last)

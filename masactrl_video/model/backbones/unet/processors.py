@@ -41,8 +41,3 @@ def finished(attn: Attention, attended: torch.Tensor, hidden_states: torch.Tenso
     if attn.residual_connection:
         out = out + hidden_states
     return out / float(attn.rescale_output_factor)
-
-
-def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
-    """(..., tokens, channels) → (..., heads, tokens, head_dim)."""
-    return states.reshape(*states.shape[:-1], heads, -1).transpose(-3, -2)

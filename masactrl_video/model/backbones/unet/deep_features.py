@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
-from masactrl_video.model.backbones.unet.patching import swapped
-from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.backbones.base import LoadedModel
+from masactrl_video.model.patching import swapped
 
 
 @contextmanager
@@ -30,13 +30,13 @@ def keeping_deep_features(unet: UNet2DConditionModel) -> Iterator[list[torch.Ten
 
 
 @contextmanager
-def outermost_alone(model: DiffusionModel, deep_features: torch.Tensor) -> Iterator[None]:
+def outermost_alone(model: LoadedModel, deep_features: torch.Tensor) -> Iterator[None]:
     """Inside the context, UNet and ControlNets run their outermost blocks alone.
 
     Args:
         deep_features: of the same rows at an earlier step (see `keeping_deep_features`).
     """
-    unet = model.unet
+    unet = model.denoiser
     with ExitStack() as stack:
         _first_alone(stack, unet, mid_block=_Kept(deep_features), up_blocks=torch.nn.ModuleList(unet.up_blocks[-1:]))
         for network in model.networks:

@@ -1,0 +1,234 @@
+"""What a family of models (a backbone) must be able to do, so that everything else need not know its architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import JsonValue
+
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.steps import DenoiserCall
+
+LayerKind = Literal["self", "joint"]
+"""`self`: the picture's tokens attend to each other, and to the text in another layer; `joint`: to both at once."""
+
+
+class AttentionLayer(Protocol):
+    """One layer in which a picture's tokens attend to each other."""
+
+    @property
+    def index(self) -> int:
+        """Position in forward order, from 0: MasaCtrl's layer number."""
+
+    @property
+    def name(self) -> str:
+        """Name of the attention module: the key of what is recorded of it."""
+
+    @property
+    def block(self) -> str:
+        """Name of the block that it is part of, which a user may write instead."""
+
+    @property
+    def kind(self) -> LayerKind:
+        """How the text takes part."""
+
+    @property
+    def downscale(self) -> int:
+        """Side of the latents divided by the side of this layer's grid."""
+
+    @property
+    def key_channels(self) -> int:
+        """Channels of this layer's keys, all heads together."""
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether it runs at every step, also at those that reuse deep features."""
+
+    def grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the layer's tokens for latents of `latent_size` (height, width)."""
+
+
+class PictureAttention(Protocol):
+    """What is done in place of the picture's attention to itself, in one layer."""
+
+    def __call__(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
+        """What the tokens attend to, (rows, tokens, heads x head_dim), before the output projection.
+
+        None: attention is as the network has it. `qkv` may be looked at in that case too.
+        """
+
+
+class TextCall(Protocol):
+    """One call of the attention from the picture's tokens to the prompt."""
+
+    @property
+    def rows(self) -> int:
+        """Branches x frames."""
+
+    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+        """How much each token of the picture attends to some words: mean over heads, sum over words.
+
+        Args:
+            words: positions of their tokens in the prompt.
+            last_rows: of so many rows, the last ones.
+            text: (last_rows, text tokens, channels), a prompt that is read instead of the call's own.
+
+        Returns:
+            (last_rows, tokens) in float32.
+        """
+
+    def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """What some tokens would get from another prompt.
+
+        Args:
+            last_rows: of so many rows, the last ones.
+            tokens: (tokens,) bool, which.
+            text: (last_rows, text tokens, channels).
+
+        Returns:
+            (last_rows, chosen tokens, channels), after the output projection.
+        """
+
+
+class TextAttention(Protocol):
+    """What is added to the picture's attention to the prompt, in one layer."""
+
+    def __call__(self, layer: AttentionLayer, call: TextCall, out: torch.Tensor) -> torch.Tensor:
+        """What goes on instead of `out` (rows, tokens, channels), which came out so far; or `out` itself."""
+
+
+class LoadedModel(Protocol):
+    """What a backbone asks of a loaded model."""
+
+    @property
+    def pipe(self) -> Any:
+        """The diffusers pipeline."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser computes."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the denoiser."""
+
+    @property
+    def denoiser(self) -> Any:
+        """The network that predicts the noise."""
+
+    @property
+    def networks(self) -> Sequence[Any]:
+        """Networks that steer the denoiser by control images, as the backbone loaded them."""
+
+
+class Backbone(Protocol):
+    """A family of models with one architecture; what names that architecture lies in the backbone's own folder."""
+
+    @property
+    def pipelines(self) -> Sequence[str]:
+        """Class names of the diffusers pipelines of this family."""
+
+    @property
+    def denoisers(self) -> Sequence[str]:
+        """Class names of their denoisers."""
+
+    @property
+    def denoiser_part(self) -> str:
+        """Name of the denoiser among the parts of a pipeline."""
+
+    def denoiser(self, pipe: Any) -> Any:
+        """The network of a pipeline that predicts the noise."""
+
+    def check_parts(self, name: str, pipe: Any) -> None:
+        """See that the parts of a loaded pipeline belong together.
+
+        Raises:
+            UserError: the denoiser is of another kind, or two parts are of different models; `name` is the model's.
+        """
+
+    def patches(self, network: torch.nn.Module) -> dict[str, JsonValue]:
+        """What was patched on a network besides its weights, its configuration and LoRAs: part of its identity."""
+
+    def latent_channels(self, denoiser: torch.nn.Module) -> int:
+        """Channels of the latents that it reads."""
+
+    def native_latent_size(self, denoiser: torch.nn.Module) -> tuple[int, int]:
+        """Height and width of the latents that it was trained on."""
+
+    def layers(self, denoiser: torch.nn.Module) -> tuple[AttentionLayer, ...]:
+        """All layers in which the picture attends to itself, in forward order.
+
+        Raises:
+            UserError: a network whose tokens are no single picture's.
+        """
+
+    def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
+        """Those of `layers` whose attention to words makes the object masks: grid side = latent side / `divisor`.
+
+        Raises:
+            UserError: there are none.
+        """
+
+    def attending(
+        self,
+        denoiser: torch.nn.Module,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> AbstractContextManager[None]:
+        """Inside the context, layers (by name) attend otherwise; afterwards as before, after an exception too.
+
+        Args:
+            to_picture: what takes the place of the picture's attention to itself.
+            to_text: what is added to its attention to the prompt, one after the other.
+        """
+
+    def calls(
+        self,
+        denoiser: torch.nn.Module,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, `on_begin` and `on_end` are called at the start and the end of each call."""
+
+    def encode_prompt(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guided: bool, size_px: tuple[int, int]
+    ) -> TextCondition:
+        """Encode a prompt, with the negative prompt as first branch when `guided`.
+
+        Args:
+            size_px: height and width of the pictures.
+        """
+
+    def predict(
+        self,
+        model: LoadedModel,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        text: TextCondition,
+        controls: Any,
+        step: int,
+        num_steps: int,
+    ) -> torch.Tensor:
+        """The denoiser's output for all branches of a batch of frames.
+
+        Args:
+            model_input: (frames, channels, height, width), scaled as the scheduler wants it.
+            controls: control images of these frames, as the backbone prepared them.
+            step: index of the denoising step, from 0, of `num_steps`.
+
+        Returns:
+            (branches, frames, channels, height, width).
+        """
+
+    def prompts_once(self, model: LoadedModel, prompts: Sequence[TextCondition]) -> AbstractContextManager[None]:
+        """Inside the context, what is computed of these prompts alone may be kept from step to step."""
+
+    def keeping_deep_features(self, model: LoadedModel) -> AbstractContextManager[list[torch.Tensor]]:
+        """Inside the context, every whole call adds the deep features that later steps may reuse."""
+
+    def outermost_alone(self, model: LoadedModel, deep_features: torch.Tensor) -> AbstractContextManager[None]:
+        """Inside the context, the outermost blocks run alone, around deep features of an earlier step."""

@@ -1,0 +1,75 @@
+"""What the tokens of one attention layer ask for, offer and give: the value that attention modes compute with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+
+
+class QKV:
+    """Query, key and value of one call of an attention layer, after any norm and before any position is put in.
+
+    Each is (rows, heads, tokens, head_dim) and is computed at its first use: a frame that queries a source alone
+    never needs keys and values of its own.
+    """
+
+    def __init__(
+        self,
+        query: Callable[[], torch.Tensor],
+        key: Callable[[], torch.Tensor],
+        value: Callable[[], torch.Tensor],
+        *,
+        rows: int,
+        tokens: int,
+        heads: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self._query, self._key, self._value = query, key, value
+        self.rows = rows
+        """Branches x frames."""
+        self.tokens = tokens
+        """Of the picture, one for each cell of the layer's grid."""
+        self.heads = heads
+        self.dtype = dtype
+        """Number format in which the layer computes."""
+
+    @cached_property
+    def query(self) -> torch.Tensor:
+        """(rows, heads, tokens, head_dim)."""
+        return self._query()
+
+    @cached_property
+    def key(self) -> torch.Tensor:
+        """(rows, heads, tokens, head_dim)."""
+        return self._key()
+
+    @cached_property
+    def value(self) -> torch.Tensor:
+        """(rows, heads, tokens, head_dim)."""
+        return self._value()
+
+
+def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
+    """(..., tokens, channels) → (..., heads, tokens, head_dim)."""
+    return states.reshape(*states.shape[:-1], heads, -1).transpose(-3, -2)
+
+
+def merge_heads(states: torch.Tensor) -> torch.Tensor:
+    """(..., heads, tokens, head_dim) → (..., tokens, channels): `split_heads` undone, without a copy."""
+    return states.transpose(-3, -2).flatten(-2)
+
+
+def by_branch(states: torch.Tensor, branches: int) -> torch.Tensor:
+    """(rows, heads, tokens, head_dim) → (branches, frames, heads, tokens, head_dim)."""
+    return states.reshape(branches, -1, *states.shape[1:])
+
+
+def as_one_long_query(query: torch.Tensor, branches: int) -> torch.Tensor:
+    """(rows, heads, tokens, head_dim) → (branches, heads, frames x tokens, head_dim), without a copy.
+
+    The frames of a branch query the same source, so that they are one long query.
+    """
+    by_token = query.transpose(1, 2)  # -> (rows, tokens, heads, head_dim), as it lies in memory
+    return by_token.reshape(branches, -1, *by_token.shape[2:]).transpose(1, 2)

@@ -1,0 +1,99 @@
+"""Which denoising step a call of the denoiser belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from masactrl_video.errors import UserError, counted
+
+
+@dataclass(frozen=True)
+class DenoiserCall:
+    """What attention needs to know of the denoiser's call that it is part of."""
+
+    timestep: float
+    rows: int
+    """Batch size of the call: branches x frames."""
+    latent_size: tuple[int, int]
+    """Height and width of the latents."""
+    rounding: float = 0.0
+    """By how much the number format in which the timestep came may have changed it, as a part of the timestep."""
+
+
+class StepClock:
+    """The denoising step in progress, as the loop that does it says.
+
+    Where a loop of our own is running, a step is known by this; the calls of other loops are known by their timestep
+    alone (see `index_of_timestep`).
+    """
+
+    def __init__(self) -> None:
+        self._step: int | None = None
+
+    @property
+    def step(self) -> int | None:
+        """Index of the step in progress, counted from 0; None between steps, and where no loop of ours runs."""
+        return self._step
+
+    @contextmanager
+    def at(self, step: int) -> Iterator[None]:
+        """Inside the context, the calls of the denoiser belong to this step."""
+        before, self._step = self._step, step
+        try:
+            yield
+        finally:
+            self._step = before
+
+
+@dataclass(frozen=True)
+class StepFinder:
+    """Finds the step of a call among those of a source."""
+
+    timesteps: Sequence[float]
+    """Of the source's denoising steps."""
+    clock: StepClock = field(default_factory=StepClock)
+
+    def step_of(self, call: DenoiserCall) -> int:
+        """By the clock; without it by the timestep.
+
+        Raises:
+            UserError: a step or a timestep that the source does not have.
+        """
+        step = self.clock.step
+        if step is None:
+            return index_of_timestep(self.timesteps, call.timestep, call.rounding)
+        if not 0 <= step < len(self.timesteps):
+            raise UserError(
+                f"denoising step {step} is not among the source's {counted(len(self.timesteps), 'step')}; source and "
+                "target need the same number of steps"
+            )
+        return step
+
+
+def index_of_timestep(timesteps: Sequence[float], timestep: float, rounding: float = 0.0) -> int:
+    """Index of the denoising step at `timestep`: the calls of a foreign loop are never counted.
+
+    A timestep that came in a coarse number format belongs to the nearest step, if rounding explains the difference and
+    no other step lies as near.
+
+    Args:
+        rounding: by how much the timestep may have been changed, as a part of it; 0 asks for the very number.
+
+    Raises:
+        UserError: no step, or more than one.
+    """
+    gaps = [abs(first - second) for first, second in pairwise(sorted(timesteps))]
+    reach = min([abs(timestep) * rounding, *(gap / 2 for gap in gaps if gap)])
+    matches = [index for index, known in enumerate(timesteps) if known == timestep] or [
+        index for index, known in enumerate(timesteps) if rounding and abs(known - timestep) <= reach
+    ]
+    if len(matches) != 1:
+        span = f"{timesteps[0]:g} to {timesteps[-1]:g}" if timesteps else "none"
+        raise UserError(
+            f"timestep {timestep:g} is {'not' if not matches else 'more than once'} among the source's "
+            f"{counted(len(timesteps), 'step')} ({span}); source and target need the same scheduler and number of steps"
+        )
+    return matches[0]
