@@ -1,5 +1,6 @@
 """The whole evaluation of a model of the cartoon world: a folder with table, values and picture sheet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.poses.detectors.network import NetworkPoseDetector
 from masactrl_video.settings.names import AdapterKind
 from masactrl_video.settings.presets import read_preset, resolve
+from masactrl_video.storage.only_writer import only_writer
 
 _TARGETS = 2
 """Poses in which each character is wanted."""
@@ -40,7 +42,16 @@ def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, 
     Raises:
         UserError: the folder has such files already, or the model's weights are not there.
     """
-    files = result_files(folder, ("figures.md", "values.json", "sheet.png"), overwrite)
+    result_files(folder, _FILES, overwrite)
+    with only_writer(folder):
+        files = result_files(folder, _FILES, overwrite)  # another process may have made them meanwhile
+        return _evaluate(files, model, cases, world, curves)
+
+
+_FILES = ("figures.md", "values.json", "sheet.png")
+
+
+def _evaluate(files: Sequence[Path], model: str, cases: int, world: str, curves: bool) -> str:
     evaluation = _evaluation(model, world)
     size_px = evaluation.way.model.native_size_px[0]
     measured = evaluation.run(make_cases(cases, _TARGETS, size_px, evaluation.world), curves=curves)

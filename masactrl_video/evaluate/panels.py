@@ -34,6 +34,7 @@ from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.presets import read_preset, resolve
+from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.video.png import read_png
 
 _PAIR_PANELS = 2
@@ -69,10 +70,19 @@ def evaluate_panels(
     Raises:
         UserError: the folder has such files already, or the model's weights are not there.
     """
-    files = result_files(folder, ("panels.md", "panels.json", "panels.png"), overwrite)
+    result_files(folder, _FILES, overwrite)
+    with only_writer(folder):
+        files = result_files(folder, _FILES, overwrite)  # another process may have made them meanwhile
+        return _evaluate(files, model, actors, world, panels, dict(changes or {}))
+
+
+_FILES = ("panels.md", "panels.json", "panels.png")
+
+
+def _evaluate(files: Sequence[Path], model: str, actors: int, world: str, panels: int, changes: dict[str, Any]) -> str:
     measured, pictures = Measured(), []
     with TemporaryDirectory() as work:
-        studio = Studio(model, world, Path(work), dict(changes or {}))
+        studio = Studio(model, world, Path(work), changes)
         cast = make_actors(actors, panels, studio.size_px, studio.world)
         for actor in tqdm(cast, desc="alone", unit="character"):
             pictures.append(studio.alone(actor, measured))

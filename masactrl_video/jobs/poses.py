@@ -25,6 +25,7 @@ from masactrl_video.poses.pose_json import pose_remarks, write_pose_folder, writ
 from masactrl_video.poses.proportions import given_lengths
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
+from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
 from masactrl_video.video.clip import open_clip
@@ -115,8 +116,9 @@ def save_poses(path: Path, poses: Sequence[Pose], *, normalised: bool = False, o
         UserError: the output exists, or is neither.
     """
     check_output(path, overwrite, (".json", ""))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (write_poses if path.suffix else write_pose_folder)(path, poses, normalised=normalised)
+    with only_writer(path):
+        check_output(path, overwrite, (".json", ""))  # another process may have made it meanwhile
+        (write_poses if path.suffix else write_pose_folder)(path, poses, normalised=normalised)
 
 
 def show_poses(
@@ -130,8 +132,16 @@ def show_poses(
     Raises:
         UserError: the output exists, or is of no known kind.
     """
-    check_output(path, overwrite, (".png", "", ".mp4", ".mov", ".mkv", ".webm", ".gif"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_output(path, overwrite, _SHOWN)
+    with only_writer(path):
+        check_output(path, overwrite, _SHOWN)  # another process may have made it meanwhile
+        _show_poses(path, poses, frame_rate, sheet_frames, overwrite)
+
+
+_SHOWN = (".png", "", ".mp4", ".mov", ".mkv", ".webm", ".gif")
+
+
+def _show_poses(path: Path, poses: Sequence[Pose], frame_rate: float, sheet_frames: int, overwrite: bool) -> None:
     if path.suffix.lower() == ".png":
         write_png(path, contact_sheet(poses, sheet_frames))
         return

@@ -21,6 +21,7 @@ from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
+from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
 from masactrl_video.video.clip import open_clip
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from masactrl_video.video.clip import Clip
 
 
+def _check_absent(*files: Path, overwrite: bool, otherwise: str = "name") -> None:
+    """Asked before anything slow begins, and again when no other process writes there any more."""
+    for path in files:
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists; give another {otherwise}, or --overwrite")
+
+
 def write_frames(settings: Settings, folder: Path) -> int:
     """Stage 1: the clip's frames at the model's size as `folder`/000000.png …; returns their number.
 
@@ -41,7 +49,9 @@ def write_frames(settings: Settings, folder: Path) -> int:
     if folder.exists():
         raise UserError(f"{folder} exists; give another folder")
     check_can_be_made(folder=folder)
-    with run_log() as log:
+    with only_writer(folder), run_log() as log:
+        if folder.exists():
+            raise UserError(f"{folder} was made meanwhile; give another folder")
         clip = _fitted(settings, open_selected(settings))
         with staged_folder(folder) as pictures:
             for index, frame in enumerate(tqdm(clip, total=len(clip), desc="frames", unit="frame")):
@@ -67,11 +77,10 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
         raise UserError("guidance: none is in use; name it with --guidance")
     videos = {kind: folder / f"{kind}.mp4" for kind in settings.kinds}
     check_inputs(settings, *(folder / kind for kind in settings.kinds), *videos.values())
-    for video in videos.values():
-        if video.exists() and not overwrite:
-            raise UserError(f"{video} exists; give another folder, or --overwrite")
+    _check_absent(*videos.values(), overwrite=overwrite, otherwise="folder")
     check_can_be_made(*videos.values(), folder / LOG_NAME, folder=folder)
-    with run_log() as log:
+    with only_writer(folder), run_log() as log:
+        _check_absent(*videos.values(), overwrite=overwrite, otherwise="folder")
         selected = open_selected(settings)
         check_given(settings, selected)
         plan = plan_encoding(settings, selected, ".mp4", audio=False)
@@ -97,14 +106,14 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     """
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture}: the source image is written as .png")
-    if picture.exists() and not overwrite:
-        raise UserError(f"{picture} exists; give another name, or --overwrite")
+    _check_absent(picture, overwrite=overwrite)
     check_inputs(settings, picture)
     check_can_be_made(picture, picture.with_suffix(f".{LOG_NAME}"))
     check_cache(settings)
     check_prompt(settings)
     check_source_acts(settings)
-    with run_log() as log:
+    with only_writer(picture), run_log() as log:
+        _check_absent(picture, overwrite=overwrite)
         source = _recorded(settings, picture)
         say_cache_size(settings)
         log.write(picture.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
@@ -141,8 +150,7 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
     """
     container_for(output)
     check_inputs(settings, output)
-    if output.exists() and not overwrite:
-        raise UserError(f"{output} exists; give another name, or --overwrite")
+    _check_absent(output, overwrite=overwrite)
     log_path = output.with_suffix(f".{LOG_NAME}")
     check_can_be_made(output, log_path)
     if not folder.is_dir():
@@ -153,7 +161,8 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         taken = f"{counted(len(clip), 'frame')} {'is' if len(clip) == 1 else 'are'} taken"
         raise UserError(f"{folder} holds {counted(len(frames), 'picture')}, but {taken} from {settings.clip}")
     pictures = (png_bytes(frame.pixels) for frame in frames)
-    with run_log() as log:
+    with only_writer(output), run_log() as log:
+        _check_absent(output, overwrite=overwrite)
         log_remarks(folder, frames.info.remarks)
         plan = plan_encoding(settings, clip, output.suffix, audio=settings.audio)
         output.parent.mkdir(parents=True, exist_ok=True)

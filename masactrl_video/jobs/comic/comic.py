@@ -77,7 +77,7 @@ def render_comic(
         bare = replace(posed, networks=())
         cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
         jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
-    with comic_claimed(outputs, story) as log:
+    with comic_claimed(outputs, story, _inputs(story, planned, path), overwrite) as log:
         report.tell = log.beside(tell)
         from masactrl_video.model.unread import tell_unread
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import yaml
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.run.log_file import LOG_NAME, RunLog, run_log
 from masactrl_video.page.story import Story
+from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.replace import replacing
 from masactrl_video.storage.write_errors import check_can_be_made
 
@@ -105,17 +106,37 @@ def check_comic_free(outputs: ComicOutputs, inputs: Iterable[Path], overwrite: b
 
 
 @contextmanager
-def comic_claimed(outputs: ComicOutputs, story: Story) -> Iterator[RunLog]:
-    """Make the folder ours, with a log; one that is new and stays without a panel is removed on bad input."""
-    is_new = not outputs.folder.exists()
+def comic_claimed(outputs: ComicOutputs, story: Story, inputs: Iterable[Path], overwrite: bool) -> Iterator[RunLog]:
+    """Make the folder ours, with a log; one that is new and stays without a panel is removed on bad input.
+
+    Raises:
+        UserError: see `check_comic_free`; another process may have made the comic meanwhile.
+    """
+    with ExitStack() as held:
+        with _writing(outputs):
+            held.enter_context(only_writer(outputs.folder))
+        check_comic_free(outputs, inputs, overwrite)
+        with _begun(outputs, story) as log:
+            yield log
+
+
+@contextmanager
+def _writing(outputs: ComicOutputs) -> Iterator[None]:
     try:
+        yield
+    except OSError as error:
+        raise UserError(f"{outputs.folder}: cannot be written ({error.strerror}); choose another output") from error
+
+
+@contextmanager
+def _begun(outputs: ComicOutputs, story: Story) -> Iterator[RunLog]:
+    is_new = not outputs.folder.exists()
+    with _writing(outputs):
         for name in ("panels", "poses", "characters", "pages"):
             (outputs.folder / name).mkdir(parents=True, exist_ok=True)
         data = story.model_dump(mode="json", exclude_defaults=True)
         with replacing(outputs.story) as partial:
             partial.write_text(_HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{outputs.folder}: cannot be written ({error.strerror}); choose another output") from error
     try:
         with run_log() as log, log.written(outputs.folder / LOG_NAME, data):
             yield log

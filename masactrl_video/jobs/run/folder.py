@@ -19,6 +19,7 @@ from masactrl_video.settings.presets import read_config
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.storage.lock import FileLock, lock_file, read_note, wait_until_free
+from masactrl_video.storage.only_writer import LOCK_WITHIN, WRITES_THE_SAME
 from masactrl_video.storage.replace import is_partial, replacing
 from masactrl_video.storage.staging import is_staging
 from masactrl_video.storage.write_errors import check_can_be_made, check_writable, storing_in
@@ -112,7 +113,7 @@ def check_free(outputs: Outputs, settings: Settings, overwrite: bool, restart: b
 
 def _holds_nothing(folder: Path) -> bool:
     """Whether a run that was stopped in its first moments is all that was ever there."""
-    return all(path.name == MARK_NAME or is_partial(path.name) for path in folder.iterdir())
+    return all(path.name in (MARK_NAME, LOCK_WITHIN) or is_partial(path.name) for path in folder.iterdir())
 
 
 def check_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
@@ -126,7 +127,7 @@ def check_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
     check_can_be_made(folder=folder)
     if folder.is_dir():
         check_writable(config)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and _holds_nothing(folder)):
         return
     if not _is_ours(config):
         raise UserError(f"{folder} exists and was not made by this command; give another output")
@@ -277,8 +278,6 @@ DISCARDING = "discarding"
 RENDERING = "rendering"
 """The folder holds what the settings in it imply, as far as it is there."""
 
-_WHAT = "writes the same output"
-
 
 def read_state(folder: Path) -> str | None:
     """How far an unfinished run is, alive or not; None where there is none."""
@@ -288,13 +287,13 @@ def read_state(folder: Path) -> str | None:
 
 def wait_for_another(folder: Path) -> bool:
     """Wait while another process writes into a folder; returns whether there was one."""
-    return wait_until_free(folder / MARK_NAME, _WHAT)
+    return wait_until_free(folder / MARK_NAME, WRITES_THE_SAME)
 
 
 @contextmanager
 def marked(folder: Path) -> Iterator[FileLock]:
     """The mark, locked; waits for another process that has it. It goes when the run ends well, or has not begun."""
-    mark = lock_file(folder / MARK_NAME, _WHAT)
+    mark = lock_file(folder / MARK_NAME, WRITES_THE_SAME)
     assert mark is not None
     try:
         yield mark

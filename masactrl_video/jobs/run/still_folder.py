@@ -14,6 +14,7 @@ from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
 from masactrl_video.jobs.run.report import Report
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.cache_limit import say_cache_size
+from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.write_errors import storing_in
 
 SHEET = "sheet.png"
@@ -60,17 +61,18 @@ def claimed_folder(
     Raises:
         UserError: see `check_still_folder`.
     """
-    check_still_folder(folder, settings, overwrite)
-    is_new = not folder.exists()
-    if overwrite:
-        for pattern in _MADE:
-            for path in folder.glob(pattern):
-                path.unlink()
     header = (
         f"# Resolved settings; `masactrl-video {command} --config THIS_FILE -o OTHER_FOLDER` makes the same pictures.\n"
         "# Paths are as they were given: run it from the same folder.\n"
     )
-    with storing_in(folder):
+    check_still_folder(folder, settings, overwrite)
+    with storing_in(folder), only_writer(folder):
+        check_still_folder(folder, settings, overwrite)  # another process may have made it meanwhile
+        is_new = not folder.exists()
+        if overwrite:
+            for pattern in _MADE:
+                for path in folder.glob(pattern):
+                    path.unlink()
         begin_folder(folder, header, settings)
         try:
             with run_log() as log, log.written(folder / LOG_NAME, settings.as_yaml_data()):

@@ -24,6 +24,7 @@ from masactrl_video.sources.characters.index import (
     parse_index,
 )
 from masactrl_video.storage.fingerprint import hash_bytes
+from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.staging import remove_whole, staged_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -103,10 +104,16 @@ def save_character(root: Path, index: CharacterIndex, files: Mapping[str, bytes]
         UserError: the name is taken, or the folder cannot be written.
     """
     check_vacant(root, index.name, overwrite)
+    place = folder_of(root, index.name)
+    with _writing(root), only_writer(place):
+        check_vacant(root, index.name, overwrite)  # another process may have made it meanwhile
+        return _save(place, index, files, overwrite)
+
+
+def _save(place: Path, index: CharacterIndex, files: Mapping[str, bytes], overwrite: bool) -> Character:
     listed = {name: SavedFile(bytes=len(data), sha256=hash_bytes(data)) for name, data in files.items()}
     index = index.model_copy(update={"files": listed})
-    place = folder_of(root, index.name)
-    with _writing(root), staged_folder(place, "replace" if overwrite else "refuse") as fresh:
+    with staged_folder(place, "replace" if overwrite else "refuse") as fresh:
         for name, data in files.items():
             (fresh / name).write_bytes(data)
         (fresh / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
