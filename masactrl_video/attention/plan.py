@@ -138,7 +138,7 @@ def layers_from(layers: Sequence[AttentionLayer], first: int) -> tuple[Attention
 def layers_named(layers: Sequence[AttentionLayer], names: Sequence[str]) -> tuple[AttentionLayer, ...]:
     """Layers picked by number or by the beginning of their name, in forward order.
 
-    `up_blocks.2` picks every layer in that block. A name that matches no layer is an error.
+    The name of a block picks every layer in it. A name that matches no layer is an error.
     """
     picked: set[int] = set()
     for name in names:

@@ -42,8 +42,7 @@ def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, 
     """
     files = result_files(folder, ("figures.md", "values.json", "sheet.png"), overwrite)
     evaluation = _evaluation(model, world)
-    unet = evaluation.way.model.unet
-    size_px = unet.config.sample_size * evaluation.way.model.vae_scale_factor
+    size_px = evaluation.way.model.native_size_px[0]
     measured = evaluation.run(make_cases(cases, _TARGETS, size_px, evaluation.world), curves=curves)
     table = as_markdown(
         measured, f"{counted(cases, 'held-out character')} in {_TARGETS} poses each, {size_px}x{size_px}."

@@ -123,7 +123,7 @@ class Studio:
         self.work, self.world = work, WORLDS[world]
         self.posed = model_from_settings(self._resolved({"clip": "evaluation", "guidance": ["pose"]}))
         self.bare = DiffusionModel(self.posed.pipe)
-        self.size_px: int = self.posed.unet.config.sample_size * self.posed.vae_scale_factor
+        self.size_px = self.posed.native_size_px[0]
         self._sources: dict[str, Identity] = {}
         self._errors: dict[str, list[float]] = {}
 

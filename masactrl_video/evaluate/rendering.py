@@ -132,7 +132,7 @@ class Way:
 
     def _plan(self, variant: Variant) -> ControlPlan:
         return plan_control(
-            self.model.unet,
+            self.model.denoiser,
             self.settings.num_inference_steps,
             masa_step=variant.masa_step,
             masa_layer=variant.masa_layer,

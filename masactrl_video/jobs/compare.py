@@ -88,7 +88,7 @@ def compare(
     with report.stage("load"):
         model = model or model_from_settings(settings)
         canvas = open_canvas(settings, model)
-        check_decoder(model.unet)
+        check_decoder(model.denoiser)
         for target in targets:
             check_target(target, model)
     made: dict[str, list[Path]] = {name: [] for name in ("source", *METHODS)}
@@ -172,7 +172,7 @@ def _prompt_to_prompt(comparison: Comparison) -> torch.Tensor:
     job, settings, planned = comparison.target.job, comparison.settings, comparison.source.planned
     model = job.denoising.model
     injected = prompt_to_prompt(
-        model.unet,
+        model.denoiser,
         timesteps_of(job.scheduler),
         align_words(model.pipe.tokenizer, settings.prompt_of_source, settings.prompt),
         source_branches=planned.branches,
@@ -186,7 +186,7 @@ def _prompt_to_prompt(comparison: Comparison) -> torch.Tensor:
 def _plug_and_play(comparison: Comparison) -> torch.Tensor:
     job, settings, planned = comparison.target.job, comparison.settings, comparison.source.planned
     injected = plug_and_play(
-        job.denoising.model.unet,
+        job.denoising.model.denoiser,
         timesteps_of(job.scheduler),
         source_branches=planned.branches,
         branches=GUIDED if settings.guided else UNGUIDED,

@@ -79,8 +79,14 @@ class DiffusionModel:
     @property
     def native_area_px(self) -> int:
         """Area of the pictures that the model was trained on."""
+        height_px, width_px = self.native_size_px
+        return height_px * width_px
+
+    @property
+    def native_size_px(self) -> tuple[int, int]:
+        """Height and width of the pictures that the model was trained on."""
         height, width = self.backbone.native_latent_size(self.denoiser)
-        return height * width * self.vae_scale_factor**2
+        return height * self.vae_scale_factor, width * self.vae_scale_factor
 
     def latent_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Height and width of the latents of a picture."""

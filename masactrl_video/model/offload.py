@@ -11,6 +11,7 @@ from accelerate.utils import send_to_device
 from diffusers.hooks import apply_group_offloading
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.settings.names import OffloadKind
 
 _CPU = torch.device("cpu")
@@ -37,7 +38,11 @@ def offload_pipeline(pipe: Any, kind: OffloadKind, device: torch.device) -> None
             layer, which needs least memory and is much slower.
     """
     text = [part for name, part in pipe.components.items() if name.startswith("text_encoder") and part is not None]
-    groups: dict[str, list[torch.nn.Module]] = {"text": text, "denoise": [pipe.unet], "pixels": [pipe.vae]}
+    groups: dict[str, list[torch.nn.Module]] = {
+        "text": text,
+        "denoise": [backbone_of(pipe).denoiser(pipe)],
+        "pixels": [pipe.vae],
+    }
     for name, parts in groups.items():
         for part in parts:
             if kind == "model":

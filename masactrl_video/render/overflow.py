@@ -42,7 +42,7 @@ def check_finite(latents: torch.Tensor, names: Sequence[str], dtype: torch.dtype
 @contextmanager
 def in_float32(model: DiffusionModel) -> Iterator[None]:
     """Inside the context, UNet, decoder and guidance networks compute in float32; afterwards as before, to the bit."""
-    modules: list[Any] = [model.unet, model.decoder, *(network.module for network in model.networks)]
+    modules: list[Any] = [model.denoiser, model.decoder, *(network.module for network in model.networks)]
     with ExitStack() as stack:
         for module in modules:
             stack.callback(module.to, module.dtype)
@@ -88,9 +88,9 @@ def _watched(model: DiffusionModel) -> Iterator[None]:
 
     networks = {f"{network.name} network": network.module for network in model.networks}
     with ExitStack() as stack:
-        if is_compiled(model.unet):  # what is compiled calls no hooks
+        if is_compiled(model.denoiser):  # what is compiled calls no hooks
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for part, module in {"UNet": model.unet, **networks}.items():
+        for part, module in {"UNet": model.denoiser, **networks}.items():
             for name, layer in module.named_modules():
                 if not any(True for _ in layer.children()):
                     stack.callback(layer.register_forward_hook(hook(f"{name} ({part})")).remove)

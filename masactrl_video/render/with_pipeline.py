@@ -15,6 +15,7 @@ from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
+from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.prompts import find_words
 from masactrl_video.settings.acting import check_steps_act
 from masactrl_video.settings.names import Mode
@@ -58,7 +59,8 @@ def source_and_targets(
         raise UserError("mask_words: give the words of the object in attention_mode masked, and only there")
     source_words = find_words(pipe.tokenizer, source[0], source_mask_words or mask_words) if masked else ()
     rules = [MaskRule(find_words(pipe.tokenizer, target[0], mask_words)) if masked else None for target in targets]
-    guided = guidance_scale > 1 and pipe.unet.config.time_cond_proj_dim is None
+    denoiser = backbone_of(pipe).denoiser(pipe)
+    guided = guidance_scale > 1 and denoiser.config.time_cond_proj_dim is None
     branches = GUIDED if guided else UNGUIDED
     generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     start = generator.get_state()
@@ -67,11 +69,11 @@ def source_and_targets(
         generator.set_state(start)
         return plain_call(*arguments, guidance_scale=guidance_scale, generator=generator, **kwargs)
 
-    with record_source(pipe.unet, masa_layer=masa_layer, branches=branches, object_tokens=source_words) as recorded:
+    with record_source(denoiser, masa_layer=masa_layer, branches=branches, object_tokens=source_words) as recorded:
         made = [make(source)]
     where: dict[str, Any] = {"masa_step": masa_step, "masa_layer": masa_layer, "mode": attention_mode}
     for target, masks in zip(targets, rules, strict=True):
-        with use_source(pipe.unet, recorded, branches=branches, masks=masks, **where):
+        with use_source(denoiser, recorded, branches=branches, masks=masks, **where):
             made.append(make(target))
     return _joined(made, return_dict)
 

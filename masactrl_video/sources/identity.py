@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from masactrl_video.attention.plan import ControlPlan, layers_between_maps
 from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.registry import backbones
 from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.control_networks import GuidanceNetwork, PreparedGuidance
 from masactrl_video.model.device import is_channels_last
@@ -31,16 +32,15 @@ def network_identity(network: torch.nn.Module) -> dict[str, JsonValue]:
         for name, layer in network.named_modules()
         if isinstance(layer, LoraLayer)
     }
-    free_u = [
-        [getattr(block, factor, None) for factor in ("s1", "s2", "b1", "b2")]
-        for block in getattr(network, "up_blocks", [])
-    ]
+    patches: dict[str, JsonValue] = {}
+    for backbone in backbones():
+        patches |= backbone.patches(network)
     config = {key: value for key, value in dict(getattr(network, "config", {})).items() if not key.startswith("_")}
     return {
         "weights": hash_module(network),
         "config": _as_json(config),
         "loras": _as_json(loras),
-        "free_u": _as_json(free_u),
+        **{name: _as_json(patch) for name, patch in patches.items()},
     }
 
 
@@ -56,7 +56,7 @@ def source_identity(
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
         "device": model.device.type,
         "dtype": str(model.dtype),
-        "unet": network_identity(model.unet),
+        model.backbone.denoiser_part: network_identity(model.denoiser),
         "scheduler": {
             "class": type(source.scheduler).__name__,
             "config": _as_json({k: v for k, v in dict(source.scheduler.config).items() if not k.startswith("_")}),
@@ -73,9 +73,9 @@ def source_identity(
     }
     if object_tokens and layers_between_maps(plan.layers, plan.mask_layers):
         common["object_maps"] = "by layer"  # before, these layers got the map of the whole pass
-    if is_channels_last(model.unet):  # sums in another order, so other last digits
+    if is_channels_last(model.denoiser):  # sums in another order, so other last digits
         common["memory_format"] = "channels_last"
-    if is_compiled(model.unet):
+    if is_compiled(model.denoiser):
         common["compiled"] = True
     return common | (_generated(source) if isinstance(source, GeneratedSource) else _real(source))
 

@@ -125,7 +125,7 @@ def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, Cont
     if words := _source_words(settings):
         find_words(model.pipe.tokenizer, _source_caption(settings), words)
     plan = plan_control(
-        model.unet,
+        model.denoiser,
         settings.num_inference_steps,
         masa_step=settings.masa_step,
         masa_layer=settings.masa_layer,

@@ -139,7 +139,7 @@ def _record(
 
     own_words = words.tokens if words.caption is None else ()
     with record_attention(
-        model.unet, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+        model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
     ):
         for _ in tqdm(walk.steps, total=len(timesteps), desc="source: record", unit="step", leave=False):
             pass
@@ -163,7 +163,7 @@ def caption_maps(
         maps[timestep] = _object_maps(record)
 
     with record_attention(
-        model.unet,
+        model.denoiser,
         (),
         keep,
         branches=UNGUIDED,

@@ -125,7 +125,7 @@ def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_w
         return ControlPlan((), ())
     by_regions = by_words or any(placed.box for placed in planned.cast.values())
     return plan_control(
-        model.unet,
+        model.denoiser,
         settings.num_inference_steps,
         masa_step=settings.masa_step,
         masa_layer=settings.masa_layer,
@@ -138,7 +138,7 @@ def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_w
 
 def weights_of(model: DiffusionModel) -> list[str]:
     """Hashes of decoder, UNet and guidance networks: what settings only name by path."""
-    modules = (model.decoder, model.unet, *(network.module for network in model.networks))
+    modules = (model.decoder, model.denoiser, *(network.module for network in model.networks))
     return [hash_module(module) for module in modules]
 
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 import torch
+from pydantic import JsonValue
 
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.qkv import QKV
@@ -135,8 +136,22 @@ class Backbone(Protocol):
     def denoisers(self) -> Sequence[str]:
         """Class names of their denoisers."""
 
+    @property
+    def denoiser_part(self) -> str:
+        """Name of the denoiser among the parts of a pipeline."""
+
     def denoiser(self, pipe: Any) -> Any:
         """The network of a pipeline that predicts the noise."""
+
+    def check_parts(self, name: str, pipe: Any) -> None:
+        """See that the parts of a loaded pipeline belong together.
+
+        Raises:
+            UserError: the denoiser is of another kind, or two parts are of different models; `name` is the model's.
+        """
+
+    def patches(self, network: torch.nn.Module) -> dict[str, JsonValue]:
+        """What was patched on a network besides its weights, its configuration and LoRAs: part of its identity."""
 
     def latent_channels(self, denoiser: torch.nn.Module) -> int:
         """Channels of the latents that it reads."""

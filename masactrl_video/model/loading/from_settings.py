@@ -44,11 +44,11 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
     if settings.vae_tiling:
         model.vae.enable_tiling()
     if settings.channels_last:
-        for part in (model.unet, model.vae, *(network.module for network in model.networks)):
+        for part in (model.denoiser, model.vae, *(network.module for network in model.networks)):
             part.to(memory_format=torch.channels_last)
     if settings.compile:
         check_compiler(model.device)
-        for part in (model.unet, *(network.module for network in model.networks)):
+        for part in (model.denoiser, *(network.module for network in model.networks)):
             compile_network(part)
     return model
 

@@ -10,6 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.compile import compile_network, is_compiled
 from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.device import choose_device, choose_dtype, is_channels_last
@@ -20,7 +21,6 @@ from masactrl_video.model.loading.loading import loading
 from masactrl_video.model.loading.location import check_safetensors, local_path
 from masactrl_video.model.loading.lora import LoraFile, add_loras
 from masactrl_video.model.loading.network import NetworkChoice, load_network
-from masactrl_video.model.loading.parts import check_parts
 from masactrl_video.model.loading.prediction import follow_prediction, read_markers
 from masactrl_video.model.loading.single_file import load_single_file
 from masactrl_video.model.loading.weights import check_complete, load_part
@@ -70,13 +70,14 @@ def load_guidance(pipe: Any, choice: NetworkChoice) -> GuidanceNetwork:
     Raises:
         UserError: not to be found, of a wrong kind, or made for another kind of model.
     """
-    network = load_network(choice, pipe.unet.dtype, pipe.unet.device)
-    check_network(choice.name, network, pipe.unet)
-    if is_channels_last(pipe.unet):
+    denoiser = backbone_of(pipe).denoiser(pipe)
+    network = load_network(choice, denoiser.dtype, denoiser.device)
+    check_network(choice.name, network, denoiser)
+    if is_channels_last(denoiser):
         network.to(memory_format=torch.channels_last)
-    if is_compiled(pipe.unet):
+    if is_compiled(denoiser):
         compile_network(network)
-    follow_offload(pipe.unet, network)
+    follow_offload(denoiser, network)
     return GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end)
 
 
@@ -118,7 +119,7 @@ def load_pipeline(
         pipe = _load(name, path, revision, variant, config, number_format)
         for part in [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]:
             check_complete("model", name, part.eval())
-        check_parts(name, pipe)
+        backbone_of(pipe).check_parts(name, pipe)
         follow_prediction(name, pipe, prediction_type, markers)
         if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast:
             pipe.vae.to(torch.float32 if number_format == torch.float16 else number_format)  # it overflows in float16

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
+from pydantic import JsonValue
 
 from masactrl_video.model.backbones.base import AttentionLayer, Backbone, LoadedModel, PictureAttention, TextAttention
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -16,6 +17,7 @@ from masactrl_video.model.backbones.unet.calls import watch_calls
 from masactrl_video.model.backbones.unet.common_part import common_part_once
 from masactrl_video.model.backbones.unet.deep_features import keeping_deep_features, outermost_alone, residuals_taken
 from masactrl_video.model.backbones.unet.layers import mask_layers, self_attention_layers
+from masactrl_video.model.backbones.unet.parts import check_parts
 from masactrl_video.model.backbones.unet.processors import installed
 from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
 from masactrl_video.model.backbones.unet.prompts import encode_prompt
@@ -30,9 +32,20 @@ class UNetBackbone(Backbone):
     denoisers = ("UNet2DConditionModel", "UNetMotionModel", "UNet3DConditionModel", "UNetSpatioTemporalConditionModel")
     """Those of videos are refused with a word of their own (see `layers`)."""
 
+    denoiser_part = "unet"
+
     def denoiser(self, pipe: Any) -> Any:
         """The UNet."""
         return pipe.unet
+
+    def check_parts(self, name: str, pipe: Any) -> None:
+        """Compare UNet, VAE, text encoders and tokenizers."""
+        check_parts(name, pipe)
+
+    def patches(self, network: Any) -> dict[str, JsonValue]:
+        """FreeU's factors of each block of the decoder."""
+        blocks = getattr(network, "up_blocks", [])
+        return {"free_u": [[getattr(block, factor, None) for factor in ("s1", "s2", "b1", "b2")] for block in blocks]}
 
     def latent_channels(self, denoiser: Any) -> int:
         """Channels of the latents that the UNet reads."""
