@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from masactrl_video.controls.domain_check import OWN_MODEL, hint_if_foreign
 from masactrl_video.errors import UserError, counted
 from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json, open_pose_clip, size_from_text
+from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
+from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.video.clip import Clip, open_clip
@@ -116,17 +118,17 @@ def fingerprint_of(settings: Settings) -> str:
     return hash_bytes(repr(parts).encode())
 
 
-def pose_canvas(settings: Settings) -> tuple[int, int] | None:
+def pose_canvas(settings: GuidanceSettings) -> tuple[int, int] | None:
     """Width and height in px of pose JSON that names none."""
     return None if settings.pose_canvas is None else size_from_text(settings.pose_canvas)
 
 
-def selection_of(settings: Settings) -> Selection:
+def selection_of(settings: FrameSettings) -> Selection:
     """Which frames are taken."""
     return Selection(settings.skip_first_frames, settings.select_every_nth, settings.frame_load_cap)
 
 
-def fit_for(settings: Settings, model: DiffusionModel, width_px: int, height_px: int) -> Fit:
+def fit_for(settings: SizeSettings, model: DiffusionModel, width_px: int, height_px: int) -> Fit:
     """How pictures of a size are fitted to the clip's target size."""
     return plan_fit(
         width_px,
@@ -139,7 +141,7 @@ def fit_for(settings: Settings, model: DiffusionModel, width_px: int, height_px:
     )
 
 
-def fit_like_frames(settings: Settings, width_px: int, height_px: int, size_px: tuple[int, int]) -> Fit:
+def fit_like_frames(settings: SizeSettings, width_px: int, height_px: int, size_px: tuple[int, int]) -> Fit:
     """How pictures of another size are brought to the frames' size (height, width), by the same mode."""
     height, width = size_px
     return plan_fit(
@@ -154,7 +156,7 @@ def fit_like_frames(settings: Settings, width_px: int, height_px: int, size_px: 
 
 
 def read_fitted(
-    settings: Settings, path: Path, size_px: tuple[int, int], *, as_numbers: bool = False
+    settings: SizeSettings, path: Path, size_px: tuple[int, int], *, as_numbers: bool = False
 ) -> NDArray[np.uint8]:
     """A single picture file at the frames' size (height, width); what is done to it is logged.
 

@@ -19,6 +19,7 @@ from masactrl_video.poses.pose_json import POSE_SUFFIXES, read_poses
 from masactrl_video.poses.proportions import measure
 from masactrl_video.poses.repair import PoseTreatment
 from masactrl_video.poses.tracking import choose_person, track_people
+from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.image_folder import read_image
 
@@ -45,7 +46,7 @@ def plan_treatment(settings: Settings, size_px: tuple[int, int]) -> tuple[PoseTr
     return treatment, [*depends_on, None if reference is None else reference.round(6).tolist()]
 
 
-def reference_pose(settings: Settings, path: Path) -> Pose:
+def reference_pose(settings: GuidanceSettings, path: Path) -> Pose:
     """The largest person of a pose JSON's first frame, or of a picture, alone on its canvas.
 
     Raises:

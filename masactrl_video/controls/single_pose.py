@@ -15,6 +15,8 @@ from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.named_poses import named_pose, placed_in
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import POSE_SUFFIXES, read_poses
+from masactrl_video.settings.clip_parts import SizeSettings
+from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.names import Box
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.image_folder import read_image
@@ -64,7 +66,7 @@ def read_pose(spec: str, folder: Path, where: str) -> Pose | Path:
 
 
 def pose_picture(
-    settings: Settings, spec: str, size_px: tuple[int, int], folder: Path, where: str
+    settings: SizeSettings, spec: str, size_px: tuple[int, int], folder: Path, where: str
 ) -> NDArray[np.uint8]:
     """RGB (height, width, 3): a pose drawn, or a ready-made picture of one fitted, at (height, width) px."""
     found = pose_on(spec, size_px, folder, where)
@@ -88,7 +90,7 @@ def shape_of_pose(spec: str, folder: Path, where: str) -> tuple[int, int]:
     return found.height_px, found.width_px
 
 
-def pose_control(settings: Settings, where: str) -> str:
+def pose_control(settings: GuidanceSettings, where: str) -> str:
     """Name of the control that poses go through.
 
     Raises:

@@ -21,6 +21,7 @@ from masactrl_video.encode.video import AudioPlan, VideoPlan, encode_video, plan
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.run.folder import Outputs
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.work_parts import OutputSettings
 from masactrl_video.video.clip import Clip
 from masactrl_video.video.png import png_bytes, read_png, whole_png
 
@@ -77,7 +78,7 @@ def check_sizes(settings: Settings, clip: FittedClip, suffix: str) -> None:
     _encode_trial(settings, sizes_px, suffix)
 
 
-def _encode_trial(settings: Settings, sizes_px: Iterable[tuple[int, ...]], suffix: str) -> None:
+def _encode_trial(settings: OutputSettings, sizes_px: Iterable[tuple[int, ...]], suffix: str) -> None:
     """Encode a black picture of each (height, width)."""
     with _temporary_files(), tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
         for size_px in sizes_px:

@@ -26,6 +26,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_networks
 from masactrl_video.model.prompts import find_words
 from masactrl_video.model.sampling.latents import decode_latents
+from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
 from masactrl_video.sources.characters.index import (
@@ -121,7 +122,7 @@ def _check(settings: Settings, pose: str | None, caption: str | None, words: Seq
     local_path(settings.source_image)
 
 
-def _used(settings: Settings) -> list[Any]:
+def _used(settings: GuidanceSettings) -> list[Any]:
     return [settings.controls[name] for name in settings.guidance]
 
 

@@ -23,6 +23,7 @@ from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import read_sequence
 from masactrl_video.poses.pose_json import pose_remarks, write_pose_folder, write_poses
 from masactrl_video.poses.proportions import given_lengths
+from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
 from masactrl_video.storage.only_writer import only_writer
@@ -36,7 +37,7 @@ from masactrl_video.video.png import png_bytes, write_png
 logger = logging.getLogger(__name__)
 
 
-def load_poses(settings: Settings, *paths: Path) -> list[Pose]:
+def load_poses(settings: GuidanceSettings, *paths: Path) -> list[Pose]:
     """The poses of one or more files or folders of JSON, one after the other, on the canvas of the first.
 
     A path without a suffix where nothing lies is the name of a shipped pose.
@@ -49,7 +50,7 @@ def load_poses(settings: Settings, *paths: Path) -> list[Pose]:
     return [pose.scaled(**size) for pose in poses]
 
 
-def _poses_of(settings: Settings, path: Path) -> list[Pose]:
+def _poses_of(settings: GuidanceSettings, path: Path) -> list[Pose]:
     if str(path) in pose_names() and not path.exists():
         return [named_pose(str(path))]
     log_remarks(path, pose_remarks(path))

@@ -28,6 +28,7 @@ from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.fit_batch import largest_batch
 from masactrl_video.render.frames import FramesJob
+from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.plan import PlannedSource, read_mask
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
@@ -92,7 +93,7 @@ def _batch_size(frames: Sequence[Path], job: FramesJob, most: int) -> int:
 
 
 def shared_noise(
-    settings: Settings, model: DiffusionModel, source: CachedSource, size_px: tuple[int, int]
+    settings: SamplingSettings, model: DiffusionModel, source: CachedSource, size_px: tuple[int, int]
 ) -> torch.Tensor:
     """Initial noise (1, channels, height, width) of pictures of (height, width) px.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 if TYPE_CHECKING:  # the records are made of these
@@ -107,6 +107,12 @@ class Option:
             schema["onlyWhen"] = self.only.complaint.format(name="it")
         if self.also:
             schema["anyOf"] = [*schema["anyOf"], {"enum": list(self.also)}]
+
+
+class Part(BaseModel):
+    """Settings that belong together; kinds of them, with what those have in common, stand above each part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 def option(

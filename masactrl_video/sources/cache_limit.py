@@ -9,7 +9,7 @@ from masactrl_video.cache.durable import ELSEWHERE
 from masactrl_video.cache.holders import forget_done
 from masactrl_video.cache.manage import Quota, cache_size, default_cache_root, default_quota, list_entries
 from masactrl_video.errors import counted
-from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.work_parts import WorkSettings
 from masactrl_video.storage.write_errors import check_writable
 
 logger = logging.getLogger(__name__)
@@ -18,19 +18,19 @@ LARGE_BYTES = 10 * 10**9
 """From here on, or from half of its limit on, a run ends with the cache's size."""
 
 
-def cache_root(settings: Settings) -> Path:
+def cache_root(settings: WorkSettings) -> Path:
     """Where recorded sources are kept."""
     return settings.cache_dir or default_cache_root()
 
 
-def cache_quota(settings: Settings) -> Quota | None:
+def cache_quota(settings: WorkSettings) -> Quota | None:
     """How large the cache may become; None without a limit."""
     if settings.cache_quota == "none":
         return None
     return default_quota(cache_root(settings)) if settings.cache_quota == "auto" else Quota(settings.cache_quota)
 
 
-def say_cache_size(settings: Settings) -> None:
+def say_cache_size(settings: WorkSettings) -> None:
     """At the end of a run, say how large the cache is, when that is much."""
     root, quota = cache_root(settings), cache_quota(settings)
     forget_done(root)
@@ -44,7 +44,7 @@ def say_cache_size(settings: Settings) -> None:
     )
 
 
-def check_cache(settings: Settings) -> None:
+def check_cache(settings: WorkSettings) -> None:
     """See, before any model is loaded, that a source can be recorded, or that some are there to be read.
 
     Raises:

@@ -28,6 +28,7 @@ from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
+from masactrl_video.settings.clip_parts import SizeSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root
@@ -205,7 +206,7 @@ def _source_words(settings: Settings) -> Sequence[str]:
     return settings.source_mask_words or settings.mask_words
 
 
-def read_mask(settings: Settings, path: Path, size_px: tuple[int, int]) -> torch.Tensor:
+def read_mask(settings: SizeSettings, path: Path, size_px: tuple[int, int]) -> torch.Tensor:
     """A mask picture as (height, width) bool: white is the object."""
     mask = torch.from_numpy(read_fitted(settings, path, size_px, as_numbers=True)[..., 0] > 127)
     if mask.all() or not mask.any():

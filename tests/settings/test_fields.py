@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from importlib import import_module
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -12,8 +13,10 @@ from pydantic import BaseModel, Field
 
 from masactrl_video.cli.main import COMMANDS
 from masactrl_video.cli.options import Parser
+from masactrl_video.errors import UserError
 from masactrl_video.jobs.grid import sweepable
 from masactrl_video.jobs.run.folder import changed_settings
+from masactrl_video.jobs.run.inputs import check_inputs
 from masactrl_video.settings.fields import (
     STILLS,
     VIDEOS,
@@ -142,3 +145,13 @@ def test_reasons_can_be_asked_of_any_settings() -> None:
     settings = Settings.model_validate({**read_preset("demo"), "clip": "clip.mp4"})
     reasons = {reason for _, name in FIELDS for reason in option_of(StillSettings, name).inactive}
     assert {type(reason.when(settings)) for reason in reasons} == {bool}
+
+
+def test_files_that_are_read_are_looked_for_first(tmp_path: Path) -> None:
+    settings = Settings.model_validate({**read_preset("demo"), "clip": tmp_path, "guidance": ["pose"]})
+    paths = [name for name, field in Settings.model_fields.items() if field.annotation == (Path | None)]
+    places = {name for name in paths if option_of(Settings, name).changes == "speed"}
+    assert places == {"cache_dir", "characters_dir"}  # made where they are not
+    for name in set(paths) - places:
+        with pytest.raises(UserError, match=name):
+            check_inputs(settings.model_copy(update={name: tmp_path / "none"}))

@@ -18,7 +18,7 @@ from masactrl_video.page.compose import compose_page
 from masactrl_video.page.files import write_cbz, write_page, write_pdf
 from masactrl_video.page.story import Story
 from masactrl_video.page.story_file import pages_with_panels, settings_of
-from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
 from masactrl_video.storage.replace import replacing
 from masactrl_video.storage.text import encodable
@@ -98,7 +98,7 @@ def render_comic(
     return outputs
 
 
-def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: Settings) -> list[str]:
+def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: GuidanceSettings) -> list[str]:
     """The control for poses, where anything has one."""
     from masactrl_video.controls.single_pose import pose_control
 

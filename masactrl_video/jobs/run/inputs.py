@@ -9,6 +9,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.gpu_driver import check_device_name
 from masactrl_video.model.loading import location
 from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.settings.fields import option_of
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.characters.store import default_root, open_character
@@ -83,8 +84,9 @@ def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:
         yield from _still_inputs(settings)
     else:
         yield "clip", settings.clip
-    for name in ("source_image", "source_mask", "target_masks", "pose_json", "retarget"):
-        if getattr(settings, name) is not None:
+    for name, field in Settings.model_fields.items():
+        is_read = field.annotation == (Path | None) and option_of(Settings, name).changes != "speed"
+        if is_read and getattr(settings, name) is not None:
             yield name, getattr(settings, name)
     for kind, path in settings.guidance_video.items():
         yield f"guidance_video {kind}", path

@@ -15,6 +15,7 @@ from masactrl_video.model.loading.lora import LoraFile
 from masactrl_video.model.loading.network import NetworkChoice
 from masactrl_video.model.loading.taesd import load_taesd
 from masactrl_video.settings.control import Control
+from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.settings import Settings
 
 
@@ -53,7 +54,7 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
     return model
 
 
-def with_controls(settings: Settings, model: DiffusionModel, controls: Sequence[Control]) -> DiffusionModel:
+def with_controls(settings: GuidanceSettings, model: DiffusionModel, controls: Sequence[Control]) -> DiffusionModel:
     """The same pipeline with exactly these guidance networks; those that are loaded already are taken again.
 
     Raises:

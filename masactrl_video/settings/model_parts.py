@@ -1,0 +1,72 @@
+"""A model, and how it makes pictures."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from masactrl_video.settings.fields import DENOISE, MAKE, OPEN_MODELS, RECORD, STILLS, VIDEOS, Part, option
+from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName
+from masactrl_video.settings.inactive import INVERTED_NOISE, NO_NEGATIVE
+from masactrl_video.settings.names import DtypeName, NoiseKind, OffloadKind, PredictionType, SchedulerName
+
+_weights = partial(option, "model", changes="source", commands=OPEN_MODELS, fixed_by_character=True)
+_loaded = partial(option, "model", changes="source", commands=OPEN_MODELS)
+_sampled = partial(option, "prompt", changes="source", commands=DENOISE, sweepable=True)
+
+
+class ModelSettings(Part):
+    """Which model, and how it is held."""
+
+    model: Annotated[str, MAY_BE_AT_HOME] = _weights(
+        "hub id, diffusers folder, or one .safetensors file; `demo` ships with the package"
+    )
+    revision: str | None = _weights("branch, tag or commit on the hub", None)
+    variant: str | None = _weights("variant of the weight files, e.g. fp16", None)
+    single_file_config: OwnName = _loaded(
+        "for a .safetensors file: hub id or folder with its configuration and tokenizer", None
+    )
+    dtype: DtypeName | None = _loaded("number format (float16 on a GPU, float32 elsewhere, if not given)", None)
+    device: str | None = _loaded("cuda, mps or cpu (the first that there is, if not given)", None, keeps_panels=True)
+    offload: OffloadKind | None = _loaded(
+        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
+        "come one after the other; sequential: layer by layer, much slower",
+        None,
+        changes="speed",
+        keeps_panels=True,
+    )
+    lora: Annotated[dict[str, float], MAY_BE_AT_HOME] = _weights(
+        "LoRA files, FILE=SCALE (1 if not given)", {}, commands=DENOISE
+    )
+    prediction_type: PredictionType | None = _weights(
+        "what the model predicts, where its files do not say it, or wrongly: epsilon (most), v_prediction (SD-2.x of "
+        "768 px, models called vpred) or sample",
+        None,
+    )
+    scheduler: SchedulerName = _weights(
+        "sampler; ddim as in the paper", "ddim", commands=DENOISE - {"edit"}, sweepable=True
+    )
+
+
+class SamplingSettings(Part):
+    """From noise to a picture."""
+
+    prompt: str = _sampled("what the frames show", "", commands=VIDEOS | RECORD | MAKE, keeps_panels=True)
+    negative_prompt: str = _sampled("what they should not show", "", inactive=(NO_NEGATIVE,))
+    num_inference_steps: int = _sampled("denoising steps", 50, fixed_by_character=True, ge=1)
+    guidance_scale: float = _sampled("classifier-free guidance; 1 or less: none", 7.5, ge=0)
+    seed: int = _sampled(
+        "of the initial noise", 0, commands=DENOISE - STILLS, inactive=(INVERTED_NOISE,), ge=0, lt=2**32
+    )
+    noise: NoiseKind = option(
+        "prompt",
+        "initial noise: the source's for all frames, or another for each",
+        "shared",
+        changes="frames",
+        commands=VIDEOS,
+    )
+
+    @property
+    def guided(self) -> bool:
+        """Whether classifier-free guidance is on."""
+        return self.guidance_scale > 1
