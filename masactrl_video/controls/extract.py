@@ -12,7 +12,6 @@ from threading import Condition
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from masactrl_video.controls.extractors import FrameGuidance
 from masactrl_video.controls.staging import staged_folder
@@ -28,6 +27,7 @@ from masactrl_video.controls.store import (
 from masactrl_video.errors import UserError
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import write_poses
+from masactrl_video.progress import carried, counting
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +55,7 @@ def extract_guidance(
         logger.info("%s: guidance reused", folder)
         return existing
     with staged_folder(folder) as staging:
-        index = _write(
-            tqdm(frames, total=total, desc=f"guidance ({make.kind})", unit="frame"), staging, key, make, tell
-        )
+        index = _write(counting(frames, f"guidance ({make.kind})", "frame", total=total), staging, key, make, tell)
         (staging / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
     _report_missing(index, folder)
     return GuidanceFrames.open(folder)
@@ -157,7 +155,7 @@ class GuidanceBeside:
         self._frames, self._size_px = frames, size_px
         self._change, self._there, self._stopped = Condition(), 0, False
         self._staging: Path | None = None
-        self._made = executor.submit(extract, self._on_picture)
+        self._made = executor.submit(carried(extract), self._on_picture)
         self._made.add_done_callback(lambda made: self._notify())
 
     def __len__(self) -> int:

@@ -29,6 +29,7 @@ from masactrl_video.jobs.run.folder import (
 from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.log_file import RunLog, run_log
 from masactrl_video.jobs.run.report import Report, Tell
+from masactrl_video.progress import carried
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
@@ -189,7 +190,7 @@ def guidance_beside(
                 for kind in settings.kinds:
                     kinds[kind] = begin_guidance(settings, clip, kind, outputs.guidance(kind), executor)
                 videos = [
-                    executor.submit(encode_guidance, settings, clip, pictures.paths(), video(kind), plan)
+                    executor.submit(carried(encode_guidance), settings, clip, pictures.paths(), video(kind), plan)
                     for kind, pictures in kinds.items()
                 ]
                 for pictures in kinds.values():
