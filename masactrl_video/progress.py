@@ -1,7 +1,8 @@
-"""What a run says while it works: typed events, to whoever listens.
+"""What a run says while it works: typed events, to whoever listens. And how another thread stops it.
 
-Who starts a run listens with `watching`. All that the run does finds the listeners in its context, and so need not hand
-them down; threads that the run starts get that context by `carried`. Two runs in one process do not hear each other.
+Who starts a run listens with `watching`, and may stop it by the token of `stopped_by`. All that the run does finds both
+in its context, and so need not hand them down; threads that the run starts get that context by `carried`. Two runs in
+one process do not meet.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from threading import Event as Flag
 from typing import ParamSpec, TypeVar
 
 _Item = TypeVar("_Item")
@@ -122,6 +124,49 @@ def watching(listener: Listener) -> Iterator[None]:
         _LISTENERS.reset(token)
 
 
+class Cancelled(BaseException):
+    """The run was stopped by its token. Like Ctrl-C it is nobody's error, and no `except Exception` stops it."""
+
+
+class CancelToken:
+    """Stops a run from another thread."""
+
+    def __init__(self) -> None:
+        self._flag = Flag()
+
+    def cancel(self) -> None:
+        """Have the run stop at its next step, with `Cancelled`; what is done stays, and the same call goes on."""
+        self._flag.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has asked for it."""
+        return self._flag.is_set()
+
+
+_TOKENS: ContextVar[tuple[CancelToken, ...]] = ContextVar("tokens", default=())
+
+
+@contextmanager
+def stopped_by(token: CancelToken | None) -> Iterator[None]:
+    """Inside the context, the token stops what is done; None: nothing does."""
+    held = _TOKENS.set((*_TOKENS.get(), *([token] if token else [])))
+    try:
+        yield
+    finally:
+        _TOKENS.reset(held)
+
+
+def check_cancelled() -> None:
+    """Stop here if somebody asks for it.
+
+    Raises:
+        Cancelled: see `CancelToken`.
+    """
+    if any(token.cancelled for token in _TOKENS.get()):
+        raise Cancelled("cancelled")
+
+
 def emit(event: Event) -> None:
     """Tell those who listen."""
     for listener in _LISTENERS.get():
@@ -141,7 +186,7 @@ def telling(task: Task) -> Iterator[None]:
 def counting(
     items: Iterable[_Item], name: str, unit: str, *, total: int | None = None, passing: bool = False
 ) -> Iterator[_Item]:
-    """The items one by one, each a step of a task.
+    """The items one by one, each a step of a task, between which it may be cancelled.
 
     Args:
         name: of the task.
@@ -153,13 +198,15 @@ def counting(
         total = len(items)
     task = Task(name, unit, total, passing=passing)
     with telling(task):
+        check_cancelled()
         for done, item in enumerate(items, 1):
+            check_cancelled()
             yield item
             emit(TaskAdvanced(task, done))
 
 
 def carried(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """The function for one call in another thread, with the listeners of this one."""
+    """The function for one call in another thread, with the listeners and tokens of this one."""
     context = copy_context()
 
     def run(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:

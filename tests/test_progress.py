@@ -8,6 +8,8 @@ import pytest
 
 from masactrl_video.cli.bars import Bars
 from masactrl_video.progress import (
+    Cancelled,
+    CancelToken,
     Event,
     Task,
     TaskAdvanced,
@@ -15,6 +17,7 @@ from masactrl_video.progress import (
     TaskEnded,
     carried,
     counting,
+    stopped_by,
     watching,
 )
 
@@ -68,3 +71,20 @@ def test_bars_show_what_is_done_and_how_much_there_is(capsys: pytest.CaptureFixt
     assert "letters: 100%|" in lines and "4/4 [" in lines and "letter/s" in lines
     assert not bars.shown
     assert Task("a", "b", 1) != Task("a", "b", 1)
+
+
+def test_a_token_stops_its_own_task_and_no_other_in_its_threads_too() -> None:
+    token, told = CancelToken(), []
+
+    def work() -> list[int]:
+        return list(counting(range(3), "numbers", "number"))
+
+    with ThreadPoolExecutor(1) as pool, watching(told.append):
+        with stopped_by(token):
+            assert pool.submit(carried(work)).result() == [0, 1, 2]
+            token.cancel()
+            with pytest.raises(Cancelled):
+                pool.submit(carried(work)).result()
+        with stopped_by(CancelToken()):
+            assert work() == [0, 1, 2]
+    assert isinstance(told[-1], TaskEnded)

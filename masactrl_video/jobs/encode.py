@@ -20,7 +20,7 @@ from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import AudioPlan, VideoPlan, encode_video, plan_video
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.run.folder import Outputs
-from masactrl_video.progress import carried
+from masactrl_video.progress import carried, check_cancelled
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.clip import Clip
 from masactrl_video.video.png import png_bytes, read_png, whole_png
@@ -262,6 +262,7 @@ class VideosBeside:
         self._check_goes_on()
 
     def _check_goes_on(self) -> None:
+        check_cancelled()
         if self._stopped:
             raise CancelledError
 

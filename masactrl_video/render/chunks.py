@@ -21,7 +21,7 @@ from masactrl_video.controls.extract import frame_ranges
 from masactrl_video.errors import UserError
 from masactrl_video.model.memory import BatchSize, enough_memory
 from masactrl_video.model.sampling.latents import decode_latents
-from masactrl_video.progress import RenderAdvanced, RenderProgress, RenderTask, carried, emit, telling
+from masactrl_video.progress import RenderAdvanced, RenderProgress, RenderTask, carried, check_cancelled, emit, telling
 from masactrl_video.render.frames import FramesJob, denoise_chunk, fed
 from masactrl_video.render.overflow import OnStep, finite_frames, first_overflow, in_float32
 from masactrl_video.video.png import write_png
@@ -207,6 +207,7 @@ class RenderSteps:
 
     def begin_chunk(self) -> None:
         """A chunk begins, perhaps anew."""
+        check_cancelled()
         self._done, self._done_frames = self._sure, self._sure_frames
         self._emit(None)
 
@@ -216,6 +217,7 @@ class RenderSteps:
 
     def step(self, step: int, frames: Sequence[int]) -> None:
         """Frames took a denoising step."""
+        check_cancelled()
         self._done += len(frames)
         self._done_frames += len(frames) if step == self._steps - 1 else 0
         self._emit(step)

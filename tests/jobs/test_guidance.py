@@ -213,7 +213,7 @@ def test_a_clip_without_anybody_is_refused_before_its_source_is_made(
     def made_too_early(*arguments: object) -> None:
         raise AssertionError("the source was begun")
 
-    monkeypatch.setattr(render_clip, "plan_source", made_too_early)
+    monkeypatch.setattr("masactrl_video.sources.plan.plan_source", made_too_early)
     with pytest.raises(UserError, match="no person is found in any of the 2 frames"):
         render(tmp_path / "out.mp4", guidance=["pose"], pose_threshold=1.0)
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import masactrl_video
-from masactrl_video.progress import StageBegan, StageEnded, emit
+from masactrl_video.progress import StageBegan, StageEnded, check_cancelled, emit
 from masactrl_video.storage.replace import replacing
 from masactrl_video.storage.text import encodable
 
@@ -46,6 +46,7 @@ class Report:
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage."""
         start = time.perf_counter()
+        check_cancelled()
         emit(StageBegan(name))
         self.tell({"stage": name})
         logger.debug("%s begins", name)
