@@ -23,7 +23,8 @@ from masactrl_video.attention.plan import plan_control
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.render.chunks import RenderProgress, render_frames
+from masactrl_video.progress import RenderProgress
+from masactrl_video.render.chunks import render_frames
 
 SIDE_PX, STEPS, CHUNK = 64, 3, 32
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from masactrl_video.errors import UserError as UserError
     from masactrl_video.jobs.render_clip import render_clip as render_clip
     from masactrl_video.model.diffusion import DiffusionModel as DiffusionModel
+    from masactrl_video.progress import Cancelled as Cancelled
+    from masactrl_video.progress import CancelToken as CancelToken
     from masactrl_video.settings.settings import Settings as Settings
 
 __version__ = "0.1.0"
@@ -18,6 +20,8 @@ _HOMES = {
     "use_source": "attention.use",
     "UserError": "errors",
     "DiffusionModel": "model.diffusion",
+    "CancelToken": "progress",
+    "Cancelled": "progress",
     "Settings": "settings.settings",
     "render_clip": "jobs.render_clip",
 }

@@ -19,6 +19,7 @@ PACKAGE = Path(masactrl_video.__file__).parent
 
 ORDER = [
     "errors",
+    "progress",
     "storage",
     "settings",
     "video",
@@ -221,6 +222,11 @@ def test_one_architecture_is_named_in_its_own_folder_alone() -> None:
 def test_folders_import_only_from_those_before_them() -> None:
     assert (PACKAGE / "errors.py").is_file()
     assert complaints(PACKAGE) == []
+
+
+def test_bars_are_drawn_by_the_command_line_alone() -> None:
+    files = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "import tqdm" in path.read_text("utf-8")]
+    assert [path.as_posix() for path in files if path.parts[0] != "cli"] == []
 
 
 @pytest.mark.parametrize(

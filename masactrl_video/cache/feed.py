@@ -12,6 +12,7 @@ import torch
 from masactrl_video.attention.recorded import StepRecord
 from masactrl_video.cache.index import step_name
 from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.progress import carried
 
 
 class SourceFeed:
@@ -91,7 +92,7 @@ class SourceFeed:
         upcoming = next(self._order, None)
         if upcoming is not None and upcoming not in self._held:
             self.reads += 1
-            self._ahead = (upcoming, self._reader.submit(self._load, upcoming))
+            self._ahead = (upcoming, self._reader.submit(carried(self._load), upcoming))
 
     def _load(self, step: int) -> StepRecord:
         if self._stream is None:

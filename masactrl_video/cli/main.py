@@ -89,8 +89,11 @@ def _run(argv: Sequence[str]) -> int:
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; bars would fill a log file
     from tqdm.contrib.logging import logging_redirect_tqdm
 
+    from masactrl_video.cli.bars import Bars
+    from masactrl_video.progress import watching
+
     run: Callable[..., int] = arguments.run
-    with logging_redirect_tqdm([logger]):  # log lines above the bars, not through them
+    with logging_redirect_tqdm([logger]), watching(Bars()):  # log lines above the bars, not through them
         for shown in logger.handlers:  # what is shown; the log beside an output has everything
             shown.setLevel(level)
         return run(arguments)

@@ -12,7 +12,6 @@ from threading import Condition
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from masactrl_video.controls.extractors import FrameGuidance
 from masactrl_video.controls.store import (
@@ -28,6 +27,7 @@ from masactrl_video.controls.store import (
 from masactrl_video.errors import UserError
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import write_poses
+from masactrl_video.progress import carried, counting
 from masactrl_video.storage.staging import staged_folder
 
 logger = logging.getLogger(__name__)
@@ -57,9 +57,7 @@ def extract_guidance(
         return existing
     require_replaceable(folder)
     with staged_folder(folder, "replace") as staging:
-        index = _write(
-            tqdm(frames, total=total, desc=f"guidance ({make.kind})", unit="frame"), staging, key, make, tell
-        )
+        index = _write(counting(frames, f"guidance ({make.kind})", "frame", total=total), staging, key, make, tell)
         (staging / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
         require_replaceable(folder)  # minutes have passed
     _report_missing(index, folder)
@@ -161,7 +159,7 @@ class GuidanceBeside:
         self._frames, self._size_px = frames, size_px
         self._change, self._there, self._stopped = Condition(), 0, False
         self._staging: Path | None = None
-        self._made = executor.submit(extract, self._on_picture)
+        self._made = executor.submit(carried(extract), self._on_picture)
         self._made.add_done_callback(lambda made: self._notify())
 
     def __len__(self) -> int:

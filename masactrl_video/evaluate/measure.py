@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from masactrl_video.demo.world.identity import NAMED, Identity, World
 from masactrl_video.demo.world.read import read_identity
@@ -21,6 +20,7 @@ from masactrl_video.evaluate.figures import (
 from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.poses.detectors.base import PoseDetector
+from masactrl_video.progress import counting
 
 Curve = dict[str, tuple[float, float]]
 """Setting → error on the figure (levels of 255), keypoints found (0 to 1)."""
@@ -85,7 +85,7 @@ class Evaluation:
     def run(self, cases: Sequence[Case], *, curves: bool = True) -> Measured:
         """Measure everything."""
         measured = Measured()
-        for case in tqdm(cases, desc="evaluate", unit="case"):
+        for case in counting(cases, "evaluate", "case"):
             self._autoencoder(case, measured)
             self._generated(case, measured, self.curve() if curves else {})
             self._leakage(case.in_ground_colours(), measured)

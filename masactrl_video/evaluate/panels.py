@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from masactrl_video.demo.world.identity import WORLDS, Identity
 from masactrl_video.demo.world.read import read_identity
@@ -33,6 +32,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.page.story_file import read_story
+from masactrl_video.progress import counting
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.video.png import read_png
@@ -84,9 +84,9 @@ def _evaluate(files: Sequence[Path], model: str, actors: int, world: str, panels
     with TemporaryDirectory() as work:
         studio = Studio(model, world, Path(work), changes)
         cast = make_actors(actors, panels, studio.size_px, studio.world)
-        for actor in tqdm(cast, desc="alone", unit="character"):
+        for actor in counting(cast, "alone", "character"):
             pictures.append(studio.alone(actor, measured))
-        for pair in tqdm(make_pairs(cast), desc="together", unit="pair"):
+        for pair in counting(make_pairs(cast), "together", "pair"):
             pictures.append(studio.together(pair, measured))
     table = as_markdown(
         measured, f"{counted(actors, 'held-out character')}, {counted(panels, 'panel')} each, {studio.size_px} px high."

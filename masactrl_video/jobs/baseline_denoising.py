@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from masactrl_video.attention.baselines.lockstep import Lockstep
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.control_networks import PreparedGuidance
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
+from masactrl_video.progress import counting
 from masactrl_video.sources.source import Source
 
 
@@ -28,7 +28,7 @@ def denoise_beside(
         denoising: prompt and scale of the target.
         guidance: of the target.
         injected: what the target takes from the source: `prompt_to_prompt` or `plug_and_play`.
-        name: for the progress bar.
+        name: for the progress.
 
     Returns:
         Latents of the target, (1, channels, height, width).
@@ -36,7 +36,7 @@ def denoise_beside(
     walk = source.begin()
     batch = FrameBatch.from_noise(walk.initial_noise, guidance, source.scheduler)
     with injected as lockstep:
-        for step in tqdm(walk.steps, total=len(source.scheduler.timesteps), desc=name, unit="step"):
+        for step in counting(walk.steps, name, "step", total=len(source.scheduler.timesteps)):
             with lockstep.target():
                 denoising.step(batch, step)
     return batch.latents
@@ -82,6 +82,6 @@ def denoise_noised(
     if hasattr(batch.scheduler, "set_begin_index"):
         batch.scheduler.set_begin_index(first)
     batch.latents = batch.scheduler.add_noise(picture_latents, noise, batch.scheduler.timesteps[first : first + 1])
-    for step in tqdm(range(first, steps), desc="SDEdit", unit="step"):
+    for step in counting(range(first, steps), "SDEdit", "step"):
         denoising.step(batch, step)
     return batch.latents

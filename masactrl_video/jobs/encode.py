@@ -20,6 +20,7 @@ from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import AudioPlan, VideoPlan, encode_video, plan_video
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.run.folder import Outputs
+from masactrl_video.progress import carried, check_cancelled
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.work_parts import OutputSettings
 from masactrl_video.video.clip import Clip
@@ -216,10 +217,10 @@ class VideosBeside:
         about, plan = (self._settings, self._clip), self._plan
         if self._settings.side_by_side:
             self._videos["side-by-side"] = executor.submit(
-                encode_side_by_side, *about, self._guidance, self._arriving(), self._outputs, plan
+                carried(encode_side_by_side), *about, self._guidance, self._arriving(), self._outputs, plan
             )
         self._videos["result"] = executor.submit(
-            encode_result, *about, self._held_back(), self._outputs, overwrite, plan
+            carried(encode_result), *about, self._held_back(), self._outputs, overwrite, plan
         )
 
     def check(self) -> None:
@@ -262,6 +263,7 @@ class VideosBeside:
         self._check_goes_on()
 
     def _check_goes_on(self) -> None:
+        check_cancelled()
         if self._stopped:
             raise CancelledError
 

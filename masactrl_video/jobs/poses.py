@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from masactrl_video.controls.clip import log_remarks, pose_canvas, selection_of
 from masactrl_video.controls.pose_plan import detector_named, plan_treatment
@@ -23,6 +22,7 @@ from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import read_sequence
 from masactrl_video.poses.pose_json import pose_remarks, write_pose_folder, write_poses
 from masactrl_video.poses.proportions import given_lengths
+from masactrl_video.progress import counting
 from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
@@ -74,7 +74,7 @@ def detect_poses(settings: Settings) -> list[Pose]:
     )
     log_remarks(settings.clip, clip.info.remarks)
     detector = detector_named(settings.pose_detector, settings.pose_threshold)
-    poses = [detector(frame.pixels) for frame in tqdm(clip, total=len(clip), desc="poses", unit="frame")]
+    poses = [detector(frame.pixels) for frame in counting(clip, "poses", "frame", total=len(clip))]
     if not any(pose.has_person for pose in poses):
         raise nobody_found(detector, len(poses))
     return poses
@@ -146,7 +146,7 @@ def _show_poses(path: Path, poses: Sequence[Pose], frame_rate: float, sheet_fram
     if path.suffix.lower() == ".png":
         write_png(path, contact_sheet(poses, sheet_frames))
         return
-    drawn = (draw_pose(pose) for pose in tqdm(poses, desc="skeletons", unit="frame"))
+    drawn = (draw_pose(pose) for pose in counting(poses, "skeletons", "frame"))
     if path.suffix:
         odd = (poses[0].height_px % 2, poses[0].width_px % 2)
         pictures = (png_bytes(np.pad(picture, ((0, odd[0]), (0, odd[1]), (0, 0)))) for picture in drawn)

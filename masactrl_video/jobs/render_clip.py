@@ -29,6 +29,7 @@ from masactrl_video.jobs.run.folder import (
 from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.log_file import RunLog, run_log
 from masactrl_video.jobs.run.report import Report, Tell
+from masactrl_video.progress import CancelToken, carried, stopped_by
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
@@ -53,6 +54,7 @@ def render_clip(
     restart: bool = False,
     model: DiffusionModel | None = None,
     tell: Tell = lambda event: None,
+    cancel: CancelToken | None = None,
 ) -> Outputs:
     """Render a clip to `output` and everything else into the folder of the same name beside it.
 
@@ -66,11 +68,13 @@ def render_clip(
         restart: discard an interrupted run, also one with other settings, and begin anew.
         model: one that is loaded already; by default it is loaded as the settings say.
         tell: called with what happens while it happens (see `report.Tell`).
+        cancel: its `cancel()`, from another thread, stops the run at the next step, as Ctrl-C does: what is done stays.
 
     Raises:
         UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
+        Cancelled: `cancel` has stopped it; the same call goes on.
     """
-    with run_log() as log:
+    with stopped_by(cancel), run_log() as log:
         report = Report(tell=log.beside(tell))
         return _render_clip(settings, Outputs(output), (overwrite, restart), model, log, report)
 
@@ -189,7 +193,7 @@ def guidance_beside(
                 for kind in settings.kinds:
                     kinds[kind] = begin_guidance(settings, clip, kind, outputs.guidance(kind), executor)
                 videos = [
-                    executor.submit(encode_guidance, settings, clip, pictures.paths(), video(kind), plan)
+                    executor.submit(carried(encode_guidance), settings, clip, pictures.paths(), video(kind), plan)
                     for kind, pictures in kinds.items()
                 ]
                 for pictures in kinds.values():

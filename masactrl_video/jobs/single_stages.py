@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from masactrl_video.controls.clip import fit_clip, log_remarks, open_selected
 from masactrl_video.controls.given import check_given
 from masactrl_video.controls.plan import make_guidance
@@ -18,6 +16,7 @@ from masactrl_video.jobs.encode import encode_frames_like, encode_guidance, plan
 from masactrl_video.jobs.render_clip import write_source_picture
 from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
+from masactrl_video.progress import counting
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
@@ -54,7 +53,7 @@ def write_frames(settings: Settings, folder: Path) -> int:
             raise UserError(f"{folder} was made meanwhile; give another folder")
         clip = _fitted(settings, open_selected(settings))
         with staged_folder(folder) as pictures:
-            for index, frame in enumerate(tqdm(clip, total=len(clip), desc="frames", unit="frame")):
+            for index, frame in enumerate(counting(clip, "frames", "frame", total=len(clip))):
                 write_png(pictures / frame_name(index), frame)
             log.write(pictures / LOG_NAME, settings.as_yaml_data())
     return len(clip)

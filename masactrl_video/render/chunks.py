@@ -8,22 +8,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.cache.feed import SourceFeed
 from masactrl_video.controls.extract import frame_ranges
-from masactrl_video.errors import UserError, counted
+from masactrl_video.errors import UserError
 from masactrl_video.model.memory import BatchSize, enough_memory
 from masactrl_video.model.sampling.latents import decode_latents
+from masactrl_video.progress import RenderAdvanced, RenderProgress, RenderTask, carried, check_cancelled, emit, telling
 from masactrl_video.render.frames import FramesJob, denoise_chunk, fed
 from masactrl_video.render.overflow import OnStep, finite_frames, first_overflow, in_float32
 from masactrl_video.video.png import write_png
@@ -71,12 +69,13 @@ def render_frames(
     todo = [frames for frames in batches if not all(kind[frame].exists() for kind in made for frame in frames)]
     per_chunk = max(1, chunk_frames // batch_size)
     todo_frames, size = sum(len(frames) for frames in todo), BatchSize(batch_size)
+    progress = RenderSteps(todo_frames, len(paths), len(job.scheduler.timesteps), tell)
     with (
-        RenderBar(todo_frames, len(paths), len(job.scheduler.timesteps), tell) as bar,
+        telling(progress.task),
         fed(job, -(-len(todo) // per_chunk), cache_memory_bytes) as job,
         writing_beside() as write,
     ):
-        chunks = _Chunks(job, paths, mask_paths, lambda path, picture: write(path, picture, text), bar)
+        chunks = _Chunks(job, paths, mask_paths, lambda path, picture: write(path, picture, text), progress)
         for first in range(0, len(todo), per_chunk):
             chunk = todo[first : first + per_chunk]
             with enough_memory(f"one frame of {job.width_px}x{job.height_px} on {job.denoising.model.device}"):
@@ -97,9 +96,10 @@ class _Chunks:
         paths: Sequence[Path],
         mask_paths: Sequence[Path],
         write: Callable[[Path, NDArray[np.uint8]], None],
-        bar: RenderBar,
+        progress: RenderSteps,
     ) -> None:
-        self._job, self._paths, self._mask_paths, self._write, self._bar = job, paths, mask_paths, write, bar
+        self._job, self._paths, self._mask_paths = job, paths, mask_paths
+        self._write, self._progress = write, progress
         self._attention: Counter[str] = Counter()
         self._source_share: dict[int, float] = {}
         self._again: list[int] = []
@@ -123,12 +123,12 @@ class _Chunks:
 
     def render(self, batches: Sequence[Sequence[int]]) -> None:
         """Denoise and write some batches."""
-        self._bar.begin_chunk()
-        for frames, latents in zip(batches, self._denoise(self._job, batches, self._bar.step), strict=True):
+        self._progress.begin_chunk()
+        for frames, latents in zip(batches, self._denoise(self._job, batches, self._progress.step), strict=True):
             for frame, picture in zip(frames, self._decode(frames, latents), strict=True):
                 if not self._paths[frame].exists():  # one that is may be in the video already
                     self._write(self._paths[frame], picture)
-        self._bar.end_chunk()
+        self._progress.end_chunk()
 
     def _denoise(self, job: FramesJob, batches: Sequence[Sequence[int]], tell: OnStep) -> list[torch.Tensor]:
         last = job.plan.acting_steps[-1] if job.plan.acting_steps else len(job.scheduler.timesteps) - 1
@@ -190,36 +190,11 @@ def _write_masks(control: AttentionControl, paths: Sequence[Path]) -> None:
         write_png(path, np.repeat(grey[..., None], 3, axis=2))
 
 
-@dataclass(frozen=True)
-class RenderProgress:
-    """The state after one UNet call."""
+class RenderSteps:
+    """Says how far a clip's frames are. What is begun anew is not counted twice.
 
-    frame: int
-    """The last one that took the step, from 0."""
-    frames: int
-    """Of the whole clip."""
-    step: int
-    """Denoising step that it took, from 0."""
-    steps: int
-    seconds_left: float
-    """By the pace so far."""
-
-
-class _FrameBar(tqdm):  # type: ignore[type-arg]
-    """A bar that moves with every step and counts frames."""
-
-    frames: str = ""
-
-    @property
-    def format_dict(self) -> Any:
-        """What its format can show."""
-        return {**super().format_dict, "frames": self.frames}
-
-
-class RenderBar:
-    """A progress bar over frames. What is begun anew is not counted twice.
-
-    The frames of a chunk are done together, at its last step; bar and time left go by the steps that they have taken.
+    The frames of a chunk are done together, at its last step; progress and time left go by the steps that they have
+    taken.
     """
 
     def __init__(self, todo_frames: int, frames: int, steps: int, tell: Callable[[RenderProgress], None]) -> None:
@@ -227,28 +202,14 @@ class RenderBar:
         self._kept_frames, self._total = frames - todo_frames, todo_frames * steps
         self._done, self._sure = 0, 0  # steps that frames have taken; those of them that are not taken anew
         self._done_frames, self._sure_frames = 0, 0
-        self._bar = _FrameBar(
-            total=frames * steps,
-            initial=self._kept_frames * steps,
-            desc="render",
-            smoothing=0,  # steps differ much in a chunk with decoding at its end: the pace is that of the whole run
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {frames} [{elapsed}<{remaining}{postfix}]",
-        )
+        self.task = RenderTask("render", "step", frames * steps, done_before=self._kept_frames * steps, frames=frames)
         self._started_seconds = time.perf_counter()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()
 
     def begin_chunk(self) -> None:
         """A chunk begins, perhaps anew."""
+        check_cancelled()
         self._done, self._done_frames = self._sure, self._sure_frames
-        self._show()
-        self._bar.refresh()
+        self._emit(None)
 
     def end_chunk(self) -> None:
         """Its frames are written."""
@@ -256,18 +217,19 @@ class RenderBar:
 
     def step(self, step: int, frames: Sequence[int]) -> None:
         """Frames took a denoising step."""
+        check_cancelled()
         self._done += len(frames)
         self._done_frames += len(frames) if step == self._steps - 1 else 0
-        self._bar.set_postfix_str(f"step {step + 1}/{self._steps}", refresh=False)
-        self._show()
-        self._bar.update(0)
+        self._emit(step)
         pace = (time.perf_counter() - self._started_seconds) / self._done
         left = round(pace * (self._total - self._done), 1)
-        self._tell(RenderProgress(frames[-1], self._frames, step, self._steps, left))
+        progress = RenderProgress(frames[-1], self._frames, step, self._steps, left)
+        emit(progress)
+        self._tell(progress)
 
-    def _show(self) -> None:
-        self._bar.frames = f"{self._kept_frames + self._done_frames}/{counted(self._frames, 'frame')}"
-        self._bar.n = self._kept_frames * self._steps + self._done
+    def _emit(self, step: int | None) -> None:
+        done, frames = self.task.done_before + self._done, self._kept_frames + self._done_frames
+        emit(RenderAdvanced(self.task, done, frames, step, self._steps))
 
 
 _MAX_WAITING = 8
@@ -289,7 +251,7 @@ def writing_beside() -> Iterator[Write]:
         def write(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str]) -> None:
             while waiting and (waiting[0].done() or len(waiting) >= _MAX_WAITING):
                 waiting.popleft().result()
-            waiting.append(writer.submit(write_png, path, picture, text))
+            waiting.append(writer.submit(carried(write_png), path, picture, text))
 
         yield write
         for written in waiting:

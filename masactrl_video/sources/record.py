@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.record import record_attention
@@ -24,6 +23,7 @@ from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.schedulers import timesteps_of
+from masactrl_video.progress import counting
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.sources.identity import source_identity
 from masactrl_video.sources.source import GeneratedSource, RealSource, replay
@@ -141,7 +141,7 @@ def _record(
     with record_attention(
         model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
     ):
-        for _ in tqdm(walk.steps, total=len(timesteps), desc="source: record", unit="step", leave=False):
+        for _ in counting(walk.steps, "source: record", "step", total=len(timesteps), passing=True):
             pass
     assert walk.final_latents is not None
     about = {"storage_errors": torch.tensor(errors)} if errors else {}
@@ -172,7 +172,7 @@ def caption_maps(
         masked_layers=plan.layers,
     ):
         steps = replay(model, trajectory, caption, scheduler)
-        for _ in tqdm(steps, total=len(scheduler.timesteps), desc="source: mask", unit="step", leave=False):
+        for _ in counting(steps, "source: mask", "step", total=len(scheduler.timesteps), passing=True):
             pass
     return maps
 

@@ -1,6 +1,7 @@
 """Training pictures, drawn once into memory-mapped arrays."""
 
 import json
+import logging
 import multiprocessing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,13 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from masactrl_video.demo.world.frame import Frame, posed_at_random
 from masactrl_video.demo.world.identity import NAMED, WORLDS, Identity, World, random_identity
 from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.pose import Person, Pose
 from masactrl_video.storage.staging import staged_folder
+
+logger = logging.getLogger(__name__)
 
 CANNY_THRESHOLDS = (100, 200)
 FRAMES_EACH = 4
@@ -89,7 +91,9 @@ def draw_frames(folder: Path, frames: int, size_px: int, world: str, seed: int, 
         draw = partial(_frame_and_other, seed=seed, size_px=size_px, world=world)
         with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
             drawn = pool.imap(draw, range(frames), chunksize=64)
-            for index, (frame, other) in enumerate(tqdm(drawn, total=frames, mininterval=10)):
+            for index, (frame, other) in enumerate(drawn):
+                if index % 1000 == 0:
+                    logger.info("drawn: %d of %d pictures", index, frames)
                 images[index], others[index] = frame.image, other.image
                 masks[index], keypoints[index] = frame.mask, frame.keypoints
                 captions.append(frame.caption)

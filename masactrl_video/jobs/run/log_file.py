@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +17,8 @@ from masactrl_video.jobs.run.report import REPORTS, Tell, versions
 from masactrl_video.storage.write_errors import storing_in
 
 LOG_NAME = "log.txt"
+
+_LOGS: ContextVar[tuple[RunLog, ...]] = ContextVar("logs", default=())
 
 
 class RunLog(logging.Handler):
@@ -42,8 +45,8 @@ class RunLog(logging.Handler):
         return told
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a log line."""
-        if record.name == REPORTS:  # told already
+        """Take a log line, if this run says it."""
+        if self not in _LOGS.get() or record.name == REPORTS:  # another run's, or told already
             return
         if record.levelno >= logging.WARNING:
             self.warnings.append(record.getMessage())
@@ -94,10 +97,15 @@ class RunLog(logging.Handler):
 
 @contextmanager
 def run_log() -> Iterator[RunLog]:
-    """Inside the context, what the package logs is kept."""
+    """Inside the context, what the package logs is kept; not what another run says meanwhile in another thread.
+
+    Threads that the run starts say it in the context that `progress.carried` gives them.
+    """
     log, logger = RunLog(), logging.getLogger("masactrl_video")
     logger.addHandler(log)
+    token = _LOGS.set((*_LOGS.get(), log))
     try:
         yield log
     finally:
+        _LOGS.reset(token)
         logger.removeHandler(log)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import masactrl_video
+from masactrl_video.progress import StageBegan, StageEnded, check_cancelled, emit
 from masactrl_video.storage.replace import replacing
 from masactrl_video.storage.text import encodable
 
@@ -45,10 +46,13 @@ class Report:
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage."""
         start = time.perf_counter()
+        check_cancelled()
+        emit(StageBegan(name))
         self.tell({"stage": name})
         logger.debug("%s begins", name)
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
+        emit(StageEnded(name, self.seconds[name]))
         self.tell({"stage": name, "seconds": self.seconds[name]})
         logger.debug("%s took %.3f seconds", name, self.seconds[name])
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
-from tqdm import tqdm
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.control_networks import PreparedGuidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import predict_noise
+from masactrl_video.progress import counting
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def invert(
     inverse = _inverse_of(scheduler, model.device)
     refining = _inverse_of(scheduler, model.device, prediction_type="epsilon")
     levels = [picture_latents]
-    for step in tqdm(range(len(inverse.timesteps)), desc="source: invert", unit="step", leave=False):
+    for step in counting(range(len(inverse.timesteps)), "source: invert", "step", passing=True):
         timestep = inverse.timesteps[step]
         output = predict_noise(model, levels[-1], timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
         higher = inverse.step(output, timestep, levels[-1], return_dict=False)[0]
