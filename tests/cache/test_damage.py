@@ -16,6 +16,7 @@ from masactrl_video.cache.index import MAX_INDEX_BYTES, CacheDamaged
 from masactrl_video.cache.store import open_entry
 
 STEP = "step-0002.safetensors"
+from masactrl_video.storage.fingerprint import hash_file
 
 
 @pytest.fixture
@@ -183,11 +184,9 @@ def tensor(index: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_file_that_is_no_safetensors_though_its_checksum_fits(folder: Path) -> None:
-    from masactrl_video.cache.verify import _sha256
-
     path = folder / STEP
     path.write_bytes((1 << 60).to_bytes(8, "little") + b"\0" * (path.stat().st_size - 8))
-    edit_index(folder, lambda index: index["files"][STEP].update(sha256=_sha256(path)))
+    edit_index(folder, lambda index: index["files"][STEP].update(sha256=hash_file(path)))
     refused(folder, f"{STEP} is not a safetensors file")
 
 

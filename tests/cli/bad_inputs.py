@@ -22,7 +22,7 @@ RENDER: dict[str, Case] = {
     "a name with escapes": (["\x1b[31mred\n.mp4"], "no such file or folder:  [31mred .mp4"),
     "a name that is too long": (["a" * 5000 + ".mp4"], "File name too long"),
     "no clip": ([], "clip: missing; name it on the command line"),
-    "a picture as clip": (["black.png"], "not a video"),
+    "a picture as clip": (["black.png"], "is a picture, not a clip"),
     "an unknown preset": (["clip.mp4", "--preset", "sd3"], "there is no 'sd3'"),
     "a preset without a prompt": (["clip.mp4", "--preset", "sd15-controlnet"], "prompt: missing"),
     "an unknown layer": (["clip.mp4", "--masa-layers", "up_blocks.9"], "'up_blocks.9'"),
