@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 
 from masactrl_video.cache.index import MAX_INDEX_BYTES, CacheDamaged
 from masactrl_video.cache.store import open_entry
+from masactrl_video.storage.fingerprint import hash_file
 
 STEP = "step-0002.safetensors"
-from masactrl_video.storage.fingerprint import hash_file
 
 
 @pytest.fixture
