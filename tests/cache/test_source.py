@@ -241,13 +241,13 @@ def test_a_damaged_entry_is_never_used_and_recorded_anew(
 def test_an_entry_that_is_damaged_again_at_once_is_refused(
     root: Path, model: DiffusionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish = CacheWriter._finish
+    finish = CacheWriter.__exit__
 
-    def on_a_bad_disk(self: CacheWriter) -> None:
-        finish(self)
+    def on_a_bad_disk(self: CacheWriter, *error: Any) -> None:
+        finish(self, *error)
         flip_a_bit(root / self.fingerprint / "source.safetensors")
 
-    monkeypatch.setattr(CacheWriter, "_finish", on_a_bad_disk)
+    monkeypatch.setattr(CacheWriter, "__exit__", on_a_bad_disk)
     with pytest.raises(CacheDamaged, match=r"source\.safetensors has another checksum"):
         Case().cached(root, model)
 

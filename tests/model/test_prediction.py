@@ -24,7 +24,11 @@ from masactrl_video.model.sampling.schedulers import make_scheduler
 EMPTY = torch.zeros(0)
 
 
-class Pipe:
+class StableDiffusionPipeline:
+    """A pipeline is known by the name of its class."""
+
+
+class Pipe(StableDiffusionPipeline):
     """As much of a pipeline as a scheduler needs."""
 
     def __init__(self, scheduler: Any = None, **config: Any) -> None:
