@@ -24,6 +24,8 @@ def check_can_be_made(*files: Path, folder: Path | None = None) -> None:
     """
     for path in (*files, *([folder] if folder is not None else [])):
         _check_name(path, _LONGEST_WITHIN_BYTES if path == folder else 0)
+    if folder is not None and folder.is_dir():  # it need not be made, and ".", say, has no name
+        folder /= _A_FILE
     for path in files:
         if path.is_dir():
             raise UserError(f"{path} is a folder; give another output")
@@ -31,6 +33,8 @@ def check_can_be_made(*files: Path, folder: Path | None = None) -> None:
         check_writable(path)
 
 
+_A_FILE = "log.txt"
+"""For a trial in a folder; every run writes one."""
 _LONGEST_WITHIN_BYTES = 120
 """Of a path below a run's folder: guidance-KIND with a number of 32 digits, and in it a picture that is not whole."""
 _LONGEST_PROCESS = 10**9
@@ -40,6 +44,8 @@ _NAME_BYTES, _PATH_BYTES = 255, 4096
 
 
 def _check_name(path: Path, within_bytes: int) -> None:
+    if not path.absolute().name:  # the root
+        return
     whole = partial_of(path.absolute(), _LONGEST_PROCESS)
     place = _nearest(whole)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from masactrl_video.errors import StorageError, UserError
-from masactrl_video.jobs.run.folder import Outputs, check_free
+from masactrl_video.jobs.run.folder import Outputs, check_free, finish_whole
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache
@@ -109,3 +109,19 @@ def test_a_cache_that_cannot_be_is_refused_and_one_with_entries_is_read(
         check_cache(settings.model_copy(update={"cache_dir": tmp_path / "cache"}))
     (tmp_path / "cache" / ("0" * 32)).mkdir(parents=True)
     check_cache(settings.model_copy(update={"cache_dir": tmp_path / "cache"}))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", ".mp4", "out"])
+def test_a_name_without_the_suffix_of_a_video_is_refused_first(settings: Settings, name: str) -> None:
+    with pytest.raises(UserError, match="has no suffix of a known video"):
+        finish_whole(Outputs(Path(name)), settings)
+
+
+@pytest.mark.parametrize("name", ["", ".", "here", "here/.."])
+def test_a_folder_that_is_there_may_be_written_by_any_name_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    check_can_be_made(folder=Path(name))
+    assert list(tmp_path.rglob("*")) == [tmp_path / "here"]

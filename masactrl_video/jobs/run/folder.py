@@ -155,7 +155,11 @@ def finish_whole(outputs: Outputs, settings: Settings) -> bool:
 
     The report is there before the video, and the settings before the report: a video that is newer than the settings
     is no earlier one that was to be replaced.
+
+    Raises:
+        UserError: the output's suffix is that of no video; an empty name has none.
     """
+    container_for(outputs.video)
     if read_state(outputs.folder) != RENDERING or not (outputs.video.exists() and outputs.report.exists()):
         return False
     if outputs.video.stat().st_mtime_ns <= outputs.config.stat().st_mtime_ns:
