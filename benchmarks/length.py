@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDIMScheduler, UNet2DCondi
 from numpy.typing import NDArray
 from shapes import with_random_weights
 from turns import cpu_seconds, ratio
+from without_values import StableDiffusionPipeline
 
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -51,7 +51,7 @@ def narrow_clip() -> Clip:
     vae: dict[str, Any] = {"block_out_channels": (32,) * 3, "latent_channels": 4, "layers_per_block": 1}
     vae |= {"down_block_types": ("DownEncoderBlock2D",) * 3, "up_block_types": ("UpDecoderBlock2D",) * 3}
     blocks = {"sample_size": SIDE_PX // 4, "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
-    pipe = SimpleNamespace(
+    pipe = StableDiffusionPipeline(
         unet=with_random_weights(lambda: UNet2DConditionModel(**unet, **blocks), torch.float32),
         vae=with_random_weights(lambda: AutoencoderKL(**vae), torch.float32),
         scheduler=DDIMScheduler(steps_offset=1),

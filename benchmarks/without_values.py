@@ -36,6 +36,10 @@ def empty_networks(name: str) -> tuple[UNet2DConditionModel, ControlNetModel, Au
         return unet, controlnet, AutoencoderKL(**family.vae)
 
 
+class StableDiffusionPipeline(SimpleNamespace):
+    """As much of a pipeline as a measurement needs: it is known by the name of its class."""
+
+
 @dataclass(frozen=True)
 class EmptyStep:
     """One step with classifier-free guidance and a ControlNet, all of whose tensors are empty."""
@@ -88,7 +92,7 @@ class EmptyStep:
         """Inside, the step against the source; what is there once for all steps is there already."""
         network = GuidanceNetwork("pose", self.controlnet)
         guidance = PreparedGuidance(((network, self.pictures),), (), (network.embed(self.pictures),))
-        model = cast(DiffusionModel, SimpleNamespace(unet=self.unet))
+        model = DiffusionModel(StableDiffusionPipeline(unet=self.unet))
         timestep = cast(torch.Tensor, TIMESTEP)
 
         def step() -> torch.Tensor:
