@@ -21,6 +21,8 @@ def backbones() -> tuple[Backbone, ...]:
 def backbone_of(pipe_or_denoiser: object) -> Backbone:
     """The backbone of a loaded pipeline, or of its denoiser, by the name of its class or of one that it inherits.
 
+    A pipeline of another kind (with ControlNet, image to image, a custom one) is known by the denoiser that it holds.
+
     Raises:
         UserError: it is of no family that is known here.
     """
@@ -29,6 +31,10 @@ def backbone_of(pipe_or_denoiser: object) -> Backbone:
         for backbone in backbones():
             if kind.__name__ in (*backbone.pipelines, *backbone.denoisers):
                 return backbone
+    for backbone in backbones():
+        held = getattr(plain, backbone.denoiser_part, None)
+        if held is not None:
+            return backbone_of(held)
     known = ", ".join(name for backbone in backbones() for name in backbone.pipelines)
     raise UserError(
         f"a {type(pipe_or_denoiser).__name__} is of no kind of model that can be controlled here; "
