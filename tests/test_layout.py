@@ -19,6 +19,7 @@ PACKAGE = Path(masactrl_video.__file__).parent
 
 ORDER = [
     "errors",
+    "plugins",
     "progress",
     "storage",
     "settings",
