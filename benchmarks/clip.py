@@ -22,7 +22,7 @@ from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.control_networks import prepare_guidance
+from masactrl_video.model.backbones.unet.controls import prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise

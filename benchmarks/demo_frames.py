@@ -19,7 +19,7 @@ from turns import by_turns, cpu_seconds, ratio
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.demo.clip import HERO, clip_frames
 from masactrl_video.model.backbones.branches import GUIDED
-from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.taesd import load_taesd
 from masactrl_video.model.prompts import find_words

@@ -13,7 +13,7 @@ from diffusers import ControlNetModel, StableDiffusionPipeline
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.controls.extractors import canny_edges
 from masactrl_video.demo.clip import HERO, clip_frames
-from masactrl_video.model.control_networks import GuidanceNetwork
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.settings.names import Mode
@@ -31,7 +31,7 @@ def load_clip(weights: Path, frames: int, num_inference_steps: int) -> Clip:
     model = DiffusionModel(pipe, (GuidanceNetwork("canny", controlnet),))
     side = pipe.unet.config.sample_size * model.vae_scale_factor
     edges = [canny_edges(frame.image, 100, 200) for frame in clip_frames(HERO, "waving", frames, side)]
-    text = encode_prompt(model, PROMPT, "", True, (side, side))
+    text = encode_prompt(model, PROMPT, "", 7.5, (side, side))
     return Clip(model, text, np.stack(edges), num_inference_steps, guidance_scale=GUIDANCE_SCALE)
 
 

@@ -32,7 +32,7 @@ def round_trip_error(
         model,
         make_scheduler(model, "ddim", steps),
         latents,
-        encode_prompt(model, "", "", False, size),
+        encode_prompt(model, "", "", 1.0, size),
         iterations=iterations,
         replayed=replayed,
     )

@@ -20,8 +20,8 @@ from turns import cpu_seconds, ratio
 from without_values import StableDiffusionPipeline
 
 from masactrl_video.attention.plan import plan_control
-from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.control_networks import GuidanceNetwork
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork
+from masactrl_video.model.backbones.unet.prompts import UNetText
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.progress import RenderProgress
 from masactrl_video.render.chunks import render_frames
@@ -59,7 +59,7 @@ def narrow_clip() -> Clip:
     embedding = {"conditioning_embedding_out_channels": (16, 32, 32)}
     controlnet = with_random_weights(lambda: ControlNetModel(**unet, **embedding), torch.float32)
     model = DiffusionModel(pipe, (GuidanceNetwork("rows", controlnet),))
-    text = TextCondition(torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(0)))
+    text = UNetText(torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(0)))
     return Clip(model, text, np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8), STEPS)
 
 

@@ -31,7 +31,7 @@ def measure(name: str, size: str, tokenizer: Path, folder: Path) -> dict[str, An
     from shapes import FAMILIES, build_controlnet, build_pipeline
 
     from masactrl_video.attention.plan import plan_control
-    from masactrl_video.model.control_networks import GuidanceNetwork
+    from masactrl_video.model.backbones.unet.controls import GuidanceNetwork
     from masactrl_video.model.diffusion import DiffusionModel
     from masactrl_video.model.prompts import encode_prompt
     from masactrl_video.render.chunks import render_frames
@@ -40,7 +40,7 @@ def measure(name: str, size: str, tokenizer: Path, folder: Path) -> dict[str, An
     width, height = (int(side) for side in size.split("x"))
     built = timed(lambda: build_pipeline(name, tokenizer, dtype))
     pipe = built.result
-    text = encode_prompt(DiffusionModel(pipe), "a bear in the meadow", "", True, (height, width))
+    text = encode_prompt(DiffusionModel(pipe), "a bear in the meadow", "", 7.5, (height, width))
     pipe.text_encoder = pipe.text_encoder_2 = None  # done with: SDXL's need 3 GB
     controlnet = timed(lambda: build_controlnet(name, dtype))
     model = DiffusionModel(pipe, (GuidanceNetwork("pose", controlnet.result),))

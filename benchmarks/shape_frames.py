@@ -22,7 +22,7 @@ from turns import by_turns, cpu_seconds, ratio
 
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import plan_control
-from masactrl_video.model.control_networks import GuidanceNetwork
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.render.frames import FramesJob
@@ -59,7 +59,7 @@ def shape(
     width, height = (int(side) for side in size.split("x"))
     dtype = torch.float16 if half else torch.float32
     pipe = build_pipeline(name, tokenizer, dtype).to(device)
-    text = encode_prompt(DiffusionModel(pipe), "a bear in the meadow", "", True, (height, width))
+    text = encode_prompt(DiffusionModel(pipe), "a bear in the meadow", "", 7.5, (height, width))
     pipe.text_encoder = pipe.text_encoder_2 = None  # done with: SDXL's need 3 GB
     model = DiffusionModel(pipe, (GuidanceNetwork("pose", build_controlnet(name, dtype).to(device)),))
     plan = plan_control(pipe.unet, steps, masa_step=0, masa_layer=FAMILIES[name].masa_layer)

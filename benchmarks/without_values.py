@@ -17,9 +17,9 @@ from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import MemorySource, StepRecord
 from masactrl_video.attention.use import control_attention
 from masactrl_video.model.backbones.branches import GUIDED
-from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, PreparedGuidance
 from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
-from masactrl_video.model.control_networks import GuidanceNetwork, PreparedGuidance
+from masactrl_video.model.backbones.unet.prompts import UNetText
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import predict_noise
 
@@ -52,7 +52,7 @@ class EmptyStep:
     """(frames, channels, height, width)."""
     pictures: torch.Tensor
     """Guidance of the frames."""
-    text: TextCondition
+    text: UNetText
 
     @classmethod
     def of(
@@ -117,12 +117,12 @@ def _source(plan: ControlPlan, latent_size: tuple[int, int], dtype: torch.dtype)
     return source
 
 
-def _text(unet: UNet2DConditionModel, dtype: torch.dtype) -> TextCondition:
+def _text(unet: UNet2DConditionModel, dtype: torch.dtype) -> UNetText:
     def empty(*shape: int) -> torch.Tensor:
         return torch.empty(shape, device=META, dtype=dtype)
 
     hidden = empty(2, 77, unet.config.cross_attention_dim)
     if unet.config.addition_embed_type != "text_time":
-        return TextCondition(hidden)
+        return UNetText(hidden)
     pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
-    return TextCondition(hidden, empty(2, pooled), empty(2, 6))
+    return UNetText(hidden, empty(2, pooled), empty(2, 6))

@@ -132,7 +132,7 @@ class KeepKeysValues:
 
     def __call__(self, layer: AttentionLayer, qkv: QKV) -> None:
         """A `PictureAttention`."""
-        self.kept[layer.name] = (merge_heads(qkv.key).detach(), merge_heads(qkv.value).detach())
+        self.kept[layer.name] = (merge_heads(qkv.unplaced_key).detach(), merge_heads(qkv.value).detach())
 
 
 class KeepObjectMap:

@@ -85,7 +85,7 @@ class AttentionControl:
             for states in (self.record.keys[layer.name], self.record.values[layer.name])
         )
         # a source recorded in half precision may serve frames that are made again in float32
-        key, value = key.to(qkv.dtype), value.to(qkv.dtype)
+        key, value = qkv.placed(key.to(qkv.dtype), grid), value.to(qkv.dtype)
         if self.plan.mode == "union":
             queries, own_key, own_value = (
                 by_branch(states, len(self._rows)) for states in (qkv.query, qkv.key, qkv.value)

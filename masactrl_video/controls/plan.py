@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.controls.added import AddedGuidance, added_control
 from masactrl_video.controls.clip import (
     FittedClip,
     fingerprint_of,
@@ -33,6 +34,7 @@ from masactrl_video.controls.given import is_for_whole_clip
 from masactrl_video.controls.pose_plan import detector_named, plan_treatment
 from masactrl_video.controls.store import GuidanceFrames
 from masactrl_video.errors import UserError
+from masactrl_video.plugins import plugin_names
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json
 from masactrl_video.poses.pose_json import pose_remarks, read_poses
@@ -105,14 +107,27 @@ def _way(settings: Settings, clip: FittedClip, kind: str) -> tuple[FrameGuidance
     if kind in settings.guidance_video:
         path = settings.guidance_video[kind]
         return GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
-    if kind == "canny":
-        if is_pose_json(settings.clip):
-            raise UserError(f"guidance 'canny': {settings.clip} holds poses, no pictures; use --guidance pose")
-        thresholds = (settings.canny_low_threshold, settings.canny_high_threshold)
-        return CannyGuidance(*thresholds), thresholds
-    if kind != "pose":
-        raise UserError(f"guidance {kind!r} cannot be extracted; give it ready-made: --guidance-video {kind}=VIDEO")
-    return _poses(settings, clip)
+    if kind in _OWN:
+        return _OWN[kind](settings, clip)
+    if kind in plugin_names("controls"):
+        _check_has_pictures(settings, kind)
+        control = added_control(kind)
+        return AddedGuidance(kind, control), control.provenance
+    raise UserError(
+        f"guidance {kind!r} cannot be extracted; give it ready-made: --guidance-video {kind}=VIDEO, or install a "
+        "package that adds it (docs/plug-points.md)"
+    )
+
+
+def _edges(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
+    _check_has_pictures(settings, "canny")
+    thresholds = (settings.canny_low_threshold, settings.canny_high_threshold)
+    return CannyGuidance(*thresholds), thresholds
+
+
+def _check_has_pictures(settings: Settings, kind: str) -> None:
+    if is_pose_json(settings.clip):
+        raise UserError(f"guidance {kind!r}: {settings.clip} holds poses, no pictures; use --guidance pose")
 
 
 def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
@@ -134,6 +149,10 @@ def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
         "guidance 'pose': give --pose-detector (a hub id, a folder of OpenPose weights, or an 18-point .onnx network), "
         "--pose-json, or --guidance-video pose=VIDEO"
     )
+
+
+_OWN: dict[str, Callable[[Settings, FittedClip], tuple[FrameGuidance, Any]]] = {"canny": _edges, "pose": _poses}
+"""Kinds that are extracted here; others are given ready-made, or added by other packages (see `controls.added`)."""
 
 
 def _fitted_poses(settings: Settings, clip: FittedClip, path: Path) -> list[Pose]:

@@ -12,8 +12,8 @@ from masactrl_video.evaluate.measure import Evaluation, Measured
 from masactrl_video.evaluate.rendering import Way
 from masactrl_video.evaluate.results import model_folder, result_files, write_results
 from masactrl_video.evaluate.table import as_markdown
+from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.loading.load import load_model
-from masactrl_video.model.loading.network import NetworkChoice
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.poses.detectors.network import NetworkPoseDetector
 from masactrl_video.settings.names import AdapterKind

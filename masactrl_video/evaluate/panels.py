@@ -127,7 +127,7 @@ class Studio:
     """A loaded model, and the commands `animate` and `comic` with it."""
 
     def __init__(self, model: str, world: str, work: Path, changes: dict[str, Any]) -> None:
-        folder = model_folder(model, "unet", "controlnet-pose")
+        folder = model_folder(model, "controlnet-pose")
         pose = {"kind": "pose", "adapter": "controlnet", "model": str(folder / "controlnet-pose")}
         self.settings = {"model": str(folder), "controls": {"pose": pose}, **changes}
         self.work, self.world = work, WORLDS[world]

@@ -14,9 +14,9 @@ from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.evaluate.cases import Case, Posed
-from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.control_networks import PreparedGuidance, prepare_guidance
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
@@ -91,30 +91,32 @@ class Way:
         return Rendered(picture, targets, source_maps, target_maps)
 
     def _source(
-        self, case: Case, scheduler: object, real: bool
+        self, case: Case, scheduler: Schedule, real: bool
     ) -> tuple[GeneratedSource | RealSource, Sequence[str], ObjectWords]:
         prompt, words = case.prompt(case.source), _object_words(case)
-        tokens = find_words(self.model.pipe.tokenizer, prompt, words)
+        tokens = find_words(self.model.tokenizer, prompt, words)
         size_px = (case.source.size_px, case.source.size_px)
         if not real:
-            denoising = Denoising(self.model, self._text(prompt, size_px), self.settings.guidance_scale, case.seed)
+            text = self._text(prompt, size_px)
+            denoising = Denoising(self.model, text, self.settings.guidance_scale, case.seed)
             noise = initial_noise(self.model, size_px, case.seed)
             return (
                 GeneratedSource(denoising, scheduler, noise, self._guidance([case.source])),
-                GUIDED,
+                text.names,
                 ObjectWords(tokens),
             )
-        text, branches = unique_branches(self._text("", size_px), GUIDED, SHARED)
+        text = self._text("", size_px)
+        text, branches = unique_branches(text, text.names, SHARED)
         picture = encode_picture(self.model, case.source.drawn(case.identity).image)
-        caption = encode_prompt(self.model, prompt, "", False, size_px)
+        caption = encode_prompt(self.model, prompt, "", 1.0, size_px)
         return RealSource(self.model, scheduler, picture, text), branches, ObjectWords(tokens, caption)
 
     def _targets(
-        self, case: Case, variant: Variant, source: CachedSource, scheduler: object
+        self, case: Case, variant: Variant, source: CachedSource, scheduler: Schedule
     ) -> tuple[Pictures, NDArray[np.float32] | None]:
         prompt = case.prompt(case.targets[0])
         size_px = (case.source.size_px, case.source.size_px)
-        tokens = find_words(self.model.pipe.tokenizer, prompt, _object_words(case))
+        tokens = find_words(self.model.tokenizer, prompt, _object_words(case))
         masked = variant.mode == "masked"
         job = FramesJob(
             denoising=Denoising(self.model, self._text(prompt, size_px), self.settings.guidance_scale, case.seed),
@@ -142,10 +144,10 @@ class Way:
         )
 
     def _text(self, prompt: str, size_px: tuple[int, int]) -> TextCondition:
-        return encode_prompt(self.model, prompt, self.settings.negative_prompt, True, size_px)
+        return encode_prompt(self.model, prompt, self.settings.negative_prompt, self.settings.guidance_scale, size_px)
 
-    def _guidance(self, poses: Sequence[Posed]) -> PreparedGuidance:
-        return prepare_guidance(self.model.networks, [np.stack([posed.skeleton() for posed in poses])])
+    def _guidance(self, poses: Sequence[Posed]) -> PreparedControls:
+        return self.model.prepare_controls([np.stack([posed.skeleton() for posed in poses])])
 
 
 def _object_words(case: Case) -> list[str]:

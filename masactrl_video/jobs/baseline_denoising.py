@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import cast
 
 import torch
+from diffusers import DDIMScheduler
 
 from masactrl_video.attention.baselines.lockstep import Lockstep
 from masactrl_video.errors import UserError, counted
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.progress import counting
 from masactrl_video.sources.source import Source
@@ -18,7 +20,7 @@ from masactrl_video.sources.source import Source
 def denoise_beside(
     source: Source,
     denoising: Denoising,
-    guidance: PreparedGuidance,
+    guidance: PreparedControls | None,
     injected: AbstractContextManager[Lockstep],
     name: str,
 ) -> torch.Tensor:
@@ -58,8 +60,8 @@ def check_strength(steps: int, strength: float) -> int:
 
 def denoise_noised(
     denoising: Denoising,
-    guidance: PreparedGuidance,
-    scheduler: Any,
+    guidance: PreparedControls | None,
+    scheduler: Schedule,
     picture_latents: torch.Tensor,
     noise: torch.Tensor,
     strength: float,
@@ -81,7 +83,8 @@ def denoise_noised(
     batch = FrameBatch.from_noise(noise, guidance, scheduler)
     if hasattr(batch.scheduler, "set_begin_index"):
         batch.scheduler.set_begin_index(first)
-    batch.latents = batch.scheduler.add_noise(picture_latents, noise, batch.scheduler.timesteps[first : first + 1])
+    noised = cast(DDIMScheduler, batch.scheduler).add_noise
+    batch.latents = noised(picture_latents, noise, batch.scheduler.timesteps[first : first + 1])
     for step in counting(range(first, steps), "SDEdit", "step"):
         denoising.step(batch, step)
     return batch.latents

@@ -28,8 +28,7 @@ from masactrl_video.jobs.stills import (
     render_target,
     write_source,
 )
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.memory import enough_memory
@@ -135,7 +134,7 @@ class Comparison:
         return self.target.settings
 
     @property
-    def guidance(self) -> PreparedGuidance:
+    def guidance(self) -> PreparedControls | None:
         """Of the target."""
         return self.target.job.batch([0]).guidance
 
@@ -174,9 +173,10 @@ def _prompt_to_prompt(comparison: Comparison) -> torch.Tensor:
     injected = prompt_to_prompt(
         model.denoiser,
         timesteps_of(job.scheduler),
-        align_words(model.pipe.tokenizer, settings.prompt_of_source, settings.prompt),
+        align_words(model.tokenizer, settings.prompt_of_source, settings.prompt),
         source_branches=planned.branches,
-        branches=GUIDED if settings.guided else UNGUIDED,
+        branches=job.denoising.text.names,
+        clock=job.denoising.model.clock,
         cross_steps=settings.p2p_cross_steps,
         self_steps=settings.p2p_self_steps,
     )
@@ -189,7 +189,8 @@ def _plug_and_play(comparison: Comparison) -> torch.Tensor:
         job.denoising.model.denoiser,
         timesteps_of(job.scheduler),
         source_branches=planned.branches,
-        branches=GUIDED if settings.guided else UNGUIDED,
+        branches=job.denoising.text.names,
+        clock=job.denoising.model.clock,
         feature_steps=settings.pnp_feature_steps,
         attention_steps=settings.pnp_attention_steps,
     )

@@ -80,7 +80,7 @@ def make_character(
     model = with_networks(settings, model)
     text = caption if settings.real_source else settings.prompt
     if words:
-        find_words(model.pipe.tokenizer, text or "", words)
+        find_words(model.tokenizer, text or "", words)
     tell_prompts(settings, model)
     size_px = _size_px(settings, model)
     pictures = [pose_picture(settings, str(pose), size_px, Path(), "--pose")] if guidance else []

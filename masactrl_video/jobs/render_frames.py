@@ -118,7 +118,7 @@ def frames_job(
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
     """
-    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, size_px)
+    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, size_px)
     return FramesJob(
         denoising=Denoising(
             model,
@@ -189,5 +189,5 @@ def _mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, in
     if settings.source_mask is not None:
         source_mask = read_mask(settings, settings.source_mask, size_px).to(model.device)
     by_words = settings.target_masks is None
-    tokens = find_words(model.pipe.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
+    tokens = find_words(model.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
     return MaskRule(tokens, settings.mask_threshold, source_mask)

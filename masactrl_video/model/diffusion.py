@@ -1,28 +1,34 @@
-"""A loaded model: a diffusers pipeline, its ControlNets and T2I-Adapters, and what is read off them."""
+"""A loaded model: a diffusers pipeline, its control networks, and what is read off them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from numpy.typing import NDArray
 
 from masactrl_video.model.backbones.base import Backbone
+from masactrl_video.model.backbones.controls import ControlNetwork, PreparedControls
+from masactrl_video.model.backbones.latents import LatentSpace
+from masactrl_video.model.backbones.parts import Pipeline, Placed, Tokenizer
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import StepClock
-from masactrl_video.model.control_networks import GuidanceNetwork
 from masactrl_video.model.offload import execution_device
 
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """The parts that denoising needs. `pipe` is a loaded Stable Diffusion pipeline (1.x, 2.x or XL)."""
+    """The parts that denoising needs."""
 
-    pipe: Any
-    networks: tuple[GuidanceNetwork, ...] = ()
-    """ControlNets and T2I-Adapters in use, in the order of the guidance."""
+    pipe: Pipeline
+    """Of a family that is known (see `backbones`)."""
+    networks: tuple[ControlNetwork, ...] = ()
+    """Control networks in use, in the order of the guidance."""
     preview: AutoencoderTiny | None = None
     """A tiny decoder (TAESD), for pictures that need not be exact."""
     clock: StepClock = field(default_factory=StepClock, repr=False, compare=False)
@@ -34,20 +40,19 @@ class DiffusionModel:
         return backbone_of(self.pipe)
 
     @property
-    def denoiser(self) -> Any:
+    def denoiser(self) -> torch.nn.Module:
         """The noise predictor."""
         return self.backbone.denoiser(self.pipe)
 
     @property
-    def unet(self) -> Any:
+    def unet(self) -> torch.nn.Module:
         """The noise predictor, by its name in Stable Diffusion."""
         return self.denoiser
 
     @property
     def vae(self) -> AutoencoderKL:
         """The autoencoder between pictures and latents."""
-        vae: AutoencoderKL = self.pipe.vae
-        return vae
+        return self.pipe.components["vae"]
 
     @property
     def decoder(self) -> AutoencoderKL | AutoencoderTiny:
@@ -62,19 +67,27 @@ class DiffusionModel:
     @property
     def dtype(self) -> torch.dtype:
         """Number format of the denoiser."""
-        dtype: torch.dtype = self.denoiser.dtype
-        return dtype
+        return cast(Placed, self.denoiser).dtype
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """That of the prompt which the picture attends to."""
+        return self.backbone.tokenizer(self.pipe)
+
+    @property
+    def latents(self) -> LatentSpace:
+        """What its latents are like."""
+        return self.backbone.latents(self.pipe)
 
     @property
     def vae_scale_factor(self) -> int:
         """Picture side divided by latent side."""
-        factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
-        return factor
+        return self.latents.downscale
 
     @property
     def size_factor(self) -> int:
         """Width and height of a picture must be multiples of this."""
-        return math.lcm(self.vae_scale_factor, *(network.size_factor for network in self.networks))
+        return math.lcm(self.latents.multiple_px, *(network.size_factor for network in self.networks))
 
     @property
     def native_area_px(self) -> int:
@@ -85,9 +98,12 @@ class DiffusionModel:
     @property
     def native_size_px(self) -> tuple[int, int]:
         """Height and width of the pictures that the model was trained on."""
-        height, width = self.backbone.native_latent_size(self.denoiser)
-        return height * self.vae_scale_factor, width * self.vae_scale_factor
+        return self.latents.native_size_px
 
     def latent_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         """Height and width of the latents of a picture."""
-        return height_px // self.vae_scale_factor, width_px // self.vae_scale_factor
+        return self.latents.shape((height_px, width_px))[1:]
+
+    def prepare_controls(self, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """Control images of a batch, RGB (frames, height, width, 3) for each of the networks, ready for all steps."""
+        return self.backbone.prepare_controls(self.networks, pictures)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.parts import Tokenizer
 from masactrl_video.model.diffusion import DiffusionModel
 
 
 def encode_prompt(
-    model: DiffusionModel, prompt: str, negative_prompt: str, guided: bool, size_px: tuple[int, int]
+    model: DiffusionModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
 ) -> TextCondition:
-    """Encode a prompt, with the negative prompt as first branch when `guided` (`branches.GUIDED`).
+    """Encode a prompt, with the negative prompt as first branch where the model guides by one at this scale.
 
     What is not read of it is left to `tell_unread`.
 
     Args:
         size_px: height and width of the pictures; some models are conditioned on it.
     """
-    return model.backbone.encode_prompt(model, prompt, negative_prompt, guided, size_px)
+    return model.backbone.encode_prompt(model, prompt, negative_prompt, guidance_scale, size_px)
 
 
-def find_words(tokenizer: Any, prompt: str, words: Sequence[str]) -> tuple[int, ...]:
+def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str]) -> tuple[int, ...]:
     """Positions of `words` among the prompt's tokens, every occurrence; several words may be one entry.
 
     Raises:

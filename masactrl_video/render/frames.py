@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,8 @@ from masactrl_video.attention.session import AttentionControl
 from masactrl_video.attention.use import control_attention
 from masactrl_video.cache.feed import reading_ahead
 from masactrl_video.cache.recorded_source import CachedSource
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
-from masactrl_video.model.control_networks import prepare_guidance
+from masactrl_video.model.backbones.branches import Branch
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.settings.names import Ground, NoiseKind
@@ -31,7 +30,7 @@ class FramesJob:
     """Everything that rendering a frame needs besides its number."""
 
     denoising: Denoising
-    scheduler: Any
+    scheduler: Schedule
     source: RecordedSource
     source_noise: torch.Tensor
     """(1, channels, height, width): z_T of the source."""
@@ -69,7 +68,7 @@ class FramesJob:
     def batch(self, frames: Sequence[int]) -> FrameBatch:
         """Frames at the beginning of their denoising."""
         pictures = [np.stack([kind[frame] for frame in frames]) for kind in self.guidance]
-        guidance = prepare_guidance(self.denoising.model.networks, pictures)
+        guidance = self.denoising.model.prepare_controls(pictures) if pictures else None
         return FrameBatch.from_noise(self.noise_of(frames), guidance, self.scheduler)
 
     def given_masks(self, frames: Sequence[int]) -> torch.Tensor | None:
@@ -94,8 +93,7 @@ class FramesJob:
 
     def branches_at(self, step: int) -> Sequence[Branch]:
         """The rows of the UNet's calls at a denoising step."""
-        both = self.denoising.text_at(step, len(self.scheduler.timesteps)).branches == 2
-        return GUIDED if both else UNGUIDED
+        return self.denoising.text_at(step, len(self.scheduler.timesteps)).names
 
     @contextmanager
     def controlled(self) -> Iterator[AttentionControl]:
@@ -106,7 +104,7 @@ class FramesJob:
             yield control
 
     def _control(self) -> AbstractContextManager[AttentionControl]:
-        branches = GUIDED if self.denoising.text.branches == 2 else UNGUIDED
+        branches = self.denoising.text.names
         if self.regions:
             return control_regions(
                 self.denoising.model.denoiser,

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
+from diffusers.utils import BaseOutput
 
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import check_mode
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.prompts import find_words
 from masactrl_video.settings.acting import check_steps_act
@@ -23,7 +22,7 @@ from masactrl_video.settings.names import Mode
 
 def source_and_targets(
     pipe: Any,
-    plain_call: Callable[..., StableDiffusionPipelineOutput],
+    plain_call: Callable[..., BaseOutput],
     source: Sequence[Any],
     targets: Sequence[Sequence[Any]],
     *,
@@ -57,15 +56,16 @@ def source_and_targets(
     masked = attention_mode == "masked"
     if masked != bool(mask_words):
         raise UserError("mask_words: give the words of the object in attention_mode masked, and only there")
-    source_words = find_words(pipe.tokenizer, source[0], source_mask_words or mask_words) if masked else ()
-    rules = [MaskRule(find_words(pipe.tokenizer, target[0], mask_words)) if masked else None for target in targets]
-    denoiser = backbone_of(pipe).denoiser(pipe)
-    guided = guidance_scale > 1 and denoiser.config.time_cond_proj_dim is None
-    branches = GUIDED if guided else UNGUIDED
+    backbone = backbone_of(pipe)
+    tokenizer = backbone.tokenizer(pipe)
+    source_words = find_words(tokenizer, source[0], source_mask_words or mask_words) if masked else ()
+    rules = [MaskRule(find_words(tokenizer, target[0], mask_words)) if masked else None for target in targets]
+    denoiser = backbone.denoiser(pipe)
+    branches = backbone.branches(denoiser, guidance_scale)
     generator = generator or torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     start = generator.get_state()
 
-    def make(arguments: Sequence[Any]) -> StableDiffusionPipelineOutput:
+    def make(arguments: Sequence[Any]) -> BaseOutput:
         generator.set_state(start)
         return plain_call(*arguments, guidance_scale=guidance_scale, generator=generator, **kwargs)
 
@@ -78,12 +78,14 @@ def source_and_targets(
     return _joined(made, return_dict)
 
 
-def _joined(outputs: Sequence[StableDiffusionPipelineOutput], return_dict: bool) -> Any:
+def _joined(outputs: Sequence[BaseOutput], return_dict: bool) -> Any:
     """One output of several, whatever the type of the images."""
     images: Any = [image for output in outputs for image in output.images]
     if isinstance(images[0], torch.Tensor):
         images = torch.stack(images)
     elif isinstance(images[0], np.ndarray):
         images = np.stack(images)
+    if not hasattr(outputs[0], "nsfw_content_detected"):
+        return type(outputs[0])(images) if return_dict else (images,)
     flags = [flag for output in outputs for flag in output.nsfw_content_detected or ()] or None
-    return StableDiffusionPipelineOutput(images, flags) if return_dict else (images, flags)
+    return type(outputs[0])(images, flags) if return_dict else (images, flags)

@@ -14,10 +14,9 @@ from peft.tuners.lora import LoraLayer
 from pydantic import JsonValue
 
 from masactrl_video.attention.plan import ControlPlan, layers_between_maps
+from masactrl_video.model.backbones.base import Backbone
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.registry import backbones
 from masactrl_video.model.compile import is_compiled
-from masactrl_video.model.control_networks import GuidanceNetwork, PreparedGuidance
 from masactrl_video.model.device import is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import timesteps_of
@@ -25,22 +24,19 @@ from masactrl_video.sources.source import GeneratedSource, RealSource
 from masactrl_video.storage.fingerprint import hash_module, hash_tensor
 
 
-def network_identity(network: torch.nn.Module) -> dict[str, JsonValue]:
+def network_identity(network: torch.nn.Module, backbone: Backbone) -> dict[str, JsonValue]:
     """Weights, configuration and the patches that diffusers can put on a network (LoRA, FreeU)."""
     loras = {
         name: [dict(layer.scaling), list(layer.active_adapters), list(layer.merged_adapters), layer.disable_adapters]
         for name, layer in network.named_modules()
         if isinstance(layer, LoraLayer)
     }
-    patches: dict[str, JsonValue] = {}
-    for backbone in backbones():
-        patches |= backbone.patches(network)
     config = {key: value for key, value in dict(getattr(network, "config", {})).items() if not key.startswith("_")}
     return {
         "weights": hash_module(network),
         "config": _as_json(config),
         "loras": _as_json(loras),
-        **{name: _as_json(patch) for name, patch in patches.items()},
+        **{name: _as_json(patch) for name, patch in backbone.patches(network).items()},
     }
 
 
@@ -56,7 +52,7 @@ def source_identity(
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
         "device": model.device.type,
         "dtype": str(model.dtype),
-        model.backbone.denoiser_part: network_identity(model.denoiser),
+        model.backbone.denoiser_part: network_identity(model.denoiser, model.backbone),
         "scheduler": {
             "class": type(source.scheduler).__name__,
             "config": _as_json({k: v for k, v in dict(source.scheduler.config).items() if not k.startswith("_")}),
@@ -77,16 +73,26 @@ def source_identity(
         common["memory_format"] = "channels_last"
     if is_compiled(model.denoiser):
         common["compiled"] = True
-    return common | (_generated(source) if isinstance(source, GeneratedSource) else _real(source))
+    return common | (_generated(source, model.backbone) if isinstance(source, GeneratedSource) else _real(source))
 
 
-def _generated(source: GeneratedSource) -> dict[str, JsonValue]:
+def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonValue]:
     return {
         "source": "generated",
         "noise": hash_tensor(source.noise),
         "seed": source.denoising.seed,
         "guidance_scale": float(source.denoising.guidance_scale),
-        "guidance": [_network(network, tensors) for network, tensors in _guidance_of(source.guidance)],
+        "guidance": [
+            {
+                "name": network.name,
+                "network": network_identity(network.module, backbone),
+                "scale": float(network.scale),
+                "start": float(network.start),
+                "end": float(network.end),
+                "pictures": [hash_tensor(tensor) for tensor in read],
+            }
+            for network, read in (source.guidance.read() if source.guidance is not None else ())
+        ],
     }
 
 
@@ -102,23 +108,8 @@ def _real(source: RealSource) -> dict[str, JsonValue]:
     return own
 
 
-def _guidance_of(guidance: PreparedGuidance) -> list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]]:
-    return [(network, (pictures,)) for network, pictures in guidance.controlnets] + list(guidance.adapters)
-
-
-def _network(network: GuidanceNetwork, tensors: tuple[torch.Tensor, ...]) -> JsonValue:
-    return {
-        "name": network.name,
-        "network": network_identity(network.module),
-        "scale": float(network.scale),
-        "start": float(network.start),
-        "end": float(network.end),
-        "pictures": [hash_tensor(tensor) for tensor in tensors],
-    }
-
-
 def _text_identity(text: TextCondition) -> JsonValue:
-    return [hash_tensor(t) if t is not None else None for t in (text.hidden_states, text.pooled, text.time_ids)]
+    return [hash_tensor(t) if t is not None else None for t in text.tensors().values()]
 
 
 def _as_json(value: Any) -> JsonValue:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,8 +19,7 @@ from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.clip import read_fitted
 from masactrl_video.controls.domain_check import OWN_MODEL, hint_if_foreign
 from masactrl_video.errors import UserError, counted
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
-from masactrl_video.model.control_networks import prepare_guidance
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
 from masactrl_video.model.prompts import encode_prompt, find_words
@@ -60,7 +59,7 @@ class PlannedSource:
     branches: Sequence[str]
     words: ObjectWords
     plan: ControlPlan
-    scheduler: Any
+    scheduler: Schedule
     cache_dtype: CacheDtype = "exact"
     """How its keys and values are stored."""
 
@@ -88,7 +87,7 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     Raises:
         UserError: steps, layers, words or a scheduler that do not go together.
     """
-    scheduler, plan = plan_attention(settings, model)
+    scheduler, plan = plan_attention(settings, model, clip.size_px)
     if not (plan.steps and plan.layers):
         logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
     if settings.character is not None:
@@ -112,19 +111,24 @@ def check_source_used(settings: Settings, model: DiffusionModel) -> None:
         plan.check_acts(settings.num_inference_steps)
 
 
-def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, ControlPlan]:
+def plan_attention(
+    settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
+) -> tuple[Schedule, ControlPlan]:
     """The scheduler, and where the source is used: what can be checked before anything is computed.
+
+    Args:
+        size_px: height and width of the source; the model's own where the scheduler is only checked.
 
     Raises:
         UserError: steps, layers or a scheduler that the model does not have, words that are not in their prompt, or
             guidance or masks that no step would use.
     """
-    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps)
+    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)
     _check_guidance_acts(model, settings.num_inference_steps)
     if settings.attention_mode == "masked" and settings.target_masks is None:
-        find_words(model.pipe.tokenizer, settings.prompt, settings.mask_words)
+        find_words(model.tokenizer, settings.prompt, settings.mask_words)
     if words := _source_words(settings):
-        find_words(model.pipe.tokenizer, _source_caption(settings), words)
+        find_words(model.tokenizer, _source_caption(settings), words)
     plan = plan_control(
         model.denoiser,
         settings.num_inference_steps,
@@ -150,25 +154,25 @@ def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
 
 
 def _generated(
-    settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures], scheduler: Any
+    settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures], scheduler: Schedule
 ) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
     """From a prompt, under the guidance of the chosen frame."""
     prompt = _source_caption(settings)
-    text = encode_prompt(model, prompt, settings.negative_prompt, settings.guided, clip.size_px)
+    text = encode_prompt(model, prompt, settings.negative_prompt, settings.guidance_scale, clip.size_px)
     pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
     source = GeneratedSource(
         Denoising(model, text, settings.guidance_scale, settings.seed),
         scheduler,
         initial_noise(model, clip.size_px, settings.seed),
-        prepare_guidance(model.networks, pictures),
+        model.prepare_controls(pictures) if pictures else None,
     )
     words = _source_words(settings)
-    tokens = find_words(model.pipe.tokenizer, prompt, words) if words else ()
-    return source, GUIDED if settings.guided else UNGUIDED, ObjectWords(tokens)
+    tokens = find_words(model.tokenizer, prompt, words) if words else ()
+    return source, text.names, ObjectWords(tokens)
 
 
 def _real(
-    settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures], scheduler: Any
+    settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures], scheduler: Schedule
 ) -> tuple[RealSource, Sequence[str], ObjectWords]:
     """A given picture or the clip's own frame, inverted without guidance."""
     if settings.source_image is not None:
@@ -177,15 +181,17 @@ def _real(
             hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)
-    text = encode_prompt(model, settings.source_prompt or "", settings.negative_prompt, settings.guided, clip.size_px)
-    text, branches = unique_branches(text, GUIDED if settings.guided else UNGUIDED, SHARED)
+    text = encode_prompt(
+        model, settings.source_prompt or "", settings.negative_prompt, settings.guidance_scale, clip.size_px
+    )
+    text, branches = unique_branches(text, text.names, SHARED)
     source = RealSource(model, scheduler, encode_picture(model, picture), text)
     words = _source_words(settings)
     if not words:
         return source, branches, ObjectWords(())
     caption = _source_caption(settings)
-    tokens = find_words(model.pipe.tokenizer, caption, words)
-    return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", False, clip.size_px))
+    tokens = find_words(model.tokenizer, caption, words)
+    return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", 1.0, clip.size_px))
 
 
 def _source_caption(settings: Settings) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,6 +19,7 @@ from masactrl_video.cache.store import CacheWriter, open_entry
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import UNGUIDED
 from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.schedulers import timesteps_of
@@ -121,27 +121,26 @@ def _record(
     dtype: CacheDtype,
 ) -> None:
     walk = source.begin()
-    timesteps = timesteps_of(source.scheduler)
-    maps: dict[float, dict[str, torch.Tensor]] = {}
+    maps: dict[int, dict[str, torch.Tensor]] = {}
     errors: list[float] = []
     if words.caption is not None:
         assert walk.trajectory is not None
         maps = caption_maps(model, walk.trajectory, source.scheduler, words.caption, words.tokens, plan)
 
-    def keep(timestep: float, record: StepRecord) -> None:
-        step = timesteps.index(timestep)
+    def keep(_: float, record: StepRecord) -> None:
+        step = model.clock.now()
         if step in plan.steps:
             states = _keys_and_values(record)
             packed = pack(states, dtype)
             if dtype != "exact":
                 errors.append(storage_error(states, packed))
-            writer.write_step(step, packed | (maps[timestep] if maps else _object_maps(record)))
+            writer.write_step(step, packed | (maps[step] if maps else _object_maps(record)))
 
     own_words = words.tokens if words.caption is None else ()
     with record_attention(
         model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
     ):
-        for _ in counting(walk.steps, "source: record", "step", total=len(timesteps), passing=True):
+        for _ in counting(walk.steps, "source: record", "step", total=len(source.scheduler.timesteps), passing=True):
             pass
     assert walk.final_latents is not None
     about = {"storage_errors": torch.tensor(errors)} if errors else {}
@@ -151,16 +150,16 @@ def _record(
 def caption_maps(
     model: DiffusionModel,
     trajectory: Trajectory,
-    scheduler: Any,
+    scheduler: Schedule,
     caption: TextCondition,
     tokens: Sequence[int],
     plan: ControlPlan,
-) -> dict[float, dict[str, torch.Tensor]]:
-    """Timestep → object maps of a real source, as stored, by a side pass under a caption that names the object."""
-    maps: dict[float, dict[str, torch.Tensor]] = {}
+) -> dict[int, dict[str, torch.Tensor]]:
+    """Step → object maps of a real source, as stored, by a side pass under a caption that names the object."""
+    maps: dict[int, dict[str, torch.Tensor]] = {}
 
-    def keep(timestep: float, record: StepRecord) -> None:
-        maps[timestep] = _object_maps(record)
+    def keep(_: float, record: StepRecord) -> None:
+        maps[model.clock.now()] = _object_maps(record)
 
     with record_attention(
         model.denoiser,

@@ -14,8 +14,8 @@ from safetensors.torch import load
 
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
-from masactrl_video.model.control_networks import PreparedGuidance, prepare_guidance
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_controls
 from masactrl_video.model.prompts import encode_prompt, find_words
@@ -91,7 +91,7 @@ def saved_source(
     settings: Settings,
     model: DiffusionModel,
     character: Character,
-    scheduler: Any,
+    scheduler: Schedule,
     words: Sequence[str],
     frames_px: tuple[int, int],
 ) -> Planned:
@@ -116,26 +116,25 @@ def saved_source(
 
 
 def _generated(
-    settings: Settings, model: DiffusionModel, character: Character, scheduler: Any, words: Sequence[str]
+    settings: Settings, model: DiffusionModel, character: Character, scheduler: Schedule, words: Sequence[str]
 ) -> Planned:
     recipe = character.index.recipe
     source_model = with_controls(settings, model, recipe.controls)
-    text = _text(recipe, model, recipe.prompt, recipe.guidance_scale > 1)
+    text = _text(recipe, model, recipe.prompt, recipe.guidance_scale)
     pictures = [_picture(character, n)[None] for n in range(len(recipe.controls))]
-    guidance = prepare_guidance(source_model.networks, pictures) if pictures else PreparedGuidance()
+    guidance = source_model.prepare_controls(pictures) if pictures else None
     noise = _tensor(character, _tensors(character), NOISE, model)
     denoising = Denoising(source_model, text, recipe.guidance_scale, recipe.seed)
-    tokens = find_words(model.pipe.tokenizer, recipe.prompt, words) if words else ()
-    branches = GUIDED if recipe.guidance_scale > 1 else UNGUIDED
-    return GeneratedSource(denoising, scheduler, noise, guidance), branches, ObjectWords(tokens)
+    tokens = find_words(model.tokenizer, recipe.prompt, words) if words else ()
+    return GeneratedSource(denoising, scheduler, noise, guidance), text.names, ObjectWords(tokens)
 
 
 def _real(
-    settings: Settings, model: DiffusionModel, character: Character, scheduler: Any, words: Sequence[str]
+    settings: Settings, model: DiffusionModel, character: Character, scheduler: Schedule, words: Sequence[str]
 ) -> Planned:
     recipe, tensors = character.index.recipe, _tensors(character)
-    text = _text(recipe, model, recipe.prompt, settings.guided)
-    text, branches = unique_branches(text, GUIDED if settings.guided else UNGUIDED, SHARED)
+    text = _text(recipe, model, recipe.prompt, settings.guidance_scale)
+    text, branches = unique_branches(text, text.names, SHARED)
     names = [level_name(step) for step in range(recipe.num_inference_steps + 1)]
     trajectory = Trajectory(tuple(_tensor(character, tensors, name, model) for name in names))
     picture = _tensor(character, tensors, PICTURE_LATENTS, model)
@@ -143,13 +142,15 @@ def _real(
     if not words:
         return source, branches, ObjectWords(())
     caption = saved_caption(character)
-    condition = _text(recipe, model, caption, False, negative="")
-    return source, branches, ObjectWords(find_words(model.pipe.tokenizer, caption, words), condition)
+    condition = _text(recipe, model, caption, 1.0, negative="")
+    return source, branches, ObjectWords(find_words(model.tokenizer, caption, words), condition)
 
 
-def _text(recipe: Recipe, model: DiffusionModel, prompt: str, guided: bool, negative: str | None = None) -> Any:
+def _text(
+    recipe: Recipe, model: DiffusionModel, prompt: str, guidance_scale: float, negative: str | None = None
+) -> TextCondition:
     negative_prompt = recipe.negative_prompt if negative is None else negative
-    return encode_prompt(model, prompt, negative_prompt, guided, (recipe.height, recipe.width))
+    return encode_prompt(model, prompt, negative_prompt, guidance_scale, (recipe.height, recipe.width))
 
 
 def _tensors(character: Character) -> dict[str, torch.Tensor]:
@@ -160,7 +161,7 @@ def _tensors(character: Character) -> dict[str, torch.Tensor]:
 def _tensor(character: Character, tensors: dict[str, torch.Tensor], name: str, model: DiffusionModel) -> torch.Tensor:
     """(1, channels, height, width) on the model's device, in its number format."""
     recipe = character.index.recipe
-    shape = (1, model.backbone.latent_channels(model.denoiser), *model.latent_size(recipe.height, recipe.width))
+    shape = (1, *model.latents.shape((recipe.height, recipe.width)))
     found = tensors.get(name)
     if found is None or tuple(found.shape) != shape or not bool(found.isfinite().all()):
         raise CharacterDamaged(character.folder, f"{TENSORS_NAME} has no finite {name} of shape {shape}")

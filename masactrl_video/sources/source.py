@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch, predict_noise
 from masactrl_video.model.sampling.invert import Trajectory, invert
@@ -38,7 +39,7 @@ class Source(Protocol):
         """Prompts of the UNet's rows while the source is walked."""
 
     @property
-    def scheduler(self) -> Any:
+    def scheduler(self) -> Schedule:
         """The scheduler with its timesteps set."""
 
     def begin(self) -> Walk:
@@ -50,10 +51,10 @@ class GeneratedSource:
     """A source made from a prompt, under the guidance of its own frame (MasaCtrl, Sec. 5, DP1)."""
 
     denoising: Denoising
-    scheduler: Any
+    scheduler: Schedule
     noise: torch.Tensor
     """(1, channels, height, width), standard normal."""
-    guidance: PreparedGuidance
+    guidance: PreparedControls | None
 
     @property
     def text(self) -> TextCondition:
@@ -84,7 +85,7 @@ class RealSource:
     """
 
     model: DiffusionModel
-    scheduler: Any
+    scheduler: Schedule
     picture_latents: torch.Tensor
     """(1, channels, height, width), scaled."""
     text: TextCondition
@@ -118,7 +119,7 @@ def replay(
     model: DiffusionModel,
     trajectory: Trajectory,
     text: TextCondition,
-    scheduler: Any,
+    scheduler: Schedule,
     walk: Walk | None = None,
     *,
     freely: bool = False,
@@ -132,7 +133,7 @@ def replay(
     for step, timestep in enumerate(scheduler.timesteps):
         latents = latents if freely else trajectory.latents[step]
         with model.clock.at(step):
-            branches = predict_noise(model, latents, timestep, text, PreparedGuidance(), step, num_steps)
+            branches = predict_noise(model, latents, timestep, text, None, step, num_steps)
         yield step
         latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
     if walk is not None:

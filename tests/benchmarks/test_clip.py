@@ -9,7 +9,7 @@ import tiny_models
 import torch
 
 from masactrl_video.attention.plan import plan_control
-from masactrl_video.model.control_networks import GuidanceNetwork
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.render.frames import denoise_chunk
@@ -26,7 +26,7 @@ def made_clip(layout: str, dtype: torch.dtype = torch.float32) -> Any:
         if part is not None:
             part.to(dtype)
     model = DiffusionModel(pipe, (GuidanceNetwork("pose", controlnet, scale=1.5),))
-    text = encode_prompt(model, "a bear", "", True, (64, 96))
+    text = encode_prompt(model, "a bear", "", 7.5, (64, 96))
     black_and_white = np.stack([np.full((64, 96, 3), level, np.uint8) for level in (0, 255)])
     return Clip(model, text, black_and_white, num_inference_steps=3)
 

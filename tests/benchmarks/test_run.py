@@ -10,7 +10,7 @@ import pytest
 import torch
 from stand_in import write_stand_in
 
-from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.unet.prompts import UNetText
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 STEPS, ROUNDS = 4, 1
@@ -167,7 +167,7 @@ def test_memory_counted_on_shapes_is_that_of_a_real_step(narrow_sd15: None) -> N
         counted.append(gpu_memory.peak_bytes(step.plain))
     assert counted[0] < counted[1] <= 2 * counted[0]
     real = [network.to_empty(device="cpu") for network in (unet, controlnet)]
-    text = TextCondition(torch.rand(2, 77, unet.config.cross_attention_dim))
+    text = UNetText(torch.rand(2, 77, unet.config.cross_attention_dim))
     random = EmptyStep(*real, step.plan, step.source, torch.rand(2, 4, 8, 12), torch.rand(2, 3, 64, 96), text)
     assert gpu_memory.peak_bytes(random.plain) == pytest.approx(counted[1], rel=0.01)
 

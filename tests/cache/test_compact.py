@@ -10,7 +10,7 @@ import torch
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.cache.quantize import pack, storage_error, unpack
 from masactrl_video.cache.recorded_source import CachedSource
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.unet.controls import PreparedGuidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
@@ -51,7 +51,7 @@ def model() -> DiffusionModel:
 
 def record(model: DiffusionModel, root: Path, kind: CacheDtype) -> tuple[CachedSource, int]:
     plan = plan_control(model.unet, 2, masa_step=1, masa_layer=10)
-    denoising = Denoising(model, encode_prompt(model, "a bear", "", True, SIZE), 4.0, 0)
+    denoising = Denoising(model, encode_prompt(model, "a bear", "", 7.5, SIZE), 4.0, 0)
     noise = initial_noise(model, SIZE, 0)
     source = GeneratedSource(denoising, make_scheduler(model, "ddim", 2), noise, PreparedGuidance())
     found = cached_source(root, model, source, BRANCHES, plan, dtype=kind)

@@ -12,12 +12,15 @@ import pytest
 import tiny_models
 import torch
 
+from masactrl_video.model.backbones.unet.backbone import UNetBackbone
 from masactrl_video.sources.identity import network_identity
 from masactrl_video.storage.fingerprint import fingerprint
 
+UNET = UNetBackbone()
+
 
 def name_of(network: torch.nn.Module) -> str:
-    return fingerprint(network_identity(network))
+    return fingerprint(network_identity(network, UNET))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_the_same_network_has_the_same_name() -> None:
 def test_a_lora_and_its_scale_make_another_name(folder: Path) -> None:
     names = [name_of(with_loras(folder, *scales).unet) for scales in ((), (1.0,), (0.5,), (0.0,), (1.0, 1.0))]
     assert len(set(names)) == len(names)
-    assert name_of(with_loras(folder, 0.5).unet) == names[2]
+    assert name_of(with_loras(folder, 0.5).unet, UNET) == names[2]
 
 
 def test_which_loras_are_active_makes_another_name(folder: Path) -> None:
@@ -103,9 +106,9 @@ def test_a_value_that_would_print_its_address_is_refused() -> None:
         config = {"callback": object()}  # noqa: RUF012
 
     with pytest.raises(TypeError, match="no fingerprint for a object"):
-        network_identity(Network())
+        network_identity(Network(), UNET)
 
 
 def test_an_identity_is_json(folder: Path) -> None:
-    identity = network_identity(with_loras(folder, 0.5).unet)
+    identity = network_identity(with_loras(folder, 0.5).unet, UNET)
     assert json.loads(json.dumps(identity)) == identity

@@ -22,7 +22,7 @@ from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.cache.store import CacheWriter
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
-from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
@@ -68,12 +68,12 @@ class Case:
     def source(self, model: DiffusionModel) -> tuple[GeneratedSource | RealSource, tuple[str, ...]]:
         scheduler = make_scheduler(model, self.scheduler, self.steps)
         if self.real:
-            text = encode_prompt(model, "", self.negative, True, self.size)
+            text = encode_prompt(model, "", self.negative, 7.5, self.size)
             prompts, branches = unique_branches(text, GUIDED, SHARED)
             return RealSource(
                 model, scheduler, 0.5 * initial_noise(model, self.size, self.picture_seed), prompts
             ), branches
-        text = encode_prompt(model, self.prompt, self.negative, True, self.size)
+        text = encode_prompt(model, self.prompt, self.negative, 7.5, self.size)
         networks, pictures = [], []
         if self.pose_seed is not None:
             networks.append(GuidanceNetwork("pose", tiny_models.controlnet(model.unet), self.network_scale))
@@ -87,7 +87,7 @@ class Case:
         source, branches = self.source(model)
         words = ObjectWords(find_words(model.pipe.tokenizer, self.prompt, self.words)) if self.words else None
         if words is not None and self.real:
-            words = ObjectWords(words.tokens, encode_prompt(model, self.prompt, "", False, self.size))
+            words = ObjectWords(words.tokens, encode_prompt(model, self.prompt, "", 1.0, self.size))
         return cached_source(root, model, source, branches, self.plan(model), words)
 
 

@@ -48,7 +48,7 @@ class Recorder:
 
     def __call__(self, root: Path) -> CachedSource:
         model = self.model
-        text = encode_prompt(model, "", "", False, SIZE)
+        text = encode_prompt(model, "", "", 1.0, SIZE)
         source = RealSource(
             model, make_scheduler(model, "ddim", STEPS), encode_picture(model, self.picture), text.branch(0)
         )

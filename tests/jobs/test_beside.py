@@ -15,8 +15,8 @@ from masactrl_video.attention.recorded import SHARED
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.baseline_denoising import denoise_beside, denoise_noised
 from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.unet.controls import PreparedGuidance
 from masactrl_video.model.backbones.unet.layers import self_attention_layers
-from masactrl_video.model.control_networks import PreparedGuidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
@@ -28,7 +28,7 @@ SOURCE, PROMPT, SIZE, STEPS = "a bear in the meadow", "a frog in the meadow", (6
 
 
 def denoising(model: DiffusionModel, prompt: str) -> Denoising:
-    return Denoising(model, encode_prompt(model, prompt, "", True, SIZE), 4.0, seed=5)
+    return Denoising(model, encode_prompt(model, prompt, "", 7.5, SIZE), 4.0, seed=5)
 
 
 @pytest.mark.parametrize(("name", "strength"), [("ddim", 0.55), ("ddim", 1.0), ("euler", 0.5), ("dpm++", 0.3)])
@@ -69,7 +69,7 @@ def test_a_target_of_the_sources_prompt_is_the_source_and_of_another_it_is_not(r
     unet, scheduler = model.unet, make_scheduler(model, "ddim", 4)
     source: Any
     if real:
-        text, branches = unique_branches(encode_prompt(model, "", "", True, SIZE), GUIDED, SHARED)
+        text, branches = unique_branches(encode_prompt(model, "", "", 7.5, SIZE), GUIDED, SHARED)
         source = RealSource(model, scheduler, 0.6 * initial_noise(model, SIZE, 7), text, replayed=False)
     else:
         branches = GUIDED

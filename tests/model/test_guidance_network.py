@@ -10,8 +10,8 @@ from diffusers import StableDiffusionAdapterPipeline, StableDiffusionControlNetP
 from PIL import Image
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.backbones.unet.residuals import residuals
-from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
@@ -33,7 +33,7 @@ def noise() -> torch.Tensor:
 
 def ours(model: DiffusionModel, guide: np.ndarray) -> torch.Tensor:
     scheduler = make_scheduler(model, "ddim", STEPS)
-    denoising = Denoising(model, encode_prompt(model, "a bear", "blue", True, SIZE), SCALE, seed=0)
+    denoising = Denoising(model, encode_prompt(model, "a bear", "blue", 7.5, SIZE), SCALE, seed=0)
     batch = FrameBatch.from_noise(noise(), prepare_guidance(model.networks, [guide] * len(model.networks)), scheduler)
     for step in range(STEPS):
         denoising.step(batch, step)
@@ -148,7 +148,7 @@ def test_a_controlnet_embeds_its_pictures_once_for_all_steps_and_branches(order:
     guide = pictures(2)
     prepared = prepare_guidance([network], [guide])
     latents, timestep = noise().repeat(4, 1, 1, 1), torch.tensor(500)
-    text = encode_prompt(DiffusionModel(pipe), "a bear", "", True, SIZE).for_frames(2)
+    text = encode_prompt(DiffusionModel(pipe), "a bear", "", 7.5, SIZE).for_frames(2)
     with torch.no_grad():
         for step in range(3):
             found = residuals(prepared, latents, timestep, step, 3, text, branches=2)

@@ -149,6 +149,6 @@ def test_a_marked_checkpoint_is_loaded_by_its_markers_and_can_be_inverted(sd1_fo
     model = DiffusionModel(pipe)
     scheduler = make_scheduler(model, "ddim", 4)
     assert (scheduler.config.prediction_type, scheduler.timesteps.tolist()) == ("v_prediction", [999, 749, 499, 249])
-    text = encode_prompt(model, "", "", False, (64, 64))
+    text = encode_prompt(model, "", "", 1.0, (64, 64))
     levels = invert(model, torch.randn(1, 4, 8, 8), text, scheduler).latents
     assert all(level.isfinite().all() for level in levels)

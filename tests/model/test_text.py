@@ -10,7 +10,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.unet.prompts import UNetText
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt, find_words
 
@@ -81,7 +81,7 @@ def test_the_unet_reads_what_a_plain_pipeline_call_gives_it(layout: str, negativ
         width=SIZE[1],
         output_type="latent",
     )
-    text = encode_prompt(DiffusionModel(pipe), PROMPT, negative, guided, SIZE)
+    text = encode_prompt(DiffusionModel(pipe), PROMPT, negative, 5.0 if guided else 1.0, SIZE)
     ours = text.for_frames(1)
     assert text.branches == (2 if guided else 1)
     assert torch.equal(ours["encoder_hidden_states"], seen["encoder_hidden_states"])
@@ -93,14 +93,14 @@ def test_the_unet_reads_what_a_plain_pipeline_call_gives_it(layout: str, negativ
 
 
 def test_frames_are_repeated_branch_by_branch() -> None:
-    text = TextCondition(torch.tensor([0.0, 1.0]).reshape(2, 1, 1).expand(2, 3, 4))
+    text = UNetText(torch.tensor([0.0, 1.0]).reshape(2, 1, 1).expand(2, 3, 4))
     rows = text.for_frames(3)["encoder_hidden_states"]
     assert rows[:, 0, 0].tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_branches_are_equal_only_where_both_prompts_are() -> None:
     model = DiffusionModel(tiny_models.sd1_pipeline())
-    assert encode_prompt(model, "", "", True, SIZE).branches_are_equal()
-    assert not encode_prompt(model, "bear", "", True, SIZE).branches_are_equal()
-    both = encode_prompt(model, "bear", "blue", True, SIZE)
-    assert torch.equal(both.branch(1).hidden_states, encode_prompt(model, "bear", "", False, SIZE).hidden_states)
+    assert encode_prompt(model, "", "", 7.5, SIZE).branches_are_equal()
+    assert not encode_prompt(model, "bear", "", 7.5, SIZE).branches_are_equal()
+    both = encode_prompt(model, "bear", "blue", 7.5, SIZE)
+    assert torch.equal(both.branch(1).hidden_states, encode_prompt(model, "bear", "", 1.0, SIZE).hidden_states)

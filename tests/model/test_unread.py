@@ -119,7 +119,7 @@ def test_the_libraries_do_not_say_it_again(layout: str, caplog: pytest.LogCaptur
         for name in ("tokenizer", "tokenizer_2"):
             if getattr(pipe, name, None) is not None:
                 setattr(pipe, name, tokenizer())  # one that has not said it yet
-        encode_prompt(DiffusionModel(pipe), "red " * 60, "blue " * 60, True, (64, 64))
+        encode_prompt(DiffusionModel(pipe), "red " * 60, "blue " * 60, 7.5, (64, 64))
         assert heard == []
         logging.getLogger(type(pipe).__module__).warning("weights were dropped")
         assert heard == ["weights were dropped"]

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.controls import NetworkChoice
+from masactrl_video.model.backbones.unet.load_controls import load_network
 from masactrl_video.model.loading.load import load_pipeline
-from masactrl_video.model.loading.network import NetworkChoice, load_network
 from masactrl_video.model.loading.taesd import load_taesd
 
 CPU = torch.device("cpu")

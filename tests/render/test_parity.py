@@ -17,8 +17,8 @@ from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.backbones.unet.layers import self_attention_layers
-from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
@@ -77,19 +77,19 @@ def render(case: Case, model: DiffusionModel, root: Path) -> tuple[torch.Tensor,
     """Two frames in two batches of one, against the cache."""
     scheduler = make_scheduler(model, "ddim", STEPS)
     plan = make_plan(model, case)
-    text = encode_prompt(model, PROMPT, case.negative, True, case.size)
+    text = encode_prompt(model, PROMPT, case.negative, 7.5, case.size)
     guide = [pictures(3, case.size, seed) for seed, _ in enumerate(case.guidance)]
     tokenizer = model.pipe.tokenizer
     words = ObjectWords(())
     if case.real:
         latents = 0.5 * initial_noise(model, case.size, 77)
-        prompts, branches = unique_branches(encode_prompt(model, "", case.negative, True, case.size), GUIDED, SHARED)
+        prompts, branches = unique_branches(encode_prompt(model, "", case.negative, 7.5, case.size), GUIDED, SHARED)
         source: Any = RealSource(model, scheduler, latents, prompts)
         if case.mode == "masked":
-            caption = encode_prompt(model, SOURCE_PROMPT, "", False, case.size)
+            caption = encode_prompt(model, SOURCE_PROMPT, "", 1.0, case.size)
             words = ObjectWords(find_words(tokenizer, SOURCE_PROMPT, ["bear"]), caption)
     else:
-        prompts, branches = encode_prompt(model, SOURCE_PROMPT, case.negative, True, case.size), GUIDED
+        prompts, branches = encode_prompt(model, SOURCE_PROMPT, case.negative, 7.5, case.size), GUIDED
         guidance = prepare_guidance(model.networks, [g[:1] for g in guide])
         denoising = Denoising(model, prompts, SCALE, seed=5)
         source = GeneratedSource(denoising, scheduler, initial_noise(model, case.size, 5), guidance)
@@ -115,8 +115,8 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
     """Source and both frames in one batch; [source, frame 1, frame 2]."""
     scheduler = make_scheduler(model, "ddim", STEPS)
     plan = make_plan(model, case)
-    own = encode_prompt(model, "" if case.real else SOURCE_PROMPT, case.negative, True, case.size)
-    target = encode_prompt(model, PROMPT, case.negative, True, case.size)
+    own = encode_prompt(model, "" if case.real else SOURCE_PROMPT, case.negative, 7.5, case.size)
+    target = encode_prompt(model, PROMPT, case.negative, 7.5, case.size)
 
     def rows(source: torch.Tensor | None, targets: torch.Tensor | None) -> torch.Tensor | None:
         return (
@@ -175,7 +175,7 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
     if not case.real:
         noise = initial_noise(model, case.size, 5).repeat(3, 1, 1, 1)
         return side_by_side.run(model.unet, scheduler, state, plan.steps, noise, call, SCALE)
-    null = encode_prompt(model, "", "", False, case.size)
+    null = encode_prompt(model, "", "", 1.0, case.size)
     trajectory = invert(model, 0.5 * initial_noise(model, case.size, 77), null, scheduler).latents
     if case.mode == "masked":
         state.source_maps = caption_maps(case, model, state, scheduler, trajectory)
@@ -185,7 +185,7 @@ def reference(case: Case, model: DiffusionModel) -> torch.Tensor:
 
 def caption_maps(case: Case, model: DiffusionModel, state: Any, scheduler: Any, trajectory: Any) -> dict[int, Any]:
     """Step → the caption's attention to its words, by map layer."""
-    caption = encode_prompt(model, SOURCE_PROMPT, "", False, case.size)
+    caption = encode_prompt(model, SOURCE_PROMPT, "", 1.0, case.size)
     maps = {}
     for step, t in enumerate(scheduler.timesteps):
         alone = replace(state, frames=0, branches=1, maps=[])

@@ -11,9 +11,9 @@ import torch
 from masactrl_video.attention.record import record_attention
 from masactrl_video.attention.recorded import SHARED, MemorySource
 from masactrl_video.model.backbones.branches import GUIDED
-from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.unet.controls import PreparedGuidance
 from masactrl_video.model.backbones.unet.layers import self_attention_layers
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.unet.prompts import UNetText
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
@@ -30,7 +30,7 @@ def test_a_generated_source_is_the_picture_of_plain_diffusers(layout: str, scale
     pipe = tiny_models.sd1_pipeline() if layout == "sd1" else tiny_models.sdxl_pipeline()
     model = DiffusionModel(pipe)
     noise = initial_noise(model, SIZE, 5)
-    text = encode_prompt(model, "a bear", "blue", scale > 1, SIZE)
+    text = encode_prompt(model, "a bear", "blue", scale, SIZE)
     denoising = Denoising(model, text, scale, seed=5)
     source = GeneratedSource(denoising, make_scheduler(model, "ddim", STEPS), noise, PreparedGuidance())
     walk = source.begin()
@@ -53,7 +53,7 @@ def test_a_generated_source_is_the_picture_of_plain_diffusers(layout: str, scale
 
 def test_a_source_may_be_walked_again_with_a_multistep_scheduler() -> None:
     model = DiffusionModel(tiny_models.sd1_pipeline())
-    text = encode_prompt(model, "a bear", "", True, SIZE)
+    text = encode_prompt(model, "a bear", "", 7.5, SIZE)
     source = GeneratedSource(
         Denoising(model, text, 4.0, seed=5),
         make_scheduler(model, "dpm++", STEPS),
@@ -79,7 +79,7 @@ def record(model: DiffusionModel, source: RealSource, branches: Any) -> MemorySo
 
 def test_one_shared_branch_holds_what_both_branches_of_the_null_prompt_hold() -> None:
     model = DiffusionModel(tiny_models.sd1_pipeline())
-    both = encode_prompt(model, "", "", True, SIZE)
+    both = encode_prompt(model, "", "", 7.5, SIZE)
     one, names = unique_branches(both, GUIDED, SHARED)
     assert (one.branches, names) == (1, (SHARED,))
     scheduler, latents = make_scheduler(model, "ddim", STEPS), 0.5 * initial_noise(model, SIZE, 7)
@@ -97,7 +97,7 @@ def test_one_shared_branch_holds_what_both_branches_of_the_null_prompt_hold() ->
 @pytest.mark.parametrize(("prompt", "negative"), [("a bear", ""), ("", "blue")])
 def test_branches_that_differ_stay_two(prompt: str, negative: str) -> None:
     model = DiffusionModel(tiny_models.sd1_pipeline())
-    text = encode_prompt(model, prompt, negative, True, SIZE)
+    text = encode_prompt(model, prompt, negative, 7.5, SIZE)
     kept, names = unique_branches(text, GUIDED, SHARED)
     assert kept is text
     assert names == GUIDED
@@ -105,7 +105,7 @@ def test_branches_that_differ_stay_two(prompt: str, negative: str) -> None:
 
 def test_branches_that_differ_in_sdxls_pooled_text_alone_stay_two() -> None:
     hidden = torch.zeros(2, 3, 4)
-    text = TextCondition(hidden, torch.tensor([[0.0], [1.0]]), torch.zeros(2, 6))
+    text = UNetText(hidden, torch.tensor([[0.0], [1.0]]), torch.zeros(2, 6))
     assert unique_branches(text, GUIDED, SHARED)[1] == GUIDED
 
 
@@ -114,7 +114,7 @@ def test_the_negative_prompt_of_a_real_source_does_not_reach_its_inversion() -> 
     scheduler, latents = make_scheduler(model, "ddim", STEPS), 0.5 * initial_noise(model, SIZE, 7)
 
     def noise(negative: str, prompt: str = "") -> torch.Tensor:
-        text = encode_prompt(model, prompt, negative, True, SIZE)
+        text = encode_prompt(model, prompt, negative, 7.5, SIZE)
         return RealSource(model, scheduler, latents, text).begin().initial_noise
 
     assert torch.equal(noise("blue"), noise(""))

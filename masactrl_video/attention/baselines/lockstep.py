@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import Attention
 from masactrl_video.attention.recorded import branch_rows
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import split_heads
-from masactrl_video.model.backbones.steps import DenoiserCall, index_of_timestep
+from masactrl_video.model.backbones.steps import DenoiserCall, StepClock, StepFinder
 from masactrl_video.model.backbones.unet.layers import Layer
 from masactrl_video.model.backbones.unet.processors import Processor, finished
 
@@ -22,8 +22,14 @@ from masactrl_video.model.backbones.unet.processors import Processor, finished
 class Lockstep:
     """Whose UNet call is in progress, what is kept of the source's at this step, and the count of what was injected."""
 
-    def __init__(self, timesteps: Sequence[float], source_branches: Sequence[str], branches: Sequence[Branch]) -> None:
-        self.timesteps, self.branches = timesteps, branches
+    def __init__(
+        self,
+        timesteps: Sequence[float],
+        source_branches: Sequence[str],
+        branches: Sequence[Branch],
+        clock: StepClock | None = None,
+    ) -> None:
+        self._steps, self.branches = StepFinder(timesteps, clock or StepClock()), branches
         self.is_target = False
         self.step = 0
         self.kept: dict[str, tuple[torch.Tensor, ...]] = {}
@@ -33,8 +39,8 @@ class Lockstep:
         self._rows = branch_rows(source_branches, branches)
 
     def begin(self, call: DenoiserCall) -> None:
-        """Start of a UNet call: find its step by its timestep."""
-        step = index_of_timestep(self.timesteps, call.timestep)
+        """Start of a UNet call: find its step."""
+        step = self._steps.step_of(call)
         if self.is_target and step != self.step:
             raise RuntimeError(f"the target is at step {step}, the source at {self.step}: they must go side by side")
         if not self.is_target:

@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from masactrl_video.attention.baselines.lockstep import Lockstep, SourceQueriesKeys
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.steps import StepClock
 from masactrl_video.model.backbones.unet.calls import watch_calls
 from masactrl_video.model.backbones.unet.layers import Layer, self_attention_layers
 from masactrl_video.model.backbones.unet.processors import Processor, installed
@@ -60,6 +61,7 @@ def plug_and_play(
     attention_steps: float = 0.5,
     feature_layers: Sequence[str] | None = None,
     attention_layers: Sequence[Layer] | None = None,
+    clock: StepClock | None = None,
 ) -> Iterator[Lockstep]:
     """Inside, the target's calls take features and self-attention from the source's call at the same step (Alg. 1).
 
@@ -74,6 +76,7 @@ def plug_and_play(
         attention_steps: the same for the queries and keys of self-attention (1 - tau_A).
         feature_layers: names of residual blocks; by default decoder layer 4.
         attention_layers: by default those of decoder layers 4 and later.
+        clock: of the loop that makes the calls (see `control_attention`).
 
     Raises:
         UserError: the decoder has no layer 4.
@@ -83,7 +86,7 @@ def plug_and_play(
         feature_layers = check_decoder(unet)[:1]
     if attention_layers is None:
         attention_layers = attention_of(unet, check_decoder(unet))
-    lockstep, before = Lockstep(timesteps, source_branches, branches), unet.attn_processors
+    lockstep, before = Lockstep(timesteps, source_branches, branches, clock), unet.attn_processors
     features, attention = (range(round(part * len(timesteps))) for part in (feature_steps, attention_steps))
     processors: dict[str, Processor] = {
         layer.self_processor: SourceQueriesKeys(layer, before[layer.self_processor], lockstep, attention, False)

@@ -14,7 +14,9 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.attention.baselines.lockstep import Lockstep, SourceQueriesKeys
 from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.parts import Tokenizer
 from masactrl_video.model.backbones.qkv import split_heads
+from masactrl_video.model.backbones.steps import StepClock
 from masactrl_video.model.backbones.unet.attention import cross_attention_maps
 from masactrl_video.model.backbones.unet.calls import watch_calls
 from masactrl_video.model.backbones.unet.layers import Layer, self_attention_layers
@@ -36,7 +38,7 @@ class WordAlignment:
         return torch.where(self.is_new.to(own_maps.device), own_maps, taken)
 
 
-def align_words(tokenizer: Any, source_prompt: str, prompt: str) -> WordAlignment:
+def align_words(tokenizer: Tokenizer, source_prompt: str, prompt: str) -> WordAlignment:
     """Align two prompts word by word.
 
     Equal words, and words that are replaced by as many others (word swap), take the source's maps; words that are
@@ -59,7 +61,7 @@ def align_words(tokenizer: Any, source_prompt: str, prompt: str) -> WordAlignmen
     return WordAlignment(weights, weights.sum(dim=0) == 0)
 
 
-def _word_tokens(tokenizer: Any, prompt: str) -> list[tuple[int, ...]]:
+def _word_tokens(tokenizer: Tokenizer, prompt: str) -> list[tuple[int, ...]]:
     """Tokens of each word of a prompt, as far as the text encoder reads it."""
     words = [tuple(tokenizer(word, add_special_tokens=False).input_ids) for word in prompt.split()]
     room = tokenizer.model_max_length - 2  # the start and the end token
@@ -130,6 +132,7 @@ def prompt_to_prompt(
     cross_steps: float = 0.8,
     self_steps: float = 0.4,
     self_layers: Sequence[Layer] | None = None,
+    clock: StepClock | None = None,
 ) -> Iterator[Lockstep]:
     """Inside, the target's calls take attention maps from the source's call at the same step (Sec. 3, Alg. 1).
 
@@ -144,11 +147,12 @@ def prompt_to_prompt(
         self_steps: the same for self-attention (tau_s).
         self_layers: where self-attention is taken; by default, as in the authors' code, on grids of at most half the
             latents' side.
+        clock: of the loop that makes the calls (see `control_attention`).
 
     Raises:
         RuntimeError: on leaving, when an injection did not happen where it had to.
     """
-    lockstep = Lockstep(timesteps, source_branches, branches)
+    lockstep = Lockstep(timesteps, source_branches, branches, clock)
     layers, before = self_attention_layers(unet), unet.attn_processors
     cross, own = (range(round(fraction * len(timesteps))) for fraction in (cross_steps, self_steps))
     chosen = [layer for layer in layers if layer.downscale >= 2] if self_layers is None else self_layers

@@ -88,7 +88,7 @@ def check_words(model: DiffusionModel, prompt: str, words: Sequence[str], where:
         UserError: one of them is not there.
     """
     try:
-        return find_words(model.pipe.tokenizer, prompt, words)
+        return find_words(model.tokenizer, prompt, words)
     except UserError as error:
         raise UserError(f"{where}: {str(error).removeprefix('mask_words: ')}") from error
 

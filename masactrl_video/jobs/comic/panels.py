@@ -22,7 +22,6 @@ from masactrl_video.errors import UserError
 from masactrl_video.jobs.comic.cast import Picture, check_words
 from masactrl_video.jobs.comic.plan import PlannedPanel
 from masactrl_video.jobs.render_frames import picture_text
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
@@ -167,10 +166,9 @@ def render_panel(
 
 def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None) -> FramesJob:
     settings, model = job.settings, job.model
-    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guided, job.size_px)
-    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps)
-    branches = GUIDED if settings.guided else UNGUIDED
-    first: Any = next(iter(sources.values()), None) or MemorySource(branches, (), timesteps_of(scheduler))
+    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, job.size_px)
+    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, job.size_px)
+    first: Any = next(iter(sources.values()), None) or MemorySource(text.names, (), timesteps_of(scheduler))
     return FramesJob(
         denoising=Denoising(model, text, settings.guidance_scale, settings.seed),
         scheduler=scheduler,
@@ -201,7 +199,7 @@ def _regions(job: PanelJob, sources: Mapping[str, CachedSource]) -> list[RegionS
         region = _in_box(box, latent_size).to(job.model.device) if box is not None else None
         own_size = (source.latents.shape[-2], source.latents.shape[-1])
         prompt = job.planned.cast[name].prompt
-        text = None if prompt is None else encode_prompt(job.model, prompt, "", False, job.size_px).hidden_states
+        text = None if prompt is None else encode_prompt(job.model, prompt, "", 1.0, job.size_px).hidden_states
         regions.append(RegionSource(source, own_size, job.words.get(name, ()), region, text))
     return regions
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.files import ModelFiles
+from masactrl_video.model.backbones.latents import LatentSpace
+from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.settings.names import SchedulerName
 
 LayerKind = Literal["self", "joint"]
 """`self`: the picture's tokens attend to each other, and to the text in another layer; `joint`: to both at once."""
@@ -105,7 +114,7 @@ class LoadedModel(Protocol):
     """What a backbone asks of a loaded model."""
 
     @property
-    def pipe(self) -> Any:
+    def pipe(self) -> Pipeline:
         """The diffusers pipeline."""
 
     @property
@@ -117,16 +126,21 @@ class LoadedModel(Protocol):
         """Number format of the denoiser."""
 
     @property
-    def denoiser(self) -> Any:
+    def denoiser(self) -> torch.nn.Module:
         """The network that predicts the noise."""
 
     @property
-    def networks(self) -> Sequence[Any]:
+    def networks(self) -> Sequence[ControlNetwork]:
         """Networks that steer the denoiser by control images, as the backbone loaded them."""
 
 
+@runtime_checkable
 class Backbone(Protocol):
     """A family of models with one architecture; what names that architecture lies in the backbone's own folder."""
+
+    @property
+    def title(self) -> str:
+        """What people call these models, for messages."""
 
     @property
     def pipelines(self) -> Sequence[str]:
@@ -140,24 +154,21 @@ class Backbone(Protocol):
     def denoiser_part(self) -> str:
         """Name of the denoiser among the parts of a pipeline."""
 
-    def denoiser(self, pipe: Any) -> Any:
+    @property
+    def files(self) -> ModelFiles:
+        """How these models are found and loaded."""
+
+    def denoiser(self, pipe: Pipeline) -> torch.nn.Module:
         """The network of a pipeline that predicts the noise."""
 
-    def check_parts(self, name: str, pipe: Any) -> None:
-        """See that the parts of a loaded pipeline belong together.
+    def tokenizer(self, pipe: Pipeline) -> Tokenizer:
+        """That of the prompt which the picture's tokens attend to: words are looked up in it."""
 
-        Raises:
-            UserError: the denoiser is of another kind, or two parts are of different models; `name` is the model's.
-        """
+    def latents(self, pipe: Pipeline) -> LatentSpace:
+        """The latents of a loaded pipeline."""
 
     def patches(self, network: torch.nn.Module) -> dict[str, JsonValue]:
         """What was patched on a network besides its weights, its configuration and LoRAs: part of its identity."""
-
-    def latent_channels(self, denoiser: torch.nn.Module) -> int:
-        """Channels of the latents that it reads."""
-
-    def native_latent_size(self, denoiser: torch.nn.Module) -> tuple[int, int]:
-        """Height and width of the latents that it was trained on."""
 
     def layers(self, denoiser: torch.nn.Module) -> tuple[AttentionLayer, ...]:
         """All layers in which the picture attends to itself, in forward order.
@@ -194,13 +205,44 @@ class Backbone(Protocol):
     ) -> AbstractContextManager[None]:
         """Inside the context, `on_begin` and `on_end` are called at the start and the end of each call."""
 
+    def branches(self, denoiser: torch.nn.Module, guidance_scale: float) -> Sequence[Branch]:
+        """The rows of a call at this guidance scale: two where it is classifier-free guidance, else one."""
+
     def encode_prompt(
-        self, model: LoadedModel, prompt: str, negative_prompt: str, guided: bool, size_px: tuple[int, int]
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
-        """Encode a prompt, with the negative prompt as first branch when `guided`.
+        """Encode a prompt, with the negative prompt as first branch where there are two (see `branches`).
 
         Args:
             size_px: height and width of the pictures.
+        """
+
+    def schedule(
+        self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]
+    ) -> Schedule:
+        """A scheduler with its timesteps set, each of which it visits once.
+
+        Args:
+            size_px: height and width of the pictures; the noise levels of a flow depend on it.
+
+        Raises:
+            UserError: a scheduler or a number of steps that this model cannot have.
+        """
+
+    def load_control(self, choice: NetworkChoice, denoiser: torch.nn.Module) -> ControlNetwork:
+        """Load a network that steers `denoiser` by control images, on its device and in its number format.
+
+        Raises:
+            UserError: not to be found, of a wrong kind, or made for another kind of model.
+        """
+
+    def prepare_controls(
+        self, networks: Sequence[ControlNetwork], pictures: Sequence[NDArray[np.uint8]]
+    ) -> PreparedControls:
+        """Prepare a batch: `pictures[i]` (frames, height, width, 3) belongs to `networks[i]`.
+
+        Raises:
+            UserError: pictures that a network cannot read.
         """
 
     def predict(
@@ -209,15 +251,15 @@ class Backbone(Protocol):
         model_input: torch.Tensor,
         timestep: torch.Tensor,
         text: TextCondition,
-        controls: Any,
+        controls: PreparedControls | None,
         step: int,
         num_steps: int,
     ) -> torch.Tensor:
         """The denoiser's output for all branches of a batch of frames.
 
         Args:
-            model_input: (frames, channels, height, width), scaled as the scheduler wants it.
-            controls: control images of these frames, as the backbone prepared them.
+            model_input: (frames, channels, height, width), scaled as the schedule wants it.
+            controls: of these frames, as the backbone prepared them.
             step: index of the denoising step, from 0, of `num_steps`.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The order of the rows in a UNet batch, stated once."""
+"""The order of the rows in a denoiser's batch, stated once."""
 
 from __future__ import annotations
 

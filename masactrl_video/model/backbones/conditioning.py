@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 import torch
+
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
 
 
 @dataclass(frozen=True)
 class TextCondition:
-    """Prompts of the branches of one UNet call, one row a branch."""
+    """Prompts of the branches of one call of the denoiser, one row a branch.
+
+    A family whose denoiser reads more than this adds fields: tensors whose first axis is the branches, or None.
+    """
 
     hidden_states: torch.Tensor
     """(branches, text tokens, channels)."""
-    pooled: torch.Tensor | None = None
-    """(branches, channels); SDXL only."""
-    time_ids: torch.Tensor | None = None
-    """(branches, 6): original size, crop, target size; SDXL only."""
     _rows: dict[int, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Frames of a batch → hidden states of its rows."""
 
@@ -26,33 +28,36 @@ class TextCondition:
         """Number of branches."""
         return self.hidden_states.shape[0]
 
-    def for_frames(self, frames: int) -> dict[str, Any]:
-        """Keyword arguments of a UNet or ControlNet call on branches x frames rows, branch by branch."""
+    @property
+    def names(self) -> Sequence[Branch]:
+        """The branches in their order."""
+        return GUIDED if self.branches == 2 else UNGUIDED
+
+    def rows(self, frames: int) -> torch.Tensor:
+        """Hidden states of branches x frames rows, branch by branch; the same object each time."""
         if frames not in self._rows:
             self._rows[frames] = self.hidden_states.repeat_interleave(frames, dim=0)
-        arguments: dict[str, Any] = {"encoder_hidden_states": self._rows[frames]}
-        if self.pooled is not None and self.time_ids is not None:
-            arguments["added_cond_kwargs"] = {
-                "text_embeds": self.pooled.repeat_interleave(frames, dim=0),
-                "time_ids": self.time_ids.repeat_interleave(frames, dim=0),
-            }
-        return arguments
+        return self._rows[frames]
 
     def has_rows(self, hidden_states: torch.Tensor | None) -> bool:
-        """Whether these very hidden states came from `for_frames`."""
+        """Whether these very hidden states came from `rows`."""
         return any(hidden_states is rows for rows in self._rows.values())
 
-    def in_float32(self) -> TextCondition:
-        """The same in single precision."""
-        return TextCondition(*(None if t is None else t.to(torch.float32) for t in self._tensors()))  # type: ignore[arg-type]
+    def tensors(self) -> dict[str, torch.Tensor | None]:
+        """All that the denoiser reads, by the names of the fields."""
+        return {part.name: getattr(self, part.name) for part in fields(self) if part.init}
 
-    def branch(self, index: int) -> TextCondition:
+    def in_float32(self) -> Self:
+        """The same in single precision."""
+        return self._changed({name: t.to(torch.float32) for name, t in self.tensors().items() if t is not None})
+
+    def branch(self, index: int) -> Self:
         """One branch alone."""
-        return TextCondition(*(None if t is None else t[index : index + 1] for t in self._tensors()))  # type: ignore[arg-type]
+        return self._changed({name: t[index : index + 1] for name, t in self.tensors().items() if t is not None})
 
     def branches_are_equal(self) -> bool:
         """Whether all branches read the same, so that one of them serves for all."""
-        return all(t is None or bool((t == t[:1]).all()) for t in self._tensors())
+        return all(t is None or bool((t == t[:1]).all()) for t in self.tensors().values())
 
-    def _tensors(self) -> tuple[torch.Tensor | None, ...]:
-        return self.hidden_states, self.pooled, self.time_ids
+    def _changed(self, tensors: dict[str, Any]) -> Self:
+        return replace(self, **tensors)

@@ -9,7 +9,7 @@ import torch
 
 
 class QKV:
-    """Query, key and value of one call of an attention layer, after any norm and before any position is put in.
+    """Query, key and value of one call of an attention layer, as it attends: after any norm, with any position put in.
 
     Each is (rows, heads, tokens, head_dim) and is computed at its first use: a frame that queries a source alone
     never needs keys and values of its own.
@@ -25,8 +25,12 @@ class QKV:
         tokens: int,
         heads: int,
         dtype: torch.dtype,
+        unplaced_key: Callable[[], torch.Tensor] | None = None,
+        place: Callable[[torch.Tensor, tuple[int, int]], torch.Tensor] | None = None,
     ) -> None:
+        """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
         self._query, self._key, self._value = query, key, value
+        self._unplaced_key, self._place = unplaced_key, place
         self.rows = rows
         """Branches x frames."""
         self.tokens = tokens
@@ -39,6 +43,15 @@ class QKV:
     def query(self) -> torch.Tensor:
         """(rows, heads, tokens, head_dim)."""
         return self._query()
+
+    @property
+    def unplaced_key(self) -> torch.Tensor:
+        """The key before any position is put in, (rows, heads, tokens, head_dim): what is recorded of a source."""
+        return self.key if self._unplaced_key is None else self._unplaced_key()
+
+    def placed(self, key: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        """Recorded keys (..., heads, tokens, head_dim) with the positions of their grid (height, width) put in."""
+        return key if self._place is None else self._place(key, grid)
 
     @cached_property
     def key(self) -> torch.Tensor:

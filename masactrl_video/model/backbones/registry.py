@@ -1,21 +1,65 @@
-"""The backbones there are, and which of them a pipeline or a network belongs to."""
+"""The backbones there are, own ones and other packages', and which of them a pipeline or a network belongs to."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pkgutil import resolve_name
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import Backbone
+from masactrl_video.plugins import load_plugin, plugin_names
 
 _OWN = ("masactrl_video.model.backbones.unet.backbone:UNetBackbone",)
 """Written as entry points are; a backbone is imported when it is asked for."""
 
 
+def backbones() -> Iterator[Backbone]:
+    """All of them, own ones first; another package is imported when its turn comes.
+
+    Raises:
+        UserError: a package cannot be imported, or what it adds is no backbone.
+    """
+    yield from _own()
+    yield from _others()
+
+
 @cache
-def backbones() -> tuple[Backbone, ...]:
-    """All of them."""
+def _own() -> tuple[Backbone, ...]:
     return tuple(resolve_name(place)() for place in _OWN)
+
+
+@cache
+def _others() -> tuple[Backbone, ...]:
+    return tuple(_checked(name, load_plugin("backbones", name)) for name in plugin_names("backbones"))
+
+
+def _checked(name: str, added: object) -> Backbone:
+    """What an entry point gives: a backbone, or its class."""
+    backbone = added() if isinstance(added, type) else added
+    if not isinstance(backbone, Backbone):
+        missing = sorted(member for member in _members() if not hasattr(backbone, member))
+        raise UserError(
+            f"masactrl_video.backbones: {name} is no backbone: it lacks {', '.join(missing)}; see docs/plug-points.md"
+        )
+    return backbone
+
+
+def _members() -> Iterator[str]:
+    return (name for name in vars(Backbone) if not name.startswith("_"))
+
+
+def known_models() -> str:
+    """What can be controlled, for messages: names of the families, and of their pipelines."""
+    known = list(backbones())
+    titles = " and ".join(backbone.title for backbone in known)
+    pipelines = " or ".join(name for backbone in known for name in backbone.pipelines)
+    return f"{titles} are possible ({pipelines}); docs/plug-points.md says how to add others"
+
+
+def backbone_named(class_name: str) -> Backbone | None:
+    """The backbone of a class of pipelines or denoisers, if there is one."""
+    return next((one for one in backbones() if class_name in (*one.pipelines, *one.denoisers)), None)
 
 
 def backbone_of(pipe_or_denoiser: object) -> Backbone:
@@ -28,15 +72,12 @@ def backbone_of(pipe_or_denoiser: object) -> Backbone:
     """
     plain = getattr(pipe_or_denoiser, "_orig_mod", pipe_or_denoiser)  # of what torch.compile gave
     for kind in type(plain).__mro__:
-        for backbone in backbones():
-            if kind.__name__ in (*backbone.pipelines, *backbone.denoisers):
-                return backbone
+        if (backbone := backbone_named(kind.__name__)) is not None:
+            return backbone
     for backbone in backbones():
         held = getattr(plain, backbone.denoiser_part, None)
         if held is not None:
             return backbone_of(held)
-    known = ", ".join(name for backbone in backbones() for name in backbone.pipelines)
     raise UserError(
-        f"a {type(pipe_or_denoiser).__name__} is of no kind of model that can be controlled here; "
-        f"these pipelines and their denoisers are possible: {known}"
+        f"a {type(pipe_or_denoiser).__name__} is of no kind of model that can be controlled here; {known_models()}"
     )

@@ -38,6 +38,12 @@ class StepClock:
         """Index of the step in progress, counted from 0; None between steps, and where no loop of ours runs."""
         return self._step
 
+    def now(self) -> int:
+        """Index of the step in progress, for those who are called by a loop of ours alone."""
+        if self._step is None:
+            raise RuntimeError("the denoiser was called between the steps of a loop of ours")
+        return self._step
+
     @contextmanager
     def at(self, step: int) -> Iterator[None]:
         """Inside the context, the calls of the denoiser belong to this step."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import torch
 
+from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.compile import check_compiler, compile_network
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.load import load_guidance, load_model
 from masactrl_video.model.loading.location import local_path
 from masactrl_video.model.loading.lora import LoraFile
-from masactrl_video.model.loading.network import NetworkChoice
 from masactrl_video.model.loading.taesd import load_taesd
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.guidance_parts import GuidanceSettings

@@ -7,11 +7,14 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.loading.location import check_safetensors, local_path, read_json
+from masactrl_video.model.loading.location import NOT_LOADED, check_safetensors, local_path, read_json
+
+_WITHOUT_WEIGHTS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor")
+"""How the classes of such parts are called."""
 
 
 def find_pipeline(name: str, variant: str | None = None, revision: str | None = None) -> Path:
-    """The folder or file of a whole Stable Diffusion.
+    """The folder or file of a whole model.
 
     Raises:
         UserError: it is not here, or not whole; the places that were looked in are named.
@@ -23,9 +26,10 @@ def find_pipeline(name: str, variant: str | None = None, revision: str | None = 
     index = folder / "model_index.json"
     if not index.is_file():
         raise UserError(f"model {name!r}: no {index.name} in {folder}; give the folder of a whole diffusers model")
-    text_encoders = [part for part in read_json(index, "model", name) if part.startswith("text_encoder")]
-    for part in ("unet", "vae", *text_encoders):
-        check_safetensors(folder / part, name, "model", variant)
+    for part, value in read_json(index, "model", name).items():
+        kind = value[-1] if isinstance(value, list) and value and part not in NOT_LOADED else None
+        if isinstance(kind, str) and not part.startswith("_") and not kind.endswith(_WITHOUT_WEIGHTS):
+            check_safetensors(folder / part, name, "model", variant)
     return folder
 
 

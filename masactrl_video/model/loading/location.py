@@ -15,6 +15,9 @@ from masactrl_video.settings.home import at_home
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 """Files that are unpickled when they are loaded, and can run code while they are."""
 
+NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
+"""Parts of a pipeline that are left out."""
+
 _MOST_HEADER_BYTES = 16 * 2**20
 _MOST_JSON_BYTES = 16 * 2**20
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

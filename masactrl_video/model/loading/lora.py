@@ -12,13 +12,12 @@ from typing import Any
 from safetensors import safe_open
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.parts import Pipeline
+from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.loading.loading import loading
 from masactrl_video.model.loading.location import local_path
-from masactrl_video.model.loading.lora_formats import check_format
 
 logger = logging.getLogger(__name__)
-
-_PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class LoraFile:
     """Strength; 0 leaves the model as it is."""
 
 
-def add_loras(pipe: Any, loras: Sequence[LoraFile]) -> None:
+def add_loras(pipe: Pipeline, loras: Sequence[LoraFile]) -> None:
     """Load LoRA files into a pipeline, all active at once, each with its scale.
 
     Raises:
@@ -44,17 +43,16 @@ def add_loras(pipe: Any, loras: Sequence[LoraFile]) -> None:
         pipe.set_adapters(names, adapter_weights=[lora.scale for lora in loras])
 
 
-def _add(pipe: Any, lora: LoraFile, adapter: str) -> None:
+def _add(pipe: Pipeline, lora: LoraFile, adapter: str) -> None:
     path = local_path(lora.path, "LoRA")
     if path is None or not path.is_file():
         raise UserError(f"LoRA {lora.path!r}: give one local .safetensors file")
     arguments = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
+    files = backbone_of(pipe).files
     with loading("LoRA", lora.path):
-        names, metadata = _header(path)
-        check_format(lora.path, names, lora.scale)
-        in_file, *_ = pipe.lora_state_dict(str(path.parent), unet_config=pipe.unet.config, **arguments)
+        in_file = files.lora_tensors(pipe, path, lora.path, lora.scale)
         pipe.load_lora_weights(str(path.parent), adapter_name=adapter, **arguments)
-    parts = {part: getattr(pipe, part) for part in _PARTS if getattr(pipe, part, None) is not None}
+    parts = {part: getattr(pipe, part) for part in files.lora_parts if getattr(pipe, part, None) is not None}
     loaded = sum(f".{adapter}." in name for part in parts.values() for name, _ in part.named_parameters())
     if not loaded:
         raise UserError(f"LoRA {lora.path!r}: none of its {len(in_file)} tensors belongs to a layer of this model")
@@ -64,14 +62,13 @@ def _add(pipe: Any, lora: LoraFile, adapter: str) -> None:
         first = min((key for key in in_file if _of_layer(key) not in layers), default=min(in_file))
         told = (path, unused, len(in_file), first)
         logger.warning("LoRA %s: %d of its %d tensors belong to no layer of this model, e.g. %s", *told)
-    if metadata.get("ss_v_parameterization", "").lower() == "true" and _predicts(pipe) != "v_prediction":
+    if _metadata(path).get("ss_v_parameterization", "").lower() == "true" and _predicts(pipe) != "v_prediction":
         logger.warning("LoRA %s: it was trained for v_prediction, but this model predicts %s", path, _predicts(pipe))
 
 
-def _header(path: Path) -> tuple[list[str], dict[str, str]]:
-    """Names of the tensors, and metadata."""
+def _metadata(path: Path) -> dict[str, str]:
     with safe_open(path, framework="numpy") as file:
-        return list(file.keys()), file.metadata() or {}
+        return file.metadata() or {}
 
 
 def _of_layer(name: str) -> str:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import scheduler_step
 
@@ -23,14 +23,14 @@ class FrameBatch:
 
     latents: torch.Tensor
     """(frames, channels, height, width) at the noise level of the step to come."""
-    guidance: PreparedGuidance
-    scheduler: Any
+    guidance: PreparedControls | None
+    scheduler: Schedule
     """Its own: multistep schedulers keep the last predictions inside."""
     deep_features: torch.Tensor | None = None
     """(branches x frames, channels, height, width) of the last step done by the whole denoiser, if they are reused."""
 
     @classmethod
-    def from_noise(cls, noise: torch.Tensor, guidance: PreparedGuidance, scheduler: Any) -> FrameBatch:
+    def from_noise(cls, noise: torch.Tensor, guidance: PreparedControls | None, scheduler: Schedule) -> FrameBatch:
         """Start from standard normal noise (frames, channels, height, width)."""
         own = copy.deepcopy(scheduler)
         return cls(noise * own.init_noise_sigma, guidance, own)
@@ -95,7 +95,7 @@ def predict_noise(
     model_input: torch.Tensor,
     timestep: torch.Tensor,
     text: TextCondition,
-    guidance: PreparedGuidance,
+    guidance: PreparedControls | None,
     step: int,
     num_steps: int,
 ) -> torch.Tensor:

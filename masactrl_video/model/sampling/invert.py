@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import predict_noise
 from masactrl_video.progress import counting
@@ -26,7 +25,7 @@ class Trajectory:
 
 @torch.no_grad()
 def invert(
-    model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Any, iterations: int = 0
+    model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Schedule, iterations: int = 0
 ) -> Trajectory:
     """DDIM inversion without guidance (MasaCtrl, Sec. 4.1; Song et al. 2021, Eq. 13 read backwards).
 
@@ -54,10 +53,10 @@ def invert(
     levels = [picture_latents]
     for step in counting(range(len(inverse.timesteps)), "source: invert", "step", passing=True):
         timestep = inverse.timesteps[step]
-        output = predict_noise(model, levels[-1], timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+        output = predict_noise(model, levels[-1], timestep, text, None, step, len(inverse.timesteps))[0]
         higher = inverse.step(output, timestep, levels[-1], return_dict=False)[0]
         for _ in range(iterations):
-            output = predict_noise(model, higher, timestep, text, PreparedGuidance(), step, len(inverse.timesteps))[0]
+            output = predict_noise(model, higher, timestep, text, None, step, len(inverse.timesteps))[0]
             noise = _as_noise(scheduler, output, higher, timestep)
             higher = refining.step(noise, timestep, levels[-1], return_dict=False)[0]
         levels.append(higher)

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.diffusion import DiffusionModel
 
 logger = logging.getLogger(__name__)
@@ -20,18 +21,15 @@ def initial_noise(model: DiffusionModel, size_px: tuple[int, int], seed: int) ->
 
     Drawn on the CPU in float32, so that a seed means the same picture on every device.
     """
-    shape = (1, model.backbone.latent_channels(model.denoiser), *model.latent_size(*size_px))
-    noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
-    return noise.to(model.device, model.dtype)
+    shape, generator = (1, *model.latents.shape(size_px)), torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float32).to(model.device, model.dtype)
 
 
 @torch.no_grad()
 def encode_picture(model: DiffusionModel, picture: NDArray[np.uint8]) -> torch.Tensor:
     """RGB uint8 (height, width, 3) → scaled latents (1, channels, height, width), the mean of the VAE's posterior."""
-    vae = model.vae
-    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(model.device, vae.dtype) / 127.5 - 1
-    latents: torch.Tensor = vae.encode(pixels).latent_dist.mean
-    return latents.to(model.dtype) * float(vae.config.scaling_factor)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].to(model.device, model.vae.dtype) / 127.5 - 1
+    return model.latents.encode(model.vae, pixels, model.dtype)
 
 
 @torch.no_grad()
@@ -46,15 +44,15 @@ def decode_latents(model: DiffusionModel, latents: torch.Tensor) -> NDArray[np.u
     """
     pictures = []
     for frame in latents:
-        pixels = _decode(model.decoder, frame)
+        pixels = _decode(model.latents, model.decoder, frame[None])[0]
         levels = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         pictures.append(levels.permute(1, 2, 0).cpu().numpy())
     return np.stack(pictures)
 
 
-def _decode(vae: AutoencoderKL | AutoencoderTiny, latents: torch.Tensor) -> torch.Tensor:
-    """Scaled latents (channels, height, width) → (3, height, width), about -1 to 1."""
-    decoded: torch.Tensor = vae.decode(latents[None].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0][0]
+def _decode(space: LatentSpace, vae: AutoencoderKL | AutoencoderTiny, latents: torch.Tensor) -> torch.Tensor:
+    """Scaled latents (1, channels, height, width) → (1, 3, height, width), about -1 to 1."""
+    decoded = space.decode(vae, latents)
     if decoded.isfinite().all():
         return decoded
     before = vae.dtype
@@ -62,6 +60,6 @@ def _decode(vae: AutoencoderKL | AutoencoderTiny, latents: torch.Tensor) -> torc
         raise UserError("the VAE's pixels are not finite numbers in float32 either: are its weights damaged?")
     logger.warning("the VAE ran over in %s: the picture is decoded again in float32", before)
     try:
-        return _decode(vae.to(torch.float32), latents)
+        return _decode(space, vae.to(torch.float32), latents)
     finally:
         vae.to(before)

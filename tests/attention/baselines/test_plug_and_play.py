@@ -29,7 +29,7 @@ def calls(pipe: Any, prompt: str, source_branches: tuple[str, ...] | None = None
     """The UNet's output for source and target at every step; the target has other noise."""
     model = DiffusionModel(pipe)
     scheduler = make_scheduler(model, "ddim", STEPS)
-    source_text, text = (encode_prompt(model, words, "blue", True, SIZE) for words in (SOURCE, prompt))
+    source_text, text = (encode_prompt(model, words, "blue", 7.5, SIZE) for words in (SOURCE, prompt))
     source_text = source_text.branch(1) if source_branches else source_text
     noise = [initial_noise(model, SIZE, seed) for seed in (1, 2)]
     found: list[list[torch.Tensor]] = [[], []]
@@ -45,7 +45,7 @@ def calls(pipe: Any, prompt: str, source_branches: tuple[str, ...] | None = None
 
 def plain(pipe: Any, prompt: str, seed: int) -> torch.Tensor:
     model = DiffusionModel(pipe)
-    text = encode_prompt(model, prompt, "blue", True, SIZE).for_frames(1)
+    text = encode_prompt(model, prompt, "blue", 7.5, SIZE).for_frames(1)
     noise = initial_noise(model, SIZE, seed).repeat(2, 1, 1, 1)
     timesteps = make_scheduler(model, "ddim", STEPS).timesteps
     with torch.no_grad():

@@ -61,7 +61,7 @@ def test_prompts_longer_than_the_encoder_reads_are_aligned_as_far_as_it_does(sd1
 def calls(model: DiffusionModel, alignment: WordAlignment, prompt: str, **arguments: Any) -> tuple[torch.Tensor, ...]:
     """The UNet's output for source and target, both in both branches, at every step; the target has other noise."""
     scheduler = make_scheduler(model, "ddim", STEPS)
-    texts = [encode_prompt(model, text, "", True, SIZE).for_frames(1) for text in (SOURCE, prompt)]
+    texts = [encode_prompt(model, text, "", 7.5, SIZE).for_frames(1) for text in (SOURCE, prompt)]
     noise = [initial_noise(model, SIZE, seed).repeat(2, 1, 1, 1) for seed in (1, 2)]
     found: list[list[torch.Tensor]] = [[], []]
     with torch.no_grad(), prompt_to_prompt(model.unet, timesteps_of(scheduler), alignment, **arguments) as lockstep:
@@ -74,7 +74,7 @@ def calls(model: DiffusionModel, alignment: WordAlignment, prompt: str, **argume
 
 def plain(model: DiffusionModel, prompt: str, seed: int) -> torch.Tensor:
     scheduler = make_scheduler(model, "ddim", STEPS)
-    text = encode_prompt(model, prompt, "", True, SIZE).for_frames(1)
+    text = encode_prompt(model, prompt, "", 7.5, SIZE).for_frames(1)
     noise = initial_noise(model, SIZE, seed).repeat(2, 1, 1, 1)
     with torch.no_grad():
         return torch.stack([model.unet(noise, timestep, **text).sample for timestep in scheduler.timesteps])
@@ -127,7 +127,7 @@ def test_every_map_of_the_source_makes_each_attention_of_the_same_values_the_sou
 def test_every_map_under_the_same_prompt_and_noise_reproduces_the_source(pipe: Any) -> None:
     model = DiffusionModel(pipe)
     scheduler = make_scheduler(model, "ddim", STEPS)
-    text = encode_prompt(model, SOURCE, "", True, SIZE).for_frames(1)
+    text = encode_prompt(model, SOURCE, "", 7.5, SIZE).for_frames(1)
     noise = initial_noise(model, SIZE, 1).repeat(2, 1, 1, 1)
     alignment, layers = align_words(pipe.tokenizer, SOURCE, SOURCE), self_attention_layers(pipe.unet)
     injected = prompt_to_prompt(
@@ -145,7 +145,7 @@ def test_every_map_under_the_same_prompt_and_noise_reproduces_the_source(pipe: A
 def test_a_target_at_another_step_than_the_source_is_refused(sd1: Any) -> None:
     model = DiffusionModel(sd1)
     scheduler = make_scheduler(model, "ddim", STEPS)
-    text = encode_prompt(model, SOURCE, "", True, SIZE).for_frames(1)
+    text = encode_prompt(model, SOURCE, "", 7.5, SIZE).for_frames(1)
     noise = initial_noise(model, SIZE, 1).repeat(2, 1, 1, 1)
     before = sd1.unet.attn_processors
     alignment = align_words(sd1.tokenizer, SOURCE, SOURCE)

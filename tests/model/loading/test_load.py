@@ -18,8 +18,8 @@ from same_weights import assert_same_pipeline, assert_same_weights
 
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.loading.load import load_model, load_pipeline
-from masactrl_video.model.loading.network import NetworkChoice
 
 ON_CPU: dict[str, Any] = {"dtype": "float32", "device": "cpu"}
 

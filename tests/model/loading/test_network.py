@@ -12,8 +12,8 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from same_weights import assert_same_weights
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.loading.load import load_model
-from masactrl_video.model.loading.network import NetworkChoice
 
 
 @pytest.fixture(scope="module")

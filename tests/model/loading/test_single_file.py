@@ -13,8 +13,8 @@ from same_weights import assert_same_pipeline, assert_same_weights
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.loading.load import load_model, load_pipeline
-from masactrl_video.model.loading.network import NetworkChoice
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def tiny_model(**scheduler: Any) -> DiffusionModel:
 
 
 def null_prompt(model: DiffusionModel) -> TextCondition:
-    return encode_prompt(model, "", "", False, SIZE)
+    return encode_prompt(model, "", "", 1.0, SIZE)
 
 
 def picture_latents(model: DiffusionModel) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from diffusers import DDIMScheduler, PNDMScheduler
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.unet.controls import PreparedGuidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
@@ -29,7 +29,7 @@ def model() -> DiffusionModel:
 
 def denoise(model: DiffusionModel, name: SchedulerName, frames: int, seed: int = 1) -> torch.Tensor:
     scheduler = make_scheduler(model, name, 3)
-    denoising = Denoising(model, encode_prompt(model, "a bear", "", True, SIZE), 4.0, seed)
+    denoising = Denoising(model, encode_prompt(model, "a bear", "", 7.5, SIZE), 4.0, seed)
     noise = initial_noise(model, SIZE, 7).repeat(frames, 1, 1, 1)
     batch = FrameBatch.from_noise(noise, PreparedGuidance(), scheduler)
     for step in range(3):

@@ -95,8 +95,8 @@ class CrossAttentionCall:
         original: Processor,
         hidden_states: torch.Tensor,
         text_states: torch.Tensor,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
     ) -> None:
         self._attn, self._original, self._args, self._kwargs = attn, original, args, kwargs or {}
         self._states, self._text = hidden_states, text_states

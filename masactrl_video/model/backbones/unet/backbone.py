@@ -4,61 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from typing import cast
 
+import numpy as np
 import torch
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from masactrl_video.model.backbones.base import AttentionLayer, Backbone, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import (
+    AttentionLayer,
+    Backbone,
+    LoadedModel,
+    PictureAttention,
+    TextAttention,
+)
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.latents import LatentSpace
+from masactrl_video.model.backbones.parts import Tokenizer
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.backbones.unet.attention import processors_for
 from masactrl_video.model.backbones.unet.calls import watch_calls
 from masactrl_video.model.backbones.unet.common_part import common_part_once
+from masactrl_video.model.backbones.unet.controls import (
+    GuidanceNetwork,
+    PreparedGuidance,
+    controlnets,
+    prepare_guidance,
+)
 from masactrl_video.model.backbones.unet.deep_features import keeping_deep_features, outermost_alone, residuals_taken
+from masactrl_video.model.backbones.unet.files import UNetFiles
 from masactrl_video.model.backbones.unet.layers import mask_layers, self_attention_layers
-from masactrl_video.model.backbones.unet.parts import check_parts
+from masactrl_video.model.backbones.unet.load_controls import check_network, load_network
 from masactrl_video.model.backbones.unet.processors import installed
 from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
-from masactrl_video.model.backbones.unet.prompts import encode_prompt
+from masactrl_video.model.backbones.unet.prompts import UNetText, encode_prompt
 from masactrl_video.model.backbones.unet.residuals import residuals
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.sampling.diffusion import diffusion_schedule
+from masactrl_video.settings.names import SchedulerName
 
 
 class UNetBackbone(Backbone):
     """The `Backbone` of Stable Diffusion's UNets."""
 
+    title = "Stable Diffusion 1.x, 2.x and XL"
     pipelines = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
     denoisers = ("UNet2DConditionModel", "UNetMotionModel", "UNet3DConditionModel", "UNetSpatioTemporalConditionModel")
     """Those of videos are refused with a word of their own (see `layers`)."""
 
     denoiser_part = "unet"
+    files = UNetFiles()
 
-    def denoiser(self, pipe: Any) -> Any:
+    def denoiser(self, pipe: StableDiffusionPipeline) -> UNet2DConditionModel:
         """The UNet."""
         return pipe.unet
 
-    def check_parts(self, name: str, pipe: Any) -> None:
-        """Compare UNet, VAE, text encoders and tokenizers."""
-        check_parts(name, pipe)
+    def tokenizer(self, pipe: StableDiffusionPipeline) -> Tokenizer:
+        """That of the first text encoder; SDXL's second reads the same words."""
+        tokenizer: Tokenizer = pipe.tokenizer
+        return tokenizer
 
-    def patches(self, network: Any) -> dict[str, JsonValue]:
+    def latents(self, pipe: StableDiffusionPipeline) -> LatentSpace:
+        """As large as the UNet's sample, in the VAE's factor."""
+        factor: int = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
+        size = pipe.unet.config.sample_size
+        height, width = size if isinstance(size, (list, tuple)) else (size, size)
+        return LatentSpace(pipe.unet.config.in_channels, factor, factor, (height * factor, width * factor))
+
+    def patches(self, network: torch.nn.Module) -> dict[str, JsonValue]:
         """FreeU's factors of each block of the decoder."""
         blocks = getattr(network, "up_blocks", [])
         return {"free_u": [[getattr(block, factor, None) for factor in ("s1", "s2", "b1", "b2")] for block in blocks]}
 
-    def latent_channels(self, denoiser: Any) -> int:
-        """Channels of the latents that the UNet reads."""
-        channels: int = denoiser.config.in_channels
-        return channels
-
-    def native_latent_size(self, denoiser: Any) -> tuple[int, int]:
-        """Height and width of the latents that the UNet was trained on."""
-        size = denoiser.config.sample_size
-        height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        return height, width
-
-    def layers(self, denoiser: Any) -> tuple[AttentionLayer, ...]:
+    def layers(self, denoiser: UNet2DConditionModel) -> tuple[AttentionLayer, ...]:
         """The self-attention layers, in forward order."""
         return self_attention_layers(denoiser)
 
@@ -69,7 +90,7 @@ class UNetBackbone(Backbone):
     @contextmanager
     def attending(
         self,
-        denoiser: Any,
+        denoiser: UNet2DConditionModel,
         to_picture: Mapping[str, PictureAttention],
         to_text: Mapping[str, Sequence[TextAttention]],
     ) -> Iterator[None]:
@@ -79,7 +100,10 @@ class UNetBackbone(Backbone):
 
     @contextmanager
     def calls(
-        self, denoiser: Any, on_begin: Callable[[DenoiserCall], None], on_end: Callable[[], None] | None = None
+        self,
+        denoiser: UNet2DConditionModel,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
     ) -> Iterator[None]:
         """Inside the context, each call of the UNet is told of."""
         with ExitStack() as stack:
@@ -89,11 +113,35 @@ class UNetBackbone(Backbone):
                 stack.callback(denoiser.register_forward_hook(lambda *_: end()).remove)
             yield
 
+    def branches(self, denoiser: UNet2DConditionModel, guidance_scale: float) -> Sequence[Branch]:
+        """Classifier-free guidance above 1, unless the UNet itself reads the scale, as latent consistency models do."""
+        return GUIDED if guidance_scale > 1 and denoiser.config.time_cond_proj_dim is None else UNGUIDED
+
     def encode_prompt(
-        self, model: LoadedModel, prompt: str, negative_prompt: str, guided: bool, size_px: tuple[int, int]
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
         """Encode a prompt as the UNet reads it; SDXL is conditioned on the pictures' size too."""
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         return encode_prompt(model, prompt, negative_prompt, guided, size_px)
+
+    def schedule(
+        self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]
+    ) -> Schedule:
+        """The same noise levels for all sizes."""
+        own = cast(StableDiffusionPipeline, model.pipe).scheduler
+        return diffusion_schedule(own.config, model.device, name, num_inference_steps)
+
+    def load_control(self, choice: NetworkChoice, denoiser: UNet2DConditionModel) -> ControlNetwork:
+        """A ControlNet or T2I-Adapter for UNets of this shape."""
+        network = load_network(choice, denoiser.dtype, denoiser.device)
+        check_network(choice.name, network, denoiser)
+        return GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end)
+
+    def prepare_controls(
+        self, networks: Sequence[ControlNetwork], pictures: Sequence[NDArray[np.uint8]]
+    ) -> PreparedControls:
+        """See `PreparedGuidance`."""
+        return prepare_guidance(networks, pictures)
 
     @torch.no_grad()
     def predict(
@@ -102,18 +150,20 @@ class UNetBackbone(Backbone):
         model_input: torch.Tensor,
         timestep: torch.Tensor,
         text: TextCondition,
-        controls: PreparedGuidance,
+        controls: PreparedControls | None,
         step: int,
         num_steps: int,
     ) -> torch.Tensor:
         """The UNet's output, with what ControlNets and T2I-Adapters add to its features."""
-        unet = model.denoiser
+        unet, guidance = model.denoiser, controls or PreparedGuidance()
+        assert isinstance(text, UNetText)
+        assert isinstance(guidance, PreparedGuidance)
         rows = model_input.repeat(text.branches, 1, 1, 1)  # -> (branches x frames, channels, height, width)
         arguments = text.for_frames(model_input.shape[0])
         with ExitStack() as stack:
-            for network in (unet, *(controlnet.module for controlnet, _ in controls.controlnets)):
+            for network in (unet, *(controlnet.module for controlnet, _ in guidance.controlnets)):
                 stack.enter_context(common_part_once(network, text))
-            added = residuals(controls, rows, timestep, step, num_steps, arguments, text.branches)
+            added = residuals(guidance, rows, timestep, step, num_steps, arguments, text.branches)
             taken = residuals_taken(unet, added)
             out: torch.Tensor = unet(rows, timestep, return_dict=False, **arguments, **taken)[0]
         return out.reshape(text.branches, *model_input.shape)
@@ -121,9 +171,8 @@ class UNetBackbone(Backbone):
     @contextmanager
     def prompts_once(self, model: LoadedModel, prompts: Sequence[TextCondition]) -> Iterator[None]:
         """Inside the context, UNet and ControlNets keep keys and values of these prompts."""
-        controlnets = (network.module for network in model.networks if not network.is_adapter)
         with ExitStack() as stack:
-            for network in (model.denoiser, *controlnets):
+            for network in (model.denoiser, *controlnets(model.networks)):
                 stack.enter_context(reading_prompts_once(network, prompts))
             yield
 

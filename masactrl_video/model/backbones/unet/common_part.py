@@ -15,12 +15,12 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 
-from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.unet.prompts import UNetText
 from masactrl_video.model.patching import is_plain, swapped
 
 
 @contextmanager
-def common_part_once(network: UNet2DConditionModel | ControlNetModel, text: TextCondition) -> Iterator[None]:
+def common_part_once(network: UNet2DConditionModel | ControlNetModel, text: UNetText) -> Iterator[None]:
     """Inside the context, what comes before the prompt is computed for the first branch and serves the others too.
 
     Exact, but for the last digits. Nothing is saved with SDXL, where the prompt enters with the time already.

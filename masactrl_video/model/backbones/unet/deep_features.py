@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
 
 from masactrl_video.model.backbones.base import LoadedModel
+from masactrl_video.model.backbones.unet.controls import controlnets
 from masactrl_video.model.patching import swapped
 
 
@@ -36,17 +37,16 @@ def outermost_alone(model: LoadedModel, deep_features: torch.Tensor) -> Iterator
     Args:
         deep_features: of the same rows at an earlier step (see `keeping_deep_features`).
     """
-    unet = model.denoiser
+    unet = cast(UNet2DConditionModel, model.denoiser)
     with ExitStack() as stack:
         _first_alone(stack, unet, mid_block=_Kept(deep_features), up_blocks=torch.nn.ModuleList(unet.up_blocks[-1:]))
-        for network in model.networks:
-            if not network.is_adapter:
-                nothing = _Kept(deep_features.new_zeros(()))  # added to the middle, which does not run
-                _first_alone(stack, network.module, mid_block=None, controlnet_mid_block=nothing)
+        for controlnet in controlnets(model.networks):
+            nothing = _Kept(deep_features.new_zeros(()))  # added to the middle, which does not run
+            _first_alone(stack, controlnet, mid_block=None, controlnet_mid_block=nothing)
         yield
 
 
-def residuals_taken(unet: UNet2DConditionModel, residuals: dict[str, Any]) -> dict[str, Any]:
+def residuals_taken(unet: UNet2DConditionModel, residuals: dict[str, object]) -> dict[str, object]:
     """Of the keyword arguments for a UNet call, those for which its blocks are there.
 
     diffusers adds a T2I-Adapter's first feature inside a first block with attention (SD), but behind its downsampler in

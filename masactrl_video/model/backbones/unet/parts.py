@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from diffusers import StableDiffusionPipeline
+
 from masactrl_video.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def check_parts(name: str, pipe: Any) -> None:
+def check_parts(name: str, pipe: StableDiffusionPipeline) -> None:
     """Compare UNet, VAE, text encoders and tokenizers of a Stable Diffusion pipeline.
 
     Raises:
@@ -27,7 +29,7 @@ def check_parts(name: str, pipe: Any) -> None:
         _check_pooled(name, pipe)
 
 
-def _check_unet(name: str, pipe: Any) -> None:
+def _check_unet(name: str, pipe: StableDiffusionPipeline) -> None:
     """See that the UNet makes pictures from noise and a prompt alone, by self- and cross-attention."""
     unet, latent_channels = pipe.unet.config, pipe.vae.config.latent_channels
     if unet.in_channels < latent_channels:
@@ -85,7 +87,7 @@ def _check_tokens(name: str, part: str, tokenizer: Any, encoder_part: str, encod
         )
 
 
-def _check_text_states(name: str, pipe: Any, encoders: list[str]) -> None:
+def _check_text_states(name: str, pipe: StableDiffusionPipeline, encoders: list[str]) -> None:
     width = sum(getattr(pipe, part).config.hidden_size for part in encoders)
     read = pipe.unet.config.cross_attention_dim
     for channels in read if isinstance(read, (list, tuple)) else (read,):
@@ -103,7 +105,7 @@ def _check_text_states(name: str, pipe: Any, encoders: list[str]) -> None:
         )
 
 
-def _check_pooled(name: str, pipe: Any) -> None:
+def _check_pooled(name: str, pipe: StableDiffusionPipeline) -> None:
     """SDXL's sizes and pooled text enter with the time: 6 numbers and one vector (a refiner has 5)."""
     unet, pooled = pipe.unet.config, pipe.text_encoder_2.config.projection_dim
     given = 6 * unet.addition_time_embed_dim + pooled

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from masactrl_video.model.control_networks import PreparedGuidance
+from masactrl_video.model.backbones.unet.controls import PreparedGuidance
 from masactrl_video.model.patching import swapped
 
 
@@ -17,15 +15,15 @@ def residuals(
     timestep: torch.Tensor,
     step: int,
     num_steps: int,
-    text: dict[str, Any],
+    text: dict[str, object],
     branches: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Keyword arguments for a UNet call on `latents` (branches x frames, channels, height, width).
 
     Args:
         text: `encoder_hidden_states` and, for SDXL, `added_cond_kwargs` of that call.
     """
-    out: dict[str, Any] = {}
+    out: dict[str, object] = {}
     down_sum, mid_sum = None, None
     for (network, _), embedded in zip(guidance.controlnets, guidance.embedded, strict=True):
         if not network.acts_at(step, num_steps):

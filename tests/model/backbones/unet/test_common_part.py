@@ -11,20 +11,20 @@ import tiny_models
 import torch
 from diffusers.models.attention_processor import AttnProcessor2_0
 
-from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.unet.common_part import common_part_once
+from masactrl_video.model.backbones.unet.prompts import UNetText
 
 FRAMES = 2
 
 
-def text_of(layout: str, branches: int = 2) -> TextCondition:
+def text_of(layout: str, branches: int = 2) -> UNetText:
     random = torch.Generator().manual_seed(0)
     xl = layout == "sdxl"
     hidden = torch.randn(branches, 7, (1 + xl) * tiny_models.TEXT_WIDTH, generator=random)
     if not xl:
-        return TextCondition(hidden)
+        return UNetText(hidden)
     pooled = torch.randn(branches, tiny_models.TEXT_WIDTH, generator=random)
-    return TextCondition(hidden, pooled, torch.tensor([[64.0, 96, 0, 0, 64, 96]] * branches))
+    return UNetText(hidden, pooled, torch.tensor([[64.0, 96, 0, 0, 64, 96]] * branches))
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def rows_seen(parts: dict[str, torch.nn.Module]) -> Iterator[dict[str, int]]:
         hook.remove()
 
 
-def call(network: Any, text: TextCondition) -> list[torch.Tensor]:
+def call(network: Any, text: UNetText) -> list[torch.Tensor]:
     """All that a UNet or a ControlNet gives for two frames."""
     random = torch.Generator().manual_seed(1)
     rows = torch.randn(FRAMES, 4, 8, 12, generator=random).repeat(text.branches, 1, 1, 1)

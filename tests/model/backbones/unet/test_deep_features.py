@@ -7,7 +7,7 @@ import pytest
 import tiny_models
 import torch
 
-from masactrl_video.model.control_networks import GuidanceNetwork, prepare_guidance
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
@@ -25,7 +25,7 @@ def load(layout: str, guidance: str) -> DiffusionModel:
 
 
 def denoise(model: DiffusionModel, whole_every: int, unguided_steps: int = 0) -> torch.Tensor:
-    text = encode_prompt(model, "a bear", "blue", True, SIZE)
+    text = encode_prompt(model, "a bear", "blue", 7.5, SIZE)
     denoising = Denoising(model, text, 4.0, 0, unguided_steps, whole_every)
     pictures = np.random.default_rng(0).integers(0, 255, (2, *SIZE, 3), dtype=np.uint8)
     guidance = prepare_guidance(model.networks, [pictures for _ in model.networks])

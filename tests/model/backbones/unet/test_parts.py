@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.unet.load_controls import check_network
 from masactrl_video.model.backbones.unet.parts import check_parts
-from masactrl_video.model.loading.checks import check_network
 
 
 def plain(network: Any) -> dict[str, Any]:

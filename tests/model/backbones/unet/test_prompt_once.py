@@ -12,19 +12,19 @@ import tiny_models
 import torch
 from diffusers.models.attention_processor import Attention
 
-from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
+from masactrl_video.model.backbones.unet.prompts import UNetText
 
 
-def prompts(unet: Any) -> tuple[TextCondition, TextCondition]:
+def prompts(unet: Any) -> tuple[UNetText, UNetText]:
     """Both branches, and the conditional one alone."""
     random = torch.Generator().manual_seed(0)
     hidden = torch.randn(2, 7, unet.config.cross_attention_dim, generator=random)
     if unet.config.addition_embed_type is None:
-        both = TextCondition(hidden)
+        both = UNetText(hidden)
     else:
         pooled = torch.randn(2, tiny_models.TEXT_WIDTH, generator=random)
-        both = TextCondition(hidden, pooled, torch.tensor([[64.0, 96, 0, 0, 64, 96]] * 2))
+        both = UNetText(hidden, pooled, torch.tensor([[64.0, 96, 0, 0, 64, 96]] * 2))
     return both, both.branch(1)
 
 
@@ -43,7 +43,7 @@ def projections(network: torch.nn.Module) -> Iterator[Counter[str]]:
         hook.remove()
 
 
-def call(network: Any, text: TextCondition, timestep: int, frames: int) -> list[torch.Tensor]:
+def call(network: Any, text: UNetText, timestep: int, frames: int) -> list[torch.Tensor]:
     """All that a UNet or a ControlNet gives."""
     random = torch.Generator().manual_seed(timestep)
     extra = {}
@@ -75,7 +75,7 @@ def test_keys_of_a_prompt_are_made_once_for_all_steps(layout: str, kind: str) ->
 def test_another_prompt_is_read_anew() -> None:
     unet = tiny_models.sd1_unet()
     both, _ = prompts(unet)
-    other = TextCondition(both.hidden_states.flip(0))
+    other = UNetText(both.hidden_states.flip(0))
     (expected,) = call(unet, other, 500, 2)
     with projections(unet) as made, reading_prompts_once(unet, (both,)):
         call(unet, both, 500, 2)

@@ -1,4 +1,4 @@
-"""ControlNet and T2I-Adapter: networks that read guidance pictures, and what they make of a batch of them."""
+"""ControlNet and T2I-Adapter: networks that read control images, and what they make of a batch of them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,15 @@ from diffusers import ControlNetModel, T2IAdapter
 from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.controls import ControlNetwork
 from masactrl_video.model.offload import execution_device
 
 
 @dataclass(frozen=True)
-class GuidanceNetwork:
-    """One ControlNet or T2I-Adapter with its weight and the part of the denoising in which it acts."""
+class GuidanceNetwork(ControlNetwork):
+    """One ControlNet or T2I-Adapter."""
 
-    name: str
-    """Name of the guidance it reads, e.g. `pose`."""
     module: ControlNetModel | T2IAdapter
-    scale: float = 1.0
-    start: float = 0.0
-    """Fraction of the denoising steps at which it begins to act."""
-    end: float = 1.0
-    """Fraction of the denoising steps at which it stops acting."""
 
     @property
     def is_adapter(self) -> bool:
@@ -34,16 +28,12 @@ class GuidanceNetwork:
 
     @property
     def size_factor(self) -> int:
-        """Width and height of guidance pictures must be multiples of this."""
+        """Width and height of control images must be multiples of this."""
         factor: int = self.module.downscale_factor if self.is_adapter else 1
         return factor
 
-    def acts_at(self, step: int, num_steps: int) -> bool:
-        """Whether it acts at a denoising step, by the rule of diffusers' ControlNet pipelines."""
-        return not (step / num_steps < self.start or (step + 1) / num_steps > self.end)
-
     def prepare(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
-        """Guidance pictures RGB uint8 (frames, height, width, 3) → (frames, channels, height, width) in [0, 1]."""
+        """Control images RGB uint8 (frames, height, width, 3) → (frames, channels, height, width) in [0, 1]."""
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2)
         channels = self.module.config.in_channels if self.is_adapter else self.module.config.conditioning_channels
         if channels == 1:
@@ -69,7 +59,7 @@ class GuidanceNetwork:
 
 @dataclass(frozen=True)
 class PreparedGuidance:
-    """Guidance of a batch of frames, ready for every denoising step."""
+    """Control images of a batch of frames, ready for every denoising step."""
 
     controlnets: tuple[tuple[GuidanceNetwork, torch.Tensor], ...] = ()
     """Each ControlNet with its pictures (frames, channels, height, width)."""
@@ -78,17 +68,27 @@ class PreparedGuidance:
     embedded: tuple[torch.Tensor, ...] = ()
     """What each ControlNet makes of its pictures before it sees any latents; it serves all steps and branches."""
 
+    def read(self) -> Sequence[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]]:
+        """See `PreparedControls`."""
+        return [(network, (pictures,)) for network, pictures in self.controlnets] + list(self.adapters)
+
+
+def controlnets(networks: Sequence[ControlNetwork]) -> list[ControlNetModel]:
+    """Those among a model's networks."""
+    return [network.module for network in networks if isinstance(network.module, ControlNetModel)]
+
 
 @torch.no_grad()
-def prepare_guidance(networks: Sequence[GuidanceNetwork], pictures: Sequence[NDArray[np.uint8]]) -> PreparedGuidance:
-    """Prepare one batch: `pictures[i]` (frames, height, width, 3) belongs to `networks[i]`."""
-    controlnets: list[tuple[GuidanceNetwork, torch.Tensor]] = []
+def prepare_guidance(networks: Sequence[ControlNetwork], pictures: Sequence[NDArray[np.uint8]]) -> PreparedGuidance:
+    """See `Backbone.prepare_controls`."""
+    nets: list[tuple[GuidanceNetwork, torch.Tensor]] = []
     adapters: list[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]] = []
     for network, frames in zip(networks, pictures, strict=True):
+        assert isinstance(network, GuidanceNetwork)
         prepared = network.prepare(frames)
         if network.is_adapter:
             adapters.append((network, tuple(feature * network.scale for feature in network.module(prepared))))
         else:
-            controlnets.append((network, prepared))
-    embedded = tuple(network.embed(pictures) for network, pictures in controlnets)
-    return PreparedGuidance(tuple(controlnets), tuple(adapters), embedded)
+            nets.append((network, prepared))
+    embedded = tuple(network.embed(pictures) for network, pictures in nets)
+    return PreparedGuidance(tuple(nets), tuple(adapters), embedded)

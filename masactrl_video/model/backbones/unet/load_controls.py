@@ -1,19 +1,20 @@
-"""Loading a ControlNet or T2I-Adapter."""
+"""Loading a ControlNet or T2I-Adapter, and whether it was made for the UNet that it is to steer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import ControlNetModel, T2IAdapter
+from diffusers import ControlNetModel, T2IAdapter, UNet2DConditionModel
 from safetensors import safe_open
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.controls import NetworkChoice
+from masactrl_video.model.backbones.unet.unused import unused_in_controlnet
 from masactrl_video.model.loading.hub import fetch_configs, fetch_network
 from masactrl_video.model.loading.loading import loading
 from masactrl_video.model.loading.location import local_path
-from masactrl_video.model.loading.unused import unused_in_controlnet
 from masactrl_video.model.loading.weights import check_class, check_complete, load_part, refuse_unused
 from masactrl_video.settings.names import AdapterKind
 
@@ -21,26 +22,6 @@ _CLASSES: dict[AdapterKind, type[ControlNetModel | T2IAdapter]] = {
     "controlnet": ControlNetModel,
     "t2i-adapter": T2IAdapter,
 }
-
-
-@dataclass(frozen=True)
-class NetworkChoice:
-    """Which network reads a guidance, and how strongly and when it acts."""
-
-    guidance: str
-    """Name of the guidance that it reads, e.g. `pose`."""
-    kind: AdapterKind
-    name: str
-    """Hub id, local folder, or for a ControlNet one `.safetensors` file."""
-    scale: float = 1.0
-    start: float = 0.0
-    """Fraction of the denoising steps at which it begins to act."""
-    end: float = 1.0
-    """Fraction of the denoising steps at which it stops acting."""
-    revision: str | None = None
-    variant: str | None = None
-    config: str | None = None
-    """For a single file: local folder or hub id of a ControlNet with the same architecture; else the hub is asked."""
 
 
 def load_network(choice: NetworkChoice, dtype: torch.dtype, device: torch.device) -> ControlNetModel | T2IAdapter:
@@ -100,3 +81,47 @@ def _from_folder(choice: NetworkChoice, path: Path | None, dtype: torch.dtype) -
         _CLASSES[choice.kind], choice.kind, choice.name, folder, dtype, choice.variant
     )
     return network
+
+
+def check_network(name: str, network: ControlNetModel | T2IAdapter, unet: UNet2DConditionModel) -> None:
+    """See that a guidance network was made for UNets of this shape, and for pictures as they are drawn here."""
+    adapter = isinstance(network, T2IAdapter)
+    channels = network.config.in_channels if adapter else network.config.conditioning_channels
+    if channels not in (1, 3):
+        raise UserError(f"network {name!r}: its pictures have {channels} channels; RGB or grey is possible")
+    fits = _adapter_shape if adapter else _controlnet_shape
+    own, wanted = fits(network, unet)
+    for entry, value in wanted.items():
+        if own[entry] != value:
+            raise UserError(
+                f"network {name!r}: it was made for another kind of model: its {entry} is {own[entry]}, the model's "
+                f"{value}; take one for {_family(unet)}"
+            )
+
+
+def _controlnet_shape(network: ControlNetModel, unet: UNet2DConditionModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    entries = (
+        *("cross_attention_dim", "block_out_channels", "layers_per_block", "addition_embed_type", "in_channels"),
+        *("addition_time_embed_dim", "projection_class_embeddings_input_dim", "class_embed_type", "encoder_hid_dim"),
+    )
+    own, wanted = ({entry: _plain(config.get(entry)) for entry in entries} for config in (network.config, unet.config))
+    return own, wanted
+
+
+def _adapter_shape(network: T2IAdapter, unet: UNet2DConditionModel) -> tuple[dict[str, Any], dict[str, Any]]:
+    channels, blocks = _plain(network.config.channels), _plain(unet.config.block_out_channels)
+    shared = min(len(channels), len(blocks))  # a light adapter names three of four, one for SDXL four of three
+    own = {"channels": channels[:shared], "for SDXL": network.config.adapter_type.endswith("_xl")}
+    return own, {"channels": blocks[:shared], "for SDXL": unet.config.addition_embed_type == "text_time"}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _family(unet: UNet2DConditionModel) -> str:
+    if unet.config.addition_embed_type == "text_time":
+        return "SDXL"
+    return (
+        f"Stable Diffusion with text states of {unet.config.cross_attention_dim} channels (SD-1.x: 768, SD-2.x: 1024)"
+    )

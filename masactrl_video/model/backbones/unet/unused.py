@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
+from diffusers import StableDiffusionPipeline
 from diffusers.loaders import single_file_utils as diffusers_names
 from safetensors import safe_open
 
@@ -36,7 +36,7 @@ _BESIDE = re.compile(
 """What a training leaves in its file beside the model: averages, tables of noise levels, and markers."""
 
 
-def unused_in_checkpoint(path: Path, pipe: Any) -> dict[str, list[str]]:
+def unused_in_checkpoint(path: Path, pipe: StableDiffusionPipeline) -> dict[str, list[str]]:
     """Of a whole Stable Diffusion in the original layout: part of the pipeline → weights that none of its layers took.
 
     Tensors that belong to no part are told in the log.
@@ -72,7 +72,7 @@ def _numbered(path: Path) -> dict[str, torch.Tensor]:
     return {key: torch.tensor(float(number)).expand(shape) for number, (key, shape) in enumerate(shapes.items())}
 
 
-def _renamed(part: str, numbers: dict[str, torch.Tensor], pipe: Any) -> dict[str, torch.Tensor]:
+def _renamed(part: str, numbers: dict[str, torch.Tensor], pipe: StableDiffusionPipeline) -> dict[str, torch.Tensor]:
     network = getattr(pipe, part)
     out: dict[str, torch.Tensor]
     if part == "unet":
