@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from textwrap import shorten
 
 import torch
-from diffusers.models.attention_processor import Attention
 
 from masactrl_video.errors import UserError
 
@@ -16,7 +15,7 @@ _MOST_FORMS = 256
 
 
 def compile_network(network: torch.nn.Module, backend: str = "inductor") -> None:
-    """Compile a UNet, ControlNet or T2I-Adapter in place: its residual blocks, feed-forward layers and the like.
+    """Compile a denoiser or a control network in place: its residual blocks, feed-forward layers and the like.
 
     Attention stays as it is. Its processors are changed for each chunk of frames and count what they do, which would
     break every graph around them; its matrix products and fused attention have nothing to gain.
@@ -62,7 +61,7 @@ def _something(x: torch.Tensor) -> torch.Tensor:
 def _regions(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """The largest parts, of several layers each, that hold no attention."""
     for child in module.children():
-        if isinstance(child, torch.nn.ModuleList) or any(isinstance(part, Attention) for part in child.modules()):
+        if isinstance(child, torch.nn.ModuleList) or any(hasattr(part, "set_processor") for part in child.modules()):
             yield from _regions(child)
         elif any(True for _ in child.children()):
             yield child

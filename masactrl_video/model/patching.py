@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 
 
 @contextmanager
@@ -20,8 +19,3 @@ def swapped(module: torch.nn.Module, **parts: torch.nn.Module | None) -> Iterato
     finally:
         for name, part in before.items():
             setattr(module, name, part)
-
-
-def is_plain(attention: Attention) -> bool:
-    """Whether it attends as diffusers has it by default: no row asks for another, and states enter as they are."""
-    return type(attention.processor) in (AttnProcessor, AttnProcessor2_0) and not attention.norm_cross

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 
 from masactrl_video.attention.record import record_source
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.registry import backbone_of, backbones
+from masactrl_video.model.backbones.registry import _checked, backbone_of, backbones
 from masactrl_video.model.diffusion import DiffusionModel
 
 
@@ -45,3 +45,14 @@ def test_a_layer_that_the_network_does_not_have_is_refused() -> None:
     ):
         pass
     assert unet.attn_processors == before
+
+
+def test_an_added_object_that_is_no_backbone_is_refused_with_what_it_lacks() -> None:
+    with pytest.raises(UserError, match=r"negatives is no backbone: it lacks attending, .*see docs/plug-points\.md"):
+        _checked("negatives", object())
+
+
+def test_an_unknown_family_is_told_which_are_known_and_how_to_add_it() -> None:
+    with pytest.raises(UserError, match=r"XL are possible \(Stable.*; docs/plug-points\.md says") as told:
+        backbone_of(torch.nn.Linear(2, 2))
+    assert "\n" not in str(told.value)

@@ -15,8 +15,9 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 
+from masactrl_video.model.backbones.unet.processors import is_plain
 from masactrl_video.model.backbones.unet.prompts import UNetText
-from masactrl_video.model.patching import is_plain, swapped
+from masactrl_video.model.patching import swapped
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
-from diffusers.models.attention_processor import Attention
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 
 from masactrl_video.errors import UserError
 
@@ -41,3 +41,8 @@ def finished(attn: Attention, attended: torch.Tensor, hidden_states: torch.Tenso
     if attn.residual_connection:
         out = out + hidden_states
     return out / float(attn.rescale_output_factor)
+
+
+def is_plain(attention: Attention) -> bool:
+    """Whether it attends as diffusers has it by default: no row asks for another, and states enter as they are."""
+    return type(attention.processor) in (AttnProcessor, AttnProcessor2_0) and not attention.norm_cross

@@ -13,8 +13,7 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.qkv import split_heads
-from masactrl_video.model.backbones.unet.processors import Processor, finished, installed
-from masactrl_video.model.patching import is_plain
+from masactrl_video.model.backbones.unet.processors import Processor, finished, installed, is_plain
 
 
 @contextmanager
