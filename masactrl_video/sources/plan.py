@@ -119,12 +119,20 @@ def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, Cont
         UserError: steps, layers or a scheduler that the model does not have, words that are not in their prompt, or
             guidance or masks that no step would use.
     """
-    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps)
     _check_guidance_acts(model, settings.num_inference_steps)
     if settings.attention_mode == "masked" and settings.target_masks is None:
         find_words(model.pipe.tokenizer, settings.prompt, settings.mask_words)
     if words := _source_words(settings):
         find_words(model.pipe.tokenizer, _source_caption(settings), words)
+    scheduler, plan = planned_control(settings, model)
+    if settings.save_masks and not (plan.steps and plan.layers):
+        raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
+    return scheduler, plan
+
+
+def planned_control(settings: Settings, model: DiffusionModel) -> tuple[Any, ControlPlan]:
+    """The same, where all has been checked."""
+    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps)
     plan = plan_control(
         model.denoiser,
         settings.num_inference_steps,
@@ -135,8 +143,6 @@ def plan_attention(settings: Settings, model: DiffusionModel) -> tuple[Any, Cont
         mode=settings.attention_mode,
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )
-    if settings.save_masks and not (plan.steps and plan.layers):
-        raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
     return scheduler, replace(plan, whole_every=settings.reuse_deep_features or 1)
 
 
