@@ -153,9 +153,10 @@ def _make(
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
     from masactrl_video.jobs.render_frames import plan_render
-    from masactrl_video.render.chunks import RenderSteps, figures_of
     from masactrl_video.render.executor import LocalExecutor
+    from masactrl_video.render.figures import figures_of
     from masactrl_video.render.kept import drop_damaged
+    from masactrl_video.render.steps import RenderSteps
     from masactrl_video.sources.plan import plan_source
 
     with guidance_beside(settings, clip, outputs, report, plan) as (kinds, guidance_videos):

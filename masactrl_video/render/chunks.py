@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TypedDict, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.cache.feed import SourceFeed
 from masactrl_video.controls.extract import frame_ranges
 from masactrl_video.errors import UserError
 from masactrl_video.model.memory import BatchSize, enough_memory
 from masactrl_video.model.sampling.latents import decode_latents
-from masactrl_video.progress import RenderAdvanced, RenderProgress, RenderTask, carried, check_cancelled, emit, telling
+from masactrl_video.progress import RenderProgress, telling
+from masactrl_video.render.figures import RenderFigures, figures_of
 from masactrl_video.render.frames import FramesJob, denoise_chunk, fed
 from masactrl_video.render.overflow import OnStep, finite_frames, first_overflow, in_float32
 from masactrl_video.render.plan import ChunkResult, SourceReads, WrittenFile, cut_chunks
+from masactrl_video.render.steps import RenderSteps
+from masactrl_video.render.writing import writing_beside
 from masactrl_video.storage.fingerprint import hash_file
 from masactrl_video.video.png import write_png
 
-_Item = TypeVar("_Item")
-
 logger = logging.getLogger(__name__)
-
-LEAST_SOURCE_SHARE = 0.001
-"""Of a frame's attention, at its last controlled step: less of it on the source is no influence."""
 
 Pending = Callable[[], ChunkResult]
 """Waits until the pictures of a chunk that was rendered are on the disk."""
@@ -70,8 +67,9 @@ def render_frames(
         UserError: a frame's numbers are not finite, in float32 either; step and layer are named. Or there is not enough
             memory for one frame.
     """
-    chunks = [chunk.ranges() for chunk in cut_chunks(len(paths), batch_size, chunk_frames, [paths.__getitem__])]
-    todo_frames = sum(len(frames) for chunk in chunks for frames in chunk)
+    cut = cut_chunks(len(paths), batch_size, chunk_frames, [paths.__getitem__])
+    chunks = [ToDo(chunk.ranges()) for chunk in cut]
+    todo_frames = sum(len(frames) for chunk in chunks for frames in chunk.batches)
     progress = RenderSteps(todo_frames, len(paths), len(job.scheduler.timesteps), tell)
     renderer = ChunkRenderer(
         job,
@@ -87,7 +85,16 @@ def render_frames(
     return figures_of(results, len(paths), batch_size, job.plan)
 
 
-def one_behind(begin: Callable[[_Item], Pending], chunks: Iterable[_Item]) -> Iterator[ChunkResult]:
+class ToDo(NamedTuple):
+    """A chunk that is to be rendered."""
+
+    batches: Sequence[range]
+    """The frames of each batch; none where all is there already."""
+    kept: tuple[WrittenFile, ...] = ()
+    """Files of other frames, that are there and whole."""
+
+
+def one_behind(begin: Callable[[ToDo], Pending], chunks: Iterable[ToDo]) -> Iterator[ChunkResult]:
     """The result of each chunk, while the next one is already rendered: its pictures are written meanwhile."""
     before: Pending | None = None
     for chunk in chunks:
@@ -97,55 +104,6 @@ def one_behind(begin: Callable[[_Item], Pending], chunks: Iterable[_Item]) -> It
         before = begun
     if before is not None:
         yield before()
-
-
-class RenderFigures(TypedDict):
-    """For the report of a run."""
-
-    frames: int
-    frames_rendered: int
-    batch_size: int
-    batch_size_at_the_end: int
-    attention: dict[str, int]
-    lowest_source_share: float
-    frames_without_source: list[int]
-    frames_again_in_float32: list[int]
-    frames_black: list[int]
-    cache: dict[str, float | bool]
-
-
-def figures_of(results: Sequence[ChunkResult], frames: int, batch_size: int, plan: ControlPlan) -> RenderFigures:
-    """What became of all chunks; what should be known is warned of.
-
-    Args:
-        frames: of the whole clip.
-    """
-    attention: Counter[str] = Counter()
-    for result in results:
-        attention.update(result.attention)
-    shares = {frame: share for result in results for frame, share in result.source_shares.items()}
-    without = sorted(frame for frame, share in shares.items() if share < LEAST_SOURCE_SHARE)
-    black = sorted(frame for result in results for frame in result.black)
-    if without and plan.steps and plan.layers:
-        logger.warning("%s: the source had no influence, or next to none, on what they show", frame_ranges(without))
-    if black:
-        logger.warning("%s: black all over, in float32 too", frame_ranges(black))
-    return {
-        "frames": frames,
-        "frames_rendered": sum(result.frames_rendered for result in results),
-        "batch_size": batch_size,
-        "batch_size_at_the_end": min((result.batch_size for result in results), default=batch_size),
-        "attention": {"steps": len(plan.steps), "layers": len(plan.layers), **attention},
-        "lowest_source_share": round(min(shares.values(), default=1.0), 6),
-        "frames_without_source": without,
-        "frames_again_in_float32": sorted(frame for result in results for frame in result.again_in_float32),
-        "frames_black": black,
-        "cache": {
-            "held_in_memory": any(result.reads.held_in_memory for result in results),
-            "steps_read": sum(result.reads.steps_read for result in results),
-            "waited_seconds": round(sum(result.reads.waited_seconds for result in results), 3),
-        },
-    }
 
 
 @dataclass
@@ -205,15 +163,17 @@ class ChunkRenderer:
     ) -> None:
         self._open.__exit__(kind, error, trace)
 
-    def begin(self, chunk: Sequence[range]) -> Pending:
-        """Render the batches of a chunk; their pictures are on the disk when what is returned has returned.
+    def begin(self, chunk: ToDo) -> Pending:
+        """Render a chunk; its pictures are on the disk when what is returned has returned.
 
         Raises:
             UserError: see `render_frames`.
         """
+        if not chunk.batches:
+            return lambda: ChunkResult(files=chunk.kept, batch_size=self._size.frames)
         begun_seconds, seen, job = time.perf_counter(), _Seen(), self._job
         with enough_memory(f"one frame of {job.width_px}x{job.height_px} on {job.denoising.model.device}"):
-            for attempt in self._size.attempts(chunk):
+            for attempt in self._size.attempts(chunk.batches):
                 with attempt as batches:
                     self._progress.begin_chunk()
                     with self._controlled(job, batches, self._progress.step, seen) as (control, on_step):
@@ -221,14 +181,17 @@ class ChunkRenderer:
                     self._look_and_write(batches, latents, seen)
                     self._progress.end_chunk()
         if (frames := self._progress.task.frames) > 1:
-            logger.info("render: frames done: %d of %d", chunk[-1][-1] + 1, frames)
+            logger.info("render: frames done: %d of %d", chunk.batches[-1][-1] + 1, frames)
         seconds, size, reads = time.perf_counter() - begun_seconds, self._size.frames, self._reads()
 
         def result() -> ChunkResult:
             files = {path: found.result() if isinstance(found, Future) else found for path, found in seen.files.items()}
             return ChunkResult(
-                files=tuple(WrittenFile(path=path.absolute(), sha256=files[path]) for path in sorted(files)),
-                frames_rendered=sum(map(len, chunk)),
+                files=(
+                    *chunk.kept,
+                    *(WrittenFile(path=path.absolute(), sha256=files[path]) for path in sorted(files)),
+                ),
+                frames_rendered=sum(map(len, chunk.batches)),
                 batch_size=size,
                 attention=dict(seen.attention),
                 source_shares=seen.source_shares,
@@ -324,73 +287,3 @@ class ChunkRenderer:
             f"{frame_ranges(bad)}: numbers are not finite in float32 either, first {where}; is the model, or a LoRA, "
             "damaged? the frames before are kept"
         )
-
-
-class RenderSteps:
-    """Says how far a clip's frames are. What is begun anew is not counted twice.
-
-    The frames of a chunk are done together, at its last step; progress and time left go by the steps that they have
-    taken.
-    """
-
-    def __init__(
-        self, todo_frames: int, frames: int, steps: int, tell: Callable[[RenderProgress], None] = lambda progress: None
-    ) -> None:
-        self._frames, self._steps, self._tell = frames, steps, tell
-        self._kept_frames, self._total = frames - todo_frames, todo_frames * steps
-        self._done, self._sure = 0, 0  # steps that frames have taken; those of them that are not taken anew
-        self._done_frames, self._sure_frames = 0, 0
-        self.task = RenderTask("render", "step", frames * steps, done_before=self._kept_frames * steps, frames=frames)
-        self._started_seconds = time.perf_counter()
-
-    def begin_chunk(self) -> None:
-        """A chunk begins, perhaps anew."""
-        check_cancelled()
-        self._done, self._done_frames = self._sure, self._sure_frames
-        self._emit(None)
-
-    def end_chunk(self) -> None:
-        """Its frames are written."""
-        self._sure, self._sure_frames = self._done, self._done_frames
-
-    def step(self, step: int, frames: Sequence[int]) -> None:
-        """Frames took a denoising step."""
-        check_cancelled()
-        self._done += len(frames)
-        self._done_frames += len(frames) if step == self._steps - 1 else 0
-        pace = (time.perf_counter() - self._started_seconds) / self._done
-        left = round(pace * (self._total - self._done), 1)
-        progress = RenderProgress(frames[-1], self._frames, step, self._steps, left)
-        self._emit(progress)
-        self._tell(progress)
-
-    def _emit(self, progress: RenderProgress | None) -> None:
-        done, frames = self.task.done_before + self._done, self._kept_frames + self._done_frames
-        emit(RenderAdvanced(self.task, done, frames, progress))
-
-
-_MAX_WAITING = 8
-"""Pictures in memory that are not yet on the disk."""
-
-Write = Callable[[Path, NDArray[np.uint8], Mapping[str, str]], Future[str]]
-
-
-@contextmanager
-def writing_beside() -> Iterator[Write]:
-    """Inside the context, `write_png` in a thread: in the order of the calls, and whole when the context ends.
-
-    What cannot be written raises at a later call, or at the end. After an exception, Ctrl-C too, pictures that were
-    handed over are still written.
-    """
-    waiting: deque[Future[str]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as writer:
-
-        def write(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str]) -> Future[str]:
-            while waiting and (waiting[0].done() or len(waiting) >= _MAX_WAITING):
-                waiting.popleft().result()
-            waiting.append(writer.submit(carried(write_png), path, picture, text))
-            return waiting[-1]
-
-        yield write
-        for written in waiting:
-            written.result()

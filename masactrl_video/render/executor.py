@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Protocol
 
 from masactrl_video.progress import CancelToken, stopped_by
-from masactrl_video.render.chunks import RenderSteps, one_behind
+from masactrl_video.render.chunks import one_behind
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.render.plan import Chunk, ChunkResult, RenderPlan
+from masactrl_video.render.steps import RenderSteps
 from masactrl_video.render.worker import ChunkWorker
 
 
@@ -49,7 +50,7 @@ class LocalExecutor:
 
     def map_unordered(self, chunks: Iterable[Chunk], /) -> Iterator[ChunkResult]:
         """The result of each chunk while the next one is rendered, in order."""
-        return one_behind(self._worker.begin, chunks)
+        return one_behind(self._worker.renderer.begin, map(self._worker.prepare, chunks))
 
     def cancel(self) -> None:
         """Have it stop at the next step; pictures that are made are still written."""

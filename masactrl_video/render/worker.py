@@ -16,7 +16,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.versions import versions
 from masactrl_video.progress import check_cancelled
-from masactrl_video.render.chunks import ChunkRenderer, Pending, RenderSteps
+from masactrl_video.render.chunks import ChunkRenderer, ToDo
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.render.job import frames_job, made_from
 from masactrl_video.render.kept import check_kept, drop_damaged
@@ -29,6 +29,7 @@ from masactrl_video.render.plan import (
     RenderPlan,
     WrittenFile,
 )
+from masactrl_video.render.steps import RenderSteps
 from masactrl_video.sources.identity import network_identity
 from masactrl_video.sources.plan import planned_control
 from masactrl_video.storage.fingerprint import hash_file, hash_module
@@ -59,8 +60,8 @@ class ChunkWorker:
         Raises:
             UserError: what is there is not what the plan was made for.
         """
-        self.plan = plan
-        self._renderer = ChunkRenderer(
+        self.plan, self._chunks = plan, frozenset(plan.chunks)
+        self.renderer = ChunkRenderer(
             job or open_job(plan, model, wait_seconds),
             plan.picture,
             plan.text,
@@ -75,13 +76,13 @@ class ChunkWorker:
         for folder in (self.plan.pictures, self.plan.masks):
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
-        self._renderer.__enter__()
+        self.renderer.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._renderer.__exit__(kind, error, trace)
+        self.renderer.__exit__(kind, error, trace)
 
     def run(self, chunk: Chunk) -> ChunkResult:
         """Render a chunk; pictures that are there and whole are kept.
@@ -89,11 +90,11 @@ class ChunkWorker:
         Raises:
             UserError: it is no chunk of the plan, a picture of another plan is there, or see `render_frames`.
         """
-        return self.begin(chunk)()
+        return self.renderer.begin(self.prepare(chunk))()
 
-    def begin(self, chunk: Chunk) -> Pending:
-        """The same; its pictures are on the disk when what is returned has returned."""
-        if chunk not in self.plan.chunks:
+    def prepare(self, chunk: Chunk) -> ToDo:
+        """What of a chunk is still to be rendered; raises as `run` does."""
+        if chunk not in self._chunks:
             raise UserError(f"plan: it has no chunk of frames {chunk.batches}; take one of its own")
         files = {frames: [path for frame in frames for path in self.plan.files(frame)] for frames in chunk.ranges()}
         drop_damaged([path for paths in files.values() for path in paths])
@@ -105,12 +106,7 @@ class ChunkWorker:
             for path in paths
             if frames not in todo
         )
-        if not todo:
-            return lambda: ChunkResult(files=kept, batch_size=self.plan.batch_size)
-        rendered = self._renderer.begin(todo)
-        if not kept:
-            return rendered
-        return lambda: (result := rendered()).model_copy(update={"files": (*kept, *result.files)})
+        return ToDo(todo, kept)
 
 
 def run_chunk(

@@ -26,11 +26,11 @@ from masactrl_video.jobs.run.folder import Outputs
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.progress import Cancelled
-from masactrl_video.render.chunks import RenderSteps
 from masactrl_video.render.executor import Executor, LocalExecutor
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.render.plan import RenderPlan
-from masactrl_video.render.worker import ChunkWorker, run_chunk
+from masactrl_video.render.steps import RenderSteps
+from masactrl_video.render.worker import ChunkWorker, open_job, run_chunk
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.storage.fingerprint import hash_file
 
@@ -224,8 +224,6 @@ def test_a_local_executor_that_is_cancelled_leaves_whole_pictures_and_goes_on(
 ) -> None:
     moved = by_source.moved(tmp_path / "run")
     plan = RenderPlan.from_json((moved / "plan.json").read_text(), base=moved)
-    from masactrl_video.render.worker import open_job
-
     job = open_job(plan, by_source.model)
 
     def results(executor: LocalExecutor) -> Iterator[object]:
