@@ -58,25 +58,6 @@ class TaskAdvanced:
 
 
 @dataclass(frozen=True)
-class RenderAdvanced(TaskAdvanced):
-    """A `RenderTask` advanced."""
-
-    frames_done: int
-    """Frames that took all their steps."""
-    step: int | None
-    """The denoising step that was done, from 0; None at the begin of a chunk of frames."""
-    steps: int
-    """Denoising steps of a frame."""
-
-
-@dataclass(frozen=True)
-class TaskEnded:
-    """It is done, or given up."""
-
-    task: Task
-
-
-@dataclass(frozen=True)
 class RenderProgress:
     """The state after one call of the denoiser."""
 
@@ -89,6 +70,23 @@ class RenderProgress:
     steps: int
     seconds_left: float
     """By the pace so far."""
+
+
+@dataclass(frozen=True)
+class RenderAdvanced(TaskAdvanced):
+    """A `RenderTask` advanced."""
+
+    frames_done: int
+    """Frames that took all their steps."""
+    progress: RenderProgress | None
+    """None at the begin of a chunk of frames."""
+
+
+@dataclass(frozen=True)
+class TaskEnded:
+    """It is done, or given up."""
+
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class StageEnded:
     """Wall-clock time."""
 
 
-Event = TaskBegan | TaskAdvanced | TaskEnded | RenderProgress | StageBegan | StageEnded
+Event = TaskBegan | TaskAdvanced | TaskEnded | StageBegan | StageEnded
 Listener = Callable[[Event], None]
 """Called in the thread where it happens, which may be another than the run's; what it raises stops the run."""
 

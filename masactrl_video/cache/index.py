@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from masactrl_video.errors import UserError
-from masactrl_video.storage.fingerprint import FINGERPRINT_LENGTH, fingerprint, hash_bytes
+from masactrl_video.storage.fingerprint import FINGERPRINT_LENGTH, fingerprint, hash_bytes, hash_json
 
 FORMAT_VERSION = 2
 INDEX_NAME = "index.json"
@@ -81,6 +81,11 @@ class CacheIndex(_Record):
     """Stored steps, rising: indices into `timesteps`."""
     layers: tuple[str, ...]
     files: dict[FileName, FileEntry] = Field(min_length=1)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 (64 hexadecimal digits) over the checksums of its files."""
+        return hash_json({name: file.sha256 for name, file in self.files.items()})
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "CacheIndex":

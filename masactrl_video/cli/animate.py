@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from masactrl_video.cli import render
 from masactrl_video.cli.options import add_settings, settings_from
-from masactrl_video.cli.render import add_output, render
 from masactrl_video.errors import UserError
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.home import homes_in
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--pose-detector, a video or folder of images of people",
         ),
     )
-    add_output(parser)
+    render.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = settings_from(arguments)
     if settings.source == "clip" and kind is not PoseInput.PEOPLE:
         raise UserError(f"source clip: {poses} shows skeletons, not a character; give --source-image, or leave it out")
-    return render(settings, arguments)
+    return render.run(arguments, settings)
 
 
 def _guidance(arguments: argparse.Namespace, base: dict[str, Any]) -> list[str] | None:

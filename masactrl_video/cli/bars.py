@@ -58,10 +58,10 @@ def _render_bar(task: RenderTask) -> _FrameBar:
 def _advance_render(bar: Any, event: RenderAdvanced) -> None:
     assert isinstance(event.task, RenderTask)
     bar.frames = f"{event.frames_done}/{counted(event.task.frames, 'frame')}"
-    if event.step is None:
+    if event.progress is None:
         bar.n = event.done
         bar.refresh()
         return
-    bar.set_postfix_str(f"step {event.step + 1}/{event.steps}", refresh=False)
+    bar.set_postfix_str(f"step {event.progress.step + 1}/{event.progress.steps}", refresh=False)
     bar.n = event.done
     bar.update(0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 import masactrl_video
@@ -40,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     replace_unknown_letters()
     try:
-        return _run(argv)
+        arguments = _parsed(argv)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        with _shown(arguments):
+            return run(arguments)
     except UserError as error:
         return _end(argv, str(error), 2)
     except KeyboardInterrupt:
@@ -70,7 +75,7 @@ def _how_to_go_on(argv: Sequence[str]) -> str:
     return "; the same command goes on where it was" + (", without --restart" if "--restart" in argv else "")
 
 
-def _run(argv: Sequence[str]) -> int:
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="masactrl-video", description=masactrl_video.__doc__, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=masactrl_video.__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -83,7 +88,12 @@ def _run(argv: Sequence[str]) -> int:
             command.set_defaults(run=module.run)
             command.add_argument("-v", "--verbose", action="store_true", help="say more about what is done")
             command.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+@contextmanager
+def _shown(arguments: argparse.Namespace) -> Iterator[None]:
+    """Inside the context, what a command logs and how far it is are shown, as much as was asked for."""
     logger, level = _set_up_logging(arguments.verbose, arguments.quiet)
     if arguments.quiet or not sys.stderr.isatty():
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported; bars would fill a log file
@@ -92,11 +102,10 @@ def _run(argv: Sequence[str]) -> int:
     from masactrl_video.cli.bars import Bars
     from masactrl_video.progress import watching
 
-    run: Callable[..., int] = arguments.run
     with logging_redirect_tqdm([logger]), watching(Bars()):  # log lines above the bars, not through them
         for shown in logger.handlers:  # what is shown; the log beside an output has everything
             shown.setLevel(level)
-        return run(arguments)
+        yield
 
 
 def _set_up_logging(verbose: bool, quiet: bool) -> tuple[logging.Logger, int]:

@@ -30,17 +30,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
-    return render(settings_from(arguments), arguments)
-
-
-def render(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Render as the flags of `add_output` say."""
+def run(arguments: argparse.Namespace, settings: Settings | None = None) -> int:
+    """Run the command, by default with the settings that its flags say."""
     from masactrl_video.jobs.render_clip import render_clip
 
     outputs = render_clip(
-        settings,
+        settings or settings_from(arguments),
         arguments.output,
         overwrite=arguments.overwrite,
         restart=arguments.restart,

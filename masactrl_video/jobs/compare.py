@@ -13,7 +13,6 @@ from masactrl_video.attention.baselines.prompt_to_prompt import align_words, pro
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.baseline_denoising import check_strength, denoise_beside, denoise_noised
-from masactrl_video.jobs.render_frames import check_kept
 from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
 from masactrl_video.jobs.run.prompts import tell_prompts
 from masactrl_video.jobs.run.report import Report, Tell
@@ -35,6 +34,7 @@ from masactrl_video.model.memory import enough_memory
 from masactrl_video.model.sampling.latents import decode_latents, initial_noise
 from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.page.sheet import Panel, labelled_sheet
+from masactrl_video.render.kept import check_kept
 from masactrl_video.render.overflow import check_finite
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.cache_limit import check_cache

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from masactrl_video.jobs.run.folder import (
 from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.log_file import RunLog, run_log
 from masactrl_video.jobs.run.report import Report, Tell
-from masactrl_video.progress import CancelToken, carried, stopped_by
+from masactrl_video.progress import CancelToken, RenderProgress, carried, stopped_by
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from masactrl_video.cache.recorded_source import CachedSource
     from masactrl_video.encode.video import VideoPlan
     from masactrl_video.model.diffusion import DiffusionModel
+    from masactrl_video.render.executor import StartExecutor
     from masactrl_video.sources.plan import PlannedSource
 
 # torch, diffusers and what stands on them are imported where the model is: all that can be wrong before is said at once
@@ -55,6 +57,7 @@ def render_clip(
     model: DiffusionModel | None = None,
     tell: Tell = lambda event: None,
     cancel: CancelToken | None = None,
+    executor: StartExecutor | None = None,
 ) -> Outputs:
     """Render a clip to `output` and everything else into the folder of the same name beside it.
 
@@ -69,76 +72,91 @@ def render_clip(
         model: one that is loaded already; by default it is loaded as the settings say.
         tell: called with what happens while it happens (see `report.Tell`).
         cancel: its `cancel()`, from another thread, stops the run at the next step, as Ctrl-C does: what is done stays.
+        executor: what renders the frames; by default this process does.
 
     Raises:
         UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
         Cancelled: `cancel` has stopped it; the same call goes on.
     """
+    outputs, replaced = Outputs(output), (overwrite, restart)
     with stopped_by(cancel), run_log() as log:
         report = Report(tell=log.beside(tell))
-        return _render_clip(settings, Outputs(output), (overwrite, restart), model, log, report)
+        if _is_made_already(settings, outputs, replaced):
+            return outputs
+        check_inputs(settings, outputs.video, outputs.folder)
+        check_prompt(settings)
+        check_source_acts(settings)
+        check_cache(settings)
+        if model is None:
+            check_models(settings)
+        with report.stage("load"):
+            loaded = _loaded(settings, outputs, model)
+        with claimed(outputs, settings, *replaced) as made_meanwhile:
+            if made_meanwhile:
+                logger.info("%s was made meanwhile", outputs.video)
+            else:
+                with log.written(outputs.log, settings.as_yaml_data()):
+                    _make(settings, *loaded, outputs, report, log, executor, overwrite=overwrite)
+        return outputs
 
 
-def _render_clip(
-    settings: Settings,
-    outputs: Outputs,
-    replaced: tuple[bool, bool],
-    model: DiffusionModel | None,
-    log: RunLog,
-    report: Report,
-) -> Outputs:
+def _is_made_already(settings: Settings, outputs: Outputs, replaced: tuple[bool, bool]) -> bool:
+    """Whether nothing is left to do; whatever is wrong with the output is said before hours of work.
+
+    Args:
+        replaced: whether an output is, and an interrupted run.
+    """
     if finish_whole(outputs, settings):
         logger.info("%s was whole: only the end of its run was missing", outputs.video)
-        return outputs
-    check_free(outputs, settings, *replaced)  # whatever is wrong is said before hours of work
+        return True
+    check_free(outputs, settings, *replaced)
     if wait_for_another(outputs.folder):
         if is_made(outputs, settings):
             logger.info("%s was made meanwhile", outputs.video)
-            return outputs
+            return True
         check_free(outputs, settings, *replaced)
-    check_inputs(settings, outputs.video, outputs.folder)
-    check_prompt(settings)
-    check_source_acts(settings)
-    check_cache(settings)
-    if model is None:
-        check_models(settings)
-    with report.stage("load"):
-        selected = open_selected(settings)
-        check_given(settings, selected)
-        selected.check()
-        plan = plan_encoding(settings, selected, outputs.video.suffix, audio=settings.audio)
-        from masactrl_video.jobs.run.prompts import tell_prompts
-        from masactrl_video.model.loading.from_settings import model_from_settings
-        from masactrl_video.sources.plan import check_source_used
+    return False
 
-        model = model or model_from_settings(settings)
-        logger.debug("the model computes in %s on %s", model.dtype, model.device)
-        clip = fit_clip(settings, selected, model)
-        check_source_used(settings, model)
-        check_sizes(settings, clip, outputs.video.suffix)
-        tell_prompts(settings, model)
-    with claimed(outputs, settings, *replaced) as made_meanwhile:
-        if made_meanwhile:
-            logger.info("%s was made meanwhile", outputs.video)
-        else:
-            with log.written(outputs.log, settings.as_yaml_data()):
-                _make(settings, model, clip, outputs, report, log, plan, overwrite=replaced[0])
-    return outputs
+
+def _loaded(
+    settings: Settings, outputs: Outputs, model: DiffusionModel | None
+) -> tuple[DiffusionModel, FittedClip, VideoPlan]:
+    """Model and clip, held against each other and against the settings."""
+    selected = open_selected(settings)
+    check_given(settings, selected)
+    selected.check()
+    plan = plan_encoding(settings, selected, outputs.video.suffix, audio=settings.audio)
+    from masactrl_video.jobs.run.prompts import tell_prompts
+    from masactrl_video.model.loading.from_settings import model_from_settings
+    from masactrl_video.sources.plan import check_source_used
+
+    model = model or model_from_settings(settings)
+    logger.debug("the model computes in %s on %s", model.dtype, model.device)
+    clip = fit_clip(settings, selected, model)
+    check_source_used(settings, model)
+    check_sizes(settings, clip, outputs.video.suffix)
+    tell_prompts(settings, model)
+    return model, clip, plan
 
 
 def _make(
     settings: Settings,
     model: DiffusionModel,
     clip: FittedClip,
+    plan: VideoPlan,
     outputs: Outputs,
     report: Report,
     log: RunLog,
-    plan: VideoPlan,
+    start: StartExecutor | None,
     *,
     overwrite: bool,
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
-    from masactrl_video.jobs.render_frames import drop_damaged, render_stage
+    from masactrl_video.jobs.render_frames import plan_render
+    from masactrl_video.render.executor import LocalExecutor
+    from masactrl_video.render.figures import figures_of
+    from masactrl_video.render.kept import drop_damaged
+    from masactrl_video.render.steps import RenderSteps
     from masactrl_video.sources.plan import plan_source
 
     with guidance_beside(settings, clip, outputs, report, plan) as (kinds, guidance_videos):
@@ -152,12 +170,15 @@ def _make(
         with videos_beside(settings, clip, kinds, outputs, overwrite, plan) as videos:
             with report.stage("render"):
 
-                def tell(event: dict[str, object]) -> None:
+                def tell(progress: RenderProgress) -> None:
                     videos.check()
-                    report.tell(event)
+                    report.tell({"stage": "render", **asdict(progress)})
 
-                figures = render_stage(settings, model, clip, guidance, planned, source, outputs, tell)
-                report.figures["render"] = figures
+                chunks, job = plan_render(settings, model, clip, guidance, planned, source, outputs)
+                steps = RenderSteps(chunks.todo_frames, len(clip), settings.num_inference_steps, tell)
+                with (start or LocalExecutor)(chunks, job, steps) as executor:
+                    results = list(executor.map_unordered(chunks.chunks))
+                report.figures["render"] = figures_of(results, len(clip), chunks.batch_size, planned.plan)
             made = [pictures.whole() for pictures in kinds.values()]
             report.figures |= describe(clip, made, planned, source)
             with report.stage("encode"):

@@ -15,12 +15,14 @@ from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.clip import fit_for, read_fitted
 from masactrl_video.controls.single_pose import pose_picture, shape_of_pose
 from masactrl_video.errors import UserError
-from masactrl_video.jobs.render_frames import check_kept, frames_job, made_from, picture_text
+from masactrl_video.jobs.render_frames import picture_text
 from masactrl_video.jobs.run.still_folder import SHEET
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.latents import decode_latents
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
+from masactrl_video.render.job import frames_job, made_from
+from masactrl_video.render.kept import check_kept
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.plan import PlannedSource, plan_attention, plan_source
 from masactrl_video.sources.source import RealSource
@@ -148,7 +150,7 @@ def plan_target(
     guided = _guided_by(settings, with_weights(settings, model), list(paths))
     pictures = _pictures(settings, guided, paths, canvas)
     shared_noise = settings.model_copy(update={"noise": "shared"})
-    job = frames_job(shared_noise, guided, canvas.size_px, pictures, planned, source)
+    job = frames_job(shared_noise, guided, canvas.size_px, pictures, planned.scheduler, planned.plan, source)
     keys = [hash_bytes(picture.tobytes()) for (picture,) in pictures]
     text = picture_text(settings) | {"made-from": made_from(guided, job.denoising.text, keys, source)}
     return StillTarget(settings, job, text)

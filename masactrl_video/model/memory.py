@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from types import TracebackType
 
 import torch
 
 from masactrl_video.errors import UserError, counted
 
 logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -29,21 +27,15 @@ class BatchSize:
         """The same frames in batches of at most this size; each cut is at a fixed frame, whatever was done before."""
         return [batch[first : first + self.frames] for batch in batches for first in range(0, len(batch), self.frames)]
 
-    def within_memory(self, batches: Sequence[range], work: Callable[[list[range]], Result]) -> Result:
-        """The result of `work` on the batches, begun anew in halves each time that it runs out of memory.
-
-        Raises:
-            RuntimeError: out of memory for one frame; or whatever else `work` raises.
-        """
+    def attempts(self, batches: Sequence[range]) -> Iterator[Attempt]:
+        """Contexts to work on the batches in: one, and another with halves each time that memory runs out in one."""
         while True:
-            smaller = self.cut(batches)
-            try:
-                return work(smaller)
-            except RuntimeError as error:  # torch.OutOfMemoryError is one; other devices have no class of their own
-                if not is_out_of_memory(error) or self.frames == 1:
-                    raise
+            attempt = Attempt(self.cut(batches), is_last=self.frames == 1)
+            yield attempt
+            if not attempt.ran_out:
+                return
             # Only here, past the handler, is the traceback gone, with all tensors that it held.
-            self.frames = (max(map(len, smaller)) + 1) // 2
+            self.frames = (max(map(len, attempt.batches)) + 1) // 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             logger.log(
@@ -54,6 +46,27 @@ class BatchSize:
                 counted(self.frames, "frame"),
             )
             self.warned = True
+
+
+class Attempt:
+    """A context that yields batches to work on; that memory does not hold them ends it, and is no error but the last.
+
+    Whatever else is wrong, a lack of memory for one frame too, is raised.
+    """
+
+    def __init__(self, batches: list[range], is_last: bool) -> None:
+        self.batches, self._is_last = batches, is_last
+        self.ran_out = False
+
+    def __enter__(self) -> list[range]:
+        return self.batches
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        # torch.OutOfMemoryError is a RuntimeError; other devices have no class of their own
+        self.ran_out = isinstance(error, RuntimeError) and is_out_of_memory(error) and not self._is_last
+        return self.ran_out
 
 
 @contextmanager

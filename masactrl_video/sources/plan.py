@@ -123,12 +123,22 @@ def plan_attention(
         UserError: steps, layers or a scheduler that the model does not have, words that are not in their prompt, or
             guidance or masks that no step would use.
     """
-    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)
     _check_guidance_acts(model, settings.num_inference_steps)
     if settings.attention_mode == "masked" and settings.target_masks is None:
         find_words(model.tokenizer, settings.prompt, settings.mask_words)
     if words := _source_words(settings):
         find_words(model.tokenizer, _source_caption(settings), words)
+    scheduler, plan = planned_control(settings, model, size_px)
+    if settings.save_masks and not (plan.steps and plan.layers):
+        raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
+    return scheduler, plan
+
+
+def planned_control(
+    settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
+) -> tuple[Schedule, ControlPlan]:
+    """The same, where all has been checked."""
+    scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)
     plan = plan_control(
         model.denoiser,
         settings.num_inference_steps,
@@ -139,8 +149,6 @@ def plan_attention(
         mode=settings.attention_mode,
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )
-    if settings.save_masks and not (plan.steps and plan.layers):
-        raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
     return scheduler, replace(plan, whole_every=settings.reuse_deep_features or 1)
 
 

@@ -17,6 +17,8 @@ import weakref
 from pathlib import Path
 from typing import Any, Literal
 
+from masactrl_video.progress import check_cancelled
+
 logger = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 60
@@ -24,6 +26,9 @@ ABANDONED_SECONDS = 60
 
 SILENT_SECONDS = 24 * 3600
 """Where there are no locks: whoever added nothing to a folder for so long is taken for dead."""
+
+_LOOK_AGAIN_SECONDS = 0.05
+"""While another process has a lock. A wait inside the operating system could not be cancelled."""
 
 # EBADF: NFS wants a file that is open for writing, which a folder never is.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL}
@@ -47,7 +52,7 @@ def lock_folder(folder: Path, *, shared: bool) -> FolderLock | None:
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        held = _lock(handle, shared=shared, wait=False)
+        held = _lock(handle, shared=shared)
     except BaseException:
         os.close(handle)
         raise
@@ -110,6 +115,7 @@ def lock_file(path: Path, what: str, *, wait: bool = True, create: bool = True) 
 
     Raises:
         OSError: the file cannot be made or opened.
+        Cancelled: somebody has stopped the run that waits.
     """
     waited = False
     while True:
@@ -155,12 +161,14 @@ def _open(path: Path, create: bool) -> int | None:
 
 
 def _take(handle: int, path: Path, what: str, wait: bool) -> Literal["free", "waited", "refused"]:
-    if _lock(handle, wait=False) is not False:
+    if _lock(handle) is not False:
         return "free"
     if not wait:
         return "refused"
     logger.warning("waiting for %s that %s", _who(path), what)
-    _lock(handle, wait=True)
+    while _lock(handle) is False:
+        check_cancelled()
+        time.sleep(_LOOK_AGAIN_SECONDS)
     return "waited"
 
 
@@ -197,10 +205,10 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _lock(handle: int, *, shared: bool = False, wait: bool) -> bool | None:
-    """True: locked; False: another has it; None: there are no locks here."""
+def _lock(handle: int, *, shared: bool = False) -> bool | None:
+    """True: locked; False: another has it; None: there are no locks here. Never waits."""
     try:
-        return _lock_shared(handle) if shared else _lock_alone(handle, wait)
+        return _lock_shared(handle) if shared else _lock_alone(handle)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -208,10 +216,10 @@ def _lock(handle: int, *, shared: bool = False, wait: bool) -> bool | None:
         return None
 
 
-def _lock_alone(handle: int, wait: bool) -> bool:
+def _lock_alone(handle: int) -> bool:
     from filelock import lock_descriptor  # what needs no lock starts sooner without
 
-    return lock_descriptor(handle, blocking=wait)
+    return lock_descriptor(handle, blocking=False)
 
 
 def _lock_shared(handle: int) -> bool | None:

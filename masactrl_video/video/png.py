@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.storage.replace import replacing
 from masactrl_video.storage.text import encodable
 from masactrl_video.video.picture_file import open_picture
 
 
-def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> None:
-    """Write `png_bytes` of a picture; an existing file is replaced in one step."""
+def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> str:
+    """Write `png_bytes` of a picture, and return their SHA-256; an existing file is replaced in one step."""
     content = png_bytes(picture, text)
     with replacing(path) as partial:
         partial.write_bytes(content)
+    return hash_bytes(content)
 
 
 def png_bytes(picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:

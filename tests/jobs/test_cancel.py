@@ -64,12 +64,9 @@ def test_two_renders_in_two_threads_write_each_its_own_log(
     demo: Made, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="masactrl_video")
-    from masactrl_video.model.loading.from_settings import model_from_settings
-
     both, failed = Barrier(2, timeout=120), []
 
     asked = {name: demo(prompt=f"a ({name}:1.3) dancing") for name in ("bear", "frog")}  # the log warns of the marks
-    loaded = {name: model_from_settings(asked[name]) for name in asked}  # in one thread: their libraries want that
 
     def run(name: str) -> None:
         def tell(event: dict[str, Any]) -> None:
@@ -77,7 +74,7 @@ def test_two_renders_in_two_threads_write_each_its_own_log(
                 both.wait()
 
         try:
-            render_clip(asked[name], tmp_path / f"{name}.mp4", model=loaded[name], tell=tell)
+            render_clip(asked[name], tmp_path / f"{name}.mp4", tell=tell)
         except BaseException as error:
             failed.append(error)
             both.abort()

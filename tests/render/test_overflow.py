@@ -174,7 +174,9 @@ def test_a_lack_of_memory_is_warned_of_once(caplog: pytest.LogCaptureFixture) ->
         if tried[-1] > 1:
             raise torch.OutOfMemoryError("out of memory")
 
-    batch.within_memory([range(4)], work)
+    for attempt in batch.attempts([range(4)]):
+        with attempt as batches:
+            work(batches)
     assert tried == [4, 2, 1]
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
 

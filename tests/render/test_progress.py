@@ -9,7 +9,7 @@ import pytest
 
 from masactrl_video.cli.bars import Bars
 from masactrl_video.progress import RenderProgress, telling, watching
-from masactrl_video.render.chunks import RenderSteps
+from masactrl_video.render.steps import RenderSteps
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from masactrl_video.render.chunks import writing_beside
+from masactrl_video.render.writing import writing_beside
 from masactrl_video.video.png import read_png, read_png_text
 
 

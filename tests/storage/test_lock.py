@@ -7,11 +7,15 @@ import logging
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import filelock
 import pytest
 
+from masactrl_video.progress import Cancelled, CancelToken, stopped_by
 from masactrl_video.storage.lock import is_abandoned, lock_file, lock_folder, read_note, wait_until_free
 
 HOLD = (
@@ -35,6 +39,26 @@ def test_another_process_is_named_and_its_note_stays_readable(tmp_path: Path) ->
     assert read_note(path)["pid"] == os.getpid()
     lock.close(remove=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wait", [lock_file, wait_until_free])
+def test_who_waits_for_another_can_be_cancelled(tmp_path: Path, wait: Callable[[Path, str], object]) -> None:
+    path, token = tmp_path / "lock", CancelToken()
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=-1, stdout=-1, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    begun = time.monotonic()
+    timer = Timer(0.3, token.cancel)
+    timer.start()
+    with pytest.raises(Cancelled), stopped_by(token):
+        wait(path, "works")
+    assert 0.2 < time.monotonic() - begun < 20
+    assert read_note(path)["pid"] == holder.pid
+    holder.kill()
+    holder.wait()
+    lock = lock_file(path, "works", wait=False)  # the one that gave up left no hold on it
+    assert lock is not None
+    lock.close(remove=True)
 
 
 def test_any_program_that_uses_filelock_meets_the_lock(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import yaml
 
 from masactrl_video.errors import printable
-from masactrl_video.jobs.run.report import REPORTS, Tell, versions
+from masactrl_video.jobs.run.report import REPORTS, Tell
 from masactrl_video.storage.write_errors import storing_in
 
 LOG_NAME = "log.txt"
@@ -59,6 +59,8 @@ class RunLog(logging.Handler):
         Args:
             asked: the resolved settings, as plain data.
         """
+        from masactrl_video.model.versions import versions  # not before there is anything to be written
+
         made_with = ", ".join(f"{name} {version}" for name, version in versions().items())
         settings = yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True, width=10**6)  # a line a setting
         waiting, self._waiting = self._waiting, []

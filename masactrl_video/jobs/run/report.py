@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import masactrl_video
 from masactrl_video.progress import StageBegan, StageEnded, check_cancelled, emit
 from masactrl_video.storage.replace import replacing
 from masactrl_video.storage.text import encodable
@@ -62,6 +60,8 @@ class Report:
 
     def write(self, path: Path, model: DiffusionModel) -> None:
         """Write everything as JSON, with versions, device and peak memory."""
+        from masactrl_video.model.versions import versions
+
         about = {
             "versions": versions(),
             "device": str(model.device),
@@ -72,21 +72,6 @@ class Report:
         with replacing(path) as partial:
             text = json.dumps(self.figures | about, indent=1, ensure_ascii=False)
             partial.write_text(encodable(text), encoding="utf-8")
-
-
-def versions() -> dict[str, str]:
-    """Of this package, of Python and of what computes."""
-    import diffusers
-    import torch
-    import transformers
-
-    return {
-        "masactrl-video": masactrl_video.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "transformers": transformers.__version__,
-    }
 
 
 def _peak_memory_bytes(device: torch.device) -> int | None:

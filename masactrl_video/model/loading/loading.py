@@ -6,12 +6,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from textwrap import shorten
+from threading import RLock
 
 import huggingface_hub.utils.logging as hub
 from diffusers.utils import logging as diffusers
 from transformers.utils import logging as transformers
 
 from masactrl_video.errors import UserError
+
+_ONE_AT_A_TIME = RLock()
+"""diffusers and transformers patch classes of torch while they make a network without its values: who loads in another
+thread meanwhile gets one that is half without. Their verbosity, and Python's warnings, are the whole process's too. So
+the lock belongs to the process, as what it guards does."""
 
 
 @contextmanager
@@ -30,8 +36,8 @@ def loading(what: str, name: str) -> Iterator[None]:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Inside the context: no warnings and no progress bars of those libraries, except the bars of downloads."""
-    with ExitStack() as stack, warnings.catch_warnings():
+    """Inside the context, for one thread at a time: no warnings and no bars of those libraries, except of downloads."""
+    with _ONE_AT_A_TIME, ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for library in (diffusers, transformers, hub):
             stack.callback(library.set_verbosity, library.get_verbosity())

@@ -70,7 +70,8 @@ class Denoising:
         num_steps = len(batch.scheduler.timesteps)
         text = self.text_at(step, num_steps)
         with self.model.clock.at(step), self._part_of_denoiser(batch, step, text.branches * model_input.shape[0]):
-            branches = predict_noise(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
+            predict = self.model.backbone.predict
+            branches = predict(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
         noise = classifier_free_guidance(branches, self.guidance_scale)
         batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
 
