@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
+from transformers import PreTrainedTokenizerBase
 
 from masactrl_video.attention.baselines.lockstep import Lockstep, SourceQueriesKeys
 from masactrl_video.model.backbones.branches import GUIDED, Branch
@@ -36,7 +36,7 @@ class WordAlignment:
         return torch.where(self.is_new.to(own_maps.device), own_maps, taken)
 
 
-def align_words(tokenizer: Any, source_prompt: str, prompt: str) -> WordAlignment:
+def align_words(tokenizer: PreTrainedTokenizerBase, source_prompt: str, prompt: str) -> WordAlignment:
     """Align two prompts word by word.
 
     Equal words, and words that are replaced by as many others (word swap), take the source's maps; words that are
@@ -59,7 +59,7 @@ def align_words(tokenizer: Any, source_prompt: str, prompt: str) -> WordAlignmen
     return WordAlignment(weights, weights.sum(dim=0) == 0)
 
 
-def _word_tokens(tokenizer: Any, prompt: str) -> list[tuple[int, ...]]:
+def _word_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[tuple[int, ...]]:
     """Tokens of each word of a prompt, as far as the text encoder reads it."""
     words = [tuple(tokenizer(word, add_special_tokens=False).input_ids) for word in prompt.split()]
     room = tokenizer.model_max_length - 2  # the start and the end token
@@ -100,8 +100,8 @@ class _SourceWordMaps:
         attn: Attention,
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor,
-        *args: Any,
-        **kwargs: Any,
+        *args: object,
+        **kwargs: object,
     ) -> torch.Tensor:
         out: torch.Tensor = self.original(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
         if self.lockstep.step not in self.steps:

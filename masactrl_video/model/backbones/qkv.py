@@ -50,6 +50,18 @@ class QKV:
         """(rows, heads, tokens, head_dim)."""
         return self._value()
 
+    def of_rows(self, rows: list[int]) -> QKV:
+        """Some of the rows."""
+        return QKV(
+            lambda: self.query[rows],
+            lambda: self.key[rows],
+            lambda: self.value[rows],
+            rows=len(rows),
+            tokens=self.tokens,
+            heads=self.heads,
+            dtype=self.dtype,
+        )
+
 
 def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
     """(..., tokens, channels) → (..., heads, tokens, head_dim)."""
