@@ -25,9 +25,26 @@ def binary_mask(object_map: torch.Tensor, threshold: float, grid: tuple[int, int
     return (resized >= threshold).flatten(1)
 
 
+GROUND = -1
+"""Owner of a token that belongs to no source's object."""
+
+
+def owners(scores: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Who owns a token: the source with the highest score there, if that reaches `threshold`; else the ground.
+
+    Args:
+        scores: (sources, frames, tokens) in [0, 1]; 0 where a source may not be at all. Of equal scores the first wins.
+
+    Returns:
+        (frames, tokens), the number of a source or `GROUND`.
+    """
+    best, number = scores.max(dim=0)
+    return torch.where((best >= threshold) & (best > 0), number, GROUND)
+
+
 @dataclass(frozen=True)
 class MaskRule:
-    """Where the masks of the masked mode come from."""
+    """Where masks of objects come from, for modes that need them."""
 
     target_tokens: tuple[int, ...] = ()
     """Positions of the object's words in the target's prompt; empty where the target's masks are given."""

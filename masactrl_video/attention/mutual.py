@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,14 +10,17 @@ import torch
 import torch.nn.functional as F
 
 
-def source_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+def source_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, log_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """Eq. 5: all target queries attend to the source's keys and values.
 
     Args:
         query: (branches, heads, frames x tokens, head_dim). The frames share the source, so they are one long query.
         key, value: (branches, heads, source tokens, head_dim).
+        log_weights: (source tokens,), added to the scores: the logarithm of how many times each key counts.
     """
-    return F.scaled_dot_product_attention(query, key, value)
+    return F.scaled_dot_product_attention(query, key, value, _to_all(log_weights))
 
 
 def union_attention(
@@ -25,47 +29,57 @@ def union_attention(
     own_value: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
+    log_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Each frame attends to its own tokens and to the source's, in one softmax.
 
     Args:
         query, own_key, own_value: (branches, frames, heads, tokens, head_dim).
         key, value: (branches, heads, source tokens, head_dim).
+        log_weights: see `source_attention`.
     """
     branches, frames = query.shape[:2]
+    if log_weights is not None:
+        log_weights = F.pad(log_weights, (own_key.shape[3], 0))  # the frame's own keys count once
     both_keys = torch.cat([own_key, key.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
     both_values = torch.cat([own_value, value.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
     out = F.scaled_dot_product_attention(
-        query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1)
+        query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1), _to_all(log_weights)
     )  # -> (branches x frames, heads, tokens, head_dim)
     return out.reshape(branches, frames, *out.shape[1:])
 
 
-def source_share(query: torch.Tensor, own_key: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+def source_share(
+    query: torch.Tensor, own_key: torch.Tensor, key: torch.Tensor, log_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """How much of `union_attention` goes to the source's keys: (frames,) in [0, 1], estimated from 64 queries a frame.
 
     Args:
-        query, own_key, key: as in `union_attention`.
+        query, own_key, key, log_weights: as in `union_attention`.
     """
     some = query[..., :: max(1, query.shape[-2] // 64), :].float() / query.shape[-1] ** 0.5
     own = torch.logsumexp(some @ own_key.float().transpose(-1, -2), dim=-1)
-    source = torch.logsumexp(some @ key.float().transpose(-1, -2).unsqueeze(1), dim=-1)
+    scores = some @ key.float().transpose(-1, -2).unsqueeze(1)
+    source = torch.logsumexp(scores if log_weights is None else scores + log_weights.float(), dim=-1)
     return torch.sigmoid(source - own).mean(dim=(0, 2, 3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sides:
-    """Tokens put in order: those of the figure first, then those of the ground."""
+    """Tokens of figure and ground, and an order in which those of the figure come first."""
 
-    order: torch.Tensor
-    """Position of each token of the order in the picture."""
-    figure: int
-    """How many are the figure's."""
+    mask: torch.Tensor
+    """(tokens,) bool, of several frames one after the other: True is the figure."""
 
-    @classmethod
-    def of(cls, mask: torch.Tensor) -> Sides:
-        """From a binary mask (tokens,), of several frames one after the other: True is the figure."""
-        return cls(torch.cat([mask.nonzero(), (~mask).nonzero()]).squeeze(1), int(mask.sum()))
+    @cached_property
+    def order(self) -> torch.Tensor:
+        """Position of each token of the order in the picture."""
+        return torch.cat([self.mask.nonzero(), (~self.mask).nonzero()]).squeeze(1)
+
+    @cached_property
+    def figure(self) -> int:
+        """How many tokens are the figure's."""
+        return int(self.mask.sum())
 
     def slices(self) -> tuple[slice, slice]:
         """Figure and ground in the order."""
@@ -80,7 +94,12 @@ class Sides:
 
 
 def masked_attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, target: Sides, source: Sides
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    target: Sides,
+    source: Sides,
+    log_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Eq. 6-8: figure queries attend to the source's figure, ground queries to its ground.
 
@@ -91,15 +110,22 @@ def masked_attention(
     Args:
         query: (branches, heads, frames x tokens, head_dim).
         key, value: (branches, heads, source tokens, head_dim).
+        log_weights: see `source_attention`.
     """
     query = _gathered(query, target.order)
     if 0 < source.figure < len(source.order):
         key, value = _gathered(key, source.order), _gathered(value, source.order)
+        log_weights = None if log_weights is None else log_weights[source.order]
         seen = source.slices()
     else:
         seen = (slice(None), slice(None))
     attended = [
-        F.scaled_dot_product_attention(query[:, :, queries], key[:, :, keys], value[:, :, keys]).transpose(1, 2)
+        F.scaled_dot_product_attention(
+            query[:, :, queries],
+            key[:, :, keys],
+            value[:, :, keys],
+            None if log_weights is None else _to_all(log_weights[keys]),
+        ).transpose(1, 2)
         for queries, keys in zip(target.slices(), seen, strict=True)
         if queries.stop > queries.start
     ]
@@ -109,3 +135,50 @@ def masked_attention(
 def _gathered(states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """Some tokens of (branches, heads, tokens, head_dim); all heads of a token lie together in memory."""
     return states.transpose(1, 2).index_select(1, tokens).transpose(1, 2)
+
+
+def _to_all(log_weights: torch.Tensor | None) -> torch.Tensor | None:
+    """(source tokens,) → added to the scores of all queries, heads and branches alike."""
+    return None if log_weights is None else log_weights[None, None, None]
+
+
+def attention_by_region(
+    query: torch.Tensor,
+    own_key: torch.Tensor,
+    own_value: torch.Tensor,
+    sources: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    regions: Sequence[torch.Tensor],
+    ground: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Eq. 6-8 with several figures: a query of region i attends to the keys of source i and no others.
+
+    Queries are gathered by their region, so that each is one exact, smaller attention; no matrix is masked.
+
+    Args:
+        query, own_key, own_value: (branches, frames, heads, tokens, head_dim).
+        sources: key and value (branches, heads, source tokens, head_dim) of each source, already cut to its figure.
+        regions: (frames, tokens) bool for each source; no token is in two of them.
+        ground: key and value (branches, heads, ground tokens, head_dim) for the queries that are in no region; None:
+            they attend to all tokens of their own frame, the ordinary self-attention.
+
+    Returns:
+        (branches, frames, heads, tokens, head_dim).
+    """
+    out = torch.empty_like(query)
+    by_token = query.transpose(2, 3)  # -> (branches, frames, tokens, heads, head_dim)
+    outside = ~torch.stack(list(regions)).any(dim=0)
+    shared = [*zip(regions, sources, strict=True), *([(outside, ground)] if ground is not None else [])]
+    for region, (key, value) in shared:
+        frames, tokens = region.nonzero(as_tuple=True)
+        if len(frames):
+            queries = by_token[:, frames, tokens].transpose(1, 2)  # -> (branches, heads, gathered tokens, head_dim)
+            attended = F.scaled_dot_product_attention(queries, key, value)
+            out[:, frames, :, tokens] = attended.permute(2, 0, 1, 3)  # two lists of indices: their axis comes first
+    if ground is None:
+        for frame, tokens in ((f, row.nonzero().squeeze(1)) for f, row in enumerate(outside)):
+            if len(tokens):
+                queries = query[:, frame, :, tokens]
+                out[:, frame, :, tokens] = F.scaled_dot_product_attention(
+                    queries, own_key[:, frame], own_value[:, frame]
+                )
+    return out

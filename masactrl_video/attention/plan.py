@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 
@@ -12,7 +11,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.settings.acting import check_steps_act, check_steps_exist
-from masactrl_video.settings.names import Mode
+from masactrl_video.settings.modes import needs_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class ControlPlan:
     """Controlled denoising steps, counted from 0."""
     layers: tuple[AttentionLayer, ...]
     """Controlled layers in forward order."""
-    mode: Mode = "source"
+    mode: str = "source"
     mask_layers: tuple[AttentionLayer, ...] = ()
     """Layers whose attention to words gives the object map; empty where no map is taken from words."""
     whole_every: int = 1
@@ -59,7 +58,7 @@ def plan_control(
     masa_layer: int = 10,
     masa_steps: Sequence[int] | None = None,
     masa_layers: Sequence[str] | None = None,
-    mode: Mode = "source",
+    mode: str = "source",
     mask_grid_divisor: int | None = None,
 ) -> ControlPlan:
     """Resolve MasaCtrl's S and L, or explicit lists, against a model and a number of denoising steps.
@@ -74,15 +73,15 @@ def plan_control(
     Raises:
         UserError: a step or layer that does not exist, or a masked layer that runs before the first object map.
     """
-    check_mode(mode)
+    needs = needs_of(mode)
     backbone = backbone_of(denoiser)
     layers = backbone.layers(denoiser)
     chosen = layers_named(layers, masa_layers) if masa_layers is not None else layers_from(layers, masa_layer)
     steps = _explicit_steps(masa_steps, num_steps) if masa_steps is not None else _steps_from(masa_step, num_steps)
     maps = backbone.map_layers(layers, mask_grid_divisor) if mask_grid_divisor is not None else ()
-    if mode == "masked" and maps and chosen and chosen[0].index <= maps[0].index:
+    if "masks" in needs and maps and chosen and chosen[0].index <= maps[0].index:
         raise UserError(
-            f"masa_layer: masked mode cannot control layer {chosen[0].index}: the object map comes from the "
+            f"masa_layer: {mode} mode cannot control layer {chosen[0].index}: the object map comes from the "
             f"cross-attention of layers {', '.join(str(layer.index) for layer in maps)}, which runs later; "
             f"start at layer {maps[0].index + 1}, or give mask images"
         )
@@ -100,16 +99,6 @@ def layers_between_maps(
         return ()
     first, last = map_layers[0].index, map_layers[-1].index
     return tuple(layer for layer in layers if first < layer.index <= last)
-
-
-def check_mode(mode: str) -> None:
-    """See that a mode exists; callers from Python may have written anything.
-
-    Raises:
-        UserError: it does not.
-    """
-    if mode not in get_args(Mode):
-        raise UserError(f"attention_mode: got {mode!r}; give {', '.join(get_args(Mode))}")
 
 
 def _steps_from(first: int, num_steps: int) -> tuple[int, ...]:

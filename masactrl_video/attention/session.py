@@ -1,21 +1,27 @@
-"""What the controlled layers of a denoiser share: the step in progress, its record, and the count of what was done."""
+"""What the controlled layers of a denoiser share: the step in progress, its records, and the count of what was done."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 
-from masactrl_video.attention.masks import MaskRule, binary_mask, normalised
-from masactrl_video.attention.mutual import Sides, masked_attention, source_attention, source_share, union_attention
+from masactrl_video.attention.masks import MaskRule, binary_mask, normalised, owners
+from masactrl_video.attention.modes.base import FrameState, SourceView, joined
+from masactrl_video.attention.modes.registry import mode_named
+from masactrl_video.attention.mutual import Sides, source_share
+from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.recorded import RecordedSource, StepRecord, branch_rows
+from masactrl_video.attention.recorded import StepRecord, branch_rows
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
-from masactrl_video.model.backbones.qkv import QKV, as_one_long_query, by_branch, merge_heads, split_heads
+from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock, StepFinder
+from masactrl_video.settings.names import Ground
 
 
 class AttentionControl:
@@ -23,133 +29,166 @@ class AttentionControl:
 
     def __init__(
         self,
-        source: RecordedSource,
+        parts: Sequence[SourcePart],
         plan: ControlPlan,
         branches: Sequence[Branch],
-        masks: MaskRule | None,
+        masks: MaskRule | None = None,
+        ground: Ground = "self",
         clock: StepClock | None = None,
     ) -> None:
-        missing = [layer.name for layer in plan.layers if layer.name not in source.layers]
-        unrecorded = [step for step in plan.steps if step not in source.steps]
-        if missing and plan.steps:
-            raise UserError(f"the source was recorded without layer {missing[0]}; record it from a lower masa_layer on")
-        if unrecorded and plan.layers:
-            raise UserError(f"the source was recorded without step {unrecorded[0]} of {len(source.timesteps)}")
-        self.source, self.plan, self.masks = source, plan, masks
-        self._steps = StepFinder(source.timesteps, clock or StepClock())
+        self.mode = mode_named(plan.mode)
+        check_parts(parts, plan, self.mode)
+        self.parts, self.plan, self.masks, self.ground = tuple(parts), plan, masks or MaskRule(), ground
+        self.timesteps = parts[0].source.timesteps
+        self._steps = StepFinder(self.timesteps, clock or StepClock())
         self.branches = list(branches)
-        """Order of the rows of the UNet calls to come; whoever shares this list sees its changes."""
-        self.record: StepRecord | None = None
-        """The source at the step in progress; None where that step is not controlled."""
+        """Order of the rows of the denoiser's calls to come; whoever shares this list sees its changes."""
+        self.records: list[StepRecord] = []
+        """The sources at the step in progress; empty where that step is not controlled."""
+        self.weights: list[Weight] = [part.weight for part in parts]
+        """Of each source, for the frames in work."""
         self.target_mask: torch.Tensor | None = None
         """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
+        self.object_maps: dict[str, torch.Tensor] = {}
+        """Layer → the target's attention to the object's words (frames, height, width), of this call."""
+        self.region_maps: list[dict[str, torch.Tensor]] = [{} for _ in parts]
+        """The same for the words of each source that has a region."""
         self.calls: Counter[int] = Counter()
-        """Step → UNet calls made at it."""
+        """Step → calls of the denoiser made at it."""
         self.fired: Counter[tuple[int, str]] = Counter()
-        """(step, layer) → attention calls that used the source."""
-        self._share: torch.Tensor | None = None
-        self._maps: dict[str, torch.Tensor] = {}
-        self._target_sides: dict[tuple[tuple[int, int], int], Sides] = {}
-        self._source_sides: dict[tuple[tuple[int, int], str | None], Sides] = {}
-        self._rows = branch_rows(source.branches, branches)
-        self._step: int | None = None
+        """(step, layer) → attention calls that used the sources."""
+        self.owned: Counter[int] = Counter()
+        """Number of a source → tokens of its region, over all controlled attention calls; 0: it was never found."""
+        self._groups: list[FrameGroup] = []
+        self._shares: dict[int, torch.Tensor] = {}
+        self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
+        self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
+        self._step = self._frames = 0
+        self._last: AttentionLayer | None = None
         self._latent_size = (0, 0)
+        self._set_rows()
 
     def use_branches(self, branches: Sequence[Branch]) -> None:
-        """The UNet calls to come have rows of these branches, in this order."""
+        """The denoiser's calls to come have rows of these branches, in this order."""
         if list(branches) != self.branches:
             self.branches[:] = branches
-            self._rows = branch_rows(self.source.branches, branches)
+            self._set_rows()
+
+    def _set_rows(self) -> None:
+        self._rows = [branch_rows(part.source.branches, self.branches) for part in self.parts]
+        shared = max(map(len, self._rows))  # 1 where the branches share the sources: then all rows are frames of one
+        self._branches = len(self.branches) if "regions" in self.mode.needs else shared
 
     def begin(self, call: DenoiserCall) -> None:
-        """Start of a call of the denoiser: find its step, and that step's record."""
+        """Start of a call of the denoiser: find its step, and the records of that step."""
         if call.rows % len(self.branches):
             raise UserError(f"a UNet call had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
         step = self._steps.step_of(call)
         self.calls[step] += 1
-        if not self.plan.layers_at(step):
-            self.record = None
-        elif step != self._step or self.record is None:
-            self.record = self.source.read(step)
+        layers = self.plan.layers_at(step)
+        if not layers:
+            self.records = []
+        elif step != self._step or not self.records:
+            self.records = [part.source.read(step) for part in self.parts]
             self._source_sides.clear()
         self._step, self._latent_size = step, call.latent_size
-        self._maps.clear()
+        for maps in (self.object_maps, *self.region_maps):
+            maps.clear()
         self._target_sides.clear()
+        self._shares.clear()
+        self._last = layers[-1] if layers else None
+        self._frames = call.rows // len(self.branches)
+        self._groups = groups_of(self.weights, self._frames)
 
-    def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor:
-        """Mutual self-attention of one layer: (rows, tokens, heads x head_dim)."""
-        grid = self.fire(layer, qkv)
-        assert self.record is not None
-        key, value = (
-            split_heads(self._of_branches(states), qkv.heads)  # -> (branches, heads, source tokens, head_dim)
-            for states in (self.record.keys[layer.name], self.record.values[layer.name])
-        )
-        # a source recorded in half precision may serve frames that are made again in float32
-        key, value = qkv.placed(key.to(qkv.dtype), grid), value.to(qkv.dtype)
-        if self.plan.mode == "union":
-            queries, own_key, own_value = (
-                by_branch(states, len(self._rows)) for states in (qkv.query, qkv.key, qkv.value)
-            )  # where the source's branches are shared there is one "branch", and all rows are frames of it
-            if layer == self.plan.layers[-1]:
-                self._share = source_share(queries, own_key, key)
-            out = union_attention(queries, own_key, own_value, key, value)
-            return merge_heads(out).flatten(0, 1)
-        long = as_one_long_query(qkv.query, len(self._rows))  # -> (branches, heads, frames x tokens, head_dim)
-        if self.plan.mode == "masked":
-            out = masked_attention(long, key, value, self._target_on(grid), self._source_on(layer, grid))
-        else:
-            out = source_attention(long, key, value)
-        return merge_heads(out).reshape(qkv.rows, qkv.tokens, -1)
-
-    def fire(self, layer: AttentionLayer, qkv: QKV) -> tuple[int, int]:
-        """Count a controlled attention call; returns the layer's token grid (height, width)."""
+    def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
+        """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
+        if not self.records:
+            return None
         grid = layer.grid(self._latent_size)
         if grid[0] * grid[1] != qkv.tokens:
             raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
-        self.fired[self._step_now, layer.name] += 1
-        return grid
+        self.fired[self._step, layer.name] += 1
+        whole: torch.Tensor | None = None
+        for number, group in enumerate(self._groups):
+            rows = group.rows(len(self.branches), self._frames)
+            some = qkv if rows is None else qkv.of_rows(rows)
+            frame = self._frame(layer, grid, number)
+            views = list(self._views(layer, frame, group, some))
+            if views:
+                out = self.mode.attend(some, views, frame)
+            else:  # no source has a weight: the frames' own attention
+                out = merge_heads(F.scaled_dot_product_attention(some.query, some.key, some.value))
+                frame.tell_share(torch.zeros(1, device=out.device))
+            if frame.is_last and number not in self._shares and "own" in self.mode.needs:
+                frame.tell_share(self._estimated_share(some, views))
+            if rows is None:
+                return out
+            whole = out.new_empty(qkv.rows, *out.shape[1:]) if whole is None else whole
+            whole[rows] = out
+        return whole
 
-    @property
-    def _step_now(self) -> int:
-        assert self._step is not None
-        return self._step
+    def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int) -> FrameState:
+        return FrameState(
+            layer,
+            grid,
+            self._step,
+            len(self.timesteps),
+            self._branches,
+            self.ground,
+            layer == self._last,
+            partial(self._target_on, grid, self._groups[group]),
+            partial(self._shares.__setitem__, group),
+        )
 
-    def _of_branches(self, states: torch.Tensor) -> torch.Tensor:
-        """The recorded branches that serve this call's; usually all in their order, and then nothing is copied."""
-        return states if self._rows == list(range(len(states))) else states[self._rows]
+    def _views(self, layer: AttentionLayer, frame: FrameState, group: FrameGroup, qkv: QKV) -> Iterator[SourceView]:
+        """The sources of some frames."""
+        regions = self._regions(frame.grid, group) if "regions" in self.mode.needs else {}
+        for number, weight in group.weights.items():
+            record, rows = self.records[number], self._rows[number]
+            key, value = (
+                # usually all branches in their order, and then nothing is copied; a source recorded in half precision
+                # may serve frames that are made again in float32
+                split_heads(states if rows == list(range(len(states))) else states[rows], qkv.heads).to(qkv.dtype)
+                for states in (record.keys[layer.name], record.values[layer.name])
+            )  # -> (branches, heads, source tokens, head_dim)
+            own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
+            key, value = (states.expand(self._branches, -1, -1, -1) for states in (qkv.placed(key, own_grid), value))
+            yield SourceView(record, weight, regions.get(number), key, value, partial(self._source_on, number, layer))
+
+    def _estimated_share(self, qkv: QKV, views: Sequence[SourceView]) -> torch.Tensor:
+        query, own_key = (by_branch(states, self._branches) for states in (qkv.query, qkv.key))
+        key, _, log_weights = joined(views, beside_own=True)
+        return source_share(query, own_key, key, log_weights)
 
     def source_share(self, frames: int) -> list[float]:
-        """How much of the attention of each frame of the last UNet call went to the source, 0 to 1.
+        """How much of the attention of each frame of the last call went to the sources, 0 to 1.
 
-        In the mode `source` all of it, at a controlled step; in `union` the mass on the source's keys, and in `masked`
-        the part of the queries that asked the source's figure, both of the last controlled layer; with several sources
-        the part of the queries that asked any of them.
+        In the mode `source` all of it, at a controlled step; in `union` the mass on the sources' keys, and in `masked`
+        the part of the queries that asked the source's figure, both of the last controlled layer; in `regions` the part
+        of the queries that asked any source.
         """
-        if self.record is None:
-            return [0.0] * frames
-        if self._share is None:
-            return [1.0] * frames
-        share: list[float] = self._share.reshape(-1, frames).mean(dim=0).tolist()  # branches may come as frames
-        return share
-
-    def target_object_map(self) -> torch.Tensor | None:
-        """(frames, height, width) in [0, 1]: the target's object map as far as this UNet call has made it."""
-        return normalised([self._maps[name] for name in sorted(self._maps)]) if self._maps else None
+        shares = [float(bool(self.records))] * frames
+        for number, share in self._shares.items():
+            members = self._groups[number].frames or range(frames)
+            found = share.expand(len(members)) if len(share) == 1 else share.reshape(-1, len(members)).mean(dim=0)
+            for frame, one in zip(members, found.tolist(), strict=True):  # branches may have come as frames
+                shares[frame] = one
+        return shares
 
     def check_fired(self, calls_per_step: int | None = None) -> dict[str, int]:
         """Compare the controlled attention calls with what the plan implies.
 
         Args:
-            calls_per_step: UNet calls that every step must have seen, where the caller knows.
+            calls_per_step: calls of the denoiser that every step must have seen, where the caller knows.
 
         Returns:
-            Figures for the run's report.
+            Figures for the run's report; with regions also the tokens that queried each source.
 
         Raises:
             RuntimeError: a layer was not controlled in a call where it had to be, or where it must not.
         """
         if calls_per_step is not None:
-            counts = {step: self.calls[step] for step in range(len(self.source.timesteps))}
+            counts = {step: self.calls[step] for step in range(len(self.timesteps))}
             wrong = {step: count for step, count in counts.items() if count != calls_per_step}
             if wrong:
                 raise RuntimeError(f"UNet calls per denoising step: expected {calls_per_step}, got {wrong}")
@@ -167,13 +206,15 @@ class AttentionControl:
                 f"mutual self-attention was off by {count} calls at step {step}, layer {layer}: "
                 f"{self.fired.total()} controlled attention calls, expected {expected.total()}"
             )
-        return {
+        figures = {
             "steps": len(self.plan.steps),
             "layers": len(self.plan.layers),
             "unet_calls": self.calls.total(),
             "controlled_attention_calls": self.fired.total(),
             "expected_attention_calls": expected.total(),
         }
+        regional = range(len(self.parts)) if "regions" in self.mode.needs else ()
+        return figures | {f"tokens_of_source_{number}": self.owned[number] for number in regional}
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -182,47 +223,68 @@ class AttentionControl:
 
     def map_size(self) -> tuple[int, int] | None:
         """Latent size for the object maps of the call in progress; None at a step that is not controlled."""
-        return self._latent_size if self.record is not None else None
+        return self._latent_size if self.records else None
 
-    def keep_maps_in(self) -> dict[str, torch.Tensor]:
-        """Where the cross-attention layers put the target's object attention of the call in progress."""
-        return self._maps
+    def target_object_map(self) -> torch.Tensor | None:
+        """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
+        return _map_so_far(self.object_maps)
 
-    def _target_on(self, grid: tuple[int, int]) -> Sides:
-        """The frames' figure and ground on a layer's grid; layers with the same masks share them within a UNet call."""
-        found = (grid, len(self._maps))  # more object maps make another mask
+    def _target_on(self, grid: tuple[int, int], group: FrameGroup) -> Sides:
+        """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call."""
+        found = (grid, len(self.object_maps), group.frames)  # more object maps make another mask
         if found not in self._target_sides:
             mask = self._target_mask_on(grid)
-            self._share = mask.float().mean(dim=1)
-            repeats = len(self.branches) // len(self._rows)  # both branches, where the source's are shared
-            self._target_sides[found] = Sides.of(mask.repeat(repeats, 1).flatten())
+            mask = mask if group.frames is None else mask[list(group.frames)]
+            repeats = len(self.branches) // self._branches  # both branches, where the source's are shared
+            self._target_sides[found] = Sides(mask.repeat(repeats, 1).flatten())
         return self._target_sides[found]
-
-    def _source_on(self, layer: AttentionLayer, grid: tuple[int, int]) -> Sides:
-        """The source's figure and ground on a layer's grid, found once a step."""
-        assert self.record is not None
-        found = (grid, layer.name if layer.name in self.record.early_maps else None)
-        if found not in self._source_sides:
-            self._source_sides[found] = Sides.of(self._source_mask_on(layer, grid))
-        return self._source_sides[found]
-
-    def _source_mask_on(self, layer: AttentionLayer, grid: tuple[int, int]) -> torch.Tensor:
-        """(source tokens,) bool."""
-        assert self.masks is not None
-        assert self.record is not None
-        if self.masks.source_mask is not None:
-            return binary_mask(self.masks.source_mask[None], 0.5, grid)[0]
-        source_map = self.record.object_map_at(layer.name)
-        if source_map is None:
-            raise UserError("masked mode: the source was recorded without an object map, and no source mask is given")
-        return binary_mask(source_map[None], self.masks.threshold, grid)[0]
 
     def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
         """(frames, tokens) bool."""
-        assert self.masks is not None
         if self.target_mask is not None:
             return binary_mask(self.target_mask, 0.5, grid)
         target_map = self.target_object_map()
         if target_map is None:
-            raise UserError("masked mode: neither words of the object nor target masks are given")
+            raise UserError(f"{self.mode.name} mode: neither words of the object nor target masks are given")
         return binary_mask(target_map, self.masks.threshold, grid)
+
+    def _source_on(self, number: int, layer: AttentionLayer) -> Sides | None:
+        """A source's figure and ground on its own grid, found once a step."""
+        part, record = self.parts[number], self.records[number]
+        grid = layer.grid(part.latent_size or self._latent_size)
+        found = (number, grid, layer.name if layer.name in record.early_maps else None)
+        if found not in self._source_sides:
+            object_map = record.object_map_at(layer.name)
+            if part.mask is not None:
+                self._source_sides[found] = Sides(binary_mask(part.mask[None], 0.5, grid)[0])
+            elif object_map is not None:
+                self._source_sides[found] = Sides(binary_mask(object_map[None], self.masks.threshold, grid)[0])
+            else:
+                self._source_sides[found] = None
+        return self._source_sides[found]
+
+    def _regions(self, grid: tuple[int, int], group: FrameGroup) -> dict[int, torch.Tensor]:
+        """Number of a source → its region of some frames (frames, tokens) bool; no token belongs to two of them."""
+        if not group.weights:
+            return {}
+        scores = torch.stack([self._score(number, grid) for number in group.weights])
+        owner = owners(scores if group.frames is None else scores[:, list(group.frames)], self.masks.threshold)
+        regions = torch.stack([owner == place for place in range(len(group.weights))])
+        self.owned.update(dict(zip(group.weights, regions.flatten(1).sum(dim=1).tolist(), strict=True)))
+        return dict(zip(group.weights, regions, strict=True))
+
+    def _score(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(frames, tokens) in [0, 1]: how much of a source's object is there."""
+        part, soft = self.parts[number], _map_so_far(self.region_maps[number])
+        allowed = binary_mask(part.region[None], 0.5, grid).float() if part.region is not None else None
+        if not part.target_tokens:
+            assert allowed is not None
+            return allowed.expand(self._frames, -1)
+        if soft is None:
+            raise RuntimeError(f"the words of source {number} have no map yet; control a layer after the map layers")
+        resized = F.interpolate(soft[:, None], size=grid, mode="nearest").flatten(1)
+        return resized if allowed is None else resized * allowed
+
+
+def _map_so_far(maps: dict[str, torch.Tensor]) -> torch.Tensor | None:
+    return normalised([maps[name] for name in sorted(maps)]) if maps else None

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.record import KeepObjectMap
 from masactrl_video.attention.recorded import RecordedSource
+from masactrl_video.attention.region_text import ReadByRegion
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, TextAttention
 from masactrl_video.model.backbones.branches import GUIDED, Branch
-from masactrl_video.model.backbones.qkv import QKV
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import StepClock
-from masactrl_video.settings.names import Mode
+from masactrl_video.settings.modes import check_mode, needs_of
+from masactrl_video.settings.names import Ground
 
 
 @contextmanager
 def control_attention(
     denoiser: torch.nn.Module,
-    source: RecordedSource,
+    source: RecordedSource | Sequence[SourcePart],
     plan: ControlPlan,
     *,
     branches: Sequence[Branch] = GUIDED,
     masks: MaskRule | None = None,
+    ground: Ground = "self",
     clock: StepClock | None = None,
 ) -> Iterator[AttentionControl]:
     """Inside the context, the denoiser's calls follow `plan`; on leaving, it is as before.
@@ -38,41 +41,46 @@ def control_attention(
     attention calls are compared with the plan.
 
     Args:
+        source: the only one, or several with the part that each has in the target.
         branches: order of the rows in each call (see `branches.GUIDED`).
-        masks: needed in the masked mode.
+        masks: needed by modes that ask where the object is, but for `regions`, where its threshold alone counts; its
+            mask of the source is the only one's (see `SourcePart.mask`).
+        ground: with regions, what queries outside all of them attend to: their own frame, or the first's ground.
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
+
+    Raises:
+        UserError: steps, layers or branches that a source does not have, or what the plan's mode needs is missing.
+        RuntimeError: on leaving, when a layer was not controlled where it had to be.
     """
-    if plan.mode == "masked" and masks is None:
-        raise UserError("masked mode: give the words of the object, or masks")
-    control = AttentionControl(source, plan, branches, masks, clock)
-    to_text: dict[str, Sequence[TextAttention]] = {}
-    if plan.mode == "masked" and masks is not None and masks.target_tokens:
-        keep = KeepObjectMap(masks.target_tokens, control.branches, control.map_size, control.keep_maps_in())
-        to_text = {layer.name: [keep] for layer in plan.mask_layers}
-    with steered(denoiser, control, to_text):
-        yield control
-
-
-@contextmanager
-def steered(
-    denoiser: torch.nn.Module, control: AttentionControl, to_text: Mapping[str, Sequence[TextAttention]]
-) -> Iterator[None]:
-    """Inside the context, `control` attends in place of the planned layers, and is checked at the end.
-
-    Args:
-        to_text: by layer, what gives the control its object maps.
-    """
-
-    def to_picture(layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
-        return None if control.record is None else control.attend(layer, qkv)
-
+    needs = needs_of(plan.mode)
+    by_object = "masks" in needs and "regions" not in needs
+    if by_object and masks is None:
+        raise UserError(f"{plan.mode} mode: give the words of the object, or masks")
+    if not isinstance(source, Sequence):
+        source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
+    control = AttentionControl(source, plan, branches, masks, ground, clock)
     backbone = backbone_of(denoiser)
-    with (
-        backbone.attending(denoiser, {layer.name: to_picture for layer in control.plan.layers}, to_text),
-        backbone.calls(denoiser, control.begin),
-    ):
-        yield
+    to_picture = {layer.name: control.attend for layer in plan.layers}
+    to_text = _reading(backbone.layers(denoiser), control)
+    wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]
+    if by_object and masks is not None:
+        wanted.append((masks.target_tokens, None, control.object_maps))
+    for words, text, kept in wanted:
+        keep = KeepObjectMap(words, control.branches, control.map_size, kept, text)
+        for layer in plan.mask_layers if words else ():
+            to_text.setdefault(layer.name, []).append(keep)
+    with backbone.attending(denoiser, to_picture, to_text), backbone.calls(denoiser, control.begin):
+        yield control
     control.check_fired()
+
+
+def _reading(layers: Sequence[AttentionLayer], control: AttentionControl) -> dict[str, list[TextAttention]]:
+    """What is added to the text's layers where regions have prompts of their own, at every step."""
+    prompts = [(part.region, part.text) for part in control.parts if part.region is not None and part.text is not None]
+    if not prompts:
+        return {}
+    reading = ReadByRegion(control.branches, lambda: control.latent_size, prompts)
+    return {layer.name: [reading] for layer in layers}
 
 
 @contextmanager
@@ -84,7 +92,7 @@ def use_source(
     masa_layer: int = 10,
     masa_steps: Sequence[int] | None = None,
     masa_layers: Sequence[str] | None = None,
-    mode: Mode = "source",
+    mode: str = "source",
     branches: Sequence[Branch] = GUIDED,
     masks: MaskRule | None = None,
     mask_grid_divisor: int = 4,
@@ -97,6 +105,7 @@ def use_source(
         UserError: steps, layers or branches that the UNet or the source does not have, or no step or layer at all.
         RuntimeError: on leaving, when a layer was not controlled where it had to be, or the source was never used.
     """
+    check_mode(mode)
     plan = plan_control(
         unet,
         len(source.timesteps),

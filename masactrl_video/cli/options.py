@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from masactrl_video.cli.control_flags import Pairs, add_control_flags, controls_from
 from masactrl_video.errors import UserError
-from masactrl_video.settings.fields import Command, option_of, settings_for
+from masactrl_video.settings.fields import Command, OneOf, option_of, settings_for
 from masactrl_video.settings.home import MAY_BE_AT_HOME, homes_in
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_config, read_preset, resolve
 from masactrl_video.settings.settings import Settings
@@ -102,7 +102,10 @@ def add_flag(
     text = (field.description or "") + _default_text(field, preset.get(name))
     options: dict[str, Any] = {"dest": name, "default": None, "help": text.replace("%", "%%"), **more}
     origin = get_origin(kind)
-    if kind is bool:
+    choices = [mark for mark in field.metadata if isinstance(mark, OneOf)]
+    if choices:
+        section.add_argument(flag, choices=choices[0], metavar=f"{{{','.join(choices[0].own)}}}", **options)
+    elif kind is bool:
         section.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
     elif origin is Literal:
         section.add_argument(flag, choices=get_args(kind), **options)

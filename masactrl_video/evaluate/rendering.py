@@ -23,7 +23,7 @@ from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import FramesJob, denoise_chunk
-from masactrl_video.settings.names import Mode
+from masactrl_video.settings.modes import needs_of
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
@@ -38,7 +38,7 @@ class Variant:
 
     masa_step: int
     masa_layer: int
-    mode: Mode = "source"
+    mode: str = "source"
     last_layer: int | None = None
     """Control ends with this layer; with the UNet's last one if not given."""
 
@@ -117,7 +117,7 @@ class Way:
         prompt = case.prompt(case.targets[0])
         size_px = (case.source.size_px, case.source.size_px)
         tokens = find_words(self.model.tokenizer, prompt, _object_words(case))
-        masked = variant.mode == "masked"
+        masked = "masks" in needs_of(variant.mode)
         job = FramesJob(
             denoising=Denoising(self.model, self._text(prompt, size_px), self.settings.guidance_scale, case.seed),
             scheduler=scheduler,

@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin
 from masactrl_video.errors import UserError
 from masactrl_video.settings.fields import option_of, settings_where
 from masactrl_video.settings.inactive import MASKED
+from masactrl_video.settings.modes import needs_of
 from masactrl_video.settings.presets import resolve_as
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
@@ -102,7 +103,7 @@ def cell_settings(settings: StillSettings, given: dict[str, str]) -> StillSettin
         else:
             changes[name] = text.split() if _is_list(name) else text
     changes |= {f"{name}s": [changes[name]] for name in ("prompt", "seed") if name in changes}
-    if "attention_mode" in changes and changes["attention_mode"] != "masked":
+    if "attention_mode" in changes and "masks" not in needs_of(changes["attention_mode"]):
         of_masks = settings_where(Settings, lambda about: about.only is MASKED)
         changes |= {name: Settings.model_fields[name].default for name in of_masks}  # wait for the masked cells
     return resolve_as(StillSettings, settings.model_dump(), changes)

@@ -41,7 +41,7 @@ def record_sources(targets: Sequence[StillSettings], model: DiffusionModel, canv
     plans = [plan_attention(target, with_weights(target, model))[1] for target in targets]
     for key in dict.fromkeys(keys):
         members = [number for number, other in enumerate(keys) if other == key]
-        masked = [number for number in members if targets[number].attention_mode == "masked"]
+        masked = [number for number in members if targets[number].masked]
         first = (masked or members)[0]  # a mask is recorded where any of them needs it
         planned = plan_still(targets[first], model, canvas)
         planned = replace(planned, plan=_union([plans[number] for number in members], planned.plan))
@@ -81,12 +81,12 @@ def _without_targets(target: StillSettings) -> str:
 def _reads_prompt(target: StillSettings) -> bool:
     """Whether the target's prompt is the source's too, or names its object."""
     if target.real_source:
-        return target.invert_with == "target" or target.attention_mode == "masked"
+        return target.invert_with == "target" or target.masked
     return target.source_prompt is None
 
 
 def _masks(target: StillSettings) -> str:
-    if target.attention_mode != "masked":
+    if not target.masked:
         return ""
     return json.dumps({name: target.as_yaml_data()[name] for name in _settings_of_masks()}, sort_keys=True)
 

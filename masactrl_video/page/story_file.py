@@ -13,6 +13,7 @@ from masactrl_video.page.script import Line, panels_of, read_cast, read_lines, r
 from masactrl_video.page.story import Character, Page, Panel, Story
 from masactrl_video.settings.fields import settings_for, settings_where
 from masactrl_video.settings.inactive import NO_MASK_BY_WORDS
+from masactrl_video.settings.modes import needs_of
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset, resolve, short
 from masactrl_video.settings.settings import Settings
 
@@ -81,8 +82,8 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
                 "characters and panels have of their own"
             )
     changed = {**story.settings, **changes}
-    if changed.get("attention_mode") == "masked":
-        raise UserError(f"{where}: settings.attention_mode: give the characters words instead of mode masked")
+    if "masks" in needs_of(mode := changed.get("attention_mode", "source")):
+        raise UserError(f"{where}: settings.attention_mode: give the characters words instead of mode {mode}")
     base = {**read_preset(str(story.preset or DEFAULT_PRESET)), "clip": str(where), "side_by_side": False}
     of_regions = settings_where(Settings, lambda about: NO_MASK_BY_WORDS in about.inactive)
     base |= {name: changed.pop(name) for name in of_regions if name in changed}  # they act where characters have words

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource
-from masactrl_video.attention.regions import RegionSource, control_regions
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.attention.use import control_attention
 from masactrl_video.cache.feed import reading_ahead
@@ -41,12 +41,10 @@ class FramesJob:
     target_masks: Pictures | None = None
     """Given masks of the frames, white where the object is, instead of masks by words."""
     noise: NoiseKind = "shared"
-    regions: Sequence[RegionSource] = ()
-    """Several sources, each for its part of the picture; then `source` and `masks` are not asked."""
+    parts: Sequence[SourcePart] = ()
+    """Several sources, and what part each has in the frames; then `source` is not asked."""
     ground: Ground = "self"
-    """What the rest of the picture attends to where there are `regions`."""
-    region_threshold: float = 0.1
-    """Normalised attention from which a token belongs to the object of a region."""
+    """In the mode `regions`: what the rest of the picture attends to."""
 
     @property
     def height_px(self) -> int:
@@ -85,9 +83,8 @@ class FramesJob:
             self,
             denoising=replace(self.denoising, text=text),
             source_noise=self.source_noise.to(torch.float32),
-            regions=[
-                region if region.text is None else replace(region, text=region.text.to(torch.float32))
-                for region in self.regions
+            parts=[
+                part if part.text is None else replace(part, text=part.text.to(torch.float32)) for part in self.parts
             ],
         )
 
@@ -98,27 +95,20 @@ class FramesJob:
     @contextmanager
     def controlled(self) -> Iterator[AttentionControl]:
         """Context in which the UNet follows the plan; it yields the `AttentionControl`."""
-        denoising = self.denoising
-        prompts = (denoising.text, denoising.conditional_text)
-        with denoising.model.backbone.prompts_once(denoising.model, prompts), self._control() as control:
-            yield control
-
-    def _control(self) -> AbstractContextManager[AttentionControl]:
-        branches = self.denoising.text.names
-        if self.regions:
-            return control_regions(
-                self.denoising.model.denoiser,
-                self.regions,
+        model, text = self.denoising.model, self.denoising.text
+        with (
+            model.backbone.prompts_once(model, (text, self.denoising.conditional_text)),
+            control_attention(
+                model.denoiser,
+                self.parts or self.source,
                 self.plan,
-                branches=branches,
+                branches=text.names,
+                masks=self.masks,
                 ground=self.ground,
-                threshold=self.region_threshold,
-                clock=self.denoising.model.clock,
-            )
-        model = self.denoising.model
-        return control_attention(
-            model.denoiser, self.source, self.plan, branches=branches, masks=self.masks, clock=model.clock
-        )
+                clock=model.clock,
+            ) as control,
+        ):
+            yield control
 
 
 @contextmanager
@@ -136,8 +126,8 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
                 return source
             return stack.enter_context(reading_ahead(source, order, memory_bytes))
 
-        regions = [replace(region, source=feed(region.source, 0)) for region in job.regions]
-        yield replace(job, source=job.source if regions else feed(job.source, memory_bytes), regions=regions)
+        parts = [replace(part, source=feed(part.source, 0)) for part in job.parts]
+        yield replace(job, source=job.source if parts else feed(job.source, memory_bytes), parts=parts)
 
 
 def denoise_chunk(

@@ -84,7 +84,7 @@ def made_from(model: DiffusionModel, condition: TextCondition, guidance: Sequenc
 
 
 def _mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int]) -> MaskRule | None:
-    if settings.attention_mode != "masked":
+    if not settings.masked:
         return None
     source_mask = None
     if settings.source_mask is not None:

@@ -10,14 +10,13 @@ import torch
 from diffusers.utils import BaseOutput
 
 from masactrl_video.attention.masks import MaskRule
-from masactrl_video.attention.plan import check_mode
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.prompts import find_words
 from masactrl_video.settings.acting import check_steps_act
-from masactrl_video.settings.names import Mode
+from masactrl_video.settings.modes import check_mode, needs_of
 
 
 def source_and_targets(
@@ -28,7 +27,7 @@ def source_and_targets(
     *,
     masa_step: int,
     masa_layer: int,
-    attention_mode: Mode,
+    attention_mode: str,
     mask_words: Sequence[str],
     source_mask_words: Sequence[str] | None,
     guidance_scale: float,
@@ -51,9 +50,9 @@ def source_and_targets(
         UserError: steps, layers, words or a mode that do not exist.
     """
     check_mode(attention_mode)
+    masked = "masks" in needs_of(attention_mode)
     if isinstance(num_steps := kwargs.get("num_inference_steps", 50), int) and "timesteps" not in kwargs:
         check_steps_act(range(masa_step, num_steps), num_steps)  # before the source is made
-    masked = attention_mode == "masked"
     if masked != bool(mask_words):
         raise UserError("mask_words: give the words of the object in attention_mode masked, and only there")
     backbone = backbone_of(pipe)

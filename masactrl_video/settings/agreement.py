@@ -46,13 +46,12 @@ def check_source(settings: Settings) -> None:
 
 
 def check_masks(settings: Settings) -> None:
-    """Masked mode: one mask of the source and one of the frames."""
+    """A mode with masks: one of the source and one of the frames."""
+    mode = f"attention_mode {settings.attention_mode}"
     if not settings.mask_words and settings.target_masks is None:
-        raise ValueError("attention_mode masked: give mask_words, the object's words in the prompt, or target_masks")
+        raise ValueError(f"{mode}: give mask_words, the object's words in the prompt, or target_masks")
     if not settings.mask_words and not settings.source_mask_words and settings.source_mask is None:
-        raise ValueError(
-            "attention_mode masked: give the source's mask too: mask_words, source_mask_words or source_mask"
-        )
+        raise ValueError(f"{mode}: give the source's mask too: mask_words, source_mask_words or source_mask")
     if settings.source_mask is not None and settings.source_mask_words:
         raise ValueError("source_mask and source_mask_words exclude each other: name one mask of the source")
     if (
@@ -81,7 +80,7 @@ def check_speed(settings: Settings) -> None:
         )
     if settings.compile and settings.offload == "sequential":
         raise ValueError("compile: it joins layers, and offload sequential parts them: leave one out, or offload model")
-    by_words = settings.attention_mode == "masked" and settings.target_masks is None
+    by_words = settings.masked and settings.target_masks is None
     if settings.reuse_deep_features is not None and by_words:
         raise ValueError(
             "reuse_deep_features: masks by words come from layers that it leaves out; give target_masks or another mode"

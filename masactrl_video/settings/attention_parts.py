@@ -16,7 +16,7 @@ from masactrl_video.settings.inactive import (
     PICTURE_IS_SOURCE,
     STEPS_LISTED,
 )
-from masactrl_video.settings.names import Mode
+from masactrl_video.settings.modes import HELP, Mode, needs_of
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
 _any_source = partial(option, "source", changes="source", commands=DENOISE - COMICS, sweepable=True)
@@ -71,13 +71,7 @@ class AttentionSettings(Part):
     )
     masa_steps: list[int] | None = _attention("explicit steps instead of S", None)
     masa_layers: list[str] | None = _attention("explicit layers instead of L: numbers or names", None)
-    attention_mode: Mode = _attention(
-        "source: the source's keys only (the paper); union: the frame's own too; masked: figure to figure, ground to "
-        "ground",
-        "source",
-        changes="source",
-        commands=ATTEND - {"comic"},
-    )
+    attention_mode: Mode = _attention(HELP, "source", changes="source", commands=ATTEND - {"comic"})
     mask_words: list[str] = _mask("masked mode: words of the object in the prompt", [])
     source_mask_words: list[str] | None = _mask("its words in the source's prompt, if others", None)
     source_mask: OwnPath = _mask("masked mode: picture, white where the source's object is", None)
@@ -101,6 +95,11 @@ class AttentionSettings(Part):
     )
 
     @property
+    def masked(self) -> bool:
+        """Whether its mode asks where the object is."""
+        return "masks" in needs_of(self.attention_mode)
+
+    @property
     def masked_by_words(self) -> bool:
         """Whether a mask, of the source or of the frames, is found by the words of the object."""
-        return self.attention_mode == "masked" and (self.target_masks is None or self.source_mask is None)
+        return self.masked and (self.target_masks is None or self.source_mask is None)

@@ -5,12 +5,13 @@ Flags and their help, story keys, sweeps, resume checks, messages and the JSON S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 if TYPE_CHECKING:  # the records are made of these
     from masactrl_video.settings.settings import Settings
@@ -107,6 +108,33 @@ class Option:
             schema["onlyWhen"] = self.only.complaint.format(name="it")
         if self.also:
             schema["anyOf"] = [*schema["anyOf"], {"enum": list(self.also)}]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a text that is one of some names, to which other packages may add: as if it were a Literal of all."""
+
+    own: tuple[str, ...]
+    """Our names; others are looked for only where a text is none of these."""
+    all: Callable[[], tuple[str, ...]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.own or name in self.all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.all())
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self)}
+
+    def _checked(self, name: str) -> str:
+        if name in self:
+            return name
+        *most, last = (repr(name) for name in self)
+        raise PydanticCustomError("literal_error", "Input should be {names}", {"names": f"{', '.join(most)} or {last}"})
 
 
 class Part(BaseModel):

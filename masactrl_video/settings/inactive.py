@@ -45,7 +45,7 @@ STEPS_LISTED = Inactive("masa_steps lists the steps", lambda s: s.masa_steps is 
 LAYERS_LISTED = Inactive("masa_layers lists the layers", lambda s: s.masa_layers is not None)
 NO_MASK_BY_WORDS = Inactive("no mask is found by words", lambda s: not s.masked_by_words)
 
-MASKED = OnlyWhen("{name} belongs to attention_mode masked", lambda s: s.attention_mode == "masked")
+MASKED = OnlyWhen("{name} belongs to attention_mode masked", lambda s: s.masked)
 INVERTED = OnlyWhen(
     "{name}: only a given picture is inverted; leave it out, or give source_image", lambda s: s.real_source
 )

@@ -30,10 +30,6 @@ PredictionType = Literal["epsilon", "v_prediction", "sample"]
 NoiseKind = Literal["shared", "per-frame"]
 """Initial noise: the source's for all frames, or another for each."""
 
-Mode = Literal["source", "union", "masked"]
-"""Which keys a controlled layer queries: `source`: {Q, K_s, V_s} (MasaCtrl, Eq. 5); `union`: {Q, [K; K_s], [V; V_s]},
-a target that also keeps its own; `masked`: figure to figure and ground to ground (Eq. 6-8)."""
-
 Easing = Literal["linear", "ease-in-out", "catmull-rom"]
 """How poses go from key to key: at constant speed; at rest at every key (smoothstep, 3w² - 2w³); or through the keys
 without rest, with the speed of the keys before and after."""

@@ -47,7 +47,7 @@ class Settings(
         check_guidance(self)
         check_source(self)
         check_speed(self)
-        if self.attention_mode == "masked":
+        if self.masked:
             check_masks(self)
         check_only(self, MASKED)
         return self

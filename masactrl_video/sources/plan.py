@@ -124,7 +124,7 @@ def plan_attention(
             guidance or masks that no step would use.
     """
     _check_guidance_acts(model, settings.num_inference_steps)
-    if settings.attention_mode == "masked" and settings.target_masks is None:
+    if settings.masked and settings.target_masks is None:
         find_words(model.tokenizer, settings.prompt, settings.mask_words)
     if words := _source_words(settings):
         find_words(model.tokenizer, _source_caption(settings), words)
@@ -213,7 +213,7 @@ def _source_caption(settings: Settings) -> str:
 
 def _source_words(settings: Settings) -> Sequence[str]:
     """Words whose cross-attention gives the source's mask; none where a mask is given."""
-    if settings.attention_mode != "masked" or settings.source_mask is not None:
+    if not settings.masked or settings.source_mask is not None:
         return ()
     if settings.character is not None and settings.source_mask_words is None and settings.mask_words:
         return open_saved(settings).index.recipe.words or settings.mask_words

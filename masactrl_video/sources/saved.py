@@ -106,10 +106,11 @@ def saved_source(
     """
     recipe = character.index.recipe
     size_px = (recipe.height, recipe.width)
-    if settings.attention_mode == "masked" and size_px != tuple(frames_px):
+    if settings.masked and size_px != tuple(frames_px):
         raise UserError(
             f"character {character.index.name!r} is {recipe.width}x{recipe.height}, the frames {frames_px[1]}x"
-            f"{frames_px[0]}: mode masked needs one size; make it with --width {frames_px[1]} --height {frames_px[0]}"
+            f"{frames_px[0]}: mode {settings.attention_mode} needs one size; make it with --width {frames_px[1]} "
+            f"--height {frames_px[0]}"
         )
     planned = _generated if recipe.kind == "generated" else _real
     return planned(settings, model, character, scheduler, words)

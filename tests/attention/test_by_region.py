@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from masactrl_video.attention.mutual import source_attention
-from masactrl_video.attention.regions import GROUND, attention_by_region, owners
+from masactrl_video.attention.masks import GROUND, owners
+from masactrl_video.attention.mutual import attention_by_region, source_attention
 
 BRANCHES, FRAMES, HEADS, TOKENS, DIM = 2, 3, 2, 12, 4
 SOURCES = (7, 5)  # tokens of each
@@ -60,14 +60,16 @@ def test_each_region_attends_to_its_own_source_exactly(
     owner = torch.randint(-1, 2, (FRAMES, TOKENS), generator=torch.Generator().manual_seed(seed))
     owner[0] = GROUND  # a frame without any character
     owner[1, :4] = torch.tensor([0, 1, 0, GROUND])
-    ours = attention_by_region(*states, sources, owner, sources[ground] if ground is not None else None)
+    regions = [owner == number for number in range(len(sources))]
+    ours = attention_by_region(*states, sources, regions, sources[ground] if ground is not None else None)
     assert (ours - spelled_out(states, sources, owner, ground)).abs().max() < 1e-6
 
 
 def test_one_source_that_owns_everything_is_equation_5(
     states: tuple[torch.Tensor, ...], sources: list[tuple[torch.Tensor, torch.Tensor]]
 ) -> None:
-    ours = attention_by_region(*states, sources, torch.zeros(FRAMES, TOKENS, dtype=torch.long))
+    everything = torch.ones(FRAMES, TOKENS, dtype=torch.bool)
+    ours = attention_by_region(*states, sources, [everything, ~everything])
     long = states[0].transpose(1, 2).reshape(BRANCHES, HEADS, FRAMES * TOKENS, DIM)
     expected = source_attention(long, *sources[0]).reshape(BRANCHES, HEADS, FRAMES, TOKENS, DIM).transpose(1, 2)
     assert (ours - expected).abs().max() < 1e-6

@@ -40,7 +40,7 @@ def test_masked_attention_is_equations_6_to_8(tensors: tuple[torch.Tensor, ...],
     figure, ground = full_attention(*tensors, source), full_attention(*tensors, ~source)
     blend = target.float()[:, None]
     expected = figure * blend + ground * (1 - blend)
-    assert (masked_attention(*tensors, Sides.of(target), Sides.of(source)) - expected).abs().max() < 1e-6
+    assert (masked_attention(*tensors, Sides(target), Sides(source)) - expected).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("figure", [True, False])
@@ -49,14 +49,14 @@ def test_a_side_that_the_source_does_not_have_attends_to_the_whole_source(
 ) -> None:
     source = torch.full((SOURCE,), figure)
     target = torch.arange(FRAMES * TOKENS) % 2 == 0
-    out = masked_attention(*tensors, Sides.of(target), Sides.of(source))
+    out = masked_attention(*tensors, Sides(target), Sides(source))
     assert (out - source_attention(*tensors)).abs().max() < 1e-6  # one side by right, the other for want of keys
 
 
 @pytest.mark.parametrize("figure", [True, False])
 def test_a_target_may_be_all_figure_or_all_ground(tensors: tuple[torch.Tensor, ...], figure: bool) -> None:
     source = torch.arange(SOURCE) < 3
-    out = masked_attention(*tensors, Sides.of(torch.full((FRAMES * TOKENS,), figure)), Sides.of(source))
+    out = masked_attention(*tensors, Sides(torch.full((FRAMES * TOKENS,), figure)), Sides(source))
     assert (out - full_attention(*tensors, source == figure)).abs().max() < 1e-6
 
 

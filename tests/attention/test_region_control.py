@@ -10,10 +10,11 @@ import tiny_models
 import torch
 import torch.nn.functional as F
 
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.recorded import SHARED, MemorySource, StepRecord
-from masactrl_video.attention.regions import RegionSource, control_regions
+from masactrl_video.attention.use import control_attention
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.unet.layers import self_attention_layers
@@ -34,25 +35,25 @@ def record(pipe: Any, draw: Draw, word: str) -> MemorySource:
     return source
 
 
-def both(pipe: Any, draw: Draw, region: str) -> list[RegionSource]:
+def both(pipe: Any, draw: Draw, region: str) -> list[SourcePart]:
     sources = []
     for word, side in (("bear", LEFT), ("frog", ~LEFT)):
         tokens = find_words(pipe.tokenizer, PROMPT, [word]) if region != "boxes" else ()
         latent_size = (SIZES[word][0] // 8, SIZES[word][1] // 8)
         given = side if region != "words" else None
-        sources.append(RegionSource(record(pipe, draw, word), latent_size, tokens, given))
+        sources.append(SourcePart(record(pipe, draw, word), latent_size, tokens, given))
     return sources
 
 
 def plan_for(pipe: Any, last_layers: int = 6) -> ControlPlan:
     layer = len(self_attention_layers(pipe.unet)) - last_layers
-    return plan_control(pipe.unet, STEPS, masa_step=FROM, masa_layer=layer, mode="masked", mask_grid_divisor=4)
+    return plan_control(pipe.unet, STEPS, masa_step=FROM, masa_layer=layer, mode="regions", mask_grid_divisor=4)
 
 
 class SpelledOut:
     """One UNet's attention, written down again: whole matrices, everybody's keys, and what each query may see."""
 
-    def __init__(self, pipe: Any, sources: list[RegionSource], ground: str, plan: ControlPlan) -> None:
+    def __init__(self, pipe: Any, sources: list[SourcePart], ground: str, plan: ControlPlan) -> None:
         self.sources, self.ground, self.step, self.maps = sources, ground, 0, [[] for _ in sources]
         layers = self_attention_layers(pipe.unet)
         self.controlled = {layer.name: layer for layer in plan.layers}
@@ -101,7 +102,7 @@ class SpelledOut:
         return attn.to_out[0](out.transpose(1, 2).reshape(*x.shape[:2], -1))
 
 
-def spelled_out(pipe: Any, draw: Draw, sources: list[RegionSource], ground: str, plan: ControlPlan) -> torch.Tensor:
+def spelled_out(pipe: Any, draw: Draw, sources: list[SourcePart], ground: str, plan: ControlPlan) -> torch.Tensor:
     state = SpelledOut(pipe, sources, ground, plan)
     before, timesteps = dict(pipe.unet.attn_processors), list(sources[0].source.timesteps)
 
@@ -127,7 +128,7 @@ def test_two_sources_in_one_picture_are_masked_matrices(
     pipe = getattr(tiny_models, f"{layout}_pipeline")()
     sources, plan = both(pipe, draw, region), plan_for(pipe, last_layers)
     before, plain = pipe.unet.attn_processors, draw(pipe, PROMPT)
-    with control_regions(pipe.unet, sources, plan, ground=ground) as control:
+    with control_attention(pipe.unet, sources, plan, ground=ground) as control:
         ours = draw(pipe, PROMPT)
     assert (ours - spelled_out(pipe, draw, sources, ground, plan)).abs().max() < 1e-4
     assert (ours - plain).abs().max() > 1e-3, "the sources have no influence: this case proves nothing"
@@ -139,10 +140,10 @@ def test_two_sources_in_one_picture_are_masked_matrices(
 
 def test_each_source_has_its_influence_in_its_region(sd1: Any, draw: Draw) -> None:
     bear, frog = both(sd1, draw, "boxes")
-    last = plan_control(sd1.unet, STEPS, masa_steps=[STEPS - 1], masa_layers=["15"], mode="masked")
+    last = plan_control(sd1.unet, STEPS, masa_steps=[STEPS - 1], masa_layers=["15"], mode="regions")
 
-    def run(*sources: RegionSource) -> torch.Tensor:
-        with control_regions(sd1.unet, sources, last):
+    def run(*sources: SourcePart) -> torch.Tensor:
+        with control_attention(sd1.unet, sources, last):
             return draw(sd1, PROMPT)
 
     change = (run(bear, frog) - run(bear)).abs().mean(1)[0]  # -> (height, width)
@@ -152,7 +153,7 @@ def test_each_source_has_its_influence_in_its_region(sd1: Any, draw: Draw) -> No
 @pytest.mark.parametrize("ground", ["self", "first"])
 def test_the_sources_share_is_the_part_of_the_picture_that_asks_them(sd1: Any, draw: Draw, ground: Any) -> None:
     bear, _ = both(sd1, draw, "boxes")
-    with control_regions(sd1.unet, [bear], plan_for(sd1), ground=ground) as control:
+    with control_attention(sd1.unet, [bear], plan_for(sd1), ground=ground) as control:
         draw(sd1, PROMPT)
     (share,) = control.source_share(1)
     assert share == pytest.approx(LEFT.float().mean().item() if ground == "self" else 1, abs=1e-6)
@@ -176,7 +177,7 @@ def test_a_source_with_shared_branches_goes_with_one_that_has_both(sd1: Any, dra
     pictures = []
     for branches, records in (((SHARED,), first), (GUIDED, twice)):
         source = MemorySource(branches, recorded.layers, recorded.timesteps, records)
-        with control_regions(sd1.unet, [bear, RegionSource(source, frog.latent_size, (), ~LEFT)], plan_for(sd1)):
+        with control_attention(sd1.unet, [bear, SourcePart(source, frog.latent_size, (), ~LEFT)], plan_for(sd1)):
             pictures.append(draw(sd1, PROMPT))
     assert (pictures[0] - pictures[1]).abs().max() < 1e-5
 
@@ -186,8 +187,11 @@ def test_sources_that_do_not_go_together_are_refused(sd1: Any, draw: Draw) -> No
     other = MemorySource(frog.source.branches, frog.source.layers, [9.0, 8.0, 7.0, 6.0], frog.source.records)  # type: ignore[attr-defined]
     with (
         pytest.raises(UserError, match="different timesteps"),
-        control_regions(sd1.unet, [bear, RegionSource(other, frog.latent_size, (), ~LEFT)], plan_for(sd1)),
+        control_attention(sd1.unet, [bear, SourcePart(other, frog.latent_size, (), ~LEFT)], plan_for(sd1)),
     ):
         pass
-    with pytest.raises(UserError, match="give the words of each object, or its region"):
-        RegionSource(bear.source, bear.latent_size)
+    with (
+        pytest.raises(UserError, match="give the words of each object, or its region"),
+        control_attention(sd1.unet, [SourcePart(bear.source, bear.latent_size)], plan_for(sd1)),
+    ):
+        pass

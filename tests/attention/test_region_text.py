@@ -11,8 +11,9 @@ import torch
 from attention.test_region_control import LEFT, PROMPT, both, plan_for
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.region_text import ReadByRegion
-from masactrl_video.attention.regions import RegionSource, control_regions
+from masactrl_video.attention.use import control_attention
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.unet.attention import CrossAttentionCall
@@ -49,8 +50,8 @@ def test_figures_read_their_own_prompts_and_find_their_words_there(pipe: Any, dr
     sources, plan = both(pipe, draw, region), plan_for(pipe)
     before = pipe.unet.attn_processors
 
-    def run(*sources: RegionSource) -> torch.Tensor:
-        with control_regions(pipe.unet, sources, plan) as control:
+    def run(*sources: SourcePart) -> torch.Tensor:
+        with control_attention(pipe.unet, sources, plan) as control:
             drawn = draw(pipe, PROMPT)
         assert control.owned[0] > 0 < control.owned[1]
         return drawn

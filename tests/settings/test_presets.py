@@ -51,7 +51,7 @@ def test_presets_are_found_in_a_checkout() -> None:
 
 def test_presets_are_found_inside_an_installed_package(tmp_path: Path) -> None:
     installed = tmp_path / "site-packages" / "masactrl_video"
-    for part in ("__init__.py", "errors.py"):
+    for part in ("__init__.py", "errors.py", "plugins.py"):
         installed.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE / part, installed / part)
     for part in ("storage", "settings"):

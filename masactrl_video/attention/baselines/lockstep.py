@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -90,7 +89,7 @@ class SourceQueriesKeys:
         self.layer, self.original, self.lockstep, self.steps = layer, original, lockstep, steps
         self.conditional_only = conditional_only
 
-    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, attn: Attention, hidden_states: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
         lockstep, name, rows = self.lockstep, self.layer.name, hidden_states.shape[0]
         acts = lockstep.step in self.steps
         if acts and not lockstep.is_target:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -106,10 +105,10 @@ def plug_and_play(
 
 def _take_features(
     name: str, lockstep: Lockstep, steps: Collection[int]
-) -> Callable[[torch.nn.Module, Any, torch.Tensor], torch.Tensor | None]:
+) -> Callable[[torch.nn.Module, object, torch.Tensor], torch.Tensor | None]:
     """A forward hook: the source's output is kept, the target's replaced by it."""
 
-    def hook(_: torch.nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor | None:
+    def hook(_: torch.nn.Module, __: object, output: torch.Tensor) -> torch.Tensor | None:
         if lockstep.step not in steps:
             return None
         if not lockstep.is_target:

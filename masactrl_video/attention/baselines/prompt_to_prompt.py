@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -102,8 +101,8 @@ class _SourceWordMaps:
         attn: Attention,
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor,
-        *args: Any,
-        **kwargs: Any,
+        *args: object,
+        **kwargs: object,
     ) -> torch.Tensor:
         out: torch.Tensor = self.original(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
         if self.lockstep.step not in self.steps:

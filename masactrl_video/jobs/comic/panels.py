@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import MemorySource
-from masactrl_video.attention.regions import RegionSource
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.canvas import size_for
 from masactrl_video.controls.clip import read_fitted
@@ -118,7 +119,7 @@ def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_w
         masa_layer=settings.masa_layer,
         masa_steps=settings.masa_steps,
         masa_layers=settings.masa_layers,
-        mode="masked" if by_regions else settings.attention_mode,
+        mode="regions" if by_regions else settings.attention_mode,
         mask_grid_divisor=settings.mask_grid_divisor if by_words else None,
     )
 
@@ -158,7 +159,7 @@ def render_panel(
     text = _picture_text(job) | {"made-from": made_from}
     frames = _frames_job(job, own, picture)
     figures = render_frames(frames, [path], batch_size=1, chunk_frames=1, text=text)["attention"]
-    for number, name in enumerate(own if frames.regions else ()):
+    for number, name in enumerate(own if frames.parts else ()):
         if job.plan.steps and job.plan.layers and not figures[f"tokens_of_source_{number}"]:
             logger.warning("%s: %s was found nowhere in it; give other words, or a box", job.planned.where, name)
     return {"panel": job.planned.number, "kept": False, "characters": list(own), "attention": figures}
@@ -176,9 +177,9 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
         source_noise=_noise(job, list(sources.values())),
         plan=job.plan,
         guidance=[[picture]] if picture is not None else [],
-        regions=_regions(job, sources) if job.by_regions else (),
+        masks=MaskRule(threshold=settings.mask_threshold),
+        parts=_parts(job, sources) if job.by_regions else (),
         ground=job.ground,
-        region_threshold=settings.mask_threshold,
     )
 
 
@@ -191,17 +192,17 @@ def _noise(job: PanelJob, sources: Sequence[CachedSource]) -> torch.Tensor:
     return initial_noise(job.model, job.size_px, job.settings.seed)
 
 
-def _regions(job: PanelJob, sources: Mapping[str, CachedSource]) -> list[RegionSource]:
+def _parts(job: PanelJob, sources: Mapping[str, CachedSource]) -> list[SourcePart]:
     latent_size = job.model.latent_size(*job.size_px)
-    regions = []
+    parts = []
     for name, source in sources.items():
         box = job.planned.cast[name].box
         region = _in_box(box, latent_size).to(job.model.device) if box is not None else None
         own_size = (source.latents.shape[-2], source.latents.shape[-1])
         prompt = job.planned.cast[name].prompt
         text = None if prompt is None else encode_prompt(job.model, prompt, "", 1.0, job.size_px).hidden_states
-        regions.append(RegionSource(source, own_size, job.words.get(name, ()), region, text))
-    return regions
+        parts.append(SourcePart(source, own_size, job.words.get(name, ()), region, text))
+    return parts
 
 
 def _in_box(box: Box, size: tuple[int, int]) -> torch.Tensor:

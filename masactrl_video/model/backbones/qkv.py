@@ -63,6 +63,20 @@ class QKV:
         """(rows, heads, tokens, head_dim)."""
         return self._value()
 
+    def of_rows(self, rows: list[int]) -> QKV:
+        """Some of the rows."""
+        return QKV(
+            lambda: self.query[rows],
+            lambda: self.key[rows],
+            lambda: self.value[rows],
+            rows=len(rows),
+            tokens=self.tokens,
+            heads=self.heads,
+            dtype=self.dtype,
+            unplaced_key=lambda: self.unplaced_key[rows],
+            place=self._place,
+        )
+
 
 def split_heads(states: torch.Tensor, heads: int) -> torch.Tensor:
     """(..., tokens, channels) → (..., heads, tokens, head_dim)."""

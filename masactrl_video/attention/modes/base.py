@@ -1,0 +1,126 @@
+"""What an attention mode is, and what it is given: sources as a layer sees them, and the frames that attend to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from masactrl_video.attention.mutual import Sides
+from masactrl_video.attention.recorded import StepRecord
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.settings.modes import Need
+from masactrl_video.settings.names import Ground
+
+
+@dataclass(frozen=True, eq=False)
+class SourceView:
+    """A source as one layer sees it at one step."""
+
+    record: StepRecord
+    """All that was recorded of it at this step."""
+    weight: float
+    """More than 0: the share of its keys in a softmax, as if each stood there so many times."""
+    region: torch.Tensor | None
+    """(frames, tokens) bool: tokens of the target that belong to it; None where the mode needs no regions."""
+    key: torch.Tensor
+    """(branches, heads, source tokens, head_dim), in the number format of the query."""
+    value: torch.Tensor
+    """The same shape."""
+    find_object: Callable[[], Sides | None]
+
+    @property
+    def object(self) -> Sides | None:
+        """The tokens of its object, on its own grid; None where none was recorded and none is given."""
+        return self.find_object()
+
+
+@dataclass(frozen=True, eq=False)
+class FrameState:
+    """The frames of one call of one layer."""
+
+    layer: AttentionLayer
+    grid: tuple[int, int]
+    """Height and width of the layer's tokens."""
+    step: int
+    """Denoising step, from 0."""
+    num_steps: int
+    branches: int
+    """Of the sources' keys; the rows of a `QKV` are so many times the frames. It is 1 where all branches share the
+    sources: then each row is a frame."""
+    ground: Ground
+    """With regions: what tokens attend to that are in none."""
+    is_last: bool
+    """Whether no controlled layer follows in this call of the denoiser."""
+    find_object: Callable[[], Sides]
+    tell_share: Callable[[torch.Tensor], None]
+    """Takes how much of each frame's attention goes to the sources, (frames,) in [0, 1], for the report. What a mode
+    does not tell at the last layer is estimated where the mode needs `own` keys, and 1 elsewhere."""
+
+    @property
+    def object(self) -> Sides:
+        """The tokens of the object, of all frames one after the other (frames x tokens).
+
+        Raises:
+            UserError: neither words of the object nor masks are given.
+        """
+        return self.find_object()
+
+
+@runtime_checkable
+class AttentionMode(Protocol):
+    """One way for the tokens of frames to attend to sources; it keeps nothing from call to call."""
+
+    @property
+    def name(self) -> str:
+        """As users write it."""
+
+    @property
+    def needs(self) -> Set[Need]:
+        """What must be there, for planning and validation (see `settings.modes.Need`)."""
+
+    def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
+        """What the tokens attend to: (rows, tokens, heads x head_dim), before the output projection.
+
+        Args:
+            sources: one or more, each with a weight above 0; all frames of the call have the same.
+        """
+
+
+def joined(
+    sources: Sequence[SourceView], *, beside_own: bool = False
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Keys and values of all sources for one softmax, and what their weights add to the scores.
+
+    Args:
+        beside_own: whether keys of weight 1 stand in the same softmax.
+
+    Returns:
+        Key and value (branches, heads, all source tokens, head_dim); log-weights (all source tokens,), or None where
+        all weights are the same and change nothing.
+    """
+    weights = {source.weight for source in sources} | ({1.0} if beside_own else set())
+    keys, values = [source.key for source in sources], [source.value for source in sources]
+    key, value = (states[0] if len(states) == 1 else torch.cat(states, dim=2) for states in (keys, values))
+    if len(weights) == 1:
+        return key, value, None
+    logs = [source.key.new_full(source.key.shape[2:3], math.log(source.weight)) for source in sources]
+    return key, value, torch.cat(logs)
+
+
+def objects_of(sources: Sequence[SourceView], mode: str) -> Sides:
+    """The tokens of the sources' objects, in the order of `joined`.
+
+    Raises:
+        UserError: a source has none.
+    """
+    sides = [source.object for source in sources]
+    known = [side for side in sides if side is not None]
+    if len(known) < len(sides):
+        raise UserError(f"{mode} mode: the source was recorded without an object map, and no source mask is given")
+    return known[0] if len(known) == 1 else Sides(torch.cat([side.mask for side in known]))

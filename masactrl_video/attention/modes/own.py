@@ -1,0 +1,87 @@
+"""Our own attention modes; their arithmetic stands in `mutual`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from masactrl_video.attention.modes.base import AttentionMode, FrameState, SourceView, joined, objects_of
+from masactrl_video.attention.mutual import attention_by_region, masked_attention, source_attention, union_attention
+from masactrl_video.model.backbones.qkv import QKV, as_one_long_query, by_branch, merge_heads
+from masactrl_video.settings.modes import OWN_MODES
+
+
+class SourceMode(AttentionMode):
+    """Keys and values of the sources alone (MasaCtrl, Eq. 5)."""
+
+    name = "source"
+    needs = OWN_MODES[name].needs
+
+    def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
+        """See `AttentionMode`."""
+        query = as_one_long_query(qkv.query, frame.branches)  # -> (branches, heads, frames x tokens, head_dim)
+        return merge_heads(source_attention(query, *joined(sources))).reshape(qkv.rows, qkv.tokens, -1)
+
+
+class UnionMode(AttentionMode):
+    """Keys and values of the frame and of the sources, in one softmax."""
+
+    name = "union"
+    needs = OWN_MODES[name].needs
+
+    def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
+        """See `AttentionMode`."""
+        query, own_key, own_value = _by_branch(qkv, frame)
+        out = union_attention(query, own_key, own_value, *joined(sources, beside_own=True))
+        return merge_heads(out).flatten(0, 1)
+
+
+class MaskedMode(AttentionMode):
+    """Figure to figure, ground to ground (Eq. 6-8)."""
+
+    name = "masked"
+    needs = OWN_MODES[name].needs
+
+    def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
+        """See `AttentionMode`."""
+        query, target = as_one_long_query(qkv.query, frame.branches), frame.object
+        if frame.is_last:
+            frame.tell_share(target.mask.reshape(-1, qkv.tokens).float().mean(dim=1))
+        key, value, log_weights = joined(sources)
+        out = masked_attention(query, key, value, target, objects_of(sources, self.name), log_weights)
+        return merge_heads(out).reshape(qkv.rows, qkv.tokens, -1)
+
+
+class RegionsMode(AttentionMode):
+    """Each region of the frame to the figure of its own source (Eq. 6-8 for several figures)."""
+
+    name = "regions"
+    needs = OWN_MODES[name].needs
+
+    def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
+        """See `AttentionMode`. A source without a known figure is its figure as a whole."""
+        query, own_key, own_value = _by_branch(qkv, frame)
+        figures = [_cut(source, of_figure=True) for source in sources]
+        regions = [source.region for source in sources if source.region is not None]
+        ground = _cut(sources[0], of_figure=False) if frame.ground == "first" else None
+        if frame.is_last:
+            in_any = torch.stack(regions).any(dim=0)
+            frame.tell_share((in_any | (ground is not None)).float().mean(dim=1))
+        out = attention_by_region(query, own_key, own_value, figures, regions, ground)
+        return merge_heads(out).flatten(0, 1)
+
+
+def _by_branch(qkv: QKV, frame: FrameState) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Query, key and value, each (branches, frames, heads, tokens, head_dim)."""
+    query, key, value = (by_branch(states, frame.branches) for states in (qkv.query, qkv.key, qkv.value))
+    return query, key, value
+
+
+def _cut(source: SourceView, *, of_figure: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values of a source's figure or ground; of the whole source where that is not known, or empty."""
+    sides = source.object
+    if sides is None or sides.figure == (0 if of_figure else len(sides.mask)):
+        return source.key, source.value
+    mask = sides.mask if of_figure else ~sides.mask
+    return source.key[:, :, mask], source.value[:, :, mask]
