@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # what is wrong with the input of a run is said before any of
     import torch
 
     from masactrl_video.model.diffusion import DiffusionModel
+
+REPORT_NAME = "report.json"
 
 REPORTS = __name__
 """Name of the logger that says when stages begin and end."""
@@ -41,6 +44,8 @@ class Report:
     """Stage → wall-clock time."""
     tell: Tell = lambda event: None
     """Told when a stage begins and ends."""
+    model: DiffusionModel | None = None
+    """Of a run that has one."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -60,33 +65,23 @@ class Report:
         """Tell that so many of the pictures are there."""
         self.tell({"stage": "pictures", "picture": done, "pictures": pictures})
 
-    def write(self, path: Path, model: DiffusionModel) -> None:
-        """Write everything as JSON, with versions, device and peak memory."""
-        about = {
-            "versions": versions(),
-            "device": str(model.device),
-            "dtype": str(model.dtype),
-            "peak_memory_bytes": _peak_memory_bytes(model.device),
-            "seconds": self.seconds,
-        }
+    def write(self, path: Path, model: DiffusionModel | None = None) -> None:
+        """Write everything as JSON, with versions, and with a model its device and the peak memory."""
+        model = model or self.model
+        about: dict[str, Any] = {"versions": versions()}
+        if model is not None:
+            about |= {"device": str(model.device), "dtype": str(model.dtype)}
+            about["peak_memory_bytes"] = _peak_memory_bytes(model.device)
+        about["seconds"] = self.seconds
         with replacing(path) as partial:
             text = json.dumps(self.figures | about, indent=1, ensure_ascii=False)
             partial.write_text(encodable(text), encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
-    """Of this package, of Python and of what computes."""
-    import diffusers
-    import torch
-    import transformers
-
-    return {
-        "masactrl-video": masactrl_video.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "transformers": transformers.__version__,
-    }
+    """Of this package, of Python and of what computes, which need not be loaded for that."""
+    own = {"masactrl-video": masactrl_video.__version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in ("torch", "diffusers", "transformers")}
 
 
 def _peak_memory_bytes(device: torch.device) -> int | None:
