@@ -19,9 +19,12 @@ from masactrl_video.storage.only_writer import lock_path
 from masactrl_video.video.png import write_png
 
 FAST = "--num-inference-steps 2 --masa-step 1"
-STORY = "characters: {bear: {prompt: a bear}}\npages: [{panels: [{prompt: a bear, characters: [bear]}]}]\n"
+STORY = """settings: {num_inference_steps: 2, masa_step: 1}
+characters: {bear: {prompt: a bear}}
+pages: [{panels: [{prompt: a bear, characters: [bear]}]}]
+"""
 COMMANDS = {
-    "render": (f"render clip.mp4 -o out.mp4 {FAST}", "out.mp4"),
+    "render": (f"render clip.mp4 -o out.mp4 --frame-load-cap 2 --no-side-by-side {FAST}", "out.mp4"),
     "animate": (f"animate poses.json -o out.mp4 {FAST}", "out.mp4"),
     "synthesize": (f"synthesize -o out --source-prompt bear --prompt fox {FAST}", "out/sheet.png"),
     "edit": (f"edit picture.png -o out --prompt fox {FAST}", "out/sheet.png"),

@@ -81,7 +81,9 @@ class Report:
 def versions() -> dict[str, str]:
     """Of this package, of Python and of what computes, which need not be loaded for that."""
     own = {"masactrl-video": masactrl_video.__version__, "python": platform.python_version()}
-    return own | {name: version(name) for name in ("torch", "diffusers", "transformers")}
+    for name in ("torch", "diffusers", "transformers"):
+        own[name] = getattr(sys.modules.get(name), "__version__", None) or version(name)
+    return own
 
 
 def _peak_memory_bytes(device: torch.device) -> int | None:
