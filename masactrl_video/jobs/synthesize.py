@@ -1,4 +1,4 @@
-"""Consistent still pictures from prompts: a source and its targets from the same noise (MasaCtrl, Fig. 6, 9, 10)."""
+"""Consistent still pictures: a source and its targets, from prompts or of a real picture (MasaCtrl, Fig. 6 to 10)."""
 
 from __future__ import annotations
 
@@ -52,10 +52,40 @@ def synthesize(
         raise UserError("source_image: here the source is made from a prompt; `edit` changes a given picture")
     if settings.source_prompt is None:
         raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show)")
-    return make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
+    return _make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
 
 
-def make_pictures(
+def edit(
+    settings: StillSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
+) -> list[Path]:
+    """Invert a picture and make its targets, and a labelled sheet of them, in `folder`.
+
+    Args:
+        settings: with `source_image`, and a prompt, or a guidance picture, for each target.
+        folder: for the pictures; an interrupted run goes on.
+        overwrite: replace what is there and begin anew.
+        model: one that is loaded already.
+        tell: called with what happens while it happens (see `report.Tell`).
+
+    Returns:
+        The pictures: the reconstructed source, then the targets in their order.
+
+    Raises:
+        UserError: anything in the settings or the folder cannot be used; nothing is half-written.
+    """
+    if settings.source_image is None:
+        raise UserError("source_image: missing; name the picture on the command line, or set it in the configuration")
+    one_seed = settings.model_copy(update={"seeds": []})  # an inverted picture has its own noise
+    (made,) = _make_pictures(one_seed, folder, "edit", overwrite=overwrite, model=model, tell=tell)
+    return made
+
+
+def _make_pictures(
     settings: StillSettings,
     folder: Path,
     command: str,

@@ -17,9 +17,8 @@ from masactrl_video.attention.use import use_source
 from masactrl_video.cache.manage import list_entries
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.compare import METHODS, compare
-from masactrl_video.jobs.edit import edit
 from masactrl_video.jobs.sweep import sweep
-from masactrl_video.jobs.synthesize import synthesize
+from masactrl_video.jobs.synthesize import edit, synthesize
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
