@@ -114,13 +114,62 @@ ALSO_AT_ONCE = {
 }
 """Commands that work without any of HEAVY."""
 
-_RUN = """
-import sys
+_SERVE = """
+import contextlib, io, json, os, sys
 from masactrl_video.cli.main import main
-status = main(sys.argv[2:])
-print(*sorted(set(sys.argv[1].split(",")) & set(sys.modules)), file=sys.stderr)
-sys.exit(status)
+for line in sys.stdin:
+    words, folder, environment = json.loads(line)
+    os.chdir(folder)
+    os.environ.update(environment)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = end.code
+    loaded = sorted(set(sys.argv[1].split(",")) & set(sys.modules))
+    print(json.dumps([status, said.getvalue().splitlines(), loaded]), flush=True)
 """
+
+
+class LightInterpreter:
+    """Runs one command after another in an interpreter of its own; once a heavy library is there, in a new one."""
+
+    def __init__(self, heavy: set[str] = HEAVY) -> None:
+        self._heavy = heavy
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, command: str, folder: Path, environment: dict[str, str]) -> tuple[int, list[str], list[str]]:
+        """Exit status, lines on stderr, and which heavy libraries the command has loaded."""
+        if self._process is None:
+            words = [sys.executable, "-c", _SERVE, ",".join(self._heavy)]
+            own = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1"}
+            self._process = subprocess.Popen(
+                words, text=True, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps([command.split(), str(folder), environment]) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(self._process.communicate()[1])
+        status, lines, loaded = json.loads(answer)
+        if loaded:
+            self.end()
+        return status, lines, loaded
+
+    def end(self) -> None:
+        """No command runs any more."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def light() -> Iterator[LightInterpreter]:
+    interpreter = LightInterpreter()
+    yield interpreter
+    interpreter.end()
 
 
 def room(names: Sequence[str]) -> str:
@@ -303,28 +352,39 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_in_a_fresh_interpreter(command: str, inputs: Path, home: Path) -> tuple[int, list[str]]:
-    """Exit status, and the lines on stderr, of which the last names the heavy libraries that were loaded."""
-    own = {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "HOME": str(home)}
-    own |= {f"MASACTRL_VIDEO_{name}": str(home / name) for name in ("CACHE", "CHARACTERS")}
+def run_apart(light: LightInterpreter, command: str, inputs: Path, home: Path) -> tuple[int, list[str], list[str]]:
+    """See `LightInterpreter.run`; the command runs in a home of its own, where the inputs are."""
+    own = {"HOME": str(home)} | {f"MASACTRL_VIDEO_{name}": str(home / name) for name in ("CACHE", "CHARACTERS")}
     for path in inputs.iterdir():
         (home / path.name).symlink_to(path)
-    words = [sys.executable, "-c", _RUN, ",".join(HEAVY), *command.split()]
-    ran = subprocess.run(words, capture_output=True, text=True, cwd=home, env={**os.environ, **own})
-    return ran.returncode, ran.stderr.splitlines()
+    return light.run(command, home, own)
 
 
 @pytest.mark.parametrize("name", AT_ONCE)
-def test_bad_input_is_told_before_a_heavy_library_is_loaded(name: str, inputs: Path, tmp_path: Path) -> None:
-    status, lines = run_in_a_fresh_interpreter(AT_ONCE[name], inputs, tmp_path)
+def test_bad_input_is_told_before_a_heavy_library_is_loaded(
+    name: str, light: LightInterpreter, inputs: Path, tmp_path: Path
+) -> None:
+    status, lines, loaded = run_apart(light, AT_ONCE[name], inputs, tmp_path)
     assert status == 2, lines
-    assert lines[-2].startswith("masactrl-video: ")
-    assert "are required" not in lines[-2]
-    assert lines[-1] == ""
+    assert lines[-1].startswith("masactrl-video: ")
+    assert "are required" not in lines[-1]
+    assert loaded == []
 
 
 @pytest.mark.parametrize("name", ALSO_AT_ONCE)
-def test_what_needs_no_model_loads_no_heavy_library(name: str, inputs: Path, tmp_path: Path) -> None:
-    status, lines = run_in_a_fresh_interpreter(ALSO_AT_ONCE[name], inputs, tmp_path)
+def test_what_needs_no_model_loads_no_heavy_library(
+    name: str, light: LightInterpreter, inputs: Path, tmp_path: Path
+) -> None:
+    status, lines, loaded = run_apart(light, ALSO_AT_ONCE[name], inputs, tmp_path)
     assert status == 0, lines
-    assert lines[-1] == ""
+    assert loaded == []
+
+
+def test_what_a_command_loads_is_seen_and_the_next_command_is_asked_without_it(inputs: Path, tmp_path: Path) -> None:
+    light, module = LightInterpreter({"masactrl_video.jobs.doctor"}), "masactrl_video.jobs.doctor"
+    loaded = []
+    for number, command in enumerate(("schema render", "doctor", "schema render")):
+        (tmp_path / str(number)).mkdir()
+        loaded.append(run_apart(light, command, inputs, tmp_path / str(number))[2])
+    light.end()
+    assert loaded == [[], [module], []]

@@ -19,6 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = still_settings_from(arguments)
-    from masactrl_video.jobs.edit import edit
+    from masactrl_video.jobs.synthesize import edit
 
     return make_stills(edit, settings, arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -79,9 +80,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-command."""
     settings = _settings(arguments)
-    from masactrl_video.jobs.poses import check_output, load_poses, save_poses, show_poses
+    from masactrl_video.jobs.poses import POSE_OUTPUTS, SHOWN_OUTPUTS, pose_run
 
     _check_not_read(arguments)
+    suffixes = SHOWN_OUTPUTS if arguments.action == "show" else POSE_OUTPUTS
+    with pose_run(arguments.output, _asked(arguments), arguments.overwrite, suffixes):
+        return _run(arguments, settings)
+
+
+def _asked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, as plain data."""
+    typed = {name: value for name, value in vars(arguments).items() if value is not None and name != "run"}
+    return dict(json.loads(json.dumps(typed, default=str)))
+
+
+def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    from masactrl_video.jobs.poses import load_poses, save_poses, show_poses
+
     if arguments.action == "show":
         poses = load_poses(settings, *arguments.poses)
         show_poses(
@@ -93,7 +108,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
         say(f"{arguments.output}: {counted(len(poses), 'pose')}")
         return 0
-    check_output(arguments.output, arguments.overwrite, (".json", ""))
     made = _made(arguments, settings)
     normalised = getattr(arguments, "normalised", False)
     save_poses(arguments.output, made, normalised=normalised, overwrite=arguments.overwrite)

@@ -12,13 +12,14 @@ from masactrl_video.evaluate.measure import Evaluation, Measured
 from masactrl_video.evaluate.rendering import Way
 from masactrl_video.evaluate.results import model_folder, result_files, write_results
 from masactrl_video.evaluate.table import as_markdown
+from masactrl_video.jobs.run.report import Report
+from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.loading.load import load_model
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.poses.detectors.network import NetworkPoseDetector
 from masactrl_video.settings.names import AdapterKind
 from masactrl_video.settings.presets import read_preset, resolve
-from masactrl_video.storage.only_writer import only_writer
 
 _TARGETS = 2
 """Poses in which each character is wanted."""
@@ -42,17 +43,18 @@ def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, 
     Raises:
         UserError: the folder has such files already, or the model's weights are not there.
     """
-    result_files(folder, _FILES, overwrite)
-    with only_writer(folder):
-        files = result_files(folder, _FILES, overwrite)  # another process may have made them meanwhile
-        return _evaluate(files, model, cases, world, curves)
+    asked = {"model": model, "cases": cases, "world": world, "curves": curves}
+    with alone(Place.folder(folder), asked, lambda: result_files(folder, _FILES, overwrite)) as report:
+        files = result_files(folder, _FILES, overwrite)
+        return _evaluate(files, model, cases, world, curves, report)
 
 
 _FILES = ("figures.md", "values.json", "sheet.png")
 
 
-def _evaluate(files: Sequence[Path], model: str, cases: int, world: str, curves: bool) -> str:
+def _evaluate(files: Sequence[Path], model: str, cases: int, world: str, curves: bool, report: Report) -> str:
     evaluation = _evaluation(model, world)
+    report.model = evaluation.way.model
     size_px = evaluation.way.model.native_size_px[0]
     measured = evaluation.run(make_cases(cases, _TARGETS, size_px, evaluation.world), curves=curves)
     table = as_markdown(

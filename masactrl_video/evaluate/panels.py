@@ -28,13 +28,14 @@ from masactrl_video.evaluate.results import model_folder, result_files, write_re
 from masactrl_video.evaluate.table import Figure
 from masactrl_video.jobs.comic.comic import render_comic
 from masactrl_video.jobs.render_clip import render_clip
+from masactrl_video.jobs.run.report import Report
+from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.page.story_file import read_story
 from masactrl_video.progress import counting
 from masactrl_video.settings.presets import read_preset, resolve
-from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.video.png import read_png
 
 _PAIR_PANELS = 2
@@ -70,19 +71,22 @@ def evaluate_panels(
     Raises:
         UserError: the folder has such files already, or the model's weights are not there.
     """
-    result_files(folder, _FILES, overwrite)
-    with only_writer(folder):
-        files = result_files(folder, _FILES, overwrite)  # another process may have made them meanwhile
-        return _evaluate(files, model, actors, world, panels, dict(changes or {}))
+    asked = {"model": model, "actors": actors, "world": world, "panels": panels, **(changes or {})}
+    with alone(Place.folder(folder), asked, lambda: result_files(folder, _FILES, overwrite)) as report:
+        files = result_files(folder, _FILES, overwrite)
+        return _evaluate(files, model, actors, world, panels, dict(changes or {}), report)
 
 
 _FILES = ("panels.md", "panels.json", "panels.png")
 
 
-def _evaluate(files: Sequence[Path], model: str, actors: int, world: str, panels: int, changes: dict[str, Any]) -> str:
+def _evaluate(
+    files: Sequence[Path], model: str, actors: int, world: str, panels: int, changes: dict[str, Any], report: Report
+) -> str:
     measured, pictures = Measured(), []
     with TemporaryDirectory() as work:
         studio = Studio(model, world, Path(work), changes)
+        report.model = studio.posed
         cast = make_actors(actors, panels, studio.size_px, studio.world)
         for actor in counting(cast, "alone", "character"):
             pictures.append(studio.alone(actor, measured))

@@ -13,23 +13,20 @@ from masactrl_video.attention.baselines.prompt_to_prompt import align_words, pro
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.baseline_denoising import check_strength, denoise_beside, denoise_noised
-from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
-from masactrl_video.jobs.run.prompts import tell_prompts
-from masactrl_video.jobs.run.report import Report, Tell
-from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, claimed_folder
+from masactrl_video.jobs.run.report import Tell
+from masactrl_video.jobs.run.still_folder import SHEET
 from masactrl_video.jobs.shared_source import SharedSource, record_sources
 from masactrl_video.jobs.stills import (
     StillCanvas,
     StillTarget,
     check_target,
-    open_canvas,
     plan_target,
     render_target,
+    stills_run,
     write_source,
 )
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.memory import enough_memory
 from masactrl_video.model.sampling.latents import decode_latents, initial_noise
 from masactrl_video.model.sampling.schedulers import timesteps_of
@@ -37,7 +34,6 @@ from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.render.kept import check_kept
 from masactrl_video.render.overflow import check_finite
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.sources.cache_limit import check_cache
 from masactrl_video.sources.source import RealSource
 from masactrl_video.video.png import read_png, write_png
 
@@ -74,26 +70,16 @@ def compare(
     Raises:
         UserError: anything in the settings or the folder cannot be used; nothing is half-written.
     """
-    check_still_folder(folder, settings, overwrite)
-    check_inputs(settings, folder)
     check_strength(settings.num_inference_steps, settings.sdedit_strength)
     if settings.reuse_deep_features is not None:
         raise UserError("reuse_deep_features: the other methods need the whole UNet at every step; leave it out")
     targets = [target for seed in settings.all_seeds for target in settings.targets(seed)]
-    for target in targets:
-        check_prompt(target)
-    check_cache(settings)
-    report = Report(tell=tell)
-    with report.stage("load"):
-        model = model or model_from_settings(settings)
-        canvas = open_canvas(settings, model)
-        check_decoder(model.denoiser)
-        for target in targets:
-            check_target(target, model)
     made: dict[str, list[Path]] = {name: [] for name in ("source", *METHODS)}
-    with claimed_folder(folder, "compare", settings, overwrite, report):
-        tell_prompts(targets, model)
-        sources = _inverted_once(record_sources(targets, model, canvas), model)
+    with stills_run(
+        "compare", settings, folder, targets, _check_target, overwrite=overwrite, model=model, tell=tell
+    ) as run:
+        model, canvas = run.model, run.canvas
+        sources = _inverted_once(record_sources(targets, model, canvas))
         for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):
             several = f"-{source.group + 1}" if sources[-1].group else ""
             made["source"].append(folder / f"source{several}.png")
@@ -102,12 +88,17 @@ def compare(
             for at, name in enumerate(METHODS, 1):
                 made[name].append(folder / f"target-{number}-{name}.png")
                 _make(name, Comparison(planned, source, canvas), made[name][-1])
-                report.picture((number - 1) * len(METHODS) + at, len(targets) * len(METHODS))
+                run.report.picture((number - 1) * len(METHODS) + at, len(targets) * len(METHODS))
         _write_sheet(targets, made, folder / SHEET)
     return made
 
 
-def _inverted_once(sources: list[SharedSource], model: DiffusionModel) -> list[SharedSource]:
+def _check_target(target: StillSettings, model: DiffusionModel) -> None:
+    check_decoder(model.denoiser)
+    check_target(target, model)
+
+
+def _inverted_once(sources: list[SharedSource]) -> list[SharedSource]:
     """Sources whose inversion, where there is one, serves all methods."""
     done: dict[int, RealSource] = {}
     for shared in sources:

@@ -21,6 +21,7 @@ from masactrl_video.encode.container import names_of
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.gpu_driver import gpu_may_be_here
 from masactrl_video.model.loading.installed import find_network, find_pipeline, find_pose_detector
+from masactrl_video.plugins import plugin_names
 from masactrl_video.settings.presets import DEFAULT_PRESET, preset_names, read_preset
 from masactrl_video.video.ffmpeg_program import check_ffmpeg, ffmpeg_program
 from masactrl_video.video.streams import READABLE_FORMATS
@@ -197,7 +198,7 @@ def _models(preset: str, needed: bool) -> Iterator[Finding]:
     yield _file(preset, needed, values["model"], lambda: find_pipeline(values["model"], **marks))
     for name in values.get("guidance", []):
         yield _network(preset, needed, values["controls"][name])
-    if detector := values.get("pose_detector"):
+    if (detector := values.get("pose_detector")) and detector not in plugin_names("pose_detectors"):
         yield _file(preset, needed, detector, lambda: find_pose_detector(detector))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from masactrl_video.controls.store import frame_name
 from masactrl_video.encode.side_by_side import side_by_side
 from masactrl_video.encode.video import encode_video
 from masactrl_video.errors import UserError
+from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.poses.detectors.base import nobody_found
 from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.named_poses import named_pose, pose_names
@@ -26,7 +29,6 @@ from masactrl_video.progress import counting
 from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.names import FitMode
 from masactrl_video.settings.settings import Settings
-from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
 from masactrl_video.video.clip import open_clip
@@ -110,16 +112,29 @@ def on_canvas(poses: Sequence[Pose], width_px: int, height_px: int, fit: FitMode
     return made
 
 
+POSE_OUTPUTS = (".json", "")
+SHOWN_OUTPUTS = (".png", "", ".mp4", ".mov", ".mkv", ".webm", ".gif")
+
+
+@contextmanager
+def pose_run(path: Path, asked: Mapping[str, Any], overwrite: bool, suffixes: Sequence[str]) -> Iterator[None]:
+    """Inside the context no other process writes the output, and what is done is in its log and report.
+
+    Raises:
+        UserError: see `check_output`.
+    """
+    with alone(Place.file(path), asked, lambda: check_output(path, overwrite, suffixes)):
+        yield
+
+
 def save_poses(path: Path, poses: Sequence[Pose], *, normalised: bool = False, overwrite: bool = False) -> None:
     """Write one list (.json), or a folder with a file for each frame (a name without a suffix).
 
     Raises:
         UserError: the output exists, or is neither.
     """
-    check_output(path, overwrite, (".json", ""))
-    with only_writer(path):
-        check_output(path, overwrite, (".json", ""))  # another process may have made it meanwhile
-        (write_poses if path.suffix else write_pose_folder)(path, poses, normalised=normalised)
+    check_output(path, overwrite, POSE_OUTPUTS)
+    (write_poses if path.suffix else write_pose_folder)(path, poses, normalised=normalised)
 
 
 def show_poses(
@@ -133,16 +148,7 @@ def show_poses(
     Raises:
         UserError: the output exists, or is of no known kind.
     """
-    check_output(path, overwrite, _SHOWN)
-    with only_writer(path):
-        check_output(path, overwrite, _SHOWN)  # another process may have made it meanwhile
-        _show_poses(path, poses, frame_rate, sheet_frames, overwrite)
-
-
-_SHOWN = (".png", "", ".mp4", ".mov", ".mkv", ".webm", ".gif")
-
-
-def _show_poses(path: Path, poses: Sequence[Pose], frame_rate: float, sheet_frames: int, overwrite: bool) -> None:
+    check_output(path, overwrite, SHOWN_OUTPUTS)
     if path.suffix.lower() == ".png":
         write_png(path, contact_sheet(poses, sheet_frames))
         return

@@ -15,12 +15,13 @@ from masactrl_video.errors import UserError, counted
 from masactrl_video.jobs.encode import encode_frames_like, encode_guidance, plan_encoding
 from masactrl_video.jobs.render_clip import write_source_picture
 from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
-from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
+from masactrl_video.jobs.run.log_file import LOG_NAME
+from masactrl_video.jobs.run.report import Report
+from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.progress import counting
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
-from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
 from masactrl_video.video.clip import open_clip
@@ -45,17 +46,17 @@ def write_frames(settings: Settings, folder: Path) -> int:
     Raises:
         UserError: the folder exists.
     """
-    if folder.exists():
-        raise UserError(f"{folder} exists; give another folder")
-    check_can_be_made(folder=folder)
-    with only_writer(folder), run_log() as log:
+
+    def check() -> None:
         if folder.exists():
-            raise UserError(f"{folder} was made meanwhile; give another folder")
+            raise UserError(f"{folder} exists; give another folder")
+        check_can_be_made(folder=folder)
+
+    with alone(Place.folder(folder), settings.as_yaml_data(), check):
         clip = _fitted(settings, open_selected(settings))
         with staged_folder(folder) as pictures:
             for index, frame in enumerate(counting(clip, "frames", "frame", total=len(clip))):
                 write_png(pictures / frame_name(index), frame)
-            log.write(pictures / LOG_NAME, settings.as_yaml_data())
     return len(clip)
 
 
@@ -76,24 +77,20 @@ def write_guidance(settings: Settings, folder: Path, *, overwrite: bool = False)
         raise UserError("guidance: none is in use; name it with --guidance")
     videos = {kind: folder / f"{kind}.mp4" for kind in settings.kinds}
     check_inputs(settings, *(folder / kind for kind in settings.kinds), *videos.values())
-    _check_absent(*videos.values(), overwrite=overwrite, otherwise="folder")
-    check_can_be_made(*videos.values(), folder / LOG_NAME, folder=folder)
-    with only_writer(folder), run_log() as log:
+    place = Place.folder(folder)
+
+    def check() -> None:
         _check_absent(*videos.values(), overwrite=overwrite, otherwise="folder")
+        check_can_be_made(*videos.values(), place.log, folder=folder)
+
+    with alone(place, settings.as_yaml_data(), check):
         selected = open_selected(settings)
         check_given(settings, selected)
         plan = plan_encoding(settings, selected, ".mp4", audio=False)
         clip = _fitted(settings, selected)
-        is_new = not folder.exists()
-        try:
-            made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
-        except UserError:
-            if is_new and folder.exists() and not any(folder.iterdir()):
-                folder.rmdir()
-            raise
+        made = {kind: make_guidance(settings, clip, kind, folder / kind) for kind in settings.kinds}
         for kind, pictures in made.items():
             encode_guidance(settings, clip, pictures.paths(), videos[kind], plan)
-        log.write(folder / LOG_NAME, settings.as_yaml_data())
     return {kind: pictures.folder for kind, pictures in made.items()}
 
 
@@ -105,21 +102,24 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     """
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture}: the source image is written as .png")
-    _check_absent(picture, overwrite=overwrite)
-    check_inputs(settings, picture)
-    check_can_be_made(picture, picture.with_suffix(f".{LOG_NAME}"))
+    place = Place.file(picture, picture.with_suffix(f".{LOG_NAME}"))
+
+    def check() -> None:
+        _check_absent(picture, overwrite=overwrite)
+        check_inputs(settings, picture)
+        check_can_be_made(picture, place.log)
+
+    check()
     check_cache(settings)
     check_prompt(settings)
     check_source_acts(settings)
-    with only_writer(picture), run_log() as log:
-        _check_absent(picture, overwrite=overwrite)
-        source = _recorded(settings, picture)
+    with alone(place, settings.as_yaml_data(), check) as report:
+        source = _recorded(settings, picture, report)
         say_cache_size(settings)
-        log.write(picture.with_suffix(f".{LOG_NAME}"), settings.as_yaml_data())
     return source.entry.folder.name
 
 
-def _recorded(settings: Settings, picture: Path) -> CachedSource:
+def _recorded(settings: Settings, picture: Path, report: Report) -> CachedSource:
     selected = open_selected(settings)
     check_given(settings, selected)
     check_models(settings)
@@ -127,7 +127,7 @@ def _recorded(settings: Settings, picture: Path) -> CachedSource:
     from masactrl_video.model.loading.from_settings import model_from_settings
     from masactrl_video.sources.plan import check_source_used, plan_source
 
-    model = model_from_settings(settings)
+    report.model = model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)
     check_source_used(settings, model)
     tell_prompts(settings, model)
@@ -148,10 +148,14 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         UserError: not as many pictures as frames are taken from the clip, or the output exists.
     """
     container_for(output)
-    check_inputs(settings, output)
-    _check_absent(output, overwrite=overwrite)
-    log_path = output.with_suffix(f".{LOG_NAME}")
-    check_can_be_made(output, log_path)
+    place = Place.file(output, output.with_suffix(f".{LOG_NAME}"))
+
+    def check() -> None:
+        check_inputs(settings, output)
+        _check_absent(output, overwrite=overwrite)
+        check_can_be_made(output, place.log)
+
+    check()
     if not folder.is_dir():
         raise UserError(f"--frames: {folder} is not a folder")
     clip = open_selected(settings)
@@ -160,12 +164,10 @@ def encode_frames(settings: Settings, folder: Path, output: Path, *, overwrite: 
         taken = f"{counted(len(clip), 'frame')} {'is' if len(clip) == 1 else 'are'} taken"
         raise UserError(f"{folder} holds {counted(len(frames), 'picture')}, but {taken} from {settings.clip}")
     pictures = (png_bytes(frame.pixels) for frame in frames)
-    with only_writer(output), run_log() as log:
-        _check_absent(output, overwrite=overwrite)
+    with alone(place, settings.as_yaml_data(), check):
         log_remarks(folder, frames.info.remarks)
         plan = plan_encoding(settings, clip, output.suffix, audio=settings.audio)
         output.parent.mkdir(parents=True, exist_ok=True)
         encode_frames_like(
             settings, clip, pictures, output, audio=settings.audio, metadata={}, overwrite=overwrite, plan=plan
         )
-        log.write(log_path, settings.as_yaml_data())

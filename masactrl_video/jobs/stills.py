@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +17,19 @@ from masactrl_video.controls.clip import fit_for, read_fitted
 from masactrl_video.controls.single_pose import pose_picture, shape_of_pose
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.render_frames import picture_text
-from masactrl_video.jobs.run.still_folder import SHEET
+from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
+from masactrl_video.jobs.run.prompts import tell_prompts
+from masactrl_video.jobs.run.report import Report, Tell
+from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, claimed_folder
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.sampling.latents import decode_latents
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.render.job import frames_job, made_from
 from masactrl_video.render.kept import check_kept
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.sources.cache_limit import check_cache
 from masactrl_video.sources.plan import PlannedSource, plan_attention, plan_source
 from masactrl_video.sources.source import RealSource
 from masactrl_video.storage.fingerprint import hash_bytes
@@ -48,6 +54,52 @@ class StillCanvas:
             UserError: always.
         """
         raise UserError(f"source clip: still pictures have no frame {n}; give source_image")
+
+
+@dataclass(frozen=True)
+class StillRun:
+    """What a run of still pictures works with."""
+
+    model: DiffusionModel
+    canvas: StillCanvas
+    report: Report
+
+
+@contextmanager
+def stills_run(
+    command: str,
+    settings: StillSettings,
+    folder: Path,
+    targets: Sequence[StillSettings],
+    check: Callable[[StillSettings, DiffusionModel], None],
+    *,
+    overwrite: bool,
+    model: DiffusionModel | None,
+    tell: Tell,
+) -> Iterator[StillRun]:
+    """Inside the context the folder is ours; all that can be wrong with the targets is said before.
+
+    Args:
+        command: see `claimed_folder`.
+        check: sees that a target can be made with the model.
+
+    Raises:
+        UserError: anything in the settings or the folder cannot be used.
+    """
+    check_still_folder(folder, settings, overwrite)
+    for target in targets:
+        check_inputs(target, folder)
+        check_prompt(target)
+    check_cache(settings)
+    report = Report(tell=tell)
+    with report.stage("load"):
+        report.model = model = model or model_from_settings(settings)
+        canvas = open_canvas(settings, model)
+        for target in targets:
+            check(target, model)
+    with claimed_folder(folder, command, settings, overwrite, report):
+        tell_prompts(targets, model)
+        yield StillRun(model, canvas, report)
 
 
 def open_canvas(settings: StillSettings, model: DiffusionModel) -> StillCanvas:

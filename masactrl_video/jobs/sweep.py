@@ -10,24 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.jobs.grid import cell_settings, parse_grid
-from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
-from masactrl_video.jobs.run.prompts import tell_prompts
-from masactrl_video.jobs.run.report import Report, Tell
-from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, claimed_folder
+from masactrl_video.jobs.run.report import Tell
+from masactrl_video.jobs.run.still_folder import SHEET
 from masactrl_video.jobs.shared_source import record_sources
 from masactrl_video.jobs.stills import (
     check_target,
     one_target,
-    open_canvas,
     plan_target,
     render_target,
+    stills_run,
     write_source,
 )
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.sources.cache_limit import check_cache
 from masactrl_video.video.png import read_png, write_png
 
 
@@ -83,21 +79,13 @@ def sweep(
     Raises:
         UserError: anything in the settings or the folder cannot be used; nothing is half-written.
     """
-    check_still_folder(folder, settings, overwrite)
     cells = _cells(settings, folder)
-    for cell in cells:
-        check_inputs(cell.settings, folder)
-        check_prompt(cell.settings)
-    check_cache(settings)
-    report = Report(tell=tell)
-    with report.stage("load"):
-        model = model or model_from_settings(settings)
-        canvas = open_canvas(settings, model)
-        for cell in cells:
-            check_target(cell.settings, model)
-    with claimed_folder(folder, "sweep", settings, overwrite, report):
-        tell_prompts([cell.settings for cell in cells], model)
-        sources = record_sources([cell.settings for cell in cells], model, canvas)
+    targets = [cell.settings for cell in cells]
+    with stills_run(
+        "sweep", settings, folder, targets, check_target, overwrite=overwrite, model=model, tell=tell
+    ) as run:
+        model, canvas = run.model, run.canvas
+        sources = record_sources(targets, model, canvas)
         several = len({source.group for source in sources}) > 1
         done: list[Cell] = []
         for cell, source in zip(cells, sources, strict=True):
@@ -106,7 +94,7 @@ def sweep(
                 write_source(cell.settings, model, source.recorded, source_path)
             render_target(plan_target(cell.settings, model, canvas, source.planned, source.recorded), cell.path)
             done.append(Cell(cell.row, cell.column, cell.values, cell.settings, cell.path, source_path))
-            report.picture(len(done), len(cells))
+            run.report.picture(len(done), len(cells))
         measure(done)
         _write_sheet(settings, done, folder / SHEET)
     return done

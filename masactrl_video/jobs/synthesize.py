@@ -1,4 +1,4 @@
-"""Consistent still pictures from prompts: a source and its targets from the same noise (MasaCtrl, Fig. 6, 9, 10)."""
+"""Consistent still pictures: a source and its targets, from prompts or of a real picture (MasaCtrl, Fig. 6 to 10)."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ from pathlib import Path
 
 from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError
-from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
-from masactrl_video.jobs.run.prompts import tell_prompts
-from masactrl_video.jobs.run.report import Report, Tell
-from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, claimed_folder
+from masactrl_video.jobs.run.report import Tell
+from masactrl_video.jobs.run.still_folder import SHEET
 from masactrl_video.jobs.shared_source import record_sources
 from masactrl_video.jobs.stills import (
     StillCanvas,
-    open_canvas,
     plan_target,
     render_target,
+    stills_run,
     with_weights,
     write_source,
 )
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.sources.cache_limit import check_cache
 from masactrl_video.sources.plan import check_source_used
 from masactrl_video.video.png import read_png, write_png
 
@@ -56,10 +52,40 @@ def synthesize(
         raise UserError("source_image: here the source is made from a prompt; `edit` changes a given picture")
     if settings.source_prompt is None:
         raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show)")
-    return make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
+    return _make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
 
 
-def make_pictures(
+def edit(
+    settings: StillSettings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    model: DiffusionModel | None = None,
+    tell: Tell = lambda event: None,
+) -> list[Path]:
+    """Invert a picture and make its targets, and a labelled sheet of them, in `folder`.
+
+    Args:
+        settings: with `source_image`, and a prompt, or a guidance picture, for each target.
+        folder: for the pictures; an interrupted run goes on.
+        overwrite: replace what is there and begin anew.
+        model: one that is loaded already.
+        tell: called with what happens while it happens (see `report.Tell`).
+
+    Returns:
+        The pictures: the reconstructed source, then the targets in their order.
+
+    Raises:
+        UserError: anything in the settings or the folder cannot be used; nothing is half-written.
+    """
+    if settings.source_image is None:
+        raise UserError("source_image: missing; name the picture on the command line, or set it in the configuration")
+    one_seed = settings.model_copy(update={"seeds": []})  # an inverted picture has its own noise
+    (made,) = _make_pictures(one_seed, folder, "edit", overwrite=overwrite, model=model, tell=tell)
+    return made
+
+
+def _make_pictures(
     settings: StillSettings,
     folder: Path,
     command: str,
@@ -69,22 +95,15 @@ def make_pictures(
     tell: Tell,
 ) -> list[list[Path]]:
     """Sources and targets of every seed, and their sheet; see `synthesize`."""
-    check_still_folder(folder, settings, overwrite)
-    check_inputs(settings, folder)
     seeds = settings.all_seeds
-    for target in settings.targets(seeds[0]):
-        check_prompt(target)
+    first = settings.targets(seeds[0])
+    for target in first:
         check_source_acts(target)
-    check_cache(settings)
-    report = Report(tell=tell)
-    with report.stage("load"):
-        model = model or model_from_settings(settings)
-        canvas = open_canvas(settings, model)
-        for target in settings.targets(seeds[0]):
-            check_source_used(target, with_weights(target, model))
     made: list[list[Path]] = []
-    with claimed_folder(folder, command, settings, overwrite, report):
-        tell_prompts(settings.targets(seeds[0]), model)
+    with stills_run(
+        command, settings, folder, first, _check_source, overwrite=overwrite, model=model, tell=tell
+    ) as run:
+        model, canvas = run.model, run.canvas
         for seed in seeds:
             of_seed = f"-seed{seed}" if len(seeds) > 1 else ""
             targets = settings.targets(seed)
@@ -94,9 +113,13 @@ def make_pictures(
             for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):
                 made[-1].append(folder / f"target-{number}{of_seed}.png")
                 render_target(plan_target(target, model, canvas, source.planned, source.recorded), made[-1][-1])
-                report.picture(sum(map(len, made)) - len(made), len(seeds) * len(targets))
+                run.report.picture(sum(map(len, made)) - len(made), len(seeds) * len(targets))
         _write_sheet(settings, canvas, made, folder / SHEET)
     return made
+
+
+def _check_source(target: StillSettings, model: DiffusionModel) -> None:
+    check_source_used(target, with_weights(target, model))
 
 
 def _write_sheet(settings: StillSettings, canvas: StillCanvas, made: list[list[Path]], path: Path) -> None:

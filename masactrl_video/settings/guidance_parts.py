@@ -48,8 +48,8 @@ class GuidanceSettings(Part):
         "ready-made guidance instead of extraction, KIND=VIDEO_OR_FOLDER (repeatable)", {}
     )
     pose_detector: OwnName = _detected(
-        "hub id or folder of controlnet_aux's OpenPose weights, an 18-point OpenPose network (.onnx), or "
-        "demo/keypoints for the cartoon world",
+        "hub id or folder of controlnet_aux's OpenPose weights, an 18-point OpenPose network (.onnx), "
+        "demo/keypoints for the cartoon world, or the name of one that another package adds",
         None,
     )
     pose_threshold: float | None = _detected(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from masactrl_video.storage.lock import lock_file
+from masactrl_video.storage.lock import FileLock, lock_file
 
 WRITES_THE_SAME = "writes the same output"
 """Completes "waiting for process 123 that …"."""
@@ -16,7 +16,7 @@ LOCK_WITHIN = ".lock"
 
 
 @contextmanager
-def only_writer(output: Path) -> Iterator[None]:
+def only_writer(output: Path) -> Iterator[FileLock]:
     """Wait until no other process writes a file or folder; others wait until the `with` block ends.
 
     What the other one has made may be there now: whoever writes looks at the output again within the block. Folders
@@ -36,7 +36,7 @@ def only_writer(output: Path) -> Iterator[None]:
         lock = lock_file(path / LOCK_WITHIN, WRITES_THE_SAME)  # a folder of ours in one that is not
     assert lock is not None
     try:
-        yield
+        yield lock
     finally:
         lock.close(remove=True)
         with suppress(OSError):  # something is in it

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from masactrl_video.video.ffmpeg_reader import ffmpeg_frames
 from masactrl_video.video.frame import ClipInfo, Selection
 from masactrl_video.video.partial import Readable, find_readable
 from masactrl_video.video.picture_file import check_size
-from masactrl_video.video.plain_name import plain_name
 from masactrl_video.video.probe import VideoProbe, probe_video
 
 logger = logging.getLogger(__name__)
@@ -191,7 +192,7 @@ def _decord_frames(path: Path, positions: range, size_px: tuple[int, int]) -> It
     decord.logging.set_level(decord.logging.QUIET)  # what goes wrong is said once, by us
     width_px, height_px = size_px
     try:
-        with plain_name(path) as name:
+        with _plain_name(path) as name:
             decoder = decord.VideoReader(name, fault_tol=_NO_REPEATED_FRAMES)
         for position in range(positions[-1] + 1):
             pixels = decoder.next().asnumpy()
@@ -232,3 +233,17 @@ def _stretched(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.u
     import cv2
 
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+@contextmanager
+def _plain_name(path: Path) -> Iterator[str]:
+    """The name of the file at an absolute path, or while the context lasts, where that is no UTF-8, of a link to it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="masactrl-video-") as folder:
+            link = Path(folder) / "file"
+            link.symlink_to(path)
+            yield str(link)
+    else:
+        yield str(path)

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from masactrl_video.errors import UserError
-from masactrl_video.video.avi_end import missing_from_avi
-from masactrl_video.video.matroska_end import EBML, lacks_index_only, missing_from_matroska
-from masactrl_video.video.mp4_end import lists_all_samples, missing_from_mp4
+from masactrl_video.video.container_ends import (
+    EBML,
+    lacks_index_only,
+    lists_all_samples,
+    missing_from_avi,
+    missing_from_matroska,
+    missing_from_mp4,
+)
 
 _MP4_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot"}  # MOV and MP4: ISO/IEC 14496-12
 _STILL_BRANDS = {b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1"}  # pictures in the boxes of MP4

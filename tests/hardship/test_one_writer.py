@@ -12,13 +12,20 @@ import pytest
 
 from masactrl_video.cli.main import main
 from masactrl_video.demo.clip import write_clip
+from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.poses.pose_json import write_poses
 from masactrl_video.storage.lock import lock_file
 from masactrl_video.storage.only_writer import lock_path
 from masactrl_video.video.png import write_png
 
 FAST = "--num-inference-steps 2 --masa-step 1"
-STORY = "characters: {bear: {prompt: a bear}}\npages: [{panels: [{prompt: a bear, characters: [bear]}]}]\n"
+STORY = """settings: {num_inference_steps: 2, masa_step: 1}
+characters: {bear: {prompt: a bear}}
+pages: [{panels: [{prompt: a bear, characters: [bear]}]}]
+"""
 COMMANDS = {
+    "render": (f"render clip.mp4 -o out.mp4 --frame-load-cap 2 --no-side-by-side {FAST}", "out.mp4"),
+    "animate": (f"animate poses.json -o out.mp4 {FAST}", "out.mp4"),
     "synthesize": (f"synthesize -o out --source-prompt bear --prompt fox {FAST}", "out/sheet.png"),
     "edit": (f"edit picture.png -o out --prompt fox {FAST}", "out/sheet.png"),
     "sweep": (f"sweep -o out --prompt fox --rows seed=1,2 {FAST}", "out/sheet.png"),
@@ -62,33 +69,58 @@ class OtherProcess(logging.Handler):
         self.held.close(remove=True)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_waits_and_then_leaves_what_the_other_made(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+PLACES = {"source make": "out/bear", **dict.fromkeys(["render", "animate", "comic"], "out")}
+"""What is locked, where it is not what -o names: files of the same name share their folder."""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Path]]:
+    """Run a command while another process writes the same; its status, and the file that the other has made."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MASACTRL_VIDEO_CACHE", str(tmp_path / "cache"))
-    line, made = COMMANDS[name]
-    arguments = line.split()
-    for word, write in INPUTS.items():
-        if word in arguments:
-            write(Path(word))
-    before = set(tmp_path.iterdir())
-    place = {"source make": "out/bear", "comic": "out"}  # a comic's files share the folder of their name
-    output = Path(place.get(name) or arguments[arguments.index("-o") + 1])
-    other = OtherProcess(tmp_path / output, tmp_path / made)
-    logger = logging.getLogger("masactrl_video.storage.lock")
-    logger.addHandler(other)
-    try:
-        assert main(arguments) == 2
-    finally:
-        logger.removeHandler(other)
+
+    def run(name: str, *more: str) -> tuple[int, Path]:
+        line, made = COMMANDS[name]
+        arguments = [*line.split(), *more]
+        for word, write in INPUTS.items():
+            if word in arguments:
+                write(Path(word))
+        output = Path(PLACES.get(name) or arguments[arguments.index("-o") + 1])
+        other = OtherProcess(tmp_path / output, tmp_path / made)
+        logger = logging.getLogger("masactrl_video.storage.lock")
+        logger.addHandler(other)
+        try:
+            status = main(arguments)
+        finally:
+            logger.removeHandler(other)
+        assert other.waited.is_set()
+        return status, tmp_path / made
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_waits_and_then_leaves_what_the_other_made(
+    name: str, run: Callable[..., tuple[int, Path]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, made = run(name)
     said = capfd.readouterr().err
-    assert other.waited.is_set(), said
+    assert status == 2, said
     assert "exists" in said or "made meanwhile" in said or "there already" in said
-    assert (tmp_path / made).read_bytes() == b"by the other"
+    assert made.read_bytes() == b"by the other"
     assert not list(tmp_path.rglob(".*"))
-    assert set(tmp_path.iterdir()) - before <= {tmp_path / made.partition("/")[0], tmp_path / "cache"}
+    top = made.relative_to(tmp_path).parts[0]
+    assert {path.name for path in tmp_path.iterdir()} <= {top, "cache", *INPUTS}
+
+
+@pytest.mark.parametrize("name", ["render", "comic", "guidance", "source record", "encode", "pose tween", "pose show"])
+def test_a_command_that_may_overwrite_waits_too_and_then_replaces_it(
+    name: str, run: Callable[..., tuple[int, Path]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, made = run(name, "--overwrite")
+    assert status == 0, capfd.readouterr().err
+    assert made.read_bytes() != b"by the other"
+    assert not list(tmp_path.rglob(".*.lock"))
 
 
 def _picture(path: Path) -> None:
@@ -105,5 +137,6 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     "picture.png": _picture,
     "clip.mp4": lambda path: write_clip(path, iter([np.zeros((64, 64, 3), np.uint8)] * 8), 64, 8),
     "frames": _pictures,
+    "poses.json": lambda path: write_poses(path, [named_pose("standing"), named_pose("waving")]),
     "story.yaml": lambda path: path.write_text(STORY),
 }

@@ -12,7 +12,7 @@ from video.made_clips import ffmpeg
 from masactrl_video.jobs.render_clip import render_clip
 from masactrl_video.jobs.run.folder import Outputs
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.loading.from_settings import model_from_settings
+from masactrl_video.model.loading.from_settings import with_networks
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.png import read_png
@@ -46,13 +46,14 @@ def demo(clip: Path, cache_dir: Path) -> Made:
 
 @pytest.fixture(scope="session")
 def models(demo: Made) -> Callable[[Settings], DiffusionModel]:
-    """The demo model with the networks that settings name; loaded once for each choice of them."""
+    """The demo model, loaded once, with the networks that settings name, loaded once for each choice of them."""
     loaded: dict[str, DiffusionModel] = {}
 
     def load(settings: Settings) -> DiffusionModel:
         networks = str([settings.controls[name] for name in settings.guidance])
         if networks not in loaded:
-            loaded[networks] = model_from_settings(settings)
+            first = next(iter(loaded.values()), None)
+            loaded[networks] = with_networks(settings, first)
         return loaded[networks]
 
     return load

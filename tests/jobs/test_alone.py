@@ -27,7 +27,7 @@ def names(folder: Path) -> list[str]:
 def test_frames_are_the_clip_at_the_models_size(demo: Made, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "frames"
     assert write_frames(demo(), folder) == 2
-    assert names(tmp_path / "new") == ["frames", "frames/000000.png", "frames/000001.png", "frames/log.txt"]
+    assert names(folder) == ["000000.png", "000001.png", "log.txt", "report.json"]
     assert read_png(folder / "000001.png").shape == (128, 128, 3)
     with pytest.raises(UserError, match="frames exists"):
         write_frames(demo(), folder)
@@ -43,6 +43,7 @@ def test_guidance_is_written_as_pictures_and_video_and_reused(demo: Made, render
         "canny/000001.png",
         "canny/index.json",
         "log.txt",
+        "report.json",
     ]
     assert np.array_equal(
         read_png(folder / "canny" / "000001.png"), read_png(rendered.guidance("canny") / "000001.png")
@@ -125,7 +126,9 @@ def test_the_clip_is_never_encoded_over(demo: Made, rendered: Outputs, clip: Pat
     assert clip.read_bytes() == before
 
 
-def test_each_stage_leaves_a_log_beside_what_it_made(demo: Made, rendered: Outputs, tmp_path: Path) -> None:
+def test_each_stage_leaves_a_log_and_a_report_beside_what_it_made(
+    demo: Made, rendered: Outputs, tmp_path: Path
+) -> None:
     write_frames(demo(), tmp_path / "frames")
     write_guidance(demo(), tmp_path / "guidance")
     record_source_of(demo(cache_dir=tmp_path / "cache"), tmp_path / "source.png")
@@ -134,3 +137,12 @@ def test_each_stage_leaves_a_log_beside_what_it_made(demo: Made, rendered: Outpu
         lines = (tmp_path / name).read_text().splitlines()
         assert lines[0].startswith("--- masactrl-video ")
         assert lines[-1].startswith("--- done after ")
+    for name in (
+        "frames/report.json",
+        "guidance/report.json",
+        ".source.png.run/report.json",
+        ".out.mp4.run/report.json",
+    ):
+        report = json.loads((tmp_path / name).read_text())
+        assert report.keys() >= {"settings", "versions", "warnings", "seconds"}
+        assert report["settings"]["num_inference_steps"] == 2

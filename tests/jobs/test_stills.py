@@ -17,9 +17,8 @@ from masactrl_video.attention.use import use_source
 from masactrl_video.cache.manage import list_entries
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.compare import METHODS, compare
-from masactrl_video.jobs.edit import edit
 from masactrl_video.jobs.sweep import sweep
-from masactrl_video.jobs.synthesize import synthesize
+from masactrl_video.jobs.synthesize import edit, synthesize
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
@@ -128,7 +127,7 @@ def test_each_target_stands_under_its_own_guidance_picture(
 
 
 def pictures_and_settings(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.iterdir() if path.name != "log.txt"}
+    return {path: path.read_bytes() for path in folder.iterdir() if path.name not in ("log.txt", "report.json")}
 
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_overwritten(
@@ -152,7 +151,7 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_is_not_overwritten(
     anew = still(source_prompt=SOURCE, prompts=[FROG])
     synthesize(anew, folder, overwrite=True, model=models(anew))
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.yaml", "log.txt", "mine.txt", "sheet.png", "source.png", "target-1.png"}
+    assert names == {"config.yaml", "log.txt", "report.json", "mine.txt", "sheet.png", "source.png", "target-1.png"}
 
 
 def test_a_word_that_is_not_in_a_later_prompt_leaves_nothing(still: Made, models: Models, tmp_path: Path) -> None:

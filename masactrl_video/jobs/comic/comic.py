@@ -19,6 +19,7 @@ from masactrl_video.page.files import write_cbz, write_page, write_pdf
 from masactrl_video.page.story import Story
 from masactrl_video.page.story_file import pages_with_panels, settings_of
 from masactrl_video.settings.guidance_parts import GuidanceSettings
+from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
 from masactrl_video.storage.replace import replacing
 from masactrl_video.storage.text import encodable
@@ -58,44 +59,65 @@ def render_comic(
     Raises:
         UserError: anything in the story, its files or the output cannot be used; nothing is half-written.
     """
-    folder = path.parent
-    planned = plan_panels(story, pages_with_panels(story, path), folder)  # all of the page before any model
+    planned = plan_panels(story, pages_with_panels(story, path), path.parent)  # all of the page before any model
     outputs, report = ComicOutputs(output, planned[-1].page + 1), Report(tell=tell)
-    check_comic_free(outputs, _inputs(story, planned, path), overwrite)
+    inputs = list(_inputs(story, planned, path))
+    check_comic_free(outputs, inputs, overwrite)
     settings = settings_of(story, changes or {}, path)
     check_cache(settings)
     if model is None:
         check_models(settings)
     with report.stage("load"):
-        from masactrl_video.controls.single_pose import with_guidance
-        from masactrl_video.jobs.comic.cast import plan_member
-        from masactrl_video.jobs.comic.panels import plan_job, weights_of
-        from masactrl_video.model.loading.from_settings import with_networks
-
-        settings = with_guidance(settings, _guidance(story, planned, settings))
-        posed = with_networks(settings, model)
-        bare = replace(posed, networks=())
-        cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
-        jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
-    with comic_claimed(outputs, story, _inputs(story, planned, path), overwrite) as log:
-        report.tell = log.beside(tell)
-        from masactrl_video.model.unread import tell_unread
-
-        tell_unread(bare.pipe, _prompts(story, cast, jobs))
-        with report.stage("characters"):
-            sources = {member.name: _make(member, outputs) for member in cast}
-        with report.stage("panels"):
-            weights = weights_of(posed)
-            report.figures["panels"] = []
-            for job in jobs:
-                report.figures["panels"].append(_render(job, sources, outputs, weights, overwrite))
-                tell({"stage": "panels", "panel": job.planned.number, "panels": len(jobs)})
-        with report.stage("pages"):
-            _write_pages(story, folder, planned, outputs)
+        posed, cast, jobs = _loaded(story, planned, settings, path.parent, model)
+    with comic_claimed(outputs, story, inputs, overwrite, report):
+        report.model = posed
+        _make(story, path.parent, posed, cast, jobs, outputs, report, overwrite)
         say_cache_size(settings)
-        report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}
-        report.write(outputs.report, bare)
     return outputs
+
+
+def _loaded(
+    story: Story, planned: Sequence[PlannedPanel], settings: Settings, folder: Path, model: DiffusionModel | None
+) -> tuple[DiffusionModel, list[CastMember], list[PanelJob]]:
+    """The model with its networks, and all that is to be made, checked against it."""
+    from masactrl_video.controls.single_pose import with_guidance
+    from masactrl_video.jobs.comic.cast import plan_member
+    from masactrl_video.jobs.comic.panels import plan_job
+    from masactrl_video.model.loading.from_settings import with_networks
+
+    settings = with_guidance(settings, _guidance(story, planned, settings))
+    posed = with_networks(settings, model)
+    bare = replace(posed, networks=())
+    cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
+    return posed, cast, [plan_job(panel, story, settings, posed, bare) for panel in planned]
+
+
+def _make(
+    story: Story,
+    folder: Path,
+    posed: DiffusionModel,
+    cast: Sequence[CastMember],
+    jobs: Sequence[PanelJob],
+    outputs: ComicOutputs,
+    report: Report,
+    overwrite: bool,
+) -> None:
+    """Characters, panels and pages."""
+    from masactrl_video.jobs.comic.panels import weights_of
+    from masactrl_video.model.unread import tell_unread
+
+    tell_unread(posed.pipe, _prompts(story, cast, jobs))
+    with report.stage("characters"):
+        sources = {member.name: _record(member, outputs) for member in cast}
+    with report.stage("panels"):
+        weights = weights_of(posed)
+        report.figures["panels"] = []
+        for job in jobs:
+            report.figures["panels"].append(_render(job, sources, outputs, weights, overwrite))
+            report.tell({"stage": "panels", "panel": job.planned.number, "panels": len(jobs)})
+    with report.stage("pages"):
+        _write_pages(story, folder, [job.planned for job in jobs], outputs)
+    report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}
 
 
 def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: GuidanceSettings) -> list[str]:
@@ -134,7 +156,7 @@ def _inputs(story: Story, planned: Sequence[PlannedPanel], path: Path) -> Iterat
     yield from (folder / name for name in named if name is not None and Path(name).suffix)
 
 
-def _make(member: CastMember, outputs: ComicOutputs) -> CachedSource:
+def _record(member: CastMember, outputs: ComicOutputs) -> CachedSource:
     """Record a character, and show its source."""
     from masactrl_video.jobs.render_frames import picture_text
     from masactrl_video.model.sampling.latents import decode_latents

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from masactrl_video.errors import UserError
-from masactrl_video.jobs.run.log_file import LOG_NAME, RunLog, run_log
+from masactrl_video.jobs.run.report import REPORT_NAME, Report
+from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.page.story import Story
-from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.replace import replacing
-from masactrl_video.storage.write_errors import check_can_be_made
+from masactrl_video.storage.write_errors import check_can_be_made, storing_in
 
 SUFFIXES = (".png", ".pdf", ".cbz")
 _HEADER = "# A comic by masactrl-video: the story as it was read. Paths are relative to the story's own file.\n"
@@ -41,7 +40,7 @@ class ComicOutputs:
     @property
     def report(self) -> Path:
         """Figures of the run."""
-        return self.folder / "report.json"
+        return self.folder / REPORT_NAME
 
     @property
     def pages(self) -> list[Path]:
@@ -83,7 +82,7 @@ class ComicOutputs:
         return self.output if same else self.folder / f"{self.output.stem}{suffix}"
 
 
-def check_comic_free(outputs: ComicOutputs, inputs: Iterable[Path], overwrite: bool) -> None:
+def check_comic_free(outputs: ComicOutputs, inputs: Sequence[Path], overwrite: bool) -> None:
     """See that a run may write there; nothing stays of what is tried.
 
     Raises:
@@ -106,41 +105,27 @@ def check_comic_free(outputs: ComicOutputs, inputs: Iterable[Path], overwrite: b
 
 
 @contextmanager
-def comic_claimed(outputs: ComicOutputs, story: Story, inputs: Iterable[Path], overwrite: bool) -> Iterator[RunLog]:
+def comic_claimed(
+    outputs: ComicOutputs, story: Story, inputs: Sequence[Path], overwrite: bool, report: Report
+) -> Iterator[None]:
     """Make the folder ours, with a log; one that is new and stays without a panel is removed on bad input.
 
     Raises:
         UserError: see `check_comic_free`; another process may have made the comic meanwhile.
     """
-    with ExitStack() as held:
-        with _writing(outputs):
-            held.enter_context(only_writer(outputs.folder))
+    data = story.model_dump(mode="json", exclude_defaults=True)
+
+    def check() -> None:
         check_comic_free(outputs, inputs, overwrite)
-        with _begun(outputs, story) as log:
-            yield log
 
-
-@contextmanager
-def _writing(outputs: ComicOutputs) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{outputs.folder}: cannot be written ({error.strerror}); choose another output") from error
-
-
-@contextmanager
-def _begun(outputs: ComicOutputs, story: Story) -> Iterator[RunLog]:
-    is_new = not outputs.folder.exists()
-    with _writing(outputs):
+    def begin() -> None:
         for name in ("panels", "poses", "characters", "pages"):
             (outputs.folder / name).mkdir(parents=True, exist_ok=True)
-        data = story.model_dump(mode="json", exclude_defaults=True)
         with replacing(outputs.story) as partial:
             partial.write_text(_HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    try:
-        with run_log() as log, log.written(outputs.folder / LOG_NAME, data):
-            yield log
-    except UserError:
-        if is_new and not any((outputs.folder / "panels").iterdir()):
-            shutil.rmtree(outputs.folder)
-        raise
+
+    with (
+        storing_in(outputs.folder),
+        alone(Place.folder(outputs.folder), data, check, report=report, begin=begin, made=["panels/*"]),
+    ):
+        yield

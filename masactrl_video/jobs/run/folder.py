@@ -12,14 +12,16 @@ from typing import Any
 import yaml
 
 from masactrl_video.encode.container import container_for
-from masactrl_video.errors import StorageError, UserError
+from masactrl_video.errors import UserError
 from masactrl_video.jobs.run.log_file import LOG_NAME
+from masactrl_video.jobs.run.report import REPORT_NAME
+from masactrl_video.jobs.run.run import removed_if_bare
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.presets import read_config
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.storage.lock import FileLock, lock_file, read_note, wait_until_free
-from masactrl_video.storage.only_writer import LOCK_WITHIN, WRITES_THE_SAME
+from masactrl_video.storage.only_writer import LOCK_WITHIN, WRITES_THE_SAME, lock_path, only_writer
 from masactrl_video.storage.replace import is_partial, replacing
 from masactrl_video.storage.staging import is_staging
 from masactrl_video.storage.write_errors import check_can_be_made, check_writable, storing_in
@@ -44,7 +46,7 @@ class Outputs:
     @property
     def report(self) -> Path:
         """Figures of the run."""
-        return self.folder / "report.json"
+        return self.folder / REPORT_NAME
 
     @property
     def log(self) -> Path:
@@ -190,7 +192,7 @@ def claimed(outputs: Outputs, settings: Settings, overwrite: bool, restart: bool
         if mark.waited and is_made(outputs, settings):
             yield True
             return
-        try:
+        with removed_if_bare(outputs.folder, "frames/*", is_new=is_new):
             if check_free(outputs, settings, overwrite, restart):
                 mark.note(state=DISCARDING)
                 _clear(outputs, settings)
@@ -198,12 +200,6 @@ def claimed(outputs: Outputs, settings: Settings, overwrite: bool, restart: bool
             begin_folder(outputs.folder, _HEADER, settings, "frames")
             mark.note(state=RENDERING)
             yield False
-        except StorageError:
-            raise
-        except UserError:
-            if is_new and not any((outputs.folder / "frames").glob("*")):
-                shutil.rmtree(outputs.folder)
-            raise
 
 
 def _clear(outputs: Outputs, settings: Settings) -> None:
@@ -235,7 +231,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-_MADE = ("frames", "masks", "target-masks", "guidance-*", "side-by-side.*", "source.png", "report.json")
+_MADE = ("frames", "masks", "target-masks", "guidance-*", "side-by-side.*", "source.png", REPORT_NAME)
 _HEADER = (
     "# Resolved settings; `masactrl-video render --config THIS_FILE -o OTHER.mp4` makes the same frames.\n"
     "# Paths are as they were given: run it from the same folder.\n"
@@ -290,17 +286,23 @@ def read_state(folder: Path) -> str | None:
 
 
 def wait_for_another(folder: Path) -> bool:
-    """Wait while another process writes into a folder; returns whether there was one."""
-    return wait_until_free(folder / MARK_NAME, WRITES_THE_SAME)
+    """Wait while another process writes into a folder, by whatever command; returns whether there was one."""
+    places = (lock_path(folder.absolute()), folder / MARK_NAME)
+    return any(wait_until_free(place, WRITES_THE_SAME) for place in places)
 
 
 @contextmanager
 def marked(folder: Path) -> Iterator[FileLock]:
-    """The mark, locked; waits for another process that has it. It goes when the run ends well, or has not begun."""
-    mark = lock_file(folder / MARK_NAME, WRITES_THE_SAME)
-    assert mark is not None
-    try:
-        yield mark
-        mark.close(remove=True)
-    finally:
-        mark.close(remove=read_state(folder) is None)
+    """The mark, locked; waits for another process that has it. It goes when the run ends well, or has not begun.
+
+    No other command writes into the folder meanwhile either.
+    """
+    with only_writer(folder) as lock:
+        mark = lock_file(folder / MARK_NAME, WRITES_THE_SAME)
+        assert mark is not None
+        mark.waited |= lock.waited
+        try:
+            yield mark
+            mark.close(remove=True)
+        finally:
+            mark.close(remove=read_state(folder) is None)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # what is wrong with the input of a run is said before any of
 
     from masactrl_video.model.diffusion import DiffusionModel
 
+REPORT_NAME = "report.json"
+
 REPORTS = __name__
 """Name of the logger that says when stages begin and end."""
 
@@ -39,6 +41,8 @@ class Report:
     """Stage → wall-clock time."""
     tell: Tell = lambda event: None
     """Told when a stage begins and ends."""
+    model: DiffusionModel | None = None
+    """Of a run that has one."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -58,17 +62,16 @@ class Report:
         """Tell that so many of the pictures are there."""
         self.tell({"stage": "pictures", "picture": done, "pictures": pictures})
 
-    def write(self, path: Path, model: DiffusionModel) -> None:
-        """Write everything as JSON, with versions, device and peak memory."""
+    def write(self, path: Path, model: DiffusionModel | None = None) -> None:
+        """Write everything as JSON, with versions, and with a model its device and the peak memory."""
         from masactrl_video.model.versions import versions
 
-        about = {
-            "versions": versions(),
-            "device": str(model.device),
-            "dtype": str(model.dtype),
-            "peak_memory_bytes": _peak_memory_bytes(model.device),
-            "seconds": self.seconds,
-        }
+        model = model or self.model
+        about: dict[str, Any] = {"versions": versions()}
+        if model is not None:
+            about |= {"device": str(model.device), "dtype": str(model.dtype)}
+            about["peak_memory_bytes"] = _peak_memory_bytes(model.device)
+        about["seconds"] = self.seconds
         with replacing(path) as partial:
             text = json.dumps(self.figures | about, indent=1, ensure_ascii=False)
             partial.write_text(encodable(text), encoding="utf-8")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from masactrl_video.errors import StorageError, UserError
+from masactrl_video.errors import UserError
 from masactrl_video.jobs.run.folder import begin_folder, check_folder
 from masactrl_video.jobs.run.inputs import check_inputs, check_models
-from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
-from masactrl_video.jobs.run.report import Report
+from masactrl_video.jobs.run.report import REPORT_NAME, Report
+from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.cache_limit import say_cache_size
-from masactrl_video.storage.only_writer import only_writer
 from masactrl_video.storage.write_errors import storing_in
 
 SHEET = "sheet.png"
@@ -23,7 +21,7 @@ SHEET = "sheet.png"
 FIGURES = "figures.csv"
 """What a sweep measured, where the right answer is known."""
 
-_MADE = ("source*.png", "target-*.png", FIGURES, SHEET)
+_MADE = ("source*.png", "target-*.png", FIGURES, SHEET, REPORT_NAME)
 
 
 def check_still_folder(folder: Path, settings: StillSettings, overwrite: bool) -> None:
@@ -65,24 +63,22 @@ def claimed_folder(
         f"# Resolved settings; `masactrl-video {command} --config THIS_FILE -o OTHER_FOLDER` makes the same pictures.\n"
         "# Paths are as they were given: run it from the same folder.\n"
     )
-    check_still_folder(folder, settings, overwrite)
-    with storing_in(folder), only_writer(folder):
-        check_still_folder(folder, settings, overwrite)  # another process may have made it meanwhile
-        is_new = not folder.exists()
+    asked = settings.as_yaml_data()
+
+    def begin() -> None:
         if overwrite:
             for pattern in _MADE:
                 for path in folder.glob(pattern):
                     path.unlink()
         begin_folder(folder, header, settings)
-        try:
-            with run_log() as log, log.written(folder / LOG_NAME, settings.as_yaml_data()):
-                report.tell = log.beside(report.tell)
-                with report.stage("pictures"):
-                    yield
-                say_cache_size(settings)
-        except StorageError:
-            raise
-        except UserError:
-            if is_new and not any(folder.glob("*.png")):
-                shutil.rmtree(folder)
-            raise
+
+    def check() -> None:
+        check_still_folder(folder, settings, overwrite)
+
+    with (
+        storing_in(folder),
+        alone(Place.folder(folder), asked, check, report=report, begin=begin, made=["*.png"]),
+    ):
+        with report.stage("pictures"):
+            yield
+        say_cache_size(settings)
