@@ -41,9 +41,11 @@ ORDER = [
     "sources",
     "render",
     "encode",
+    "measure",
     "jobs/run",
     "jobs",
     "jobs/comic",
+    "jobs/measure",
     "evaluate",
     "cli",
 ]
@@ -52,6 +54,7 @@ ORDER = [
 IMPORTS_ONLY = {
     "encode": {"errors", "storage", "settings", "video"},
     "page": {"errors", "storage", "settings", "video"},
+    "measure": {"errors", "progress", "settings", "video", "poses"},
 }
 IMPORTED_ONLY_BY = {"demo": {"model/loading", "controls", "evaluate", "cli"}}
 
