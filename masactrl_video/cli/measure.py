@@ -84,10 +84,10 @@ def _add_networks(group: argparse._ArgumentGroup) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from masactrl_video.measure.options import Options
+    from masactrl_video.measure.options import MeasureOptions
 
     given = vars(arguments)
-    options = Options(**{name: given[name] for name in Options.__dataclass_fields__})
+    options = MeasureOptions(**{name: given[name] for name in MeasureOptions.__dataclass_fields__})
     from masactrl_video.jobs.measure.report import PAGE, measure_report
     from masactrl_video.measure.bounds import read_bounds
     from masactrl_video.measure.report.lines import lines_of

@@ -67,7 +67,7 @@ def measure_opened(opened: Opened, means: Means | None = None) -> Measured:
 
 
 def _meters(opened: Opened, means: Means) -> Iterator[Meter]:
-    yield Colour(opened.source, opened.source_mask)
+    yield Colour(opened.source, opened.source_mask, opened.is_moving)
     if opened.is_moving:
         yield Flicker(means.loop)
         yield DynamicDegree(means.find_flow, opened.clip.info.average_frame_rate)

@@ -58,14 +58,15 @@ REGIONS = {"": "", "-background": " (background)"}
 class Colour:
     """`DISTANCE`, `DRIFT` and `SPREAD` of the character and, with a mask, of the background."""
 
-    def __init__(self, source: Picture | None, source_mask: Mask | None = None) -> None:
+    def __init__(self, source: Picture | None, source_mask: Mask | None = None, is_moving: bool = True) -> None:
         """Compare with the source; without one, or where its region is not known, with the first frame.
 
         Args:
             source: RGB (height, width, 3).
             source_mask: (height, width) of the source, its character.
+            is_moving: the frames follow each other in time; otherwise only `DISTANCE` is measured.
         """
-        self._source, self._source_mask = source, source_mask
+        self._source, self._source_mask, self._is_moving = source, source_mask, is_moving
         self._wanted: dict[str, Floats] = {}
         self._values = {region: Values() for region in REGIONS}
         self._against_first = False
@@ -96,7 +97,7 @@ class Colour:
             frames, curve = np.array(values.frames, np.int64), values.array()
             samples = np.stack([frames, curve], axis=1)
             for about, reduce in ((DISTANCE, _mean), (DRIFT, slope), (SPREAD, _deviation)):
-                if reduce is slope and len(curve) < 2:
+                if about is not DISTANCE and not self._is_moving:
                     continue
                 own = replace(about, name=about.name + region, title=about.title + REGIONS[region])
                 yield Figure(own, frames, curve, samples, reduce, against)

@@ -50,12 +50,14 @@ class Definition:
     of_pairs: bool = False
     """Whether each value is of a frame and the next, not of one frame."""
 
+    def number(self, value: float) -> str:
+        """A value as it is shown, without its unit."""
+        return "none" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.{self.digits}f}"
+
     def text(self, value: float) -> str:
         """A value as it is shown."""
-        if math.isnan(value):
-            return "none"
-        number = "∞" if math.isinf(value) else f"{value:.{self.digits}f}"
-        return f"{number} {self.unit}".rstrip()
+        unit = "" if math.isnan(value) else self.unit
+        return f"{self.number(value)} {unit}".rstrip()
 
     def curve_text(self, value: float) -> str:
         """A value of one frame or pair as it is shown; the unit of a slope is that of a distance there."""

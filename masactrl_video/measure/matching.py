@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from masactrl_video.errors import UserError, counted
 from masactrl_video.video.frame import Timing
@@ -27,7 +28,9 @@ class Match:
 def match_frames(
     result: tuple[Path, Sequence[Timing]], original: tuple[Path, Sequence[Timing]], *, shortest: bool = False
 ) -> Match:
-    """Match by number where both have as many frames, else by time, a partner for each frame of the slower clip.
+    """Match by number where both have as many frames, else by time.
+
+    By time, each frame of the slower clip has that of the faster one whose start is nearest.
 
     Args:
         result: the clip, and when each of its frames is shown.
@@ -52,12 +55,12 @@ def match_frames(
         )
     common = min(_seconds(made), _seconds(given))
     slower, faster = (made, given) if len(made) / _seconds(made) <= len(given) / _seconds(given) else (given, made)
-    starts = [timing.start_seconds - faster[0].start_seconds for timing in faster]
+    starts = np.array([timing.start_seconds - faster[0].start_seconds for timing in faster])
     pairs: dict[int, int] = {}
     for at, timing in enumerate(slower):
-        middle = timing.start_seconds - slower[0].start_seconds + timing.duration_seconds / 2
-        if middle < common:
-            pairs.setdefault(max(bisect_right(starts, middle) - 1, 0), at)  # of the faster clip → of the slower
+        start = timing.start_seconds - slower[0].start_seconds
+        if start < common:
+            pairs.setdefault(int(np.abs(starts - start).argmin()), at)  # of the faster clip → of the slower
     partners = pairs if slower is given else {at: fast for fast, at in pairs.items()}
     said = (
         f"{counted(len(made), 'frame')} in {_seconds(made):.2f} seconds and {len(given)} in {_seconds(given):.2f}, "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Options:
+class MeasureOptions:
     """What is measured besides the main figures, and with which networks."""
 
     pose_detector: str | None = None

@@ -8,10 +8,10 @@ from masactrl_video.errors import UserError
 from masactrl_video.measure.clip import Means
 from masactrl_video.measure.flow import DisFlow, RaftFlow
 from masactrl_video.measure.opening import Given
-from masactrl_video.measure.options import Options
+from masactrl_video.measure.options import MeasureOptions
 
 
-def means_of(given: Given, options: Options) -> Callable[[], Means]:
+def means_of(given: Given, options: MeasureOptions) -> Callable[[], Means]:
     """What makes the means of one clip, as often as it is asked: its meters are new, their networks are not.
 
     Raises:

@@ -13,7 +13,7 @@ from masactrl_video.jobs.measure.runs import is_made_here, results_of_run
 from masactrl_video.measure.comparing import Row, compare_measured
 from masactrl_video.measure.figure import Measured
 from masactrl_video.measure.opening import Given, Opened, open_given
-from masactrl_video.measure.options import Options
+from masactrl_video.measure.options import MeasureOptions
 from masactrl_video.measure.report.data import MADE_BY, as_data, figures_csv, frames_csv
 from masactrl_video.progress import counting
 from masactrl_video.settings.names import FitMode
@@ -47,7 +47,7 @@ def measure_clip(
     result_poses: Path | None = None,
     masks: Path | None = None,
     fit: FitMode | None = None,
-    options: Options | None = None,
+    options: MeasureOptions | None = None,
 ) -> Measured:
     """Measure a clip; nothing is written, and memory does not grow with its length.
 
@@ -79,7 +79,7 @@ def measure_clip(
     )
     if len(given) > 1:
         raise UserError(f"{result} holds {len(given)} results; compare_clips measures them beside each other")
-    return compare_given(given, options or Options()).measured[0]
+    return compare_given(given, options or MeasureOptions()).measured[0]
 
 
 def measure_report(
@@ -88,7 +88,7 @@ def measure_report(
     *,
     against: Sequence[Path] = (),
     changes: dict[str, Path | str | None] | None = None,
-    options: Options | None = None,
+    options: MeasureOptions | None = None,
     overwrite: bool = False,
 ) -> Comparison:
     """Measure a clip, and others beside it, and write a folder with a page, JSON and CSV.
@@ -108,13 +108,13 @@ def measure_report(
     _check_output(output, given, overwrite)
     with only_writer(output):
         _check_output(output, given, overwrite)  # another process may have made it meanwhile
-        return compare_given(given, options or Options(), then=lambda *found: _write(output, overwrite, *found))
+        return compare_given(given, options or MeasureOptions(), then=lambda *found: _write(output, overwrite, *found))
 
 
 Then = Callable[[Sequence[Opened], Comparison], None]
 
 
-def compare_given(given: Sequence[Given], options: Options, then: Then | None = None) -> Comparison:
+def compare_given(given: Sequence[Given], options: MeasureOptions, then: Then | None = None) -> Comparison:
     """Open everything, measure clip by clip, and compare.
 
     Args:

@@ -12,12 +12,13 @@ def lines_of(measured: Sequence[Measured], rows: Sequence[Row]) -> Iterator[str]
     """A line for each figure, under what it answers; with several clips the winner, and what is not measured."""
     labels = [one.label for one in measured]
     width = max((len(row.about.name) for row in rows), default=0)
-    cells = [[row.about.text(value) for value in row.values] for row in rows]
+    alone = len(measured) == 1
+    cells = [[(row.about.text if alone else row.about.number)(value) for value in row.values] for row in rows]
     widths = [
         max(len(text) for text in (label, *column))
         for label, column in zip(labels, zip(*cells, strict=True), strict=True)
     ]
-    if len(measured) > 1:
+    if not alone:
         heads = (label.rjust(size) for label, size in zip(labels, widths, strict=True))
         yield f"{'':{width}}  {'  '.join(heads)}"
     question = None
@@ -39,7 +40,9 @@ def said_of(row: Row, measured: Sequence[Measured]) -> str:
     if len(measured) == 1:
         figure = measured[0].figure(row.about.name)
         return "; ".join(filter(None, [better, *(figure.notes if figure is not None else ())]))
-    return "; ".join(filter(None, [better, winner_text(row, [one.label for one in measured]), row.said]))
+    return "; ".join(
+        filter(None, [row.about.unit, better, winner_text(row, [one.label for one in measured]), row.said])
+    )
 
 
 def winner_text(row: Row, labels: Sequence[str]) -> str:
@@ -49,7 +52,7 @@ def winner_text(row: Row, labels: Sequence[str]) -> str:
     if row.runner_up is None:
         return f"best: {labels[row.winner]}"
     if row.interval is None:
-        return f"best: {labels[row.winner]} (no interval: not of the same frames, or too few)"
+        return f"best: {labels[row.winner]} (no interval: of other frames, or too few)"
     low, high = (f"{bound:+.{row.about.digits + 1}f}" for bound in row.interval)
     sure = "" if row.is_clear else ", not sure"
     return f"best: {labels[row.winner]}{sure} ({low} to {high} against {labels[row.runner_up]})"
