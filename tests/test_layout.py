@@ -116,6 +116,9 @@ AT_ONCE = {
     "no such device": "render clip.mp4 -o o.mp4 --device bogus",
     "no picture to compare": "compare --source-image none.png --prompt b -o o",
     "no clip to probe": "probe none.mp4",
+    "nothing to measure": "measure none.mp4 -o o",
+    "nothing to measure against": "measure clip.mp4 --input none.mp4 -o o",
+    "a bound of no figure": "measure clip.mp4 --fail-below bad.yaml -o o",
 }
 """Bad input → a command that must say so before any of HEAVY is loaded."""
 
