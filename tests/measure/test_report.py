@@ -5,7 +5,8 @@ import functools
 import json
 import logging
 import math
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ import masactrl_video
 from masactrl_video.cli.main import main
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.measure.report import measure_clip
-from masactrl_video.measure.moments import Picture
+from masactrl_video.measure.definitions import DEFINITIONS
+from masactrl_video.measure.moments import Moment, Picture
+from masactrl_video.measure.opening import FindPose, Opened
 from masactrl_video.poses.pose_json import write_poses
 
 BASE = rolled(texture(64, 64), 6)
@@ -275,3 +278,26 @@ def test_nobody_found_is_said_with_what_to_do(made: Path, monkeypatch: pytest.Mo
         measure_clip(made / "copy", poses=made / "poses.json", options=options)
     with pytest.raises(UserError, match=r"no person is found in any of the 6 frames of .*given; give the poses"):
         measure_clip(made / "copy", input=made / "given", options=options)
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = folder_of(tmp_path / "clip", rolled(texture(128, 128), 60, step_px=1))
+    held_bytes: list[int] = []
+    moments = Opened.moments
+
+    def watched(self: Opened, find_pose: FindPose | None = None) -> Iterator[Moment]:
+        for moment in moments(self, find_pose):
+            yield moment
+            held_bytes.append(tracemalloc.get_traced_memory()[0])  # all meters have seen it
+
+    monkeypatch.setattr(Opened, "moments", watched)
+    tracemalloc.start()
+    measure_clip(clip, input=clip)
+    tracemalloc.stop()
+    assert len(held_bytes) == 60
+    assert min(held_bytes[-10:]) - min(held_bytes[5:15]) < 128 * 128 * 3  # of 40 frames more, of two clips
+
+
+def test_the_page_of_the_documentation_names_every_figure() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "measure.md").read_text(encoding="utf-8")
+    assert [name for name in DEFINITIONS if f"`{name}`" not in page] == []
