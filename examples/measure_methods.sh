@@ -15,9 +15,8 @@ masactrl-video pose convert own-poses --canvas 128x128 -o poses
 made=(--source-prompt "$bear standing in the meadow" --source-guidance pose=standing --prompt "$bear dancing in the meadow"
   --target-guidance $(printf 'pose=%s ' poses/*.json) --num-inference-steps "$steps")
 masactrl-video compare "${made[@]}" -o compared
-for mode in union masked; do
-  masactrl-video synthesize "${made[@]}" --attention-mode $mode --mask-words bear -o $mode
-done
+masactrl-video synthesize "${made[@]}" --attention-mode union -o union
+masactrl-video synthesize "${made[@]}" --attention-mode masked --mask-words bear -o masked
 
 collect() { # METHOD, the pictures in order
   mkdir -p "clips/$1"
