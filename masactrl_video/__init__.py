@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from masactrl_video.attention.record import record_source as record_source
     from masactrl_video.attention.use import use_source as use_source
     from masactrl_video.errors import UserError as UserError
+    from masactrl_video.jobs.measure.report import measure_clip as measure_clip
     from masactrl_video.jobs.render_clip import render_clip as render_clip
+    from masactrl_video.measure.options import MeasureOptions as MeasureOptions
     from masactrl_video.model.diffusion import DiffusionModel as DiffusionModel
     from masactrl_video.progress import Cancelled as Cancelled
     from masactrl_video.progress import CancelToken as CancelToken
@@ -24,6 +26,8 @@ _HOMES = {
     "Cancelled": "progress",
     "Settings": "settings.settings",
     "render_clip": "jobs.render_clip",
+    "measure_clip": "jobs.measure.report",
+    "MeasureOptions": "measure.options",
 }
 """The public names and the modules they live in; imported when they are asked for, so that `--help` need not wait."""
 

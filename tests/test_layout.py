@@ -41,9 +41,11 @@ ORDER = [
     "sources",
     "render",
     "encode",
+    "measure",
     "jobs/run",
     "jobs",
     "jobs/comic",
+    "jobs/measure",
     "evaluate",
     "cli",
 ]
@@ -52,6 +54,7 @@ ORDER = [
 IMPORTS_ONLY = {
     "encode": {"errors", "storage", "settings", "video"},
     "page": {"errors", "storage", "settings", "video"},
+    "measure": {"errors", "progress", "settings", "video", "poses"},
 }
 IMPORTED_ONLY_BY = {"demo": {"model/loading", "controls", "evaluate", "cli"}}
 
@@ -98,6 +101,9 @@ AT_ONCE = {
     "no such device": "render clip.mp4 -o o.mp4 --device bogus",
     "no picture to compare": "compare --source-image none.png --prompt b -o o",
     "no clip to probe": "probe none.mp4",
+    "nothing to measure": "measure none.mp4 -o o",
+    "nothing to measure against": "measure clip.mp4 --input none.mp4 -o o",
+    "a bound of no figure": "measure clip.mp4 --fail-below bad.yaml -o o",
 }
 """Bad input → a command that must say so before any of HEAVY is loaded."""
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "source": "characters to keep: make, list, show, export, import, remove; record: stages 3 and 4 alone",
     "comic": "a story in panels: characters, poses, captions and balloons, as PNG, PDF and CBZ",
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
+    "measure": "figures of any clip: same character, flicker, motion, colour drift, what was kept",
     "evaluate": "figures of a model of the cartoon world, where the right answers are known",
     "schema": "the settings of a command as JSON Schema, for forms and editors",
     "doctor": "look at this machine: versions, devices, ffmpeg, model files, cache, and what to do",
@@ -38,7 +39,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    """Run a command; returns the exit status: 0, 1 for a bound that is missed, 2 for bad input, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else argv
     replace_unknown_letters()
     try:

@@ -45,7 +45,7 @@ from masactrl_video.video.fingerprint import fingerprint_clip
 
 logger = logging.getLogger(__name__)
 
-_OWN_DETECTOR = "demo/keypoints"
+OWN_DETECTOR = "demo/keypoints"
 """The model that ships with the package comes with a detector of its own, for its cartoon world only."""
 
 
@@ -137,7 +137,7 @@ def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
     if path is not None:
         poses = _fitted_poses(settings, clip, path)
         return GivenPoses(poses, treatment, str(path)), [fingerprint_poses(path), settings.pose_canvas, treated_by]
-    name = settings.pose_detector or (_OWN_DETECTOR if settings.model == OWN_MODEL else None)
+    name = settings.pose_detector or (OWN_DETECTOR if settings.model == OWN_MODEL else None)
     if name is not None:
         detector, fit = detector_named(name, settings.pose_threshold), clip.fit
 

@@ -72,6 +72,10 @@ _CONTAINERS = {
 }
 
 
+VIDEO_SUFFIXES = tuple(_CONTAINERS)
+"""Of the videos that are written."""
+
+
 def container_for(path: Path) -> Container:
     """The container for a file name.
 

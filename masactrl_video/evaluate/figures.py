@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from masactrl_video.demo.world.frame import Frame
 from masactrl_video.demo.world.identity import Identity
+from masactrl_video.measure.fidelity import psnr as decibels
+from masactrl_video.measure.fidelity import squared_difference
+from masactrl_video.poses.agreement import distances_px
 from masactrl_video.poses.detectors.base import PoseDetector
 
 UNNAMED = ("pattern", "scarf", "hat")
@@ -15,8 +18,7 @@ UNNAMED = ("pattern", "scarf", "hat")
 
 def psnr(pictures: Sequence[NDArray[np.uint8]], exact: Sequence[NDArray[np.uint8]]) -> float:
     """Decibels of all pictures together."""
-    differences = np.stack(pictures).astype(np.float64) - np.stack(exact)
-    return float(10 * np.log10(255**2 / np.square(differences).mean()))
+    return decibels(squared_difference(np.stack(pictures), np.stack(exact)))
 
 
 def error_on_figure(picture: NDArray[np.uint8], exact: Frame) -> float:
@@ -41,9 +43,9 @@ def keypoints_found(detector: PoseDetector, picture: NDArray[np.uint8], exact: F
     people = detector(picture).people
     if not people:
         return 0.0
-    body = people[0].body
-    near = np.linalg.norm(body[:, :2] - exact.keypoints, axis=1) <= within * height
-    return float((near & (body[:, 2] > 0))[visible].mean())
+    wanted = np.insert(exact.keypoints, 2, visible, axis=1)
+    away = distances_px(people[0].body, wanted)
+    return float((away <= within * height)[visible].mean())
 
 
 def same(attribute: str, first: Identity, second: Identity) -> bool:

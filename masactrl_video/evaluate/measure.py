@@ -18,6 +18,7 @@ from masactrl_video.evaluate.figures import (
     same,
 )
 from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
+from masactrl_video.measure.moments import enlarged
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.poses.detectors.base import PoseDetector
 from masactrl_video.progress import counting
@@ -144,7 +145,8 @@ class Evaluation:
         steps = range(self.with_source.masa_step, len(rendered.source_maps))
         for step in steps:
             measured.add(
-                "masks", overlap(_enlarged(rendered.source_maps[step], silhouettes[0]) >= threshold, silhouettes[0])
+                "masks",
+                overlap(enlarged(rendered.source_maps[step], *silhouettes[0].shape) >= threshold, silhouettes[0]),
             )
 
     def _leakage(self, case: Case, measured: Measured) -> None:
@@ -168,9 +170,3 @@ class Evaluation:
         for name, variant in (("with real source", self.with_source), ("without real source", self.without)):
             for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
                 self._compare(name, posed, picture, case.identity, measured)
-
-
-def _enlarged(object_map: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """A map at the size of a silhouette, each cell a block."""
-    rows, columns = (np.arange(side) * cells // side for side, cells in zip(like.shape, object_map.shape, strict=True))
-    return np.asarray(object_map[rows][:, columns])

@@ -101,6 +101,23 @@ OTHERS: dict[str, Case] = {
     "a command that there is not": (["rendr", "clip.mp4"], "'rendr'"),
     "render without an output": (["render", "clip.mp4"], "-o/--output"),
     "a step past the last": (["render", "clip.mp4", "-o", "out.mp4", "--masa-steps", "20"], "masa_steps: got 20"),
+    "measure: no such file": (["measure", "none.mp4", "-o", "out"], "no such file"),
+    "measure: a text": (["measure", "text.mp4", "-o", "out"], "text.mp4"),
+    "measure: an input that is not there": (
+        ["measure", "clip.mp4", "--input", "none.mp4", "-o", "out"],
+        "no such file",
+    ),
+    "measure: a mask that is no picture": (["measure", "clip.mp4", "--masks", "text.png", "-o", "out"], "text.png"),
+    "measure: poses of another length": (
+        ["measure", "clip.mp4", "--poses", "dot.json", "-o", "out"],
+        "dot.json is for 1 frame, but the result has 3",
+    ),
+    "measure: a folder that is another's": (["measure", "clip.mp4", "-o", "no-canvas"], "not made by this command"),
+    "measure: bounds that are none": (
+        ["measure", "clip.mp4", "--fail-below", "list.yaml", "-o", "out"],
+        "list.yaml",
+    ),
+    "measure: a prompt without CLIP": (["measure", "clip.mp4", "--prompt", "a bear", "-o", "out"], "without --clip"),
     "probe: no such file": (["probe", "none.mp4"], "no such file"),
     "frames: a folder that exists": (["frames", "clip.mp4", "-o", "empty"], "empty exists"),
     "frames: a text": (["frames", "text.mp4", "-o", "out"], "text.mp4"),

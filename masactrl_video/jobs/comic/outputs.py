@@ -100,8 +100,14 @@ def check_comic_free(outputs: ComicOutputs, inputs: Sequence[Path], overwrite: b
             raise UserError(f"{path} exists; give another output, or --overwrite (panels that did not change are kept)")
     if not outputs.folder.exists() or (outputs.folder.is_dir() and not any(outputs.folder.iterdir())):
         return
-    if not outputs.story.is_file() or not outputs.story.read_bytes().startswith(_HEADER.encode()):
+    if not is_comic_folder(outputs.folder):
         raise UserError(f"{outputs.folder} exists and was not made by this command; give another output")
+
+
+def is_comic_folder(folder: Path) -> bool:
+    """Whether a folder is that of a comic."""
+    story = folder / "story.yaml"
+    return story.is_file() and story.read_bytes().startswith(_HEADER.encode())
 
 
 @contextmanager

@@ -141,6 +141,11 @@ def check_folder(folder: Path, settings: Settings, overwrite: bool) -> None:
         )
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder is that of a run of a clip or of still pictures."""
+    return _is_ours(folder / "config.yaml")
+
+
 def _is_ours(config: Path) -> bool:
     return config.is_file() and config.read_bytes().startswith(_HEADER.partition(";")[0].encode())
 
