@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from diffusers import FluxControlNetModel, FluxTransformer2DModel
 from diffusers.models.embeddings import apply_rotary_emb
+from diffusers.models.normalization import AdaLayerNormContinuous, AdaLayerNormZero, AdaLayerNormZeroSingle
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel
@@ -69,18 +70,14 @@ def begin(network: FluxTransformer2DModel | FluxControlNetModel) -> None:
         if isinstance(module, nn.Linear) and module.weight.any():  # what a ControlNet adds begins as nothing already
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
-    still = [module.linear for name, module in network.named_modules() if _modulates(name)]
+    modulated = (AdaLayerNormZero, AdaLayerNormZeroSingle, AdaLayerNormContinuous)
+    still = [module.linear for module in network.modules() if isinstance(module, modulated)]
     still += [network.proj_out] if isinstance(network, FluxTransformer2DModel) else []
     for linear in still:
         nn.init.zeros_(linear.weight)
     if isinstance(network, FluxControlNetModel):
         for linear in (*network.controlnet_blocks, *network.controlnet_single_blocks, network.controlnet_x_embedder):
             nn.init.zeros_(linear.weight)
-
-
-def _modulates(name: str) -> bool:
-    """Whether this is a norm whose scale, shift and gate come from the time and the text."""
-    return name.rsplit(".", 1)[-1] in ("norm", "norm1", "norm1_context", "norm_out")
 
 
 def packed(latents: Tensor) -> Tensor:
