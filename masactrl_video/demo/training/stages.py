@@ -200,8 +200,9 @@ def train_transformer(plan: Plan) -> None:
         seen_at = places(shared.positions, batch, data.frames, side).to(plan.device) if shared else None
         pictures = poses[batch.chosen].to(plan.device)
         parts = flow_losses(transformer, guide, text_encoder, batch, pictures, shared, seen_at)
-        kind = f"{'pose' if guide else 'alone'}, {f'{shared.sight} {shared.positions}' if shared else 'single'}"
-        return {f"{kind}: {part}": loss for part, loss in parts.items()}
+        sight, seen = (shared.sight, f"{shared.sight} {shared.positions}") if shared else ("single", "single")
+        kinds = {"velocity": f"{'pose' if guide else 'alone'}, {sight}", "matching": seen, "words": "all"}
+        return {f"{kinds[part]}: {part}": loss for part, loss in parts.items()}
 
     run.train(losses)
 
@@ -217,7 +218,7 @@ def _pose_latents(plan: Plan) -> Tensor:
             encoded = [
                 encode_all(vae, np.stack([frames.pose_picture(index) for index in part]), plan.device) for part in drawn
             ]
-            save_file({"poses": torch.cat(encoded)}, path)
+            save_file({"poses": torch.cat(encoded).contiguous()}, path)
     poses: Tensor = load_file(path)["poses"]
     return poses
 
