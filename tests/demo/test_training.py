@@ -173,6 +173,16 @@ def test_exported_weights_are_taken_up_by_a_training_that_goes_on(trained: Path,
     assert steps(out / "unet") > step
 
 
+def test_an_exported_transformer_is_taken_up_too(trained: Path, tmp_path: Path) -> None:
+    export_transformer(trained, tmp_path / "weights", "stand-in", SIZE, "a test's machine")
+    take_up(tmp_path / "weights", tmp_path / "again")
+    taken_up, before = tmp_path / "again" / "dit" / "checkpoint", trained / "dit" / "checkpoint"
+    assert (taken_up / "state.json").read_text() == (before / "state.json").read_text()
+    for name in ("transformer", "controlnet"):
+        average, again = (load_file(folder / f"{name}.average.safetensors") for folder in (before, taken_up))
+        assert all(torch.equal(again[key], tensor.half().float()) for key, tensor in average.items())
+
+
 def test_embeddings_follow_their_tokens_to_the_ids_of_now(trained: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     export(trained, weights, "stand-in", SIZE, "a test's machine")
