@@ -1,12 +1,27 @@
-"""The demo model's networks, with random weights: Stable Diffusion 1.x in every place, only narrower."""
+"""The demo models' networks, with random weights: Stable Diffusion 1.x and FLUX.1 in every place, only narrower."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, DDIMScheduler, T2IAdapter, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxControlNetModel,
+    FluxTransformer2DModel,
+    T2IAdapter,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 LATENT_CHANNELS = 8
 """Twice as many as Stable Diffusion's: a small autoencoder keeps flat colours and outlines only so."""
+PATCH = 2
+"""Side, in latents, of what is one token to a transformer."""
+ROTATED_CHANNELS = (8, 12, 12)
+"""Of a transformer's head, by the axis whose place turns them; the first axis is the same everywhere in a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +43,12 @@ class Size:
     """Residual blocks of a T2I-Adapter per resolution."""
     tiny_channels: int
     """Channels of the tiny autoencoder for previews."""
+    transformer_heads: int
+    """Attention heads of the transformer, each as wide as `ROTATED_CHANNELS` together."""
+    transformer_blocks: tuple[int, int]
+    """Double blocks, which keep text and picture apart, and the single blocks after them."""
+    control_blocks: tuple[int, int]
+    """The same of its ControlNet."""
     max_tokens: int = 32
 
 
@@ -41,6 +62,9 @@ STAND_IN = Size(
     norm_groups=8,
     adapter_blocks=1,
     tiny_channels=4,
+    transformer_heads=1,
+    transformer_blocks=(1, 2),
+    control_blocks=(1, 1),
 )
 """About a million weights, for tests and for the time before the training."""
 
@@ -54,6 +78,9 @@ DEMO = Size(
     norm_groups=16,
     adapter_blocks=1,
     tiny_channels=16,
+    transformer_heads=5,
+    transformer_blocks=(2, 7),
+    control_blocks=(1, 2),
 )
 """The size that is trained and ships."""
 
@@ -158,3 +185,32 @@ def build_t2i_adapter(size: Size, image_factor: int) -> T2IAdapter:
         downscale_factor=image_factor,
         adapter_type="full_adapter",
     )
+
+
+def build_transformer(size: Size) -> FluxTransformer2DModel:
+    """FLUX.1's transformer over the latents of `build_vae` and the text of `build_text_encoder`."""
+    return FluxTransformer2DModel(**_flux_config(size, size.transformer_blocks))
+
+
+def build_flux_controlnet(size: Size) -> FluxControlNetModel:
+    """A ControlNet for `build_transformer`, for pictures that the autoencoder encodes; it adds nothing untrained."""
+    return FluxControlNetModel(**_flux_config(size, size.control_blocks))
+
+
+def _flux_config(size: Size, blocks: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "patch_size": 1,  # as in FLUX's own config: the pipeline makes the patches
+        "in_channels": LATENT_CHANNELS * PATCH**2,
+        "num_layers": blocks[0],
+        "num_single_layers": blocks[1],
+        "attention_head_dim": sum(ROTATED_CHANNELS),
+        "num_attention_heads": size.transformer_heads,
+        "joint_attention_dim": size.text_width,
+        "pooled_projection_dim": size.text_width,
+        "axes_dims_rope": ROTATED_CHANNELS,
+    }
+
+
+def build_flow_scheduler() -> FlowMatchEulerDiscreteScheduler:
+    """Euler's steps of equal length from noise to the picture."""
+    return FlowMatchEulerDiscreteScheduler()

@@ -1,6 +1,7 @@
 """Turns a training's checkpoints into the folder of weights that ships with the package.
 
 ``python -m masactrl_video.demo.export --checkpoint .training/run --networks demo --trained-on "2 CPU cores"``
+With ``--model demo-dit`` it is the transformer's folder, in FLUX's layout.
 """
 
 import argparse
@@ -9,20 +10,26 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from diffusers import AutoencoderKL
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import load_file
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from masactrl_video.demo.architecture import (
     SIZES,
+    Size,
     build_controlnet,
+    build_flow_scheduler,
+    build_flux_controlnet,
     build_scheduler,
     build_t2i_adapter,
     build_text_encoder,
     build_tiny_vae,
+    build_transformer,
     build_unet,
     build_vae,
 )
-from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_weights
+from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_transformer_weights, write_weights
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training.checkpoint import load_average
 from masactrl_video.demo.world.vocabulary import known_words
@@ -49,6 +56,26 @@ Licence: Apache-2.0, as masactrl-video.
 Trained on {trained_on}.
 """
 
+_TRANSFORMER_CARD = """\
+# demo-dit, the demo transformer of masactrl-video
+
+A small flow-matching transformer in FLUX.1's layout that knows the cartoon world of masactrl-video's demo model and
+nothing else, with that model's autoencoder and text encoder, and with a ControlNet for poses in `controlnet-pose`.
+It is there so that what mutual self-attention does to a transformer can be measured. It is not for real pictures.
+
+`FluxPipeline` and `FluxControlNetPipeline` of diffusers load it; give them `max_sequence_length={tokens}`, and guide it
+by `true_cfg_scale` with an empty `negative_prompt`.
+How it was trained: `docs/training.md` of masactrl-video. Licence: Apache-2.0, as masactrl-video.
+
+| stage | pictures seen | minutes |
+| --- | --- | --- |
+{stages}
+
+Trained on {trained_on}.
+"""
+
+_TRANSFORMER_STAGE = "dit"
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,14 +92,10 @@ def export(training: Path, folder: Path, networks: str, size_px: int, trained_on
         FileNotFoundError: a stage was not trained.
     """
     size = SIZES[networks]
-    tokenizer = build_tokenizer(known_words(), size.max_tokens)
-    vae = build_vae(size, size_px)
-    vae.load_state_dict(load_file(training / "vae.safetensors"))
+    vae, text_encoder, tokenizer = _common(training, size, size_px)
     factor = 2 ** (len(size.vae_channels) - 1)
     unet = build_unet(size, size_px // factor)
-    text_encoder = build_text_encoder(size, tokenizer)
     load_average(training / "unet" / "checkpoint", "unet", unet)
-    load_average(training / "unet" / "checkpoint", "text_encoder", text_encoder)
     guidance: dict[str, ModelMixin] = {}
     for condition in CONDITIONS:
         guidance[f"controlnet-{condition}"] = build_controlnet(size, unet)
@@ -84,9 +107,7 @@ def export(training: Path, folder: Path, networks: str, size_px: int, trained_on
     tiny = build_tiny_vae(size)
     load_average(training / "taesd" / "checkpoint", "taesd", tiny)
     states = _states(training)
-    rows = [
-        f"| {name} | {state['samples']:,} | {state['elapsed_seconds'] / 60:.0f} |" for name, state in states.items()
-    ]
+    states.pop(_TRANSFORMER_STAGE, None)
     write_weights(
         folder,
         vae=vae,
@@ -95,8 +116,46 @@ def export(training: Path, folder: Path, networks: str, size_px: int, trained_on
         unet=unet,
         scheduler=build_scheduler(),
         beside=guidance | {"keypoints": keypoints, "taesd": tiny},
-        card=_CARD.format(stages="\n".join(rows), trained_on=trained_on),
+        card=_CARD.format(stages=_rows(states), trained_on=trained_on),
         training=states,
+    )
+
+
+def export_transformer(training: Path, folder: Path, networks: str, size_px: int, trained_on: str) -> None:
+    """As `export`, of the transformer: a folder in FLUX's layout."""
+    size = SIZES[networks]
+    vae, text_encoder, tokenizer = _common(training, size, size_px)
+    transformer, controlnet = build_transformer(size), build_flux_controlnet(size)
+    for name, network in {"transformer": transformer, "controlnet": controlnet}.items():
+        load_average(training / _TRANSFORMER_STAGE / "checkpoint", name, network)
+    states = {_TRANSFORMER_STAGE: _states(training)[_TRANSFORMER_STAGE]}
+    write_transformer_weights(
+        folder,
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        transformer=transformer,
+        scheduler=build_flow_scheduler(),
+        beside={"controlnet-pose": controlnet},
+        card=_TRANSFORMER_CARD.format(stages=_rows(states), trained_on=trained_on, tokens=size.max_tokens),
+        training=states,
+    )
+
+
+def _common(training: Path, size: Size, size_px: int) -> tuple[AutoencoderKL, CLIPTextModel, CLIPTokenizer]:
+    """What both models have."""
+    tokenizer = build_tokenizer(known_words(), size.max_tokens)
+    vae = build_vae(size, size_px)
+    vae.load_state_dict(load_file(training / "vae.safetensors"))
+    text_encoder = build_text_encoder(size, tokenizer)
+    load_average(training / "unet" / "checkpoint", "text_encoder", text_encoder)
+    return vae, text_encoder, tokenizer
+
+
+def _rows(states: dict[str, dict[str, Any]]) -> str:
+    """The lines of a card's table."""
+    return "\n".join(
+        f"| {name} | {state['samples']:,} | {state['elapsed_seconds'] / 60:.0f} |" for name, state in states.items()
     )
 
 
@@ -117,13 +176,15 @@ def _load_guidance(training: Path, name: str, network: ModelMixin) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="the --out of the training")
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--model", choices=("demo", "demo-dit"), default="demo", help="the UNet's or the transformer's")
+    parser.add_argument("--out", type=Path, help="the package's own folder, or for demo-dit the folder demo-dit")
     parser.add_argument("--networks", choices=SIZES, default="demo")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--trained-on", required=True, help="the machine, for the model's card: '2 CPU cores'")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    export(args.checkpoint, args.out, args.networks, args.size, args.trained_on)
+    write, folder = (export, WEIGHTS) if args.model == "demo" else (export_transformer, Path("demo-dit"))
+    write(args.checkpoint, args.out or folder, args.networks, args.size, args.trained_on)
 
 
 if __name__ == "__main__":

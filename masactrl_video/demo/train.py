@@ -1,4 +1,4 @@
-"""Trains the demo model: draws pictures, then the autoencoder, then the UNet with its guidance networks.
+"""Trains the demo models: draws pictures, then the autoencoder, the UNet with what guides it, and the transformer.
 
 ``python -m masactrl_video.demo.train --stage all --out .training/run``; stopped and started again, it goes on.
 ``torchrun --nproc-per-node 2 -m masactrl_video.demo.train …`` shares the work among processes: one for

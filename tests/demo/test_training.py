@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxPipeline, StableDiffusionPipeline
+from PIL import Image
 from safetensors.torch import load_file
 
-from masactrl_video.demo.export import export
+from masactrl_video.demo.export import export, export_transformer
 from masactrl_video.demo.folder import CONDITIONS
 from masactrl_video.demo.training.checkpoint import save_checkpoint
 from masactrl_video.demo.training.plan import Plan
@@ -66,14 +67,15 @@ def test_latents_are_normalised_by_the_autoencoder_itself(trained: Path) -> None
     torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(latents.shape[1]), atol=1e-3, rtol=0)
 
 
-def test_a_stopped_stage_goes_on_where_it_was(trained: Path) -> None:
-    before = steps(trained / "unet")
+@pytest.mark.parametrize("stage", ["unet", "dit"])
+def test_a_stopped_stage_goes_on_where_it_was(trained: Path, stage: str) -> None:
+    before = steps(trained / stage)
     longer = plan(trained, minutes=5e-2)
-    STAGES["unet"](longer)
-    assert steps(trained / "unet") > before
-    state = json.loads((trained / "unet" / "checkpoint" / "state.json").read_text())
-    STAGES["unet"](longer)  # its time is used up
-    assert json.loads((trained / "unet" / "checkpoint" / "state.json").read_text()) == state
+    STAGES[stage](longer)
+    assert steps(trained / stage) > before
+    state = json.loads((trained / stage / "checkpoint" / "state.json").read_text())
+    STAGES[stage](longer)  # its time is used up
+    assert json.loads((trained / stage / "checkpoint" / "state.json").read_text()) == state
 
 
 def test_the_decoder_learns_on_and_the_latents_stay(trained: Path) -> None:
@@ -133,6 +135,23 @@ def test_the_export_is_a_folder_that_diffusers_loads(trained: Path, tmp_path: Pa
     assert all(torch.equal(shipped[name], tensor.half()) for name, tensor in unet.items())
 
 
+def test_the_transformers_export_is_a_folder_that_flux_pipelines_load(trained: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "demo-dit"
+    export_transformer(trained, weights, "stand-in", SIZE, "a test's machine")
+    assert "| dit | " in (weights / "README.md").read_text()
+    given = {"height": SIZE, "width": SIZE, "max_sequence_length": 32, "num_inference_steps": 2, "output_type": "np"}
+    given |= {"negative_prompt": "", "true_cfg_scale": 2.0, "generator": torch.Generator().manual_seed(0)}
+    plain = FluxPipeline.from_pretrained(weights)
+    guided = FluxControlNetPipeline.from_pretrained(
+        weights, controlnet=FluxControlNetModel.from_pretrained(weights / "controlnet-pose")
+    )
+    assert plain("a bear", **given).images.shape == (1, SIZE, SIZE, 3)
+    assert guided("a bear", control_image=Image.new("RGB", (SIZE, SIZE)), **given).images.shape == (1, SIZE, SIZE, 3)
+    average = load_file(trained / "dit" / "checkpoint" / "transformer.average.safetensors")
+    shipped = load_file(weights / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(shipped[name], tensor.half()) for name, tensor in average.items())
+
+
 def test_exported_weights_are_taken_up_by_a_training_that_goes_on(trained: Path, tmp_path: Path) -> None:
     export(trained, tmp_path / "weights", "stand-in", SIZE, "a test's machine")
     out = tmp_path / "again"
@@ -152,6 +171,16 @@ def test_exported_weights_are_taken_up_by_a_training_that_goes_on(trained: Path,
     for stage in ("draw", "unet"):
         STAGES[stage](plan(out, minutes=(seconds + 1) / 60))
     assert steps(out / "unet") > step
+
+
+def test_an_exported_transformer_is_taken_up_too(trained: Path, tmp_path: Path) -> None:
+    export_transformer(trained, tmp_path / "weights", "stand-in", SIZE, "a test's machine")
+    take_up(tmp_path / "weights", tmp_path / "again")
+    taken_up, before = tmp_path / "again" / "dit" / "checkpoint", trained / "dit" / "checkpoint"
+    assert (taken_up / "state.json").read_text() == (before / "state.json").read_text()
+    for name in ("transformer", "controlnet"):
+        average, again = (load_file(folder / f"{name}.average.safetensors") for folder in (before, taken_up))
+        assert all(torch.equal(again[key], tensor.half().float()) for key, tensor in average.items())
 
 
 def test_embeddings_follow_their_tokens_to_the_ids_of_now(trained: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def denoising_losses(
         predicted = unet(noisy, timesteps, text, **residuals).sample
     weights = {"matching": MATCHING_WEIGHT, "words": WORDS_WEIGHT}
     return {
-        "velocity": _velocity_loss(predicted.float(), target, batch.truth),
+        "velocity": velocity_loss(predicted.float(), target, batch.truth),
         **{name: weights[name] * loss for name, loss in watched.losses().items()},
     }
 
@@ -140,7 +140,7 @@ def guided(batch: Batch, guide: Guide | None, noisy: Tensor, timesteps: Tensor, 
     return guide(noisy, timesteps, text, batch.condition)
 
 
-def _velocity_loss(predicted: Tensor, target: Tensor, truth: Truth) -> Tensor:
+def velocity_loss(predicted: Tensor, target: Tensor, truth: Truth) -> Tensor:
     """Squared error, weighted by how much of each cell the character covers."""
     rows, columns = target.shape[-2:]
     covered = truth.coverage[rows * columns].view(-1, 1, rows, columns)

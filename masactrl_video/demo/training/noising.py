@@ -12,6 +12,9 @@ MISTAKEN = 0.5
 """Part of the pairs whose second picture begins as somebody else, whom the same caption fits."""
 LEAST_NOISE = 0.5
 """Deviation of the noise from which on a picture may begin so; with less it is too late to become another one."""
+LEAST_RATIO = LEAST_NOISE / (1 - LEAST_NOISE**2) ** 0.5
+"""Of noise to picture, which is the same amount of noise on a straight line."""
+_LEAST_TIME = 1e-3
 
 
 def draw_timesteps(steps: int, rows: int, sight: Sight | None) -> Tensor:
@@ -44,8 +47,42 @@ def noised(
     deviation = (1 - scheduler.alphas_cumprod.to(latents.device)[timesteps]).sqrt().view(-1, 1, 1, 1)
     begun = latents
     if sight == "first":
-        second = torch.arange(len(latents), device=latents.device) >= len(latents) // 2
-        chosen = second & (torch.rand(len(latents), device=latents.device) < MISTAKEN)
-        begun = torch.where(chosen.view(-1, 1, 1, 1) & (deviation >= LEAST_NOISE), others, latents)
+        begun = torch.where(_mistaken(latents) & (deviation >= LEAST_NOISE), others, latents)
     noisy = scheduler.add_noise(begun, noise, timesteps)
     return noisy, scheduler.get_velocity(begun, noise, timesteps) + (begun - latents) / deviation
+
+
+def _mistaken(latents: Tensor) -> Tensor:
+    """Some of the second pictures of pairs. (rows, 1, 1, 1)"""
+    second = torch.arange(len(latents), device=latents.device) >= len(latents) // 2
+    chosen = second & (torch.rand(len(latents), device=latents.device) < MISTAKEN)
+    return chosen.view(-1, 1, 1, 1)
+
+
+def flow_times(rows: int, sight: Sight | None) -> Tensor:
+    """Part of noise of each picture, in (0, 1); those of a pair are the same, or the first one's is less. (rows,)
+
+    Half of them are spread evenly, half lie about the middle, where the errors are.
+    """
+    count = rows if sight is None else rows // 2
+    times = torch.where(torch.rand(count) < 0.5, torch.rand(count), torch.randn(count).sigmoid())
+    times = times.clamp(_LEAST_TIME, 1)
+    if sight is None:
+        return times
+    part = torch.where(torch.rand(count) < CLEANER, torch.rand(count), 1.0)
+    return torch.cat([(times * part).clamp_min(_LEAST_TIME), times])
+
+
+def flow_noised(latents: Tensor, others: Tensor, times: Tensor, sight: Sight | None) -> tuple[Tensor, Tensor]:
+    """As `noised`, on the straight line from the picture to the noise.
+
+    Args:
+        times: part of noise. (rows,)
+    """
+    noise = torch.randn_like(latents)
+    part = times.view(-1, 1, 1, 1)
+    begun = latents
+    if sight == "first":
+        begun = torch.where(_mistaken(latents) & (part / (1 - part + _LEAST_TIME) >= LEAST_RATIO), others, latents)
+    noisy = torch.lerp(begun, noise, part)
+    return noisy, noise - begun + (begun - latents) / part

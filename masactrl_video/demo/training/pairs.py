@@ -70,7 +70,7 @@ class _SelfAttention:
             second = F.scaled_dot_product_attention(second_query, key, value)
         else:
             looks = _attention(attn, second_query, key)
-            self.watched.matching.append(_matching_loss(looks.mean(dim=1), truth))
+            self.watched.matching.append(matching_loss(looks.mean(dim=1), truth))
             second = looks @ value
         return _output(attn, torch.cat([first, second]))
 
@@ -90,7 +90,7 @@ class _CrossAttention:
         if coverage is None:
             return _output(attn, F.scaled_dot_product_attention(query, key, value))
         looks = _attention(attn, query, key)
-        self.watched.words.append(_words_loss(looks.mean(dim=1), self.truth.object_tokens, coverage))
+        self.watched.words.append(words_loss(looks.mean(dim=1), self.truth.object_tokens, coverage))
         return _output(attn, looks @ value)
 
 
@@ -113,12 +113,12 @@ def _output(attn: Attention, states: Tensor) -> Tensor:
     return out
 
 
-def _matching_loss(looks: Tensor, truth: Tensor) -> Tensor:
+def matching_loss(looks: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy over the cells that have a match."""
     return -(truth * (looks + _TINY).log()).sum() / truth.sum().clamp_min(1)
 
 
-def _words_loss(looks: Tensor, object_tokens: Tensor, coverage: Tensor) -> Tensor:
+def words_loss(looks: Tensor, object_tokens: Tensor, coverage: Tensor) -> Tensor:
     """Binary cross-entropy over the pictures whose caption has words for the character."""
     seen = (looks * object_tokens[:, None]).sum(dim=-1).clamp(_TINY, 1 - _TINY)
     captioned = object_tokens.amax(dim=1)

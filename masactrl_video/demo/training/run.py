@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from masactrl_video.demo.training.checkpoint import load_checkpoint, remove_left
 
 Losses = dict[str, Tensor]
 """Parts of a step's loss; their sum is what is minimised."""
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,11 @@ class Settings:
     falling_part: float = 0.3
     """Part of the time, at its end, in which the learning rate falls."""
     checkpoint_seconds: float = 180.0
+
+
+def one_of(parts: Mapping[Name, float], random: np.random.Generator) -> Name:
+    """A name, drawn by its part of the whole."""
+    return list(parts)[int(random.choice(len(parts), p=list(parts.values())))]
 
 
 @dataclass

@@ -1,9 +1,8 @@
 """The stages of the training, in order; each continues where it stopped and reads what the ones before it wrote."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +11,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from masactrl_video.demo.architecture import (
+    PATCH,
     build_controlnet,
+    build_flux_controlnet,
     build_scheduler,
     build_t2i_adapter,
     build_text_encoder,
     build_tiny_vae,
+    build_transformer,
     build_unet,
     build_vae,
 )
@@ -29,7 +31,8 @@ from masactrl_video.demo.training.denoiser import GUIDED_BY, SEEN, Batch, Latent
 from masactrl_video.demo.training.keypoints import keypoint_losses
 from masactrl_video.demo.training.made import made_latents
 from masactrl_video.demo.training.plan import Plan
-from masactrl_video.demo.training.run import Losses, Run
+from masactrl_video.demo.training.run import Losses, Run, one_of
+from masactrl_video.demo.training.transformer import GUIDED, begin, draw_shared, flow_losses, places
 from masactrl_video.demo.training.vae import (
     decoder_losses,
     encode_all,
@@ -45,10 +48,10 @@ from masactrl_video.poses.detectors.network import KeypointNetwork
 
 logger = logging.getLogger(__name__)
 
-Name = TypeVar("Name")
-
 _NORMALISED_ON = 1024
 """Frames whose latents' mean and deviation are measured."""
+_ENCODED_AT_ONCE = 512
+"""Pose pictures that are drawn before they are encoded."""
 
 
 def draw(plan: Plan) -> None:
@@ -95,7 +98,7 @@ def train_unet(plan: Plan) -> None:
     unet = torch.compile(networks["unet"]) if plan.compile else networks["unet"]
 
     def losses(random: np.random.Generator, own: np.random.Generator) -> Losses:
-        name, sight = _one_of(GUIDED_BY, random), _one_of(SEEN, random)
+        name, sight = one_of(GUIDED_BY, random), one_of(SEEN, random)
         batch = data.batch(own, run.own_batch, _condition_of(name), sight is not None, plan.device)
         guide = guide_of(guides[name]) if name else None
         parts = denoising_losses(unet, networks["text_encoder"], scheduler, batch, guide, sight)
@@ -103,11 +106,6 @@ def train_unet(plan: Plan) -> None:
         return {f"{kind}: {part}": loss for part, loss in parts.items()}
 
     run.train(losses)
-
-
-def _one_of(parts: Mapping[Name, float], random: np.random.Generator) -> Name:
-    """A name, drawn by its part of the whole."""
-    return list(parts)[int(random.choice(len(parts), p=list(parts.values())))]
 
 
 def train_decoder(plan: Plan) -> None:
@@ -125,7 +123,7 @@ def train_decoder(plan: Plan) -> None:
     run = Run(plan.out / "decoder", {"decoder": decoder}, plan.settings())
 
     def losses(random: np.random.Generator, own: np.random.Generator) -> Losses:
-        name = _one_of(GUIDED_BY, random)
+        name = one_of(GUIDED_BY, random)
         batch = data.batch(own, run.own_batch, _condition_of(name), True, plan.device)
         guide = guide_of(guides[name]) if name else None
         latents = made_latents(networks["unet"], networks["text_encoder"], scheduler, batch, guide)
@@ -180,6 +178,49 @@ def _train_one_guide(plan: Plan, data: Latents, frozen: dict[str, nn.Module], na
         return {f"{name}: {part}": loss for part, loss in parts.items()}
 
     run.train(losses)
+
+
+def train_transformer(plan: Plan) -> None:
+    """Trains the transformer and its ControlNet for poses, on the latents and the text encoder of the other stages."""
+    data, poses = _latents(plan), _pose_latents(plan)
+    text_encoder = _denoiser(plan)["text_encoder"]
+    load_average(plan.out / "unet" / "checkpoint", "text_encoder", text_encoder)
+    _freeze(text_encoder, plan)
+    torch.manual_seed(plan.seed)
+    transformer, controlnet = build_transformer(plan.network_size), build_flux_controlnet(plan.network_size)
+    for network in (transformer, controlnet):
+        begin(network)
+    run = Run(plan.out / "dit", {"transformer": transformer, "controlnet": controlnet}, plan.settings())
+    side = data.latents.shape[-1] // PATCH
+
+    def losses(random: np.random.Generator, own: np.random.Generator) -> Losses:
+        guide = controlnet if random.uniform() < GUIDED else None
+        shared = draw_shared(random, transformer)
+        batch = data.batch(own, run.own_batch, None, shared is not None, plan.device)
+        seen_at = places(shared.positions, batch, data.frames, side).to(plan.device) if shared else None
+        pictures = poses[batch.chosen].to(plan.device)
+        parts = flow_losses(transformer, guide, text_encoder, batch, pictures, shared, seen_at)
+        sight, seen = (shared.sight, f"{shared.sight} {shared.positions}") if shared else ("single", "single")
+        kinds = {"velocity": f"{'pose' if guide else 'alone'}, {sight}", "matching": seen, "words": "all"}
+        return {f"{kinds[part]}: {part}": loss for part, loss in parts.items()}
+
+    run.train(losses)
+
+
+def _pose_latents(plan: Plan) -> Tensor:
+    """The pose pictures of all frames encoded, from ``poses.safetensors`` when they were encoded before."""
+    frames = open_frames(plan.frames_folder)
+    path: Path = plan.out / "poses.safetensors"
+    with processes.first_alone() as first:
+        if first and not path.exists():
+            vae, parts = load_vae(plan), range(0, len(frames.images), _ENCODED_AT_ONCE)
+            drawn = (range(at, min(at + _ENCODED_AT_ONCE, len(frames.images))) for at in parts)
+            encoded = [
+                encode_all(vae, np.stack([frames.pose_picture(index) for index in part]), plan.device) for part in drawn
+            ]
+            save_file({"poses": torch.cat(encoded).contiguous()}, path)
+    poses: Tensor = load_file(path)["poses"]
+    return poses
 
 
 def _trained(plan: Plan) -> tuple[dict[str, nn.Module], dict[str, nn.Module]]:
@@ -250,4 +291,5 @@ STAGES: dict[str, Callable[[Plan], None]] = {
     "decoder": train_decoder,
     "taesd": train_previews,
     "guidance": train_guidance,
+    "dit": train_transformer,
 }

@@ -4,7 +4,15 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, T2IAdapter, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    FluxControlNetModel,
+    FluxTransformer2DModel,
+    T2IAdapter,
+    UNet2DConditionModel,
+)
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import save_file
 from torch import nn
@@ -23,31 +31,46 @@ def take_up(weights: Path, out: Path) -> None:
     The moving averages are what was exported, so they are what each network starts from; the optimizer starts anew.
 
     Args:
-        weights: what ``masactrl_video.demo.export`` wrote.
+        weights: what ``masactrl_video.demo.export`` wrote; of the transformer's folder only the transformer is taken.
         out: the ``--out`` of the training that goes on.
 
     Raises:
         ValueError: the tokens are no longer those of the world's words.
     """
     states = json.loads((weights / TRAINING).read_text(encoding="utf-8"))
-    vae = AutoencoderKL.from_pretrained(weights / "vae", torch_dtype=torch.float32)
-    if not (out / "vae.safetensors").exists():
-        out.mkdir(parents=True, exist_ok=True)
-        save_file(plain(vae.state_dict()), out / "vae.safetensors")
-    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder])
-    stages: dict[str, dict[str, nn.Module]] = {
-        "vae": {"vae": vae},
-        "decoder": {"decoder": decoder},
-        "keypoints": {"keypoints": KeypointNetwork.from_pretrained(weights / "keypoints", torch_dtype=torch.float32)},
-        "unet": _denoiser(weights),
-        "taesd": {"taesd": AutoencoderTiny.from_pretrained(weights / "taesd", torch_dtype=torch.float32)},
-    }
+    stages = _transformers(weights) if (weights / "transformer").exists() else _unets(weights, out)
     for name, networks in stages.items():
         checkpoint = out / name / "checkpoint"
         if name in states and not checkpoint.exists():
             averages = {key: network.state_dict() for key, network in networks.items()}
             parameters = [weight for network in networks.values() for weight in network.parameters()]
             save_checkpoint(checkpoint, networks, averages, torch.optim.AdamW(parameters), states[name])
+
+
+def _transformers(weights: Path) -> dict[str, dict[str, nn.Module]]:
+    """The networks of the transformer's stage, by that stage."""
+    return {
+        "dit": {
+            "transformer": FluxTransformer2DModel.from_pretrained(weights / "transformer", torch_dtype=torch.float32),
+            "controlnet": FluxControlNetModel.from_pretrained(weights / "controlnet-pose", torch_dtype=torch.float32),
+        }
+    }
+
+
+def _unets(weights: Path, out: Path) -> dict[str, dict[str, nn.Module]]:
+    """The networks of all other stages, by their stage; the autoencoder is written to ``out`` unless it is there."""
+    vae = AutoencoderKL.from_pretrained(weights / "vae", torch_dtype=torch.float32)
+    if not (out / "vae.safetensors").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        save_file(plain(vae.state_dict()), out / "vae.safetensors")
+    decoder = nn.ModuleList([vae.post_quant_conv, vae.decoder])
+    return {
+        "vae": {"vae": vae},
+        "decoder": {"decoder": decoder},
+        "keypoints": {"keypoints": KeypointNetwork.from_pretrained(weights / "keypoints", torch_dtype=torch.float32)},
+        "unet": _denoiser(weights),
+        "taesd": {"taesd": AutoencoderTiny.from_pretrained(weights / "taesd", torch_dtype=torch.float32)},
+    }
 
 
 def _denoiser(weights: Path) -> dict[str, nn.Module]:
