@@ -71,7 +71,7 @@ def evaluate_panels(
     Raises:
         UserError: the folder has such files already, or the model's weights are not there.
     """
-    asked = {"model": model, "actors": actors, "world": world, "panels": panels, **(changes or {})}
+    asked = {"model": model, "actors": actors, "world": world, "panels": panels, "changes": str(changes or {})}
     with alone(Place.folder(folder), asked, lambda: result_files(folder, _FILES, overwrite)) as report:
         files = result_files(folder, _FILES, overwrite)
         return _evaluate(files, model, actors, world, panels, dict(changes or {}), report)
