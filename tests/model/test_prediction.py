@@ -37,7 +37,7 @@ class Pipe(StableDiffusionPipeline):
 
 
 def made(pipe: Pipe, name: Any = "ddim", steps: int = 4) -> Any:
-    return make_scheduler(DiffusionModel(pipe), name, steps)
+    return make_scheduler(DiffusionModel(pipe), name, steps, (64, 64))
 
 
 def marked(path: Path, metadata: dict[str, str] | None = None, **tensors: torch.Tensor) -> Path:
