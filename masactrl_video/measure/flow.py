@@ -6,7 +6,7 @@ A flow is float32 (height, width, 2): for each pixel of the first picture, how f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,7 @@ class Warp:
         right = np.clip(np.arange(width) + flow[..., 0].astype(np.float64), 0, width - 1)
         down = np.clip(np.arange(height)[:, None] + flow[..., 1].astype(np.float64), 0, height - 1)
         left_px, top_px = right.astype(np.intp), down.astype(np.intp)
-        across, along = (right - left_px)[..., None], (down - top_px)[..., None]
+        across, along = (np.float32(part)[..., None] for part in (right - left_px, down - top_px))
         next_px, below_px = np.minimum(left_px + 1, width - 1), np.minimum(top_px + 1, height - 1)
         self._corners = (
             (top_px * width + left_px, (1 - along) * (1 - across)),
@@ -102,10 +102,10 @@ class Warp:
             (below_px * width + next_px, along * across),
         )
 
-    def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+    def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """(height, width, channels) -> the same shape."""
-        flat = values.reshape(-1, values.shape[-1])
-        return np.asarray(sum(flat[places] * weights for places, weights in self._corners), np.float64)
+        flat = values.reshape(-1, values.shape[-1]).astype(np.float32)
+        return np.asarray(sum(flat.take(places, axis=0) * weights for places, weights in self._corners), np.float32)
 
 
 def occluded(forward: Flow, backward: Flow, warp: Warp | None = None) -> Mask:
@@ -114,18 +114,17 @@ def occluded(forward: Flow, backward: Flow, warp: Warp | None = None) -> Mask:
     Lai et al. 2018, `detect_occlusion`: |w + f|² > 0.01 (|w|² + |f|²) + 0.5, with w the backward flow as the first
     picture sees it, or |∇f|² > 0.01 |f|² + 0.002, after Sundaram et al. 2010. Magnitudes are squared lengths.
     """
-    ahead = forward.astype(np.float64)
     back = (warp or Warp(forward))(backward)
-    length = _squared(ahead)
-    unlike = _squared(back + ahead) > 0.01 * (_squared(back) + length) + 0.5
-    across, down = np.zeros_like(ahead), np.zeros_like(ahead)
-    across[:, :-1] = ahead[:, :-1] - ahead[:, 1:]
-    down[:-1] = ahead[:-1] - ahead[1:]
+    length = _squared(forward)
+    unlike = _squared(back + forward) > 0.01 * (_squared(back) + length) + 0.5
+    across, down = np.zeros_like(forward), np.zeros_like(forward)
+    across[:, :-1] = forward[:, :-1] - forward[:, 1:]
+    down[:-1] = forward[:-1] - forward[1:]
     return np.asarray(unlike | (_squared(across) + _squared(down) > 0.01 * length + 0.002), np.bool_)
 
 
-def _squared(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.square(vectors).sum(axis=-1))
+def _squared(vectors: Flow) -> NDArray[np.float32]:
+    return np.asarray(vectors[..., 0] ** 2 + vectors[..., 1] ** 2, np.float32)
 
 
 def warp_error(first: Picture, second: Picture, warp: Warp, hidden: Mask) -> float:
@@ -136,5 +135,5 @@ def warp_error(first: Picture, second: Picture, warp: Warp, hidden: Mask) -> flo
     """
     difference = warp(second) - first
     seen = ~hidden
-    squares = float(np.square(difference[seen]).sum()) / 255**2
+    squares = float(np.square(difference).sum(axis=-1)[seen].sum(dtype=np.float64)) / 255**2
     return squares / (3 * int(seen.sum()) or difference.size)

@@ -226,6 +226,16 @@ BAD = {
     "masks of another size": ("copy --masks small-masks", "small-masks is 32x32, the frames are 64x64"),
     "masks of another number": ("copy --masks few", "few is for 4 frames, but the result has 6"),
     "poses of another number": ("copy --poses two.json --result-poses two.json", "two.json is for 2 frames"),
+    "poses of the result alone": (
+        "copy --result-poses seen.json",
+        "no poses to be compared with; give them with --poses",
+    ),
+    "a mask of no source": ("copy --source-mask mask.png", "is of no picture; give it with --source"),
+    "a source's mask of another size": (
+        "copy --source source.png --source-mask small-masks/000.png",
+        "small-masks/000.png is 32x32, but source.png is 64x64",
+    ),
+    "the shortest of one": ("copy --shortest", "no effect without --input"),
     "a detector without a pose": ("copy --pose-detector x.onnx", "there is no pose to follow; give --poses"),
     "a threshold without a detector": ("copy --pose-threshold 0.5", "without --pose-detector"),
     "an unknown figure": ("copy --fail-below unknown.yaml", "no figure 'warp-eror'; did you mean warp-error?"),
