@@ -59,22 +59,23 @@ class RaftFlow:
             state = load_file(weights)
         except Exception as error:  # whatever safetensors says of a file that is none
             raise UserError(f"--raft: {weights} is no safetensors file that can be read ({error})") from error
-        models = {"raft_large": raft_large(weights=None), "raft_small": raft_small(weights=None)}
+        with torch.device("meta"):  # the shapes alone
+            models = {"raft_large": raft_large(weights=None), "raft_small": raft_small(weights=None)}
         name = next((name for name, model in models.items() if model.state_dict().keys() == state.keys()), None)
         if name is None:
             raise UserError(f"--raft: {weights} holds neither torchvision's raft_large nor its raft_small")
-        models[name].load_state_dict(state)
+        models[name].load_state_dict(state, assign=True)
         self.about, self.device = f"{name} of torchvision", torch.device(device)
         self._model = models[name].eval().to(self.device)
 
     def __call__(self, first: Picture, second: Picture) -> Flow:
-        """Of RGB uint8 pictures of one size, padded to multiples of 8 as RAFT needs."""
+        """Of RGB uint8 pictures of one size, padded to multiples of 8, of 128 px at least, as RAFT needs."""
         import torch
         from torch.nn.functional import pad
 
         height, width = first.shape[:2]
         pictures = [torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None] for p in (first, second)]
-        edges = (0, -width % 8, 0, -height % 8)
+        edges = (0, max(-width % 8, 128 - width), 0, max(-height % 8, 128 - height))
         ready = [pad(p.to(self.device).float() / 127.5 - 1, edges, mode="replicate") for p in pictures]
         with torch.inference_mode():
             flow = self._model(*ready)[-1][0, :, :height, :width]  # -> (2, height, width)
@@ -93,7 +94,7 @@ class Warp:
         right = np.clip(np.arange(width) + flow[..., 0].astype(np.float64), 0, width - 1)
         down = np.clip(np.arange(height)[:, None] + flow[..., 1].astype(np.float64), 0, height - 1)
         left_px, top_px = right.astype(np.intp), down.astype(np.intp)
-        across, along = (np.float32(part)[..., None] for part in (right - left_px, down - top_px))
+        across, along = (part.astype(np.float32)[..., None] for part in (right - left_px, down - top_px))
         next_px, below_px = np.minimum(left_px + 1, width - 1), np.minimum(top_px + 1, height - 1)
         self._corners = (
             (top_px * width + left_px, (1 - along) * (1 - across)),

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from masactrl_video.errors import UserError
 from masactrl_video.measure.figure import Floats
+from masactrl_video.measure.flow import RaftFlow
 from masactrl_video.measure.learned import SUBJECT, Consistency, KeptPerceptually, ToSource, unit
 from masactrl_video.measure.moments import Mask, Picture
 from masactrl_video.measure.networks import open_clip, open_dino, open_dreamsim, open_lpips
@@ -128,6 +129,20 @@ def test_metrics_packages_that_are_missing_are_named(tmp_path: Path, monkeypatch
         open_lpips(tmp_path / "none", "cpu")
     with pytest.raises(UserError, match="--dreamsim needs the package dreamsim"):
         open_dreamsim(tmp_path, "cpu")
+
+
+def test_raft_of_a_file_gives_a_flow_of_the_pictures_size(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+    from torchvision.models.optical_flow import raft_small
+
+    torch.manual_seed(0)
+    save_file(raft_small(weights=None).state_dict(), tmp_path / "raft.safetensors")
+    find_flow = RaftFlow(tmp_path / "raft.safetensors")
+    assert find_flow.about == "raft_small of torchvision"
+    assert find_flow(texture(44, 60), texture(44, 60, seed=1)).shape == (44, 60, 2)
+    save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="holds neither torchvision's raft_large nor its raft_small"):
+        RaftFlow(tmp_path / "other.safetensors")
 
 
 def test_lpips_with_weights_of_a_file_is_the_packages(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def _learned(given: Given, options: MeasureOptions) -> Sequence[Callable[[], Met
         raise UserError("--lpips: there is nothing to compare with; give the clip's --input")
     if options.dreamsim is not None and given.source is None:
         raise UserError("--dreamsim: there is nothing to compare with; give a picture of the character with --source")
-    if options.dino is options.clip is options.lpips is options.dreamsim is None:
+    if not any((options.dino, options.clip, options.lpips, options.dreamsim)):
         return []
     from masactrl_video.measure import learned, networks
 
