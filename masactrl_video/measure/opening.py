@@ -199,6 +199,9 @@ def open_given(given: Given, *, needs_time: bool = True, shortest: bool = False)
         raise UserError("--shortest: it would have no effect without --input; leave it out")
     original, picture, match = None, None, None
     remarks = [f"{given.result}: {remark}" for remark in clip.info.remarks]
+    if is_moving and clip.info.kind == "images":
+        rate = clip.info.average_frame_rate
+        remarks.append(f"{given.result}: images have no times of their own; {rate:g} frames a second are taken")
     if given.original is not None and is_picture(given.original):
         picture = read_image(given.original)
         remarks += _said_of_size(given, picture.shape[1], picture.shape[0], clip.info)
