@@ -1,7 +1,10 @@
 """Figures of networks: VBench's formula on the same vectors, and tiny real networks from a folder."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,8 +126,8 @@ def test_networks_that_cannot_be_had_are_said_in_one_line(tmp_path: Path, dino: 
 
 
 def test_metrics_packages_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "lpips", None)
-    monkeypatch.setitem(__import__("sys").modules, "dreamsim", None)
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    monkeypatch.setitem(sys.modules, "dreamsim", None)
     with pytest.raises(UserError, match=r"--lpips needs the package lpips .*pip install 'masactrl-video\[measure\]'"):
         open_lpips(tmp_path / "none", "cpu")
     with pytest.raises(UserError, match="--dreamsim needs the package dreamsim"):
@@ -168,3 +171,23 @@ def test_dreamsim_is_not_downloaded(tmp_path: Path) -> None:
     pytest.importorskip("dreamsim")
     with pytest.raises(UserError, match=r"has no dino_vitb16_pretrain\.pth; give the folder"):
         open_dreamsim(tmp_path, "cpu")
+
+
+def test_dreamsim_is_asked_with_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, str]] = []
+
+    def dreamsim(pretrained: bool, device: str, cache_dir: str) -> tuple[object, object]:
+        asked.append((os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD"), cache_dir))
+        return (lambda one, other: (one - other).abs().mean()), (
+            lambda image: torch.from_numpy(np.array(image)).float()
+        )
+
+    monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
+    names = ("dino_vitb16_pretrain.pth", "clip_vitb16_pretrain.pth.tar", "open_clip_vitb16_pretrain.pth.tar")
+    for name in (*names, "ensemble_lora"):
+        (tmp_path / name).touch()
+    distance = open_dreamsim(tmp_path, "cpu")
+    assert asked == [("1", str(tmp_path))]
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+    assert distance(plain(10), plain(30)) == 20

@@ -19,7 +19,6 @@ from masactrl_video.measure.moments import Picture
 from masactrl_video.measure.report.charts import COLOURS, curve_chart
 from masactrl_video.measure.report.lines import winner_text
 
-
 _PICTURE_PX = 176
 
 Pictures = Mapping[tuple[int, int], tuple[Picture, Picture | None]]
