@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from masactrl_video.cli.say import say
+from masactrl_video.cli.say import add_json, say, teller
 from masactrl_video.errors import printable
 from masactrl_video.settings.names import FitMode
+
+if TYPE_CHECKING:
+    from masactrl_video.progress import Event
 
 _GIVEN = ("original", "source", "source_mask", "poses", "result_poses", "masks", "fit")
 
@@ -33,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML or JSON of figure: bound, the worst value allowed, or figure: {min: X, max: X}; exit status 1 and a "
         "line for each bound that any result misses",
     )
+    add_json(parser)
 
 
 def _add_compared(group: argparse._ArgumentGroup) -> None:
@@ -90,21 +96,36 @@ def run(arguments: argparse.Namespace) -> int:
     options = MeasureOptions(**{name: given[name] for name in MeasureOptions.__dataclass_fields__})
     from masactrl_video.jobs.measure.report import PAGE, measure_report
     from masactrl_video.measure.bounds import read_bounds
+    from masactrl_video.measure.report.data import as_number
     from masactrl_video.measure.report.lines import lines_of
+    from masactrl_video.progress import watching
 
     bounds = read_bounds(arguments.fail_below) if arguments.fail_below is not None else []
-    compared = measure_report(
-        arguments.result,
-        arguments.output,
-        against=arguments.against,
-        changes={name: given[name] for name in _GIVEN},
-        options=options,
-        overwrite=arguments.overwrite,
-    )
-    for line in lines_of(compared.measured, compared.rows):
+    tell = teller(arguments)
+    with watching(partial(_tell_progress, tell)):
+        compared = measure_report(
+            arguments.result,
+            arguments.output,
+            against=arguments.against,
+            changes={name: given[name] for name in _GIVEN},
+            options=options,
+            overwrite=arguments.overwrite,
+        )
+    page = arguments.output / PAGE
+    figures = {
+        one.label: {figure.about.name: as_number(figure.value) for figure in one.figures} for one in compared.measured
+    }
+    tell({"result": {"page": str(page), "folder": str(arguments.output), "figures": figures}})
+    for line in [] if arguments.json else [*lines_of(compared.measured, compared.rows), str(page)]:
         say(line)
-    say(arguments.output / PAGE)
     missed = [why for one in compared.measured for bound in bounds if (why := bound.missed(one)) is not None]
     for why in missed:
         print(f"masactrl-video: {printable(why)}", file=sys.stderr)
     return 1 if missed else 0
+
+
+def _tell_progress(tell: Callable[[dict[str, Any]], None], event: Event) -> None:
+    from masactrl_video.progress import TaskAdvanced
+
+    if isinstance(event, TaskAdvanced):
+        tell({"stage": event.task.name, "frame": event.done - 1, "frames": event.task.total})

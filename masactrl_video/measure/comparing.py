@@ -26,7 +26,7 @@ class Row:
     """The best, by its place; None where no value is better, or where two are best."""
     runner_up: int | None
     interval: tuple[float, float] | None
-    """95 % interval of the winner's value less the runner-up's; None where they cannot be paired."""
+    """95 % interval of `paired_interval`, winner less runner-up; None where they cannot be paired."""
     said: str = ""
     """What must be said of the choice."""
 
@@ -80,7 +80,9 @@ def is_unedited(measured: Measured) -> bool:
 def paired_interval(
     first: Figure, second: Figure, *, seed: int = SEED, resamples: int = RESAMPLES
 ) -> tuple[float, float] | None:
-    """95 % interval of the first value less the second, by a paired bootstrap over frames.
+    """95 % interval of the first value less the second, without their signs where nearer to 0 is better.
+
+    It is that of a paired bootstrap over frames.
 
     Frames that follow each other are alike, so stretches of frames are drawn, not single ones (circular block
     bootstrap, Politis and Romano 1992), of a length of the cube root of their number; the same for both figures. None
@@ -90,12 +92,13 @@ def paired_interval(
     if count < 3 or not np.array_equal(first.frames, second.frames):
         return None
     length = max(1, round(count ** (1 / 3)))
+    size = abs if first.about.better == "nearer to 0" else float
     rng = np.random.default_rng(seed)
     differences = np.empty(resamples)
     for at in range(resamples):
         starts = rng.integers(0, count, math.ceil(count / length))
         chosen = ((starts[:, None] + np.arange(length)) % count).ravel()[:count]
-        differences[at] = first.of(chosen) - second.of(chosen)
+        differences[at] = size(first.of(chosen)) - size(second.of(chosen))
     if not np.isfinite(differences).all():
         return None
     low, high = np.percentile(differences, (2.5, 97.5))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from masactrl_video.measure.figure import Definition, Figure, Values
+from masactrl_video.errors import counted
+from masactrl_video.measure.figure import Definition, Figure, Floats, Values, mean
 from masactrl_video.measure.moments import Mask, Moment, Picture
 
 _SOURCE = "PIE-Bench (Ju et al. 2024, arXiv 2310.01506), its published code"
@@ -119,8 +121,17 @@ class Kept:
     def figures(self) -> Iterator[Figure]:
         """Those that have a value."""
         for about, values in self._values.items():
-            if len(values):
-                yield values.figure(about)
+            if not len(values):
+                continue
+            same = int(np.isinf(values.array()).sum())
+            note = (f"{counted(same, 'frame')} as in the input, left out",) if 0 < same < len(values) else ()
+            yield replace(values.figure(about, *note), reduce=mean_of_finite)
+
+
+def mean_of_finite(samples: Floats) -> float:
+    """The mean without infinite values, of which one would hide all others; infinite where all are."""
+    finite = samples[np.isfinite(samples)]
+    return mean(finite if finite.size else samples)
 
 
 def blackened(picture: Picture, mask: Mask) -> Picture:

@@ -6,7 +6,7 @@ A flow is float32 (height, width, 2): for each pixel of the first picture, how f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,22 +59,23 @@ class RaftFlow:
             state = load_file(weights)
         except Exception as error:  # whatever safetensors says of a file that is none
             raise UserError(f"--raft: {weights} is no safetensors file that can be read ({error})") from error
-        models = {"raft_large": raft_large(weights=None), "raft_small": raft_small(weights=None)}
+        with torch.device("meta"):  # the shapes alone
+            models = {"raft_large": raft_large(weights=None), "raft_small": raft_small(weights=None)}
         name = next((name for name, model in models.items() if model.state_dict().keys() == state.keys()), None)
         if name is None:
             raise UserError(f"--raft: {weights} holds neither torchvision's raft_large nor its raft_small")
-        models[name].load_state_dict(state)
+        models[name].load_state_dict(state, assign=True)
         self.about, self.device = f"{name} of torchvision", torch.device(device)
         self._model = models[name].eval().to(self.device)
 
     def __call__(self, first: Picture, second: Picture) -> Flow:
-        """Of RGB uint8 pictures of one size, padded to multiples of 8 as RAFT needs."""
+        """Of RGB uint8 pictures of one size, padded to multiples of 8, of 128 px at least, as RAFT needs."""
         import torch
         from torch.nn.functional import pad
 
         height, width = first.shape[:2]
         pictures = [torch.from_numpy(np.ascontiguousarray(p)).permute(2, 0, 1)[None] for p in (first, second)]
-        edges = (0, -width % 8, 0, -height % 8)
+        edges = (0, max(-width % 8, 128 - width), 0, max(-height % 8, 128 - height))
         ready = [pad(p.to(self.device).float() / 127.5 - 1, edges, mode="replicate") for p in pictures]
         with torch.inference_mode():
             flow = self._model(*ready)[-1][0, :, :height, :width]  # -> (2, height, width)
@@ -93,7 +94,7 @@ class Warp:
         right = np.clip(np.arange(width) + flow[..., 0].astype(np.float64), 0, width - 1)
         down = np.clip(np.arange(height)[:, None] + flow[..., 1].astype(np.float64), 0, height - 1)
         left_px, top_px = right.astype(np.intp), down.astype(np.intp)
-        across, along = (right - left_px)[..., None], (down - top_px)[..., None]
+        across, along = (part.astype(np.float32)[..., None] for part in (right - left_px, down - top_px))
         next_px, below_px = np.minimum(left_px + 1, width - 1), np.minimum(top_px + 1, height - 1)
         self._corners = (
             (top_px * width + left_px, (1 - along) * (1 - across)),
@@ -102,10 +103,10 @@ class Warp:
             (below_px * width + next_px, along * across),
         )
 
-    def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float64]:
+    def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """(height, width, channels) -> the same shape."""
-        flat = values.reshape(-1, values.shape[-1])
-        return np.asarray(sum(flat[places] * weights for places, weights in self._corners), np.float64)
+        flat = values.reshape(-1, values.shape[-1]).astype(np.float32)
+        return np.asarray(sum(flat.take(places, axis=0) * weights for places, weights in self._corners), np.float32)
 
 
 def occluded(forward: Flow, backward: Flow, warp: Warp | None = None) -> Mask:
@@ -114,18 +115,17 @@ def occluded(forward: Flow, backward: Flow, warp: Warp | None = None) -> Mask:
     Lai et al. 2018, `detect_occlusion`: |w + f|² > 0.01 (|w|² + |f|²) + 0.5, with w the backward flow as the first
     picture sees it, or |∇f|² > 0.01 |f|² + 0.002, after Sundaram et al. 2010. Magnitudes are squared lengths.
     """
-    ahead = forward.astype(np.float64)
     back = (warp or Warp(forward))(backward)
-    length = _squared(ahead)
-    unlike = _squared(back + ahead) > 0.01 * (_squared(back) + length) + 0.5
-    across, down = np.zeros_like(ahead), np.zeros_like(ahead)
-    across[:, :-1] = ahead[:, :-1] - ahead[:, 1:]
-    down[:-1] = ahead[:-1] - ahead[1:]
+    length = _squared(forward)
+    unlike = _squared(back + forward) > 0.01 * (_squared(back) + length) + 0.5
+    across, down = np.zeros_like(forward), np.zeros_like(forward)
+    across[:, :-1] = forward[:, :-1] - forward[:, 1:]
+    down[:-1] = forward[:-1] - forward[1:]
     return np.asarray(unlike | (_squared(across) + _squared(down) > 0.01 * length + 0.002), np.bool_)
 
 
-def _squared(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.square(vectors).sum(axis=-1))
+def _squared(vectors: Flow) -> NDArray[np.float32]:
+    return np.asarray(vectors[..., 0] ** 2 + vectors[..., 1] ** 2, np.float32)
 
 
 def warp_error(first: Picture, second: Picture, warp: Warp, hidden: Mask) -> float:
@@ -136,5 +136,5 @@ def warp_error(first: Picture, second: Picture, warp: Warp, hidden: Mask) -> flo
     """
     difference = warp(second) - first
     seen = ~hidden
-    squares = float(np.square(difference[seen]).sum()) / 255**2
+    squares = float(np.square(difference).sum(axis=-1)[seen].sum(dtype=np.float64)) / 255**2
     return squares / (3 * int(seen.sum()) or difference.size)

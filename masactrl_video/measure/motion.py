@@ -60,7 +60,7 @@ class DynamicDegree:
         def moves(samples: Floats) -> float:
             return float((samples > 1).sum() >= wanted * len(samples) / len(curve))
 
-        note = f"{moving} of {len(curve)} pairs move, {wanted} are asked for"
+        note = f"{moving} of {len(curve)} pairs move, {wanted} must"
         notes = (note, f"flow: {self._find_flow.about}")
         yield Figure(DYNAMIC, np.array(self._values.frames, np.int64), curve, reduce=moves, notes=notes)
 

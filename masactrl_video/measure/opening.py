@@ -52,7 +52,8 @@ class Given:
     masks: Path | None = None
     """Video, folder or picture: white where the character is, and what may be changed."""
     masks_of_cells: bool = False
-    """Masks may be small: each of their pixels is a block of a frame."""
+    """Masks may be of another size, as those of our own runs are: each of their pixels is a block of a frame, and the
+    source's is fitted as the source was."""
     fit: FitMode = "crop"
     """How frames of another size are brought to the result's."""
 
@@ -109,8 +110,10 @@ class Opened:
     @property
     def source_mask(self) -> Mask | None:
         """At the size of `source`."""
-        path = self.given.source_mask
-        return None if path is None else _is_white(read_picture(path, as_numbers=True).pixels)
+        path, source = self.given.source_mask, self.source
+        if path is None or source is None:
+            return None
+        return _is_white(self._fitted(read_picture(path, as_numbers=True).pixels, source))
 
     def moments(self, find_pose: FindPose | None = None) -> Iterator[Moment]:
         """Every frame with what belongs to it; what is not in memory yet is decoded on the way.
@@ -190,8 +193,15 @@ def open_given(given: Given, *, needs_time: bool = True, shortest: bool = False)
             f"{given.result} has one frame, and most figures are of frames that follow each other: give a longer clip, "
             "or the frame as a picture"
         )
+    if given.result_poses is not None and given.poses is None and not given.wanted:
+        raise UserError(f"result_poses: {given.result_poses} has no poses to be compared with; give them with --poses")
+    if shortest and given.original is None:
+        raise UserError("--shortest: it would have no effect without --input; leave it out")
     original, picture, match = None, None, None
     remarks = [f"{given.result}: {remark}" for remark in clip.info.remarks]
+    if is_moving and clip.info.kind == "images":
+        rate = clip.info.average_frame_rate
+        remarks.append(f"{given.result}: images have no times of their own; {rate:g} frames a second are taken")
     if given.original is not None and is_picture(given.original):
         picture = read_image(given.original)
         remarks += _said_of_size(given, picture.shape[1], picture.shape[0], clip.info)
@@ -208,9 +218,7 @@ def open_given(given: Given, *, needs_time: bool = True, shortest: bool = False)
     wanted, of_wanted = _open_poses(given.poses, sizes, counts, "wanted")
     wanted = wanted or list(given.wanted) or None
     found, of_found = _open_poses(given.result_poses, sizes, counts, "found")
-    for path in (given.source, given.source_mask):
-        if path is not None:
-            read_image(path)
+    _check_source(given)
     by_original = frozenset({*of_masks, *of_wanted, *of_found})
     return Opened(
         given, clip, is_moving, original, match, picture, masks, mask, wanted, found, by_original, tuple(remarks)
@@ -227,6 +235,25 @@ def _open_result(given: Given) -> tuple[Clip, bool]:
             f"{SMALLEST_PX} px on each side at least"
         )
     return clip, not files
+
+
+def _check_source(given: Given) -> None:
+    """See that the source can be read, and that its mask is as large."""
+    shapes = {
+        path: read_picture(path, as_numbers=True).pixels.shape[1::-1]
+        for path in (given.source, given.source_mask)
+        if path is not None
+    }
+    if given.source_mask is None:
+        return
+    if given.source is None:
+        raise UserError(f"source_mask: {given.source_mask} is of no picture; give it with --source, or leave it out")
+    mask, source = shapes[given.source_mask], shapes[given.source]
+    if mask != source and not given.masks_of_cells:
+        raise UserError(
+            f"source_mask: {given.source_mask} is {mask[0]}x{mask[1]}, but {given.source} is {source[0]}x{source[1]}; "
+            "give a mask of that size"
+        )
 
 
 def is_picture(path: Path) -> bool:

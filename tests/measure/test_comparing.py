@@ -67,6 +67,16 @@ def test_better_is_what_the_definition_says(name: str, values: tuple[float, floa
     assert row.winner == winner
 
 
+def test_of_drifts_their_sizes_are_compared() -> None:
+    def drifting(slope: float) -> Figure:
+        about, samples = DEFINITIONS["colour-drift"], np.stack([FRAMES, slope * FRAMES], axis=1)
+        return Figure(about, FRAMES, samples[:, 1], samples, reduce=lambda rows: float(np.polyfit(*rows.T, 1)[0]))
+
+    row = only_row(clip("a", drifting(-0.1)), clip("b", drifting(0.5)), name="colour-drift")
+    assert row.interval == pytest.approx((-0.4, -0.4))
+    assert (row.winner, row.is_clear) == (0, True)
+
+
 def test_clips_of_other_frames_have_no_interval() -> None:
     row = only_row(clip("a", figure("kept-ssim", [0.5] * 9)), clip("b", figure("kept-ssim", [0.6] * 8)))
     assert (row.winner, row.interval, row.is_clear) == (1, None, False)

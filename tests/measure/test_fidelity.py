@@ -73,5 +73,11 @@ def test_a_mask_of_nothing_or_of_all_is_measured_too(kind: str) -> None:
     assert ("edit-strength" in found) == (kind == "all")
 
 
+def test_a_frame_as_in_the_input_does_not_hide_the_others() -> None:
+    found = measured(Kept(), moments_of([plain(100), plain(110)], [plain(100), plain(100)]))["kept-psnr"]
+    assert found.value == pytest.approx(20 * math.log10(255 / 10), abs=1e-9)
+    assert found.notes == ("1 frame as in the input, left out",)
+
+
 def test_ssim_of_a_picture_with_itself_is_1() -> None:
     assert ssim(texture(), texture()) == pytest.approx(1, abs=1e-12)

@@ -1,7 +1,10 @@
 """Figures of networks: VBench's formula on the same vectors, and tiny real networks from a folder."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from torch.nn import functional
 
 from masactrl_video.errors import UserError
 from masactrl_video.measure.figure import Floats
+from masactrl_video.measure.flow import RaftFlow
 from masactrl_video.measure.learned import SUBJECT, Consistency, KeptPerceptually, ToSource, unit
 from masactrl_video.measure.moments import Mask, Picture
 from masactrl_video.measure.networks import open_clip, open_dino, open_dreamsim, open_lpips
@@ -122,12 +126,26 @@ def test_networks_that_cannot_be_had_are_said_in_one_line(tmp_path: Path, dino: 
 
 
 def test_metrics_packages_that_are_missing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "lpips", None)
-    monkeypatch.setitem(__import__("sys").modules, "dreamsim", None)
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    monkeypatch.setitem(sys.modules, "dreamsim", None)
     with pytest.raises(UserError, match=r"--lpips needs the package lpips .*pip install 'masactrl-video\[measure\]'"):
         open_lpips(tmp_path / "none", "cpu")
     with pytest.raises(UserError, match="--dreamsim needs the package dreamsim"):
         open_dreamsim(tmp_path, "cpu")
+
+
+def test_raft_of_a_file_gives_a_flow_of_the_pictures_size(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+    from torchvision.models.optical_flow import raft_small
+
+    torch.manual_seed(0)
+    save_file(raft_small(weights=None).state_dict(), tmp_path / "raft.safetensors")
+    find_flow = RaftFlow(tmp_path / "raft.safetensors")
+    assert find_flow.about == "raft_small of torchvision"
+    assert find_flow(texture(44, 60), texture(44, 60, seed=1)).shape == (44, 60, 2)
+    save_file({"other": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="holds neither torchvision's raft_large nor its raft_small"):
+        RaftFlow(tmp_path / "other.safetensors")
 
 
 def test_lpips_with_weights_of_a_file_is_the_packages(tmp_path: Path) -> None:
@@ -153,3 +171,23 @@ def test_dreamsim_is_not_downloaded(tmp_path: Path) -> None:
     pytest.importorskip("dreamsim")
     with pytest.raises(UserError, match=r"has no dino_vitb16_pretrain\.pth; give the folder"):
         open_dreamsim(tmp_path, "cpu")
+
+
+def test_dreamsim_is_asked_with_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str | None, str]] = []
+
+    def dreamsim(pretrained: bool, device: str, cache_dir: str) -> tuple[object, object]:
+        asked.append((os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD"), cache_dir))
+        return (lambda one, other: (one - other).abs().mean()), (
+            lambda image: torch.from_numpy(np.array(image)).float()
+        )
+
+    monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
+    names = ("dino_vitb16_pretrain.pth", "clip_vitb16_pretrain.pth.tar", "open_clip_vitb16_pretrain.pth.tar")
+    for name in (*names, "ensemble_lora"):
+        (tmp_path / name).touch()
+    distance = open_dreamsim(tmp_path, "cpu")
+    assert asked == [("1", str(tmp_path))]
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+    assert distance(plain(10), plain(30)) == 20

@@ -14,6 +14,7 @@ from masactrl_video.measure.fidelity import Kept
 from masactrl_video.measure.figure import Figure
 from masactrl_video.measure.flow import DisFlow
 from masactrl_video.measure.following import Following
+from masactrl_video.measure.learned import SUBJECT, Consistency
 from masactrl_video.measure.moments import Moment, Picture
 from masactrl_video.measure.steadiness import Flicker, WarpError
 
@@ -24,7 +25,9 @@ BASE = rolled(texture(32, 32), 4, step_px=1)
 
 
 def kept(much: float, seed: int) -> dict[str, Figure]:
-    return measured(Kept(), moments_of([noisy(one, much, seed + at) for at, one in enumerate(BASE)], BASE))
+    mask = np.zeros((32, 32), bool)
+    mask[8:20, 8:20] = True
+    return measured(Kept(), moments_of([noisy(one, much, seed + at) for at, one in enumerate(BASE)], BASE, mask))
 
 
 def warp(much: float, seed: int) -> dict[str, Figure]:
@@ -48,6 +51,17 @@ def drift(much: float, seed: int) -> dict[str, Figure]:
     return measured(Colour(plain(colour)), moments_of(made))
 
 
+def turned(much: float, seed: int) -> dict[str, Figure]:
+    """Vectors of a network that turn by an angle from frame to frame."""
+
+    def embed(picture: Picture) -> np.ndarray:
+        angle = math.radians(much) * float(picture[0, 0, 0])
+        return np.array([math.cos(angle), math.sin(angle)])
+
+    meter = Consistency(SUBJECT, embed, "known", neighbours=True)
+    return measured(meter, moments_of([plain(at) for at in range(4)]))
+
+
 def displaced(much: float, seed: int) -> dict[str, Figure]:
     angle = np.random.default_rng(seed).uniform(0, 2 * math.pi)
     found = pose((much * math.cos(angle), much * math.sin(angle)))
@@ -55,11 +69,12 @@ def displaced(much: float, seed: int) -> dict[str, Figure]:
 
 
 DISTURBANCES: dict[str, tuple[Disturbed, tuple[str, ...]]] = {
-    "noise, kept": (kept, ("kept-psnr", "kept-ssim", "kept-mse")),
+    "noise, kept": (kept, ("kept-psnr", "kept-psnr-outside", "kept-ssim", "kept-mse")),
     "noise, warped": (warp, ("warp-error",)),
     "flicker": (flicker, ("temporal-flickering",)),
     "a jump at the end": (seam, ("loop-seam",)),
     "drift": (drift, ("colour-distance", "colour-drift", "colour-spread")),
+    "another look to a network": (turned, ("subject-consistency", "clip-frames")),
     "displacement": (displaced, ("pose-pck-torso", "pose-pck-head", "pose-oks")),
 }
 

@@ -176,6 +176,17 @@ def test_the_page_is_whole_and_needs_no_other_file(run: Run, tmp_path: Path) -> 
             assert about[name].split(":")[0].split("'")[0].replace("<", "&lt;") in text
 
 
+def test_a_program_is_told_frames_and_figures(run: Run, tmp_path: Path) -> None:
+    status, lines, _ = run("edited --input given --json", tmp_path / "report")
+    told = [json.loads(line) for line in lines]
+    assert status == 0
+    assert [event["frame"] for event in told if event.get("stage") == "measure"] == list(range(6))
+    result = told[-1]["result"]
+    assert result["page"] == str(tmp_path / "report" / "report.html")
+    data = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert result["figures"]["edited"] == {name: one["value"] for name, one in data["clips"][0]["figures"].items()}
+
+
 def test_of_rates_and_sizes_that_differ_is_said_how_they_were_matched(run: Run, made: Path, tmp_path: Path) -> None:
     ffmpeg(
         "-framerate", 24, "-i", made / "given" / "%03d.png", "-vf", "scale=96:96", "-c:v", "ffv1", tmp_path / "fast.mkv"
@@ -226,6 +237,16 @@ BAD = {
     "masks of another size": ("copy --masks small-masks", "small-masks is 32x32, the frames are 64x64"),
     "masks of another number": ("copy --masks few", "few is for 4 frames, but the result has 6"),
     "poses of another number": ("copy --poses two.json --result-poses two.json", "two.json is for 2 frames"),
+    "poses of the result alone": (
+        "copy --result-poses seen.json",
+        "no poses to be compared with; give them with --poses",
+    ),
+    "a mask of no source": ("copy --source-mask mask.png", "is of no picture; give it with --source"),
+    "a source's mask of another size": (
+        "copy --source source.png --source-mask small-masks/000.png",
+        "small-masks/000.png is 32x32, but source.png is 64x64",
+    ),
+    "the shortest of one": ("copy --shortest", "no effect without --input"),
     "a detector without a pose": ("copy --pose-detector x.onnx", "there is no pose to follow; give --poses"),
     "a threshold without a detector": ("copy --pose-threshold 0.5", "without --pose-detector"),
     "an unknown figure": ("copy --fail-below unknown.yaml", "no figure 'warp-eror'; did you mean warp-error?"),

@@ -187,7 +187,7 @@ def _write(folder: Path, overwrite: bool, opened: Sequence[Opened], compared: Co
 
     pictures = {}
     for at, (one, measured) in enumerate(zip(opened, compared.measured, strict=True)):
-        wanted = wanted_pictures(measured)
+        wanted = wanted_pictures(measured, len(opened))
         moments = one.moments() if wanted else iter(())
         for moment in counting(moments, "worst frames", "frame", total=len(one.clip), passing=True):
             if moment.frame in wanted:

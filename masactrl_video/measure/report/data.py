@@ -25,7 +25,7 @@ def as_data(measured: Sequence[Measured], rows: Sequence[Row]) -> dict[str, Any]
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "interval": 0.95},
         "definitions": {
             row.about.name: {
-                name: _number(value) if isinstance(value, float) else value
+                name: as_number(value) if isinstance(value, float) else value
                 for name in ("title", "question", "unit", "better", "perfect", "formula", "source", "not_said")
                 for value in [getattr(row.about, name)]
             }
@@ -46,10 +46,10 @@ def _clip(one: Measured) -> dict[str, Any]:
         "not_measured": dict(one.not_measured),
         "figures": {
             figure.about.name: {
-                "value": _number(figure.value),
+                "value": as_number(figure.value),
                 "notes": list(figure.notes),
                 "frames": figure.frames.tolist(),
-                "values": [_number(value) for value in figure.curve.tolist()],
+                "values": [as_number(value) for value in figure.curve.tolist()],
             }
             for figure in one.figures
         },
@@ -62,7 +62,7 @@ def _row(row: Row, measured: Sequence[Measured]) -> dict[str, Any]:
 
     return {
         "figure": row.about.name,
-        "values": [_number(value) for value in row.values],
+        "values": [as_number(value) for value in row.values],
         "best": label(row.winner),
         "against": label(row.runner_up),
         "interval": None if row.interval is None else list(row.interval),
@@ -71,7 +71,8 @@ def _row(row: Row, measured: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | str | None:
+def as_number(value: float) -> float | str | None:
+    """A value for JSON, which has no numbers for none and infinity."""
     if math.isnan(value):
         return None
     return value if math.isfinite(value) else f"{'-' if value < 0 else ''}Infinity"

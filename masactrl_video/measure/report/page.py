@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from io import BytesIO
 
+import numpy as np
 from PIL import Image
 
 import masactrl_video
@@ -18,12 +19,10 @@ from masactrl_video.measure.moments import Picture
 from masactrl_video.measure.report.charts import COLOURS, curve_chart
 from masactrl_video.measure.report.lines import winner_text
 
-WORST = 3
-"""Frames that are shown for each figure."""
 _PICTURE_PX = 176
 
 Pictures = Mapping[tuple[int, int], tuple[Picture, Picture | None]]
-"""clip, frame) → the frame and, where there is one, the input's at this time."""
+"""(clip, frame) → the frame and, where there is one, the input's at this time."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -118,10 +117,13 @@ def _figure(row: Row, measured: Sequence[Measured], pictures: Pictures) -> Itera
         if not math.isnan(value)
     )
     yield f'<h3 id="{about.name}">{escape(about.title)}: {escape(values)}</h3>'
+    notes: dict[str, list[str]] = {}
     for one, figure in zip(measured, figures, strict=True):
-        if figure is not None and figure.notes:
-            whose = f"{one.label}: " if len(measured) > 1 else ""
-            yield f'<p class="note">{escape(whose + "; ".join(figure.notes))}</p>'
+        for note in figure.notes if figure is not None else ():
+            notes.setdefault(note, []).append(one.label)
+    for note, labels in notes.items():
+        whose = "" if len(labels) == len(measured) else f"{', '.join(labels)}: "
+        yield f'<p class="note">{escape(whose + note)}</p>'
     yield curve_chart(figures, [one.label for one in measured])
     shown = list(_worst(row, measured, pictures))
     if shown:
@@ -138,7 +140,7 @@ def _figure(row: Row, measured: Sequence[Measured], pictures: Pictures) -> Itera
 def _worst(row: Row, measured: Sequence[Measured], pictures: Pictures) -> Iterator[str]:
     for at, one in enumerate(measured):
         figure = one.figure(row.about.name)
-        for frame in figure.worst(WORST) if figure is not None else []:
+        for frame in figure.worst(worst_shown(len(measured))) if figure is not None else []:
             if (at, frame) not in pictures:
                 continue
             made, original = pictures[at, frame]
@@ -152,15 +154,18 @@ def _worst(row: Row, measured: Sequence[Measured], pictures: Pictures) -> Iterat
             )
 
 
-def wanted_pictures(measured: Measured) -> set[int]:
-    """The frames that the page shows of a clip."""
-    return {frame for figure in measured.figures for frame in figure.worst(WORST)}
+def worst_shown(clips: int) -> int:
+    """Frames that are shown for each figure of a clip."""
+    return 3 if clips == 1 else 1
+
+
+def wanted_pictures(measured: Measured, clips: int) -> set[int]:
+    """The frames that the page shows of a clip, one of so many."""
+    return {frame for figure in measured.figures for frame in figure.worst(worst_shown(clips))}
 
 
 def small(picture: Picture) -> Picture:
     """A picture at the size in which the page shows it."""
-    import numpy as np
-
     image = Image.fromarray(picture)
     image.thumbnail((_PICTURE_PX, _PICTURE_PX), Image.Resampling.LANCZOS)
     return np.asarray(image)
