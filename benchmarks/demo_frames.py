@@ -26,7 +26,8 @@ from masactrl_video.model.prompts import find_words
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
-from masactrl_video.settings.names import CacheDtype, Mode
+from masactrl_video.settings.modes import OWN_NAMES
+from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.presets import with_scaled_step
 from masactrl_video.sources.record import cached_source
 from masactrl_video.sources.source import GeneratedSource
@@ -47,7 +48,7 @@ def measure_frames(weights: Path, steps: int, rounds: int) -> dict[str, Any]:
         for size in (1, 2, 4):
             frames, plain = range(size), clip.plain()
             ways: dict[str, Any] = {PLAIN: lambda f=frames, p=plain: p(f)}
-            for mode in get_args(Mode):
+            for mode in OWN_NAMES:
                 job = clip.job(source, plan_for(clip, mode), words if mode == "masked" else ())
                 ways[mode] = ours(job, frames)
             if size < 4:

@@ -16,7 +16,6 @@ from masactrl_video.demo.clip import HERO, clip_frames
 from masactrl_video.model.backbones.unet.controls import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
-from masactrl_video.settings.names import Mode
 
 PROMPT, WORDS = "a bear in a red shirt and blue pants waving in the meadow", ["bear"]
 MASA_STEP, MASA_LAYER = 2, 8
@@ -35,7 +34,7 @@ def load_clip(weights: Path, frames: int, num_inference_steps: int) -> Clip:
     return Clip(model, text, np.stack(edges), num_inference_steps, guidance_scale=GUIDANCE_SCALE)
 
 
-def plan_for(clip: Clip, mode: Mode, masa_step: int = MASA_STEP) -> Any:
+def plan_for(clip: Clip, mode: str, masa_step: int = MASA_STEP) -> Any:
     """What the demo preset controls."""
     return plan_control(
         clip.model.unet,

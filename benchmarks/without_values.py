@@ -39,6 +39,11 @@ def empty_networks(name: str) -> tuple[UNet2DConditionModel, ControlNetModel, Au
 class StableDiffusionPipeline(SimpleNamespace):
     """As much of a pipeline as a measurement needs: it is known by the name of its class."""
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """Its parts by name."""
+        return vars(self)
+
 
 @dataclass(frozen=True)
 class EmptyStep:
