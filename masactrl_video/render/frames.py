@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from masactrl_video.attention.masks import MaskRule
-from masactrl_video.attention.parts import SourcePart
+from masactrl_video.attention.parts import SourcePart, Weight
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.session import AttentionControl
@@ -22,6 +22,7 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.settings.names import Ground, NoiseKind
+from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
 
 
@@ -43,6 +44,8 @@ class FramesJob:
     noise: NoiseKind = "shared"
     parts: Sequence[SourcePart] = ()
     """Several sources, and what part each has in the frames; then `source` is not asked."""
+    timeline: Timeline | None = None
+    """Which of the sources in `parts` a frame follows; None: all of them."""
     ground: Ground = "self"
     """In the mode `regions`: what the rest of the picture attends to."""
 
@@ -75,6 +78,15 @@ class FramesJob:
             return None
         stacked = np.stack([self.target_masks[frame] for frame in frames])
         return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
+
+    def weights_of(self, frames: Sequence[int]) -> list[Weight]:
+        """How much each frame of a batch follows each source."""
+        if self.timeline is None:
+            return [part.weight for part in self.parts] or [1.0]
+        rows = [self.timeline.weights(frame) for frame in frames]
+        if len(set(rows)) == 1:
+            return list(rows[0])
+        return [torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True)]
 
     def in_float32(self) -> FramesJob:
         """The same frames from the same noise under the same prompt; for a model that computes in float32 meanwhile."""
@@ -116,7 +128,8 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
     """The job with its sources read one step ahead, for so many chunks of frames.
 
     Args:
-        memory_bytes: a source of all frames that fits into so many is held in memory for the later chunks.
+        memory_bytes: a source that fits into so many is held in memory for the later chunks; of several, each has its
+            equal part of them.
     """
     order = job.plan.acting_steps * chunks
     with ExitStack() as stack:
@@ -126,7 +139,8 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
                 return source
             return stack.enter_context(reading_ahead(source, order, memory_bytes))
 
-        parts = [replace(part, source=feed(part.source, 0)) for part in job.parts]
+        each = memory_bytes // max(1, len(job.parts))
+        parts = [replace(part, source=feed(part.source, each)) for part in job.parts]
         yield replace(job, source=job.source if parts else feed(job.source, memory_bytes), parts=parts)
 
 
@@ -149,7 +163,7 @@ def denoise_chunk(
     masks = [job.given_masks(frames) for frames in batches]
     for step in range(len(job.scheduler.timesteps)):
         for frames, batch, mask in zip(batches, started, masks, strict=True):
-            control.target_mask = mask
+            control.target_mask, control.weights = mask, job.weights_of(frames)
             control.use_branches(job.branches_at(step))
             job.denoising.step(batch, step)
             on_step(step, frames)

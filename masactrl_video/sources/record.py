@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,8 +138,11 @@ def _record(
             writer.write_step(step, packed | (maps[step] if maps else _object_maps(record)))
 
     own_words = words.tokens if words.caption is None else ()
-    with record_attention(
-        model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+    with (
+        source.following() if isinstance(source, GeneratedSource) else nullcontext(),
+        record_attention(
+            model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+        ),
     ):
         for _ in counting(walk.steps, "source: record", "step", total=len(source.scheduler.timesteps), passing=True):
             pass

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
+from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.recorded import RecordedSource
+from masactrl_video.attention.use import control_attention
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
@@ -47,6 +52,17 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Followed:
+    """The first of several sources, which a later one is generated against, so that both show the same character."""
+
+    source: RecordedSource
+    name: str
+    """Of its cache entry, which names all that it is made from."""
+    plan: ControlPlan
+    masks: MaskRule | None = None
+
+
+@dataclass(frozen=True)
 class GeneratedSource:
     """A source made from a prompt, under the guidance of its own frame (MasaCtrl, Sec. 5, DP1)."""
 
@@ -55,11 +71,29 @@ class GeneratedSource:
     noise: torch.Tensor
     """(1, channels, height, width), standard normal."""
     guidance: PreparedControls | None
+    followed: Followed | None = None
 
     @property
     def text(self) -> TextCondition:
         """Prompts of the UNet's rows while the source is walked."""
         return self.denoising.text
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Context for the walk, in which it follows another source, if it does."""
+        if self.followed is None:
+            yield
+            return
+        model, followed = self.denoising.model, self.followed
+        with control_attention(
+            model.denoiser,
+            followed.source,
+            followed.plan,
+            branches=self.text.names,
+            masks=followed.masks,
+            clock=model.clock,
+        ):
+            yield
 
     def begin(self) -> Walk:
         """Start from the noise."""
