@@ -232,6 +232,16 @@ class AttentionControl:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
         return _map_so_far(self.object_maps)
 
+    def target_figure(self) -> torch.Tensor | None:
+        """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
+
+        None at a step that is not controlled, and in modes that have no masks, or several.
+        """
+        is_known = self.target_mask is not None or bool(self.object_maps)
+        if not self._is_controlled or "masks" not in self.mode.needs or "regions" in self.mode.needs or not is_known:
+            return None
+        return self._target_mask_on(self._latent_size).reshape(self._frames, *self._latent_size)
+
     def _target_on(self, grid: tuple[int, int], group: FrameGroup) -> Sides:
         """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call."""
         found = (grid, len(self.object_maps), group.frames)  # more object maps make another mask

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.recorded_source import CachedSource
@@ -12,7 +14,7 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
-from masactrl_video.render.frames import FramesJob
+from masactrl_video.render.frames import FramesJob, HeldColours
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.plan import mask_rule, shared_noise
 from masactrl_video.sources.timeline import Timeline
@@ -61,7 +63,18 @@ def frames_job(
         noise=settings.noise,
         parts=[_part(each, model, size_px) for each in (source, *later)] if later else (),
         timeline=timeline if later else None,
+        colours=_held_colours(settings, (source, *later)),
     )
+
+
+def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:
+    found = [source.colours for source in sources] if settings.hold_colours else []
+    known = [colours for colours in found if colours is not None]
+    if not known:
+        return None
+    steps = settings.num_inference_steps
+    first = min(steps - 1, round(settings.colours_from * steps))
+    return HeldColours(torch.stack(known), settings.hold_colours, first)
 
 
 def _part(source: CachedSource, model: DiffusionModel, size_px: tuple[int, int]) -> SourcePart:

@@ -11,6 +11,7 @@ from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECO
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnPath
 from masactrl_video.settings.inactive import (
     CHARACTER_IS_SOURCE,
+    COLOURS_FREE,
     LAYERS_LISTED,
     MASKED,
     NO_FRAME_IN_SOURCE,
@@ -30,6 +31,7 @@ _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
 _timeline = partial(option, "source", changes="source", commands=VIDEOS)
 _any_source = partial(option, "source", changes="source", commands=DENOISE - COMICS, sweepable=True)
 _attention = partial(option, "attention", changes="frames", commands=ATTEND, sweepable=True)
+_colours = partial(option, "attention", commands=VIDEOS)
 _mask = partial(option, "attention", changes="source", commands=ATTEND - COMICS, only=MASKED, sweepable=True)
 
 
@@ -137,6 +139,23 @@ class AttentionSettings(Part):
     )
     mask_grid_divisor: int = _attention(
         "masks come from cross-attention at latent side / this", 4, changes="source", inactive=(NO_MASK_BY_WORDS,), ge=1
+    )
+
+    hold_colours: float = _colours(
+        "align each frame's colours to its source's (AdaIN of the predicted clean latents in the late steps, of object "
+        "and ground apart where there are masks): 0 not at all, 1 to the full",
+        0.0,
+        changes="source",
+        ge=0,
+        le=1,
+    )
+    colours_from: float = _colours(
+        "hold_colours: part of the denoising steps after which frames are aligned",
+        0.8,
+        changes="frames",
+        inactive=(COLOURS_FREE,),
+        ge=0,
+        lt=1,
     )
 
     @property

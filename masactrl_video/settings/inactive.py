@@ -44,6 +44,7 @@ SOURCES_PLACED = Inactive("the timeline says whose frame", lambda s: bool(s.sour
 NO_HAND_OVER = Inactive("there is one source", lambda s: len(s.sources) < 2 and s.key_frames in (None, 1))
 NOT_MIXED = Inactive("sources are not mixed without hand_over mix", lambda s: s.hand_over != "mix")
 NOT_PLACED = Inactive("no frames are chosen without key_frames auto", lambda s: s.key_frames != "auto")
+COLOURS_FREE = Inactive("colours are not held without hold_colours", lambda s: s.hold_colours == 0)
 NO_VAE = Inactive("taesd decodes, and nothing is encoded", lambda s: s.taesd is not None and not s.real_source)
 STEPS_LISTED = Inactive("masa_steps lists the steps", lambda s: s.masa_steps is not None)
 LAYERS_LISTED = Inactive("masa_layers lists the layers", lambda s: s.masa_layers is not None)

@@ -33,7 +33,7 @@ from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root
-from masactrl_video.sources.record import ObjectWords, cached_source, check_recorded
+from masactrl_video.sources.record import ColourRule, ObjectWords, cached_source, check_recorded
 from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_source
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, unique_branches
 from masactrl_video.video.frame import Pictures
@@ -72,7 +72,15 @@ class PlannedSource:
         logger.info("source: %s x %s x %s", steps, layers, counted(len(self.branches), "branch", "branches"))
         with enough_memory(f"the source on {model.device}"):
             source = cached_source(
-                root, model, self.source, self.branches, self.plan, self.words, cache_quota(settings), self.cache_dtype
+                root,
+                model,
+                self.source,
+                self.branches,
+                self.plan,
+                self.words,
+                cache_quota(settings),
+                self.cache_dtype,
+                _colour_rule(settings, model, self.source) if settings.hold_colours else None,
             )
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))
@@ -264,6 +272,14 @@ def _real(
     caption = _source_caption(settings)
     tokens = find_words(model.tokenizer, caption, words)
     return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", 1.0, clip.size_px))
+
+
+def _colour_rule(settings: Settings, model: DiffusionModel, source: GeneratedSource | RealSource) -> ColourRule:
+    if settings.source_mask is None:
+        return ColourRule(settings.mask_threshold if settings.masked else None)
+    latents = source.noise if isinstance(source, GeneratedSource) else source.picture_latents
+    height, width = (side * model.vae_scale_factor for side in latents.shape[-2:])
+    return ColourRule(mask=read_mask(settings, settings.source_mask, (height, width)).to(model.device))
 
 
 def _source_caption(settings: Settings) -> str:

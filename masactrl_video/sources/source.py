@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -34,6 +34,8 @@ class Walk:
     """The source picture's latents, once all steps are walked."""
     trajectory: Trajectory | None = None
     """Of a real picture: its latents at every step."""
+    look: Callable[[torch.Tensor, torch.Tensor, int], None] | None = None
+    """Shown the output, the latents and the step, of every step; to be set before the first."""
 
 
 class Source(Protocol):
@@ -103,6 +105,13 @@ class GeneratedSource:
 
     def _steps(self, walk: Walk) -> Iterator[int]:
         batch = FrameBatch.from_noise(self.noise, self.guidance, self.scheduler)
+        if (look := walk.look) is not None:
+
+            def shown(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
+                look(output, latents, step)
+                return output
+
+            batch.alter = shown
         for step in range(len(self.scheduler.timesteps)):
             self.denoising.step(batch, step)
             yield step
@@ -168,6 +177,8 @@ def replay(
         latents = latents if freely else trajectory.latents[step]
         with model.clock.at(step):
             branches = predict_noise(model, latents, timestep, text, None, step, num_steps)
+        if walk is not None and walk.look is not None:
+            walk.look(branches[-1], latents, step)
         yield step
         latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
     if walk is not None:

@@ -82,6 +82,8 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "target_masks": (["masks"], Path("masks"), MASKED),
     "mask_threshold": (["0.5"], 0.5, MASKED),
     "mask_grid_divisor": (["4"], 4, MASKED),
+    "hold_colours": (["0.5"], 0.5, []),
+    "colours_from": (["0.6"], 0.6, ["--hold-colours", "1"]),
     "batch_size": (["2"], 2, []),
     "chunk_frames": (["8"], 8, []),
     "cache_dir": (["cache"], Path("cache"), []),
