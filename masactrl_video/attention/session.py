@@ -43,8 +43,8 @@ class AttentionControl:
         self._steps = StepFinder(self.timesteps, clock or StepClock())
         self.branches = list(branches)
         """Order of the rows of the denoiser's calls to come; whoever shares this list sees its changes."""
-        self.records: list[StepRecord] = []
-        """The sources at the step in progress; empty where that step is not controlled."""
+        self.records: dict[int, StepRecord] = {}
+        """Number of a source → its record of the step in progress; of those that frames of this step have followed."""
         self.weights: list[Weight] = [part.weight for part in parts]
         """Of each source, for the frames in work."""
         self.target_mask: torch.Tensor | None = None
@@ -64,6 +64,7 @@ class AttentionControl:
         self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
         self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
         self._step = self._frames = 0
+        self._is_controlled = False
         self._last: AttentionLayer | None = None
         self._latent_size = (0, 0)
         self._set_rows()
@@ -86,11 +87,10 @@ class AttentionControl:
         step = self._steps.step_of(call)
         self.calls[step] += 1
         layers = self.plan.layers_at(step)
-        if not layers:
-            self.records = []
-        elif step != self._step or not self.records:
-            self.records = [part.source.read(step) for part in self.parts]
+        if not layers or step != self._step:
+            self.records.clear()
             self._source_sides.clear()
+        self._is_controlled = bool(layers)
         self._step, self._latent_size = step, call.latent_size
         for maps in (self.object_maps, *self.region_maps):
             maps.clear()
@@ -99,10 +99,13 @@ class AttentionControl:
         self._last = layers[-1] if layers else None
         self._frames = call.rows // len(self.branches)
         self._groups = groups_of(self.weights, self._frames)
+        for number in sorted({number for group in self._groups for number in group.weights}) if layers else ():
+            if number not in self.records:
+                self.records[number] = self.parts[number].source.read(step)
 
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
-        if not self.records:
+        if not self._is_controlled:
             return None
         grid = layer.grid(self._latent_size)
         if grid[0] * grid[1] != qkv.tokens:
@@ -167,7 +170,7 @@ class AttentionControl:
         the part of the queries that asked the source's figure, both of the last controlled layer; in `regions` the part
         of the queries that asked any source.
         """
-        shares = [float(bool(self.records))] * frames
+        shares = [float(self._is_controlled)] * frames
         for number, share in self._shares.items():
             members = self._groups[number].frames or range(frames)
             found = share.expand(len(members)) if len(share) == 1 else share.reshape(-1, len(members)).mean(dim=0)
@@ -223,11 +226,21 @@ class AttentionControl:
 
     def map_size(self) -> tuple[int, int] | None:
         """Latent size for the object maps of the call in progress; None at a step that is not controlled."""
-        return self._latent_size if self.records else None
+        return self._latent_size if self._is_controlled else None
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
         return _map_so_far(self.object_maps)
+
+    def target_figure(self) -> torch.Tensor | None:
+        """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
+
+        None at a step that is not controlled, and in modes that have no masks, or several.
+        """
+        is_known = self.target_mask is not None or bool(self.object_maps)
+        if not self._is_controlled or "masks" not in self.mode.needs or "regions" in self.mode.needs or not is_known:
+            return None
+        return self._target_mask_on(self._latent_size).reshape(self._frames, *self._latent_size)
 
     def _target_on(self, grid: tuple[int, int], group: FrameGroup) -> Sides:
         """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call."""

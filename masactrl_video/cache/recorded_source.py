@@ -14,7 +14,8 @@ from masactrl_video.cache.store import CacheEntry
 
 logger = logging.getLogger(__name__)
 
-_OBJECT_MAP = "object_map"
+OBJECT_MAP, COLOURS = "object_map", "colours"
+"""Names of tensors."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class CachedSource:
         tensors = self.entry.read_step(step, self.device)
         keys = {name: unpack(tensors, f"{name}.key", self.dtype) for name in self.layers}
         values = {name: unpack(tensors, f"{name}.value", self.dtype) for name in self.layers}
-        early = {name: tensors[key] for name in self.layers if (key := f"{name}.{_OBJECT_MAP}") in tensors}
-        return StepRecord(keys, values, tensors.get(_OBJECT_MAP), early)
+        early = {name: tensors[key] for name in self.layers if (key := f"{name}.{OBJECT_MAP}") in tensors}
+        return StepRecord(keys, values, tensors.get(OBJECT_MAP), early)
 
     @property
     def initial_noise(self) -> torch.Tensor:
@@ -65,6 +66,11 @@ class CachedSource:
         return self.entry.read("source", self.device)["latents"]
 
     @property
+    def colours(self) -> torch.Tensor | None:
+        """(steps, regions, 2, channels): mean and deviation of its predicted clean latents (see `sampling.colours`)."""
+        return self.entry.read("source", self.device).get(COLOURS)
+
+    @property
     def storage_error(self) -> float | None:
         """Largest relative error of a step's keys and values, by their storage; None where that is exact."""
         errors = self.entry.read("source").get("storage_errors")
@@ -73,5 +79,5 @@ class CachedSource:
 
 def _object_maps(record: StepRecord) -> dict[str, torch.Tensor]:
     """The object maps of a step by the names under which they are stored; empty where there are none."""
-    whole = {} if record.object_map is None else {_OBJECT_MAP: record.object_map}
-    return whole | {f"{name}.{_OBJECT_MAP}": object_map for name, object_map in record.early_maps.items()}
+    whole = {} if record.object_map is None else {OBJECT_MAP: record.object_map}
+    return whole | {f"{name}.{OBJECT_MAP}": object_map for name, object_map in record.early_maps.items()}

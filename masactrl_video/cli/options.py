@@ -70,6 +70,9 @@ def add_settings(
         if about.group not in sections:
             sections[about.group] = parser.add_argument_group(about.group)
         add_flag(sections[about.group], name, kind.model_fields[name], preset)
+    if "sources" in names:
+        text = f"{kind.model_fields['sources'].description} (repeatable)"
+        sections["source"].add_argument("--source-at", dest="sources", action=Pairs, metavar="FRAME=WHAT", help=text)
     if "guidance" in names:
         add_control_flags(sections["guidance"], weights="controls" in names)
 

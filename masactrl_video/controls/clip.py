@@ -17,6 +17,7 @@ from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json, open
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.timeline import source_frames
 from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.video.clip import Clip, open_clip
 from masactrl_video.video.ffmpeg_program import check_ffmpeg
@@ -83,7 +84,21 @@ def open_selected(settings: Settings) -> Clip:
         raise UserError(
             f"source_frame: got {settings.source_frame}; of {counted(len(clip), 'frame')} the last is {len(clip) - 1}"
         )
+    check_frames(settings, len(clip))
     return clip
+
+
+def check_frames(settings: Settings, frames: int) -> None:
+    """See that a clip of so many frames has those of its sources.
+
+    Raises:
+        UserError: it does not.
+    """
+    for frame, _ in source_frames(settings):
+        if frame >= frames:
+            raise UserError(f"sources: got frame {frame}; of {counted(frames, 'frame')} the last is {frames - 1}")
+    if isinstance(settings.key_frames, int) and settings.key_frames > frames:
+        raise UserError(f"key_frames: got {settings.key_frames} for {counted(frames, 'frame')}; give at most {frames}")
 
 
 def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedClip:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from masactrl_video.controls.extract import GuidanceBeside
 from masactrl_video.controls.given import check_given
 from masactrl_video.controls.plan import begin_guidance
 from masactrl_video.controls.store import GuidanceFrames
-from masactrl_video.errors import StorageError
+from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.encode import check_sizes, encode_guidance, plan_encoding, videos_beside
 from masactrl_video.jobs.run.folder import (
     MARK_NAME,
@@ -27,21 +27,22 @@ from masactrl_video.jobs.run.folder import (
     is_made,
     wait_for_another,
 )
-from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.jobs.run.inputs import check_character, check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.log_file import RunLog, run_log
 from masactrl_video.jobs.run.report import Report, Tell
 from masactrl_video.progress import CancelToken, RenderProgress, carried, stopped_by
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.timeline import sources_alone
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
 from masactrl_video.video.png import write_png
 
 if TYPE_CHECKING:
     from masactrl_video.cache.recorded_source import CachedSource
     from masactrl_video.encode.video import VideoPlan
+    from masactrl_video.jobs.timeline import ClipSources
     from masactrl_video.model.diffusion import DiffusionModel
     from masactrl_video.render.executor import StartExecutor
-    from masactrl_video.sources.plan import PlannedSource
 
 # torch, diffusers and what stands on them are imported where the model is: all that can be wrong before is said at once
 
@@ -84,11 +85,15 @@ def render_clip(
         if _is_made_already(settings, outputs, replaced):
             return outputs
         check_inputs(settings, outputs.video, outputs.folder)
+        _check_each(settings, lambda one: check_inputs(one, outputs.video, outputs.folder))
         check_prompt(settings)
         check_source_acts(settings)
         check_cache(settings)
         if model is None:
             check_models(settings)
+            _check_each(settings, check_models)
+        else:
+            _check_each(settings, check_character)
         with report.stage("load"):
             loaded = _loaded(settings, outputs, model)
         with claimed(outputs, settings, *replaced) as made_meanwhile:
@@ -118,6 +123,17 @@ def _is_made_already(settings: Settings, outputs: Outputs, replaced: tuple[bool,
     return False
 
 
+def _check_each(settings: Settings, check: Callable[[Settings], None]) -> None:
+    """Check the settings of each source by itself."""
+    for one in sources_alone(settings):
+        try:
+            check(one)
+        except UserError as error:
+            if settings.sources:
+                raise UserError(f"sources, frame {one.source_frame}: {error}") from error
+            raise
+
+
 def _loaded(
     settings: Settings, outputs: Outputs, model: DiffusionModel | None
 ) -> tuple[DiffusionModel, FittedClip, VideoPlan]:
@@ -133,7 +149,8 @@ def _loaded(
     model = model or model_from_settings(settings)
     logger.debug("the model computes in %s on %s", model.dtype, model.device)
     clip = fit_clip(settings, selected, model)
-    check_source_used(settings, model)
+    used = model
+    _check_each(settings, lambda one: check_source_used(one, used))
     check_sizes(settings, clip, outputs.video.suffix)
     tell_prompts(settings, model)
     return model, clip, plan
@@ -153,19 +170,21 @@ def _make(
 ) -> None:
     """All stages. The report is there before the video, so that all is there when the video is."""
     from masactrl_video.jobs.render_frames import plan_render
+    from masactrl_video.jobs.timeline import record_sources
     from masactrl_video.render.executor import LocalExecutor
     from masactrl_video.render.figures import figures_of
     from masactrl_video.render.kept import drop_damaged
     from masactrl_video.render.steps import RenderSteps
-    from masactrl_video.sources.plan import plan_source
 
     with guidance_beside(settings, clip, outputs, report, plan) as (kinds, guidance_videos):
         guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
-        with report.stage("source"):
-            planned = plan_source(settings, model, clip, guidance)
-            source = planned.record(model, settings)
+
+        def keep(frame: int, source: CachedSource) -> None:
             hold(source.entry.folder, outputs.folder / MARK_NAME)  # for when this run is stopped and goes on
-            write_source_picture(settings, model, source, outputs.source)
+            write_source_picture(settings, model, source, outputs.source_at(frame))
+
+        with report.stage("source"):
+            sources = record_sources(settings, model, clip, kinds, keep)
         drop_damaged([*outputs.frames(len(clip)), *outputs.masks(len(clip))])
         with videos_beside(settings, clip, kinds, outputs, overwrite, plan) as videos:
             with report.stage("render"):
@@ -174,13 +193,13 @@ def _make(
                     videos.check()
                     report.tell({"stage": "render", **asdict(progress)})
 
-                chunks, job = plan_render(settings, model, clip, guidance, planned, source, outputs)
+                chunks, job = plan_render(settings, model, clip, guidance, sources, outputs)
                 steps = RenderSteps(chunks.todo_frames, len(clip), settings.num_inference_steps, tell)
                 with (start or LocalExecutor)(chunks, job, steps) as executor:
                     results = list(executor.map_unordered(chunks.chunks))
-                report.figures["render"] = figures_of(results, len(clip), chunks.batch_size, planned.plan)
+                report.figures["render"] = figures_of(results, len(clip), chunks.batch_size, sources.planned.plan)
             made = [pictures.whole() for pictures in kinds.values()]
-            report.figures |= describe(clip, made, planned, source)
+            report.figures |= describe(clip, made, sources)
             with report.stage("encode"):
                 for video in guidance_videos:
                     video.result()
@@ -188,7 +207,8 @@ def _make(
                 report.figures["warnings"] = log.warnings
                 report.write(outputs.report, model)
                 videos.finish_result()
-    release(source.entry.folder, outputs.folder / MARK_NAME)
+    for source in sources.recorded:
+        release(source.entry.folder, outputs.folder / MARK_NAME)
     say_cache_size(settings)
     report.figures["warnings"] = log.warnings
     try:
@@ -235,11 +255,14 @@ def write_source_picture(settings: Settings, model: DiffusionModel, source: Cach
     write_png(path, decode_latents(model, source.latents)[0], picture_text(settings))
 
 
-def describe(
-    clip: FittedClip, guidance: list[GuidanceFrames], planned: PlannedSource, source: CachedSource
-) -> dict[str, object]:
+def describe(clip: FittedClip, guidance: list[GuidanceFrames], sources: ClipSources) -> dict[str, object]:
     """Facts for the report that are not figures of one stage."""
-    return {
+    planned, source, starts = sources.planned, sources.first, sources.timeline.starts
+    along = [
+        {"frame": frame, "cache_entry": str(each.entry.folder)}
+        for frame, each in zip(starts, sources.recorded, strict=True)
+    ]
+    return ({"sources": along} if len(along) > 1 else {}) | {
         "fit": clip.fit.describe(),
         "frames_without_person": sorted({frame for kind in guidance for frame in kind.missing}),
         "controlled_steps": list(planned.plan.steps),

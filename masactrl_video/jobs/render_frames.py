@@ -7,12 +7,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.clip import FittedClip
 from masactrl_video.controls.extract import GuidanceBeside
 from masactrl_video.controls.plan import make_target_masks
 from masactrl_video.errors import counted
 from masactrl_video.jobs.run.folder import Outputs
+from masactrl_video.jobs.timeline import ClipSources
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.versions import versions
 from masactrl_video.render.fit_batch import largest_batch
@@ -22,13 +22,11 @@ from masactrl_video.render.kept import check_kept
 from masactrl_video.render.plan import (
     ControlledWhere,
     ControlPictures,
-    RecordedEntry,
     RenderPlan,
     cut_chunks,
     planned_settings,
 )
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.plan import PlannedSource
 from masactrl_video.video.png import read_png_text
 
 logger = logging.getLogger(__name__)
@@ -42,8 +40,7 @@ def plan_render(
     model: DiffusionModel,
     clip: FittedClip,
     guidance: Sequence[GuidanceBeside],
-    planned: PlannedSource,
-    source: CachedSource,
+    sources: ClipSources,
     outputs: Outputs,
 ) -> tuple[RenderPlan, FramesJob]:
     """How to render the frames that are not there yet (see `drop_damaged`), and what is open for it already.
@@ -54,7 +51,8 @@ def plan_render(
     target_masks, pictures = None, outputs.frames(len(clip))
     if settings.target_masks is not None:
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
-    job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, source, target_masks)
+    planned, along = sources.planned, (sources.first, target_masks, sources.later, sources.timeline)
+    job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, *along)
     if settings.unguided_steps:
         steps = (settings.unguided_steps, settings.num_inference_steps)
         logger.info("skip_uncond: no unconditional branch in the last %d of %s", steps[0], counted(steps[1], "step"))
@@ -62,7 +60,8 @@ def plan_render(
         steps = (-(-settings.num_inference_steps // settings.reuse_deep_features), settings.num_inference_steps)
         logger.info("reuse_deep_features: the whole UNet runs at %d of %s", steps[0], counted(steps[1], "step"))
     keys = [*(kind.key for kind in guidance), *([target_masks.key] if target_masks else [])]
-    text = picture_text(settings) | {"made-from": made_from(model, job.denoising.text, keys, source)}
+    names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline)
+    text = picture_text(settings) | {"made-from": names}
     check_kept(pictures, text["made-from"])
     batch_size = settings.batch_size
     if batch_size is None:
@@ -78,8 +77,17 @@ def plan_render(
         frames=len(clip),
         size_px=clip.size_px,
         batch_size=batch_size,
-        chunks=tuple(cut_chunks(len(clip), batch_size, settings.chunk_frames, [paths.__getitem__ for paths in made])),
-        sources=(RecordedEntry(folder=source.entry.folder.absolute(), content=source.entry.index.content),),
+        chunks=tuple(
+            cut_chunks(
+                len(clip),
+                batch_size,
+                settings.chunk_frames,
+                [paths.__getitem__ for paths in made],
+                sources.timeline.cuts(),
+            )
+        ),
+        sources=sources.entries(),
+        mixed_frames=sources.timeline.mixed_frames,
         control=ControlledWhere.of(planned.plan),
         controls=tuple(
             ControlPictures(kind=kind, folder=outputs.guidance(kind).absolute(), key=pictures.key)

@@ -21,6 +21,7 @@ from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.progress import counting
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.timeline import first_source
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
 from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
@@ -120,6 +121,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
 
 
 def _recorded(settings: Settings, picture: Path, report: Report) -> CachedSource:
+    settings = first_source(settings)
     selected = open_selected(settings)
     check_given(settings, selected)
     check_models(settings)

@@ -205,12 +205,15 @@ class ChunkRenderer:
 
     def _reads(self) -> SourceReads:
         """What reading the source has cost since it was last asked."""
-        feed = self._job.source
-        if not isinstance(feed, SourceFeed):
+        sources = [part.source for part in self._job.parts] or [self._job.source]
+        feeds = [source for source in sources if isinstance(source, SourceFeed)]
+        if not feeds:
             return SourceReads()
-        (reads, waited), self._told = self._told, (feed.reads, feed.waited_seconds)
+        before, self._told = self._told, (sum(feed.reads for feed in feeds), sum(feed.waited_seconds for feed in feeds))
         return SourceReads(
-            held_in_memory=feed.is_held, steps_read=feed.reads - reads, waited_seconds=feed.waited_seconds - waited
+            held_in_memory=any(feed.is_held for feed in feeds),
+            steps_read=self._told[0] - before[0],
+            waited_seconds=self._told[1] - before[1],
         )
 
     @contextmanager

@@ -55,7 +55,7 @@ def try_batch(job: FramesJob, frames: int) -> None:
     step = whole[0] if whole else 0
     batch = job.batch(range(frames))
     with job.controlled() as control:
-        control.target_mask = job.given_masks(range(frames))
+        control.target_mask, control.weights = job.given_masks(range(frames)), job.weights_of(range(frames))
         control.use_branches(job.branches_at(step))
         job.denoising.step(batch, step)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from masactrl_video.attention.masks import MaskRule
-from masactrl_video.attention.parts import SourcePart
+from masactrl_video.attention.parts import SourcePart, Weight
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.session import AttentionControl
@@ -19,10 +19,25 @@ from masactrl_video.cache.feed import reading_ahead
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.schedule import Schedule
-from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
+from masactrl_video.model.sampling.clean import predicted_clean, with_clean
+from masactrl_video.model.sampling.colours import aligned
+from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.settings.names import Ground, NoiseKind
+from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
+
+
+@dataclass(frozen=True, eq=False)
+class HeldColours:
+    """The colours that frames are aligned to in the late steps."""
+
+    of_sources: torch.Tensor
+    """(sources, steps, regions, 2, channels), as their recording has left them."""
+    strength: float
+    """Above 0; 1: to the full."""
+    first_step: int
+    """Denoising step from which frames are aligned."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,10 @@ class FramesJob:
     noise: NoiseKind = "shared"
     parts: Sequence[SourcePart] = ()
     """Several sources, and what part each has in the frames; then `source` is not asked."""
+    timeline: Timeline | None = None
+    """Which of the sources in `parts` a frame follows; None: all of them."""
+    colours: HeldColours | None = None
+    """None: frames have the colours that come."""
     ground: Ground = "self"
     """In the mode `regions`: what the rest of the picture attends to."""
 
@@ -75,6 +94,37 @@ class FramesJob:
             return None
         stacked = np.stack([self.target_masks[frame] for frame in frames])
         return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
+
+    def weights_of(self, frames: Sequence[int]) -> list[Weight]:
+        """How much each frame of a batch follows each source."""
+        if self.timeline is None:
+            return [part.weight for part in self.parts] or [1.0]
+        rows = [self.timeline.weights(frame) for frame in frames]
+        if len(set(rows)) == 1:
+            return list(rows[0])
+        return [torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True)]
+
+    def holding_colours(self, control: AttentionControl, frames: Sequence[int]) -> Alter | None:
+        """What aligns the colours of a batch, each frame by itself."""
+        if self.colours is None:
+            return None
+        held, timeline = self.colours, self.timeline or Timeline()
+        weights = torch.tensor([timeline.weights(frame) for frame in frames], device=held.of_sources.device)
+        parts = zip(weights.T, held.of_sources, strict=True)  # no NaN of a source that a frame does not follow
+        wanted = sum(
+            torch.where(share[:, None, None, None, None] > 0, share[:, None, None, None, None] * colours, 0.0)
+            for share, colours in parts
+        )
+        assert isinstance(wanted, torch.Tensor)  # (frames, steps, regions, 2, channels)
+
+        def alter(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
+            if step < held.first_step:
+                return output
+            clean = predicted_clean(self.scheduler, output, latents, step)
+            change = aligned(clean, wanted[:, step], control.target_figure(), held.strength)
+            return with_clean(self.scheduler, output, change, step)
+
+        return alter
 
     def in_float32(self) -> FramesJob:
         """The same frames from the same noise under the same prompt; for a model that computes in float32 meanwhile."""
@@ -116,7 +166,8 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
     """The job with its sources read one step ahead, for so many chunks of frames.
 
     Args:
-        memory_bytes: a source of all frames that fits into so many is held in memory for the later chunks.
+        memory_bytes: a source that fits into so many is held in memory for the later chunks; of several, each has its
+            equal part of them.
     """
     order = job.plan.acting_steps * chunks
     with ExitStack() as stack:
@@ -126,7 +177,8 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
                 return source
             return stack.enter_context(reading_ahead(source, order, memory_bytes))
 
-        parts = [replace(part, source=feed(part.source, 0)) for part in job.parts]
+        each = memory_bytes // max(1, len(job.parts))
+        parts = [replace(part, source=feed(part.source, each)) for part in job.parts]
         yield replace(job, source=job.source if parts else feed(job.source, memory_bytes), parts=parts)
 
 
@@ -147,9 +199,11 @@ def denoise_chunk(
     """
     started = [job.batch(frames) for frames in batches]
     masks = [job.given_masks(frames) for frames in batches]
+    for frames, batch in zip(batches, started, strict=True):
+        batch.alter = job.holding_colours(control, frames)
     for step in range(len(job.scheduler.timesteps)):
         for frames, batch, mask in zip(batches, started, masks, strict=True):
-            control.target_mask = mask
+            control.target_mask, control.weights = mask, job.weights_of(frames)
             control.use_branches(job.branches_at(step))
             job.denoising.step(batch, step)
             on_step(step, frames)

@@ -6,33 +6,20 @@ from collections.abc import Sequence
 
 import torch
 
-from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
-from masactrl_video.model.sampling.latents import initial_noise
-from masactrl_video.render.frames import FramesJob
-from masactrl_video.settings.model_parts import SamplingSettings
+from masactrl_video.render.frames import FramesJob, HeldColours
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.plan import read_mask
+from masactrl_video.sources.plan import mask_rule, shared_noise
+from masactrl_video.sources.timeline import Timeline
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures
-
-
-def shared_noise(
-    settings: SamplingSettings, model: DiffusionModel, source: CachedSource, size_px: tuple[int, int]
-) -> torch.Tensor:
-    """Initial noise (1, channels, height, width) of pictures of (height, width) px.
-
-    It is the source's own (MasaCtrl, Sec. 5), or where a saved character has another size, noise of the seed.
-    """
-    noise = source.initial_noise
-    own = tuple(noise.shape[-2:]) == model.latent_size(*size_px)
-    return noise if own else initial_noise(model, size_px, settings.seed)
 
 
 def frames_job(
@@ -44,8 +31,14 @@ def frames_job(
     plan: ControlPlan,
     source: CachedSource,
     target_masks: Pictures | None = None,
+    later: Sequence[CachedSource] = (),
+    timeline: Timeline | None = None,
 ) -> FramesJob:
     """Everything that rendering a frame against the recorded source needs besides its number.
+
+    Args:
+        later: further sources of the timeline; frames start from the noise of the first one all the same.
+        timeline: which of several sources a frame follows.
 
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
@@ -65,30 +58,48 @@ def frames_job(
         source_noise=shared_noise(settings, model, source, size_px),
         plan=plan,
         guidance=guidance,
-        masks=_mask_rule(settings, model, size_px),
+        masks=mask_rule(settings, model, size_px),
         target_masks=target_masks,
         noise=settings.noise,
+        parts=[_part(each, model, size_px) for each in (source, *later)] if later else (),
+        timeline=timeline if later else None,
+        colours=_held_colours(settings, (source, *later)),
     )
 
 
-def made_from(model: DiffusionModel, condition: TextCondition, guidance: Sequence[str], source: CachedSource) -> str:
+def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:
+    found = [source.colours for source in sources] if settings.hold_colours else []
+    known = [colours for colours in found if colours is not None]
+    if not known:
+        return None
+    steps = settings.num_inference_steps
+    first = min(steps - 1, round(settings.colours_from * steps))
+    return HeldColours(torch.stack(known), settings.hold_colours, first)
+
+
+def _part(source: CachedSource, model: DiffusionModel, size_px: tuple[int, int]) -> SourcePart:
+    own = tuple(source.initial_noise.shape[-2:])
+    return SourcePart(source, None if own == model.latent_size(*size_px) else (own[0], own[1]))
+
+
+def made_from(
+    model: DiffusionModel,
+    condition: TextCondition,
+    guidance: Sequence[str],
+    source: CachedSource,
+    later: Sequence[CachedSource] = (),
+    timeline: Timeline | None = None,
+) -> str:
     """Names the content of what the settings only name by path.
 
     Args:
         guidance: a key of each guidance's, and each given mask's, content.
+        later: further sources, and which of them a frame follows.
     """
     keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
-    if source.entry.index.determined_by["source"] == "real":  # made without the networks, which its name leaves out
-        keys += [hash_module(network.module) for network in model.networks]
+    sources = (source, *later)
+    if any(each.entry.index.determined_by["source"] == "real" for each in sources):
+        keys += [hash_module(network.module) for network in model.networks]  # the source's name leaves them out
+    if later:
+        keys += [each.entry.folder.name for each in later] + [repr(timeline)]
     return hash_bytes("\n".join(keys).encode())
-
-
-def _mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int]) -> MaskRule | None:
-    if not settings.masked:
-        return None
-    source_mask = None
-    if settings.source_mask is not None:
-        source_mask = read_mask(settings, settings.source_mask, size_px).to(model.device)
-    by_words = settings.target_masks is None
-    tokens = find_words(model.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
-    return MaskRule(tokens, settings.mask_threshold, source_mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     JsonValue,
     NonNegativeInt,
     PlainSerializer,
@@ -26,6 +27,7 @@ from masactrl_video.settings.control import Control
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.home import MAY_BE_AT_HOME
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.timeline import Timeline
 
 if TYPE_CHECKING:  # a plan is read and written without torch
     from masactrl_video.attention.plan import ControlPlan
@@ -93,6 +95,7 @@ def _settings_data(settings: Settings, change: Callable[[str], str]) -> dict[str
     matter = [*settings_where(Settings, lambda about: about.changes in ("source", "frames")), *_WORK]
     data: dict[str, JsonValue] = settings.model_dump(mode="json", include=set(matter))
     _each_path(data, Settings, change)
+    data |= {"sources": {}, "key_frames": None}  # the plan names what they have become
     assert isinstance(data["controls"], dict)
     for control in data["controls"].values():
         assert isinstance(control, dict)
@@ -154,6 +157,10 @@ class RecordedEntry(_Part):
     """Of the entry; its name is the entry's fingerprint."""
     content: str
     """SHA-256 over the checksums of its files."""
+    frame: NonNegativeInt = 0
+    """From which on frames follow it."""
+    of_character: bool = False
+    """Whether it is a saved character, with networks of its own."""
 
 
 class ControlPictures(_Part):
@@ -192,7 +199,10 @@ class RenderPlan(_Part):
     batch_size: PositiveInt
     chunks: tuple[Chunk, ...]
     """What was to be rendered when the plan was made; no frame is in two of them."""
-    sources: tuple[RecordedEntry, ...]
+    sources: tuple[RecordedEntry, ...] = Field(min_length=1)
+    """By their frames, the first at 0."""
+    mixed_frames: NonNegativeInt = 0
+    """At each source's frame, so many frames follow both it and the one before."""
     control: ControlledWhere
     controls: tuple[ControlPictures, ...]
     """One for each network, in the order of the settings' `guidance`."""
@@ -211,6 +221,9 @@ class RenderPlan(_Part):
             if not end <= first < stop <= self.frames:
                 raise ValueError(f"chunks: frames {first} to {stop - 1} overlap with others, or are not in the clip")
             end = stop
+        starts = [source.frame for source in self.sources]
+        if starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= self.frames:
+            raise ValueError(f"sources: their frames are {starts}, and must rise from 0 and be in the clip")
         if len(self.controls) != len(self.settings.guidance):
             raise ValueError("controls: there are not as many as networks in use")
         return self
@@ -227,6 +240,11 @@ class RenderPlan(_Part):
         """All that is made of a frame."""
         mask = self.mask(frame)
         return (self.picture(frame),) if mask is None else (self.picture(frame), mask)
+
+    @property
+    def timeline(self) -> Timeline:
+        """Which source a frame follows."""
+        return Timeline(tuple(source.frame for source in self.sources), self.mixed_frames)
 
     @property
     def todo_frames(self) -> int:
@@ -301,7 +319,13 @@ class ChunkResult(_Part):
     seconds: float = 0.0
 
 
-def cut_chunks(frames: int, batch_size: int, chunk_frames: int, made: Sequence[Callable[[int], Path]]) -> list[Chunk]:
+def cut_chunks(
+    frames: int,
+    batch_size: int,
+    chunk_frames: int,
+    made: Sequence[Callable[[int], Path]],
+    cuts: Iterable[int] = (),
+) -> list[Chunk]:
     """Chunks of those batches of which any file is not there yet.
 
     Batches are always cut at multiples of `batch_size`: sums in floating point depend on a batch's composition, and
@@ -309,8 +333,10 @@ def cut_chunks(frames: int, batch_size: int, chunk_frames: int, made: Sequence[C
 
     Args:
         made: frame → each of its files.
+        cuts: frames that do not share a batch with the one before (see `Timeline.cuts`).
     """
-    batches = [(first, min(first + batch_size, frames)) for first in range(0, frames, batch_size)]
+    firsts = sorted({*range(0, frames, batch_size), *(frame for frame in cuts if 0 < frame < frames)})
+    batches = list(zip(firsts, [*firsts[1:], frames], strict=True))
     todo = [batch for batch in batches if not all(of(frame).exists() for of in made for frame in range(*batch))]
     each = max(1, chunk_frames // batch_size)
     return [Chunk(batches=tuple(todo[first : first + each])) for first in range(0, len(todo), each)]

@@ -26,6 +26,7 @@ from masactrl_video.render.plan import (
     ChunkResult,
     ControlledWhere,
     ControlPictures,
+    RecordedEntry,
     RenderPlan,
     WrittenFile,
 )
@@ -128,19 +129,22 @@ def open_job(plan: RenderPlan, model: DiffusionModel | None = None, wait_seconds
         UserError: anything is missing, or is not what the plan was made for.
     """
     _check_versions(plan.made_from)
-    entry = _open_source(plan)
+    entries = [_open_source(source) for source in plan.sources]
     guidance = [_open_pictures(pictures, plan, wait_seconds) for pictures in plan.controls]
     masks = None if plan.target_masks is None else _open_pictures(plan.target_masks, plan, wait_seconds)
     settings = plan.settings
     model = model or model_from_settings(settings)
-    _check_weights(plan, model, entry)
-    source = CachedSource(entry, model.device, None if settings.cache_dtype == "exact" else model.dtype)
+    for source, entry in zip(plan.sources, entries, strict=True):
+        _check_weights(source, plan, model, entry)
+    dtype = None if settings.cache_dtype == "exact" else model.dtype
+    first, *later = (CachedSource(entry, model.device, dtype) for entry in entries)
     scheduler, control = planned_control(settings, model, plan.size_px)
     if ControlledWhere.of(control) != plan.control:
         raise UserError(f"plan: its steps or layers are not those that its settings mean here; {ANEW}")
-    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, source, masks)
+    timeline = plan.timeline
+    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, first, masks, later, timeline)
     keys = [pictures.key for pictures in (*guidance, *([masks] if masks else []))]
-    if made_from(model, job.denoising.text, keys, source) != plan.text["made-from"]:
+    if made_from(model, job.denoising.text, keys, first, later, timeline) != plan.text["made-from"]:
         raise UserError(f"plan: the model, or what reads its prompts, is another here than where it was made; {ANEW}")
     return job
 
@@ -152,14 +156,12 @@ def _check_versions(made_from: Mapping[str, str]) -> None:
             raise UserError(f"plan: it was made by {name} {planned}, here is {version}; take the same, or {ANEW}")
 
 
-def _open_source(plan: RenderPlan) -> CacheEntry:
-    if len(plan.sources) != 1:
-        raise UserError(f"plan: frames follow one source, and it names {len(plan.sources)}; {ANEW}")
-    folder = plan.sources[0].folder
+def _open_source(source: RecordedEntry) -> CacheEntry:
+    folder = source.folder
     entry = open_entry(folder.parent, folder.name)
     if entry is None:
         raise UserError(f"plan: its source, cache entry {folder.name}, is not in {folder.parent}; {ANEW}")
-    if entry.index.content != plan.sources[0].content:
+    if entry.index.content != source.content:
         raise UserError(f"plan: its source, cache entry {folder.name}, was recorded anew with other numbers; {ANEW}")
     return entry
 
@@ -183,7 +185,7 @@ def _are_there(pictures: ControlPictures) -> bool:
         return False
 
 
-def _check_weights(plan: RenderPlan, model: DiffusionModel, entry: CacheEntry) -> None:
+def _check_weights(source: RecordedEntry, plan: RenderPlan, model: DiffusionModel, entry: CacheEntry) -> None:
     """See that the model is the one that recorded the source; decoder and text encoder are in `made_from`."""
     recorded = entry.index.determined_by
     own: dict[str, JsonValue] = {
@@ -191,7 +193,7 @@ def _check_weights(plan: RenderPlan, model: DiffusionModel, entry: CacheEntry) -
         "dtype": str(model.dtype),
         model.backbone.denoiser_part: network_identity(model.denoiser, model.backbone),
     }
-    if plan.settings.character is None and recorded["source"] == "generated":  # under the guidance of the frames
+    if not source.of_character and recorded["source"] == "generated":  # under the guidance of the frames
         own["networks"] = [*sorted(hash_module(network.module) for network in model.networks)]
         recorded = recorded | {"networks": [*sorted(_weights_of(recorded["guidance"]))]}
     for name, value in own.items():

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import field_validator
 
 from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECORD, VIDEOS, Part, option
-from masactrl_video.settings.home import OwnPath
+from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnPath
 from masactrl_video.settings.inactive import (
     CHARACTER_IS_SOURCE,
+    COLOURS_FREE,
     LAYERS_LISTED,
     MASKED,
     NO_FRAME_IN_SOURCE,
+    NO_HAND_OVER,
     NO_MASK_BY_WORDS,
+    NOT_MIXED,
+    NOT_PLACED,
     PICTURE_IS_SOURCE,
+    SOURCES_PLACED,
     STEPS_LISTED,
 )
 from masactrl_video.settings.modes import HELP, Mode, needs_of
+from masactrl_video.settings.names import HandOver
+from masactrl_video.settings.timeline import is_inverted
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
+_timeline = partial(option, "source", changes="source", commands=VIDEOS)
 _any_source = partial(option, "source", changes="source", commands=DENOISE - COMICS, sweepable=True)
 _attention = partial(option, "attention", changes="frames", commands=ATTEND, sweepable=True)
+_colours = partial(option, "attention", commands=VIDEOS)
 _mask = partial(option, "attention", changes="source", commands=ATTEND - COMICS, only=MASKED, sweepable=True)
 
 
@@ -33,7 +44,7 @@ class SourceSettings(Part):
     source_frame: int = _source(
         "frame (of those taken, from 0) whose guidance or picture is the source's",
         0,
-        inactive=(PICTURE_IS_SOURCE, CHARACTER_IS_SOURCE, NO_FRAME_IN_SOURCE),
+        inactive=(PICTURE_IS_SOURCE, CHARACTER_IS_SOURCE, NO_FRAME_IN_SOURCE, SOURCES_PLACED),
         ge=0,
     )
     source_image: OwnPath = _any_source(
@@ -54,10 +65,46 @@ class SourceSettings(Part):
         only=MASKED,
     )
 
+    sources: Annotated[dict[str, str], MAY_BE_AT_HOME] = _timeline(
+        "frame → the source that holds from it on: clip (that frame itself), generated (under its guidance, as the "
+        "character of the first source), a picture's path, or a character's name",
+        {},
+        by_hand=True,
+    )
+    key_frames: int | Literal["auto"] | None = _timeline(
+        "so many sources, spread over the clip; auto: another one wherever the guidance leaves what they have shown",
+        None,
+    )
+    key_frame_threshold: float = _timeline(
+        "key_frames auto: how far guidance may be from the nearest source's. Pose: mean distance of its points, in "
+        "lengths of the torso; canny: share of edges farther than 2 % of the diagonal from all of its edges",
+        0.5,
+        inactive=(NOT_PLACED,),
+        gt=0,
+    )
+    hand_over: HandOver = _timeline(
+        "with several sources: nearest (a frame follows the nearest one at or before it) or mix (from a source's frame "
+        "on both it and the one before, with weights that move)",
+        "nearest",
+        changes="frames",
+        inactive=(NO_HAND_OVER,),
+    )
+    hand_over_frames: int = _timeline(
+        "hand_over mix: over how many frames", 8, changes="frames", inactive=(NOT_MIXED,), ge=1
+    )
+
+    @field_validator("key_frames", mode="before")
+    @classmethod
+    def _a_number_or_auto(cls, value: Any) -> Any:
+        text = str(value)
+        if value is None or value == "auto" or (text.isascii() and text.isdigit() and int(text) > 0):
+            return value if value in (None, "auto") else int(text)
+        raise ValueError(f"got {value!r}; give a number of 1 or more, or auto")
+
     @property
     def real_source(self) -> bool:
-        """Whether the source is a given picture, which is inverted."""
-        return self.source == "clip" or self.source_image is not None
+        """Whether the source, or one of several, is a given picture, which is inverted."""
+        return self.source == "clip" or self.source_image is not None or any(map(is_inverted, self.sources.values()))
 
 
 class AttentionSettings(Part):
@@ -92,6 +139,23 @@ class AttentionSettings(Part):
     )
     mask_grid_divisor: int = _attention(
         "masks come from cross-attention at latent side / this", 4, changes="source", inactive=(NO_MASK_BY_WORDS,), ge=1
+    )
+
+    hold_colours: float = _colours(
+        "align each frame's colours to its source's (AdaIN of the predicted clean latents in the late steps, of object "
+        "and ground apart where there are masks): 0 not at all, 1 to the full",
+        0.0,
+        changes="source",
+        ge=0,
+        le=1,
+    )
+    colours_from: float = _colours(
+        "hold_colours: part of the denoising steps after which frames are aligned",
+        0.8,
+        changes="frames",
+        inactive=(COLOURS_FREE,),
+        ge=0,
+        lt=1,
     )
 
     @property

@@ -33,13 +33,18 @@ NO_UNCONDITIONAL = Inactive(
 )
 INVERTED_NOISE = Inactive(
     "all frames start from the inverted source, not from noise of their own",
-    lambda s: s.real_source and s.noise != "per-frame",
+    lambda s: s.real_source and s.noise != "per-frame" and not s.sources,
 )
 PICTURE_IS_SOURCE = Inactive("source_image is the source", lambda s: s.source_image is not None)
 CHARACTER_IS_SOURCE = Inactive("the character is the source", lambda s: s.character is not None)
 NO_FRAME_IN_SOURCE = Inactive(
     "without guidance the source knows no frame", lambda s: not s.real_source and not s.guidance
 )
+SOURCES_PLACED = Inactive("the timeline says whose frame", lambda s: bool(s.sources) or s.key_frames is not None)
+NO_HAND_OVER = Inactive("there is one source", lambda s: len(s.sources) < 2 and s.key_frames in (None, 1))
+NOT_MIXED = Inactive("sources are not mixed without hand_over mix", lambda s: s.hand_over != "mix")
+NOT_PLACED = Inactive("no frames are chosen without key_frames auto", lambda s: s.key_frames != "auto")
+COLOURS_FREE = Inactive("colours are not held without hold_colours", lambda s: s.hold_colours == 0)
 NO_VAE = Inactive("taesd decodes, and nothing is encoded", lambda s: s.taesd is not None and not s.real_source)
 STEPS_LISTED = Inactive("masa_steps lists the steps", lambda s: s.masa_steps is not None)
 LAYERS_LISTED = Inactive("masa_layers lists the layers", lambda s: s.masa_layers is not None)

@@ -30,6 +30,9 @@ PredictionType = Literal["epsilon", "v_prediction", "sample"]
 NoiseKind = Literal["shared", "per-frame"]
 """Initial noise: the source's for all frames, or another for each."""
 
+HandOver = Literal["nearest", "mix"]
+"""How frames go from one source to the next: at once, or with both in one softmax meanwhile."""
+
 Easing = Literal["linear", "ease-in-out", "catmull-rom"]
 """How poses go from key to key: at constant speed; at rest at every key (smoothstep, 3w² - 2w³); or through the keys
 without rest, with the speed of the keys before and after."""

@@ -17,6 +17,7 @@ from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.inactive import MASKED, check_only
 from masactrl_video.settings.model_parts import ModelSettings, SamplingSettings
+from masactrl_video.settings.timeline import check_timeline
 from masactrl_video.settings.work_parts import OutputSettings, SpeedSettings, WorkSettings
 from masactrl_video.storage.text import encodable
 
@@ -50,6 +51,7 @@ class Settings(
         if self.masked:
             check_masks(self)
         check_only(self, MASKED)
+        check_timeline(self)
         return self
 
     @property

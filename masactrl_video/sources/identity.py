@@ -20,7 +20,7 @@ from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.device import is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import timesteps_of
-from masactrl_video.sources.source import GeneratedSource, RealSource
+from masactrl_video.sources.source import Followed, GeneratedSource, RealSource
 from masactrl_video.storage.fingerprint import hash_module, hash_tensor
 
 
@@ -77,7 +77,8 @@ def source_identity(
 
 
 def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonValue]:
-    return {
+    followed: dict[str, JsonValue] = {} if source.followed is None else {"followed": _followed(source.followed)}
+    return followed | {
         "source": "generated",
         "noise": hash_tensor(source.noise),
         "seed": source.denoising.seed,
@@ -93,6 +94,17 @@ def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonVal
             }
             for network, read in (source.guidance.read() if source.guidance is not None else ())
         ],
+    }
+
+
+def _followed(first: Followed) -> JsonValue:
+    masks = first.masks
+    return {
+        "entry": first.name,
+        "mode": first.plan.mode,
+        "steps": list(first.plan.steps),
+        "layers": [layer.name for layer in first.plan.layers],
+        "masks": None if masks is None else [list(masks.target_tokens), masks.threshold],
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.holders import hold
@@ -28,12 +29,13 @@ from masactrl_video.model.sampling.latents import encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.clip_parts import SizeSettings
+from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root
-from masactrl_video.sources.record import ObjectWords, cached_source, check_recorded
+from masactrl_video.sources.record import ColourRule, ObjectWords, cached_source, check_recorded
 from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_source
-from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, unique_branches
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.image_folder import read_image
 
@@ -70,7 +72,15 @@ class PlannedSource:
         logger.info("source: %s x %s x %s", steps, layers, counted(len(self.branches), "branch", "branches"))
         with enough_memory(f"the source on {model.device}"):
             source = cached_source(
-                root, model, self.source, self.branches, self.plan, self.words, cache_quota(settings), self.cache_dtype
+                root,
+                model,
+                self.source,
+                self.branches,
+                self.plan,
+                self.words,
+                cache_quota(settings),
+                self.cache_dtype,
+                _colour_rule(settings, model, self.source) if settings.hold_colours else None,
             )
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))
@@ -97,6 +107,68 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
+
+
+def plan_generated_later(
+    settings: Settings,
+    model: DiffusionModel,
+    clip: Canvas,
+    guidance: Sequence[Pictures],
+    first: CachedSource,
+) -> PlannedSource:
+    """A source that is its frame as the frame comes out against the first source, so that both show the same.
+
+    Args:
+        settings: of this source alone; `source_frame` is its frame.
+        guidance: one for each network of the model.
+        first: the first source.
+
+    Raises:
+        UserError: words that are not in the prompt.
+    """
+    scheduler, plan = plan_attention(settings, model, clip.size_px)
+    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, clip.size_px)
+    pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
+    source = GeneratedSource(
+        Denoising(model, text, settings.guidance_scale, settings.seed),
+        scheduler,
+        shared_noise(settings, model, first, clip.size_px),
+        model.prepare_controls(pictures) if pictures else None,
+        Followed(
+            first, first.entry.folder.name, replace(plan, whole_every=1), mask_rule(settings, model, clip.size_px)
+        ),
+    )
+    words = _source_words(settings)
+    tokens = find_words(model.tokenizer, settings.prompt, words) if words else ()
+    return PlannedSource(source, text.names, ObjectWords(tokens), plan, scheduler, settings.cache_dtype)
+
+
+def shared_noise(
+    settings: SamplingSettings, model: DiffusionModel, source: CachedSource, size_px: tuple[int, int]
+) -> torch.Tensor:
+    """Initial noise (1, channels, height, width) of pictures of (height, width) px.
+
+    It is the source's own (MasaCtrl, Sec. 5), or where a saved character has another size, noise of the seed.
+    """
+    noise = source.initial_noise
+    own = tuple(noise.shape[-2:]) == model.latent_size(*size_px)
+    return noise if own else initial_noise(model, size_px, settings.seed)
+
+
+def mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int]) -> MaskRule | None:
+    """Where masks of objects come from; None in modes without them.
+
+    Raises:
+        UserError: words that are not in the prompt, or a mask that cannot be used.
+    """
+    if not settings.masked:
+        return None
+    source_mask = None
+    if settings.source_mask is not None:
+        source_mask = read_mask(settings, settings.source_mask, size_px).to(model.device)
+    by_words = settings.target_masks is None
+    tokens = find_words(model.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
+    return MaskRule(tokens, settings.mask_threshold, source_mask)
 
 
 def check_source_used(settings: Settings, model: DiffusionModel) -> None:
@@ -200,6 +272,14 @@ def _real(
     caption = _source_caption(settings)
     tokens = find_words(model.tokenizer, caption, words)
     return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", 1.0, clip.size_px))
+
+
+def _colour_rule(settings: Settings, model: DiffusionModel, source: GeneratedSource | RealSource) -> ColourRule:
+    if settings.source_mask is None:
+        return ColourRule(settings.mask_threshold if settings.masked else None)
+    latents = source.noise if isinstance(source, GeneratedSource) else source.picture_latents
+    height, width = (side * model.vae_scale_factor for side in latents.shape[-2:])
+    return ColourRule(mask=read_mask(settings, settings.source_mask, (height, width)).to(model.device))
 
 
 def _source_caption(settings: Settings) -> str:

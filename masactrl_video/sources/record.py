@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import JsonValue
 
+from masactrl_video.attention.masks import binary_mask
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.record import record_attention
 from masactrl_video.attention.recorded import RecordedSource, StepRecord
 from masactrl_video.cache.making import making, open_or_discard
 from masactrl_video.cache.manage import Quota, make_room
 from masactrl_video.cache.quantize import pack, packed_bytes_of, storage_error
-from masactrl_video.cache.recorded_source import CachedSource, _object_maps, logger
+from masactrl_video.cache.recorded_source import COLOURS, OBJECT_MAP, CachedSource, _object_maps, logger
 from masactrl_video.cache.store import CacheWriter, open_entry
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import UNGUIDED
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.sampling.clean import predicted_clean
+from masactrl_video.model.sampling.colours import moments_by_region
 from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.progress import counting
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.sources.identity import source_identity
 from masactrl_video.sources.source import GeneratedSource, RealSource, replay
-from masactrl_video.storage.fingerprint import fingerprint
+from masactrl_video.storage.fingerprint import fingerprint, hash_tensor
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,28 @@ class ObjectWords:
     prompt): its cross-attention is taken from a side pass over the source's latents, and only the maps are used."""
 
 
+@dataclass(frozen=True, eq=False)
+class ColourRule:
+    """What of a source's colours is kept, for frames to be aligned to."""
+
+    threshold: float | None = None
+    """At which its object map is cut, where one is recorded."""
+    mask: torch.Tensor | None = None
+    """(height, width) bool, of any size: a given mask of its object."""
+
+    def identity(self) -> JsonValue:
+        """For the entry's name."""
+        return {"threshold": self.threshold, "mask": None if self.mask is None else hash_tensor(self.mask)}
+
+    def figure(self, object_map: torch.Tensor | None, grid: tuple[int, int]) -> torch.Tensor | None:
+        """(1, height, width) bool: where the object is; None where that is not known."""
+        if self.mask is not None:
+            return binary_mask(self.mask[None], 0.5, grid).reshape(1, *grid)
+        if object_map is None or self.threshold is None:
+            return None
+        return binary_mask(object_map[None], self.threshold, grid).reshape(1, *grid)
+
+
 def cached_source(
     root: Path,
     model: DiffusionModel,
@@ -50,6 +77,7 @@ def cached_source(
     words: ObjectWords | None = None,
     quota: Quota | None = None,
     dtype: CacheDtype = "exact",
+    colours: ColourRule | None = None,
 ) -> CachedSource:
     """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
 
@@ -60,6 +88,7 @@ def cached_source(
         plan: its steps and layers are recorded; its `mask_layers` give the object map when `words` are given.
         quota: how large the cache may become with the new entry; the longest unused others go first.
         dtype: how keys and values are stored.
+        colours: what is kept of its colours; None: nothing.
 
     Raises:
         CacheDamaged: an entry that is damaged and cannot be removed, or is damaged again right after it was recorded.
@@ -69,6 +98,8 @@ def cached_source(
     identity = source_identity(source, model, plan, words.caption, words.tokens)
     if dtype != "exact":
         identity["stored_as"] = dtype
+    if colours is not None:
+        identity["colours"] = colours.identity()
     name = fingerprint(identity)
     with making(root, name):
         entry = open_or_discard(root, name)
@@ -84,7 +115,7 @@ def cached_source(
                 layers=[layer.name for layer in plan.layers],
                 expected_bytes=needed_bytes,
             ) as writer:
-                _record(writer, model, source, branches, plan, words, dtype)
+                _record(writer, model, source, branches, plan, words, dtype, colours)
             entry = open_entry(root, name)
             assert entry is not None
         else:
@@ -119,8 +150,11 @@ def _record(
     plan: ControlPlan,
     words: ObjectWords,
     dtype: CacheDtype,
+    colours: ColourRule | None,
 ) -> None:
     walk = source.begin()
+    object_maps: dict[int, torch.Tensor | None] = {}
+    moments: list[torch.Tensor] = []
     maps: dict[int, dict[str, torch.Tensor]] = {}
     errors: list[float] = []
     if words.caption is not None:
@@ -134,16 +168,32 @@ def _record(
             packed = pack(states, dtype)
             if dtype != "exact":
                 errors.append(storage_error(states, packed))
-            writer.write_step(step, packed | (maps[step] if maps else _object_maps(record)))
+            stored_maps = maps[step] if maps else _object_maps(record)
+            object_maps[step] = stored_maps.get(OBJECT_MAP)
+            writer.write_step(step, packed | stored_maps)
+
+    if colours is not None:
+        rule = colours
+
+        def look(output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
+            clean = predicted_clean(source.scheduler, output, latents, step)
+            figure = rule.figure(object_maps.get(step), (clean.shape[2], clean.shape[3]))
+            moments.append(moments_by_region(clean, figure)[0])
+
+        walk.look = look
 
     own_words = words.tokens if words.caption is None else ()
-    with record_attention(
-        model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+    with (
+        source.following() if isinstance(source, GeneratedSource) else nullcontext(),
+        record_attention(
+            model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+        ),
     ):
         for _ in counting(walk.steps, "source: record", "step", total=len(source.scheduler.timesteps), passing=True):
             pass
     assert walk.final_latents is not None
     about = {"storage_errors": torch.tensor(errors)} if errors else {}
+    about |= {COLOURS: torch.stack(moments)} if moments else {}
     writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
 
 

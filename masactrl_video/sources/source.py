@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
+from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.recorded import RecordedSource
+from masactrl_video.attention.use import control_attention
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
@@ -29,6 +34,8 @@ class Walk:
     """The source picture's latents, once all steps are walked."""
     trajectory: Trajectory | None = None
     """Of a real picture: its latents at every step."""
+    look: Callable[[torch.Tensor, torch.Tensor, int], None] | None = None
+    """Shown the output, the latents and the step, of every step; to be set before the first."""
 
 
 class Source(Protocol):
@@ -47,6 +54,17 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Followed:
+    """The first of several sources, which a later one is generated against, so that both show the same character."""
+
+    source: RecordedSource
+    name: str
+    """Of its cache entry, which names all that it is made from."""
+    plan: ControlPlan
+    masks: MaskRule | None = None
+
+
+@dataclass(frozen=True)
 class GeneratedSource:
     """A source made from a prompt, under the guidance of its own frame (MasaCtrl, Sec. 5, DP1)."""
 
@@ -55,11 +73,29 @@ class GeneratedSource:
     noise: torch.Tensor
     """(1, channels, height, width), standard normal."""
     guidance: PreparedControls | None
+    followed: Followed | None = None
 
     @property
     def text(self) -> TextCondition:
         """Prompts of the UNet's rows while the source is walked."""
         return self.denoising.text
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Context for the walk, in which it follows another source, if it does."""
+        if self.followed is None:
+            yield
+            return
+        model, followed = self.denoising.model, self.followed
+        with control_attention(
+            model.denoiser,
+            followed.source,
+            followed.plan,
+            branches=self.text.names,
+            masks=followed.masks,
+            clock=model.clock,
+        ):
+            yield
 
     def begin(self) -> Walk:
         """Start from the noise."""
@@ -69,6 +105,13 @@ class GeneratedSource:
 
     def _steps(self, walk: Walk) -> Iterator[int]:
         batch = FrameBatch.from_noise(self.noise, self.guidance, self.scheduler)
+        if (look := walk.look) is not None:
+
+            def shown(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
+                look(output, latents, step)
+                return output
+
+            batch.alter = shown
         for step in range(len(self.scheduler.timesteps)):
             self.denoising.step(batch, step)
             yield step
@@ -134,6 +177,8 @@ def replay(
         latents = latents if freely else trajectory.latents[step]
         with model.clock.at(step):
             branches = predict_noise(model, latents, timestep, text, None, step, num_steps)
+        if walk is not None and walk.look is not None:
+            walk.look(branches[-1], latents, step)
         yield step
         latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
     if walk is not None:

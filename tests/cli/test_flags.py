@@ -12,7 +12,11 @@ from masactrl_video.cli.options import Parser, add_settings, settings_from
 from masactrl_video.errors import UserError
 from masactrl_video.settings.settings import Settings
 
-NO_FLAG = {"clip": "the positional argument", "controls": "--controlnet, --t2i-adapter and their weights"}
+NO_FLAG = {
+    "clip": "the positional argument",
+    "controls": "--controlnet, --t2i-adapter and their weights",
+    "sources": "--source-at",
+}
 MASKED = ["--attention-mode", "masked", "--mask-words", "bear"]
 POSE = ["--guidance", "pose"]
 
@@ -63,6 +67,10 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "source_prompt": (["a frog"], "a frog", []),
     "character": (["hero"], "hero", []),
     "source_caption": (["a frog"], "a frog", [*MASKED, "--source", "clip"]),
+    "key_frames": (["auto"], "auto", []),
+    "key_frame_threshold": (["0.3"], 0.3, ["--key-frames", "auto"]),
+    "hand_over": (["mix"], "mix", ["--key-frames", "3"]),
+    "hand_over_frames": (["4"], 4, ["--key-frames", "3", "--hand-over", "mix"]),
     "masa_step": (["3"], 3, []),
     "masa_layer": (["12"], 12, []),
     "masa_steps": (["1", "3"], [1, 3], []),
@@ -74,6 +82,8 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "target_masks": (["masks"], Path("masks"), MASKED),
     "mask_threshold": (["0.5"], 0.5, MASKED),
     "mask_grid_divisor": (["4"], 4, MASKED),
+    "hold_colours": (["0.5"], 0.5, []),
+    "colours_from": (["0.6"], 0.6, ["--hold-colours", "1"]),
     "batch_size": (["2"], 2, []),
     "chunk_frames": (["8"], 8, []),
     "cache_dir": (["cache"], Path("cache"), []),
@@ -123,6 +133,12 @@ def test_what_is_on_can_be_switched_off(name: str) -> None:
     after = settings(SWITCHED_OFF[name])
     assert getattr(after, name) is False
     assert changed(settings(), after) == {name}
+
+
+def test_sources_are_said_frame_by_frame() -> None:
+    after = settings("--source-at", "0=clip", "--source-at", "24=a=b.png")
+    assert after.sources == {"0": "clip", "24": "a=b.png"}
+    assert changed(settings(), after) == {"sources"}
 
 
 def test_a_controlnet_takes_the_place_of_the_presets_guidance() -> None:

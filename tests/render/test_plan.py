@@ -154,6 +154,11 @@ def changed(text: str, **values: Any) -> str:
         (lambda text: changed(text, pictures="frames"), "plan: it is wrong at pictures: .* is no absolute path"),
         (lambda text: changed(text, pictures="./frames"), "plan: it is wrong at pictures: .*and none is given"),
         (lambda text: changed(text, chunks=[{"batches": [[0, 2]]}] * 2), "frames 0 to 1 overlap"),
+        (
+            lambda text: changed(text, sources=json.loads(text)["sources"] * 2),
+            r"their frames are \[0, 0\], and must rise",
+        ),
+        (lambda text: changed(text, sources=[]), "plan: it is wrong at sources"),
     ],
 )
 def test_a_damaged_plan_is_refused_in_one_line(change: Callable[[str], str], message: str, by_source: Rendered) -> None:
@@ -168,7 +173,6 @@ def test_a_damaged_plan_is_refused_in_one_line(change: Callable[[str], str], mes
         (lambda data: data["made_from"].update(torch="1.0"), "plan: it was made by torch 1.0, here is "),
         (lambda data: data["sources"][0].update(folder="/none/" + "0" * 32), "is not in /none; make it anew"),
         (lambda data: data["sources"][0].update(content="0"), "was recorded anew with other numbers"),
-        (lambda data: data["sources"].append(data["sources"][0]), "frames follow one source, and it names 2"),
         (lambda data: data["controls"][0].update(key="another"), "holds other pictures than those"),
         (lambda data: data["settings"].update(prompt="a frog"), "another here than where it was made"),
         (lambda data: data["settings"].update(masa_layer=11), "its steps or layers are not those"),

@@ -58,6 +58,10 @@ class Outputs:
         """The source image."""
         return self.folder / "source.png"
 
+    def source_at(self, frame: int) -> Path:
+        """The image of the source that holds from a frame on."""
+        return self.source if frame == 0 else self.folder / f"source-{frame:06d}.png"
+
     @property
     def side_by_side(self) -> Path:
         """Clip, guidance and result in one video."""

@@ -63,6 +63,15 @@ def check_models(settings: Settings) -> None:
     for what, path in (*named, *(("LoRA", path) for path in settings.lora)):
         if path is not None:
             location.local_path(path, what)
+    check_character(settings)
+
+
+def check_character(settings: Settings) -> None:
+    """See that a saved character that is the source is there.
+
+    Raises:
+        UserError: it is not.
+    """
     if settings.character is not None:
         open_character(settings.characters_dir or default_root(), settings.character)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,10 @@ from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import scheduler_step
+
+Alter = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""Takes the denoiser's guided output, the latents (each (frames, channels, height, width)) and the denoising step, and
+gives the output to go on with."""
 
 
 @dataclass
@@ -28,6 +32,8 @@ class FrameBatch:
     """Its own: multistep schedulers keep the last predictions inside."""
     deep_features: torch.Tensor | None = None
     """(branches x frames, channels, height, width) of the last step done by the whole denoiser, if they are reused."""
+    alter: Alter | None = None
+    """What the guided output becomes before the scheduler's step."""
 
     @classmethod
     def from_noise(cls, noise: torch.Tensor, guidance: PreparedControls | None, scheduler: Schedule) -> FrameBatch:
@@ -73,6 +79,8 @@ class Denoising:
             predict = self.model.backbone.predict
             branches = predict(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
         noise = classifier_free_guidance(branches, self.guidance_scale)
+        if batch.alter is not None:
+            noise = batch.alter(noise, batch.latents, step)
         batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
 
     @contextmanager

@@ -1,0 +1,127 @@
+"""The sources of a clip: placed along it, and recorded, each once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.controls.clip import FittedClip
+from masactrl_video.controls.extract import GuidanceBeside
+from masactrl_video.errors import UserError, counted
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.render.plan import RecordedEntry
+from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.timeline import (
+    GENERATED,
+    check_gaps,
+    first_source,
+    later_sources,
+    source_alone,
+    source_frames,
+)
+from masactrl_video.sources.key_frames import chosen, distance_in, spread
+from masactrl_video.sources.plan import PlannedSource, plan_generated_later, plan_source
+from masactrl_video.sources.timeline import Timeline
+from masactrl_video.video.frame import Pictures
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClipSources:
+    """All sources of a clip, recorded."""
+
+    planned: PlannedSource
+    """The first."""
+    recorded: tuple[CachedSource, ...]
+    characters: tuple[bool, ...]
+    """Which of them are saved characters."""
+    timeline: Timeline
+
+    @property
+    def first(self) -> CachedSource:
+        """From its noise all frames start."""
+        return self.recorded[0]
+
+    @property
+    def later(self) -> Sequence[CachedSource]:
+        """All but the first."""
+        return self.recorded[1:]
+
+    def entries(self) -> tuple[RecordedEntry, ...]:
+        """As a plan has them."""
+        return tuple(
+            RecordedEntry(
+                folder=source.entry.folder.absolute(),
+                content=source.entry.index.content,
+                frame=frame,
+                of_character=is_character,
+            )
+            for source, frame, is_character in zip(self.recorded, self.timeline.starts, self.characters, strict=True)
+        )
+
+
+def record_sources(
+    settings: Settings,
+    model: DiffusionModel,
+    clip: FittedClip,
+    kinds: Mapping[str, GuidanceBeside],
+    on_recorded: Callable[[int, CachedSource], None],
+) -> ClipSources:
+    """Place the sources that the settings ask for, and record those that are not in the cache.
+
+    Args:
+        kinds: kind → guidance of the clip, in the making.
+        on_recorded: told of each by its frame, as soon as it is there.
+
+    Raises:
+        UserError: see `plan_source`; or guidance by which no frames can be chosen.
+    """
+    guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
+    first = first_source(settings)
+    planned = plan_source(first, model, clip, guidance)
+    recorded, owners = [planned.record(model, first)], [first]
+    on_recorded(0, recorded[0])
+    placed = _placed(settings, len(clip), kinds)
+    for frame, what in placed[1:]:
+        alone = source_alone(settings, frame, what)
+        if what == GENERATED:
+            later = plan_generated_later(alone, model, clip, guidance, recorded[0])
+        else:
+            later = plan_source(alone, model, clip, guidance)
+        _check_same_steps(frame, later, planned)
+        recorded.append(later.record(model, alone))
+        owners.append(alone)
+        on_recorded(frame, recorded[-1])
+    starts = tuple(frame for frame, _ in placed)
+    if len(starts) > 1:
+        logger.info("sources: %s, from frames %s on", counted(len(starts), "source"), ", ".join(map(str, starts)))
+    mixed = settings.hand_over_frames if settings.hand_over == "mix" and len(starts) > 1 else 0
+    characters = tuple(own.character is not None for own in owners)
+    return ClipSources(planned, tuple(recorded), characters, Timeline(starts, mixed))
+
+
+def _placed(settings: Settings, frames: int, kinds: Mapping[str, Pictures]) -> list[tuple[int, str]]:
+    """Frame and kind of each source; what the first one is, the settings say elsewhere."""
+    if settings.sources:
+        return source_frames(settings)
+    if settings.key_frames is None:
+        return [(0, GENERATED)]
+    if settings.key_frames == "auto":
+        whole = {kind: made.whole() for kind, made in kinds.items() if isinstance(made, GuidanceBeside)}
+        apart = settings.hand_over_frames if settings.hand_over == "mix" else 1
+        places = chosen(frames, distance_in(whole), settings.key_frame_threshold, apart)
+    else:
+        places = spread(settings.key_frames, frames)
+    try:
+        check_gaps(places, settings)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return [(frame, later_sources(settings)) for frame in places]
+
+
+def _check_same_steps(frame: int, later: PlannedSource, first: PlannedSource) -> None:
+    if later.scheduler.timesteps.tolist() != first.scheduler.timesteps.tolist():
+        raise UserError(f"sources, frame {frame}: its denoising steps are not the first source's; use one scheduler")
