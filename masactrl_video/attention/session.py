@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from masactrl_video.attention.masks import MaskRule, binary_mask, normalised, owners
-from masactrl_video.attention.modes.base import FrameState, SourceView, joined
+from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text
 from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
@@ -37,6 +37,11 @@ class AttentionControl:
         clock: StepClock | None = None,
     ) -> None:
         self.mode = mode_named(plan.mode)
+        if any(layer.kind == "joint" for layer in plan.layers) and not getattr(self.mode, "joint", False):
+            raise UserError(
+                f"attention_mode {plan.mode}: it knows nothing of a prompt in one softmax with the picture (FLUX.1); "
+                "take source, union, masked or regions"
+            )
         check_parts(parts, plan, self.mode)
         self.parts, self.plan, self.masks, self.ground = tuple(parts), plan, masks or MaskRule(), ground
         self.timesteps = parts[0].source.timesteps
@@ -108,7 +113,7 @@ class AttentionControl:
         if grid[0] * grid[1] != qkv.tokens:
             raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
         self.fired[self._step, layer.name] += 1
-        whole: torch.Tensor | None = None
+        parts: list[tuple[list[int], torch.Tensor]] = []
         for number, group in enumerate(self._groups):
             rows = group.rows(len(self.branches), self._frames)
             some = qkv if rows is None else qkv.of_rows(rows)
@@ -117,14 +122,18 @@ class AttentionControl:
             if views:
                 out = self.mode.attend(some, views, frame)
             else:  # no source has a weight: the frames' own attention
-                out = merge_heads(F.scaled_dot_product_attention(some.query, some.key, some.value))
+                queries = some.query if some.text is None else torch.cat([some.text.query, some.query], dim=2)
+                out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True)))
                 frame.tell_share(torch.zeros(1, device=out.device))
-            if frame.is_last and number not in self._shares and "own" in self.mode.needs:
+            if frame.is_last and number not in self._shares and ("own" in self.mode.needs or some.text is not None):
                 frame.tell_share(self._estimated_share(some, views))
             if rows is None:
                 return out
-            whole = out.new_empty(qkv.rows, *out.shape[1:]) if whole is None else whole
-            whole[rows] = out
+            parts.append((rows, out))
+        tokens = min(out.shape[1] for _, out in parts)  # not every mode has an answer for the prompt's tokens
+        whole = parts[0][1].new_empty(qkv.rows, tokens, parts[0][1].shape[2])
+        for rows, out in parts:
+            whole[rows] = out[:, -tokens:]
         return whole
 
     def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int) -> FrameState:
@@ -156,7 +165,8 @@ class AttentionControl:
             yield SourceView(record, weight, regions.get(number), key, value, partial(self._source_on, number, layer))
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView]) -> torch.Tensor:
-        query, own_key = (by_branch(states, self._branches) for states in (qkv.query, qkv.key))
+        beside, _ = own_and_text(qkv, own="own" in self.mode.needs)
+        query, own_key = (by_branch(states, self._branches) for states in (qkv.query, beside))
         key, _, log_weights = joined(views, beside_own=True)
         return source_share(query, own_key, key, log_weights)
 

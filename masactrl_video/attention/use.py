@@ -93,7 +93,7 @@ def use_source(
     masa_steps: Sequence[int] | None = None,
     masa_layers: Sequence[str] | None = None,
     mode: str = "source",
-    branches: Sequence[Branch] = GUIDED,
+    branches: Sequence[Branch] | None = None,
     masks: MaskRule | None = None,
     mask_grid_divisor: int = 4,
 ) -> Iterator[AttentionControl]:
@@ -117,6 +117,7 @@ def use_source(
         mask_grid_divisor=mask_grid_divisor if masks is not None and masks.target_tokens else None,
     )
     plan.check_acts(len(source.timesteps))
+    branches = backbone_of(unet).own_branches(unet) if branches is None else branches
     with control_attention(unet, source, plan, branches=branches, masks=masks) as control:
         yield control
     if not control.calls:

@@ -24,6 +24,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.invert import check_invertible
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
@@ -124,6 +125,8 @@ def plan_attention(
             guidance or masks that no step would use.
     """
     _check_guidance_acts(model, settings.num_inference_steps)
+    if settings.real_source:
+        check_invertible(make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px))
     if settings.masked and settings.target_masks is None:
         find_words(model.tokenizer, settings.prompt, settings.mask_words)
     if words := _source_words(settings):
@@ -138,6 +141,8 @@ def planned_control(
     settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
 ) -> tuple[Schedule, ControlPlan]:
     """The same, where all has been checked."""
+    if settings.reuse_deep_features and not model.backbone.reuses_deep_features:
+        raise UserError(f"reuse_deep_features: {model.backbone.title} has no blocks that could run alone; leave it out")
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)
     plan = plan_control(
         model.denoiser,

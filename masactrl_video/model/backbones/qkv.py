@@ -27,6 +27,7 @@ class QKV:
         dtype: torch.dtype,
         unplaced_key: Callable[[], torch.Tensor] | None = None,
         place: Callable[[torch.Tensor, tuple[int, int]], torch.Tensor] | None = None,
+        text: QKV | None = None,
     ) -> None:
         """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
         self._query, self._key, self._value = query, key, value
@@ -38,6 +39,9 @@ class QKV:
         self.heads = heads
         self.dtype = dtype
         """Number format in which the layer computes."""
+        self.text = text
+        """The same of the prompt's tokens, in a layer where they stand in one softmax with the picture's; None: they
+        have a layer of their own."""
 
     @cached_property
     def query(self) -> torch.Tensor:
@@ -75,6 +79,7 @@ class QKV:
             dtype=self.dtype,
             unplaced_key=lambda: self.unplaced_key[rows],
             place=self._place,
+            text=None if self.text is None else self.text.of_rows(rows),
         )
 
 
