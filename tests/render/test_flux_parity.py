@@ -99,10 +99,10 @@ def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, 
     cached = cached_source(root, model, source, own.names, plan, ObjectWords(()))
     masks = MaskRule(source_mask=objects(model, case)[0]) if case.mode == "masked" else None
     denoising = Denoising(model, text, SCALE, seed=5)
-    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, [list(g) for g in guide], masks)
+    given = [objects(model, case)[1].numpy()[..., None].repeat(3, 2).astype(np.uint8) * 255] * 3 if masks else None
+    guides = [list(g) for g in guide]
+    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, given)
     with job.controlled() as control:
-        if case.mode == "masked":
-            control.target_mask = objects(model, case)[1][None]
         out = denoise_chunk(job, control, [[1], [2]])
     return torch.cat(out), cached, control.check_fired(calls_per_step=2)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +12,6 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.settings.names import SchedulerName
-
-logger = logging.getLogger(__name__)
-
 
 class FlowSchedule(Schedule):
     """diffusers' scheduler of a flow, with the scales that a `Schedule` has: they change nothing."""
@@ -64,8 +60,6 @@ def flow_schedule(
         raise UserError(
             f"scheduler {name}: this model is a flow, which goes by Euler's steps; leave it out, or give flow"
         )
-    if name == "ddim":
-        logger.info("scheduler: flow, the model's own")
     if config.get("stochastic_sampling"):
         raise UserError(
             "scheduler: this model's own draws noise at every step (stochastic_sampling); that is not supported"
