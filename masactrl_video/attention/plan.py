@@ -116,7 +116,7 @@ def layers_from(layers: Sequence[AttentionLayer], first: int) -> tuple[Attention
     """Layers `first` and later (MasaCtrl's L). `first` may be one past the last layer: then none is controlled."""
     if not 0 <= first <= len(layers):
         raise UserError(
-            f"masa_layer: got {first}; this UNet has {len(layers)} self-attention layers, so give 0 to {len(layers)}"
+            f"masa_layer: got {first}; this model has {len(layers)} self-attention layers, so give 0 to {len(layers)}"
         )
     return tuple(layers[first:])
 
@@ -134,10 +134,15 @@ def layers_named(layers: Sequence[AttentionLayer], names: Sequence[str]) -> tupl
             if name in (str(layer.index), layer.name) or layer.name.startswith(f"{name}.")
         }
         if not matches:
-            known = ", ".join(dict.fromkeys(layer.block.rsplit(".transformer_blocks", 1)[0] for layer in layers))
+            known = ", ".join(dict.fromkeys(_place(layer.block) for layer in layers))
             raise UserError(
-                f"masa_layers: no self-attention layer matches {name!r}; this UNet has 0 to "
+                f"masa_layers: no self-attention layer matches {name!r}; this model has 0 to "
                 f"{len(layers) - 1} in {known}"
             )
         picked |= matches
     return tuple(layer for layer in layers if layer.index in picked)
+
+
+def _place(block: str) -> str:
+    """The part of a network that a block is in."""
+    return block.rsplit(".", 1)[0] if block.count(".") == 1 else block.rsplit(".transformer_blocks", 1)[0]

@@ -87,7 +87,7 @@ class AttentionControl:
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
         if call.rows % len(self.branches):
-            raise UserError(f"a UNet call had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
+            raise UserError(f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
         step = self._steps.step_of(call)
         self.calls[step] += 1
         layers = self.plan.layers_at(step)
@@ -201,7 +201,7 @@ class AttentionControl:
             counts = {step: self.calls[step] for step in range(len(self.timesteps))}
             wrong = {step: count for step, count in counts.items() if count != calls_per_step}
             if wrong:
-                raise RuntimeError(f"UNet calls per denoising step: expected {calls_per_step}, got {wrong}")
+                raise RuntimeError(f"calls of the denoiser per denoising step: expected {calls_per_step}, got {wrong}")
         expected = Counter(
             {
                 (step, layer.name): self.calls[step]

@@ -121,9 +121,9 @@ def use_source(
     with control_attention(unet, source, plan, branches=branches, masks=masks) as control:
         yield control
     if not control.calls:
-        raise RuntimeError("this UNet was never called under mutual self-attention; was another pipeline used?")
+        raise RuntimeError("this denoiser was never called under mutual self-attention; was another pipeline used?")
     if not control.fired:
         raise RuntimeError(
-            f"the source was never used: the UNet was called at steps {', '.join(map(str, sorted(control.calls)))} of "
+            f"the source was never used: the denoiser was called at steps {', '.join(map(str, sorted(control.calls)))} of "
             f"{len(source.timesteps)}, but is controlled at {', '.join(map(str, plan.acting_steps))}; see masa_step"
         )

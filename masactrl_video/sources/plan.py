@@ -125,6 +125,8 @@ def plan_attention(
             guidance or masks that no step would use.
     """
     _check_guidance_acts(model, settings.num_inference_steps)
+    if settings.unguided_steps and len(model.backbone.branches(model.denoiser, settings.guidance_scale)) == 1:
+        raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")
     if settings.real_source:
         check_invertible(make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px))
     if settings.masked and settings.target_masks is None:
