@@ -1,7 +1,7 @@
-"""Mutual attention on FLUX written down a second time: source and targets side by side in one batch, by diffusers alone.
+"""Mutual attention on FLUX written down a second time: source and targets side by side, by diffusers alone.
 
-Nothing here is shared with the package: steps and layers are plain arguments, matrices of attention are spelled out, and
-tokens are turned by complex numbers. Rows of a batch: [source, target 0, target 1, …] for each branch.
+Nothing here is shared with the package: steps and layers are plain arguments, attention is spelled out, and tokens
+are turned by complex numbers. Rows of a batch: [source, target 0, target 1, …] for each branch.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tiny_models import TOKENIZER, _text_config
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-WORDS = "a bear panda frog in the meadow snow on beach red blue shirt".split()
+WORDS = ["a", "bear", "panda", "frog", "in", "the", "meadow", "snow", "on", "beach", "red", "blue", "shirt"]
 TOKENS = 12
 """Of a prompt."""
 

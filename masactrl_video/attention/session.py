@@ -87,7 +87,9 @@ class AttentionControl:
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
         if call.rows % len(self.branches):
-            raise UserError(f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
+            raise UserError(
+                f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}"
+            )
         step = self._steps.step_of(call)
         self.calls[step] += 1
         layers = self.plan.layers_at(step)

@@ -124,6 +124,6 @@ def use_source(
         raise RuntimeError("this denoiser was never called under mutual self-attention; was another pipeline used?")
     if not control.fired:
         raise RuntimeError(
-            f"the source was never used: the denoiser was called at steps {', '.join(map(str, sorted(control.calls)))} of "
-            f"{len(source.timesteps)}, but is controlled at {', '.join(map(str, plan.acting_steps))}; see masa_step"
+            "the source was never used: the denoiser was called at steps "
+            f"{', '.join(map(str, sorted(control.calls)))} of {len(source.timesteps)}, but is controlled at {', '.join(map(str, plan.acting_steps))}; see masa_step"
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import torch
+from accelerate import init_empty_weights
+from safetensors import safe_open
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice
@@ -21,7 +23,7 @@ from masactrl_video.model.loading.loading import loading
 from masactrl_video.model.loading.location import check_safetensors, local_path, read_json
 from masactrl_video.model.loading.lora import LoraFile, add_loras
 from masactrl_video.model.loading.single_file import load_single_file, pipeline_of_file
-from masactrl_video.model.loading.weights import check_complete, load_part, refuse_unused
+from masactrl_video.model.loading.weights import check_complete, load_part, refuse_missing, refuse_unused
 from masactrl_video.model.offload import check_offload, follow_offload, offload_pipeline
 from masactrl_video.settings.names import DtypeName, OffloadKind, PredictionType
 
@@ -135,13 +137,22 @@ def _load_around(name: str, file: Path, config: str | None, dtype: torch.dtype, 
             "its kind, whose other parts are taken"
         )
     folder = local_path(config, "config") or _fetch(config, None, None)
+    _check_layout(name, file, folder / part, kind)
     network = kind.from_single_file(
         str(file), config=str(folder), subfolder=part, torch_dtype=dtype, local_files_only=True
     )
-    pipe = _load_folder(config, folder, None, dtype, {part: network})
-    for other, unused in backbone_of(pipe).files.unused(file, pipe).items():
-        refuse_unused("model", name, type(getattr(pipe, other)).__name__, unused)
-    return pipe
+    return _load_folder(config, folder, None, dtype, {part: network})
+
+
+def _check_layout(name: str, file: Path, folder: Path, kind: type[Any]) -> None:
+    """See that a file in diffusers' own layout has exactly the weights of a network; its authors' is renamed later."""
+    with init_empty_weights():
+        own = set(kind.from_config(kind.load_config(str(folder), local_files_only=True)).state_dict())
+    with safe_open(file, framework="numpy") as tensors:  # reads the header only
+        keys = set(tensors.keys())
+    if own & keys:
+        refuse_missing("model", name, own - keys)
+        refuse_unused("model", name, kind.__name__, keys - own)
 
 
 def _fetch(name: str, revision: str | None, variant: str | None) -> Path:

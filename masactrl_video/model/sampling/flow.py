@@ -13,6 +13,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.settings.names import SchedulerName
 
+
 class FlowSchedule(Schedule):
     """diffusers' scheduler of a flow, with the scales that a `Schedule` has: they change nothing."""
 

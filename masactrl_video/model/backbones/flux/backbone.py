@@ -123,7 +123,7 @@ class FluxBackbone(Backbone):
             )
         guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         prompts = [negative_prompt, prompt] if guided else [prompt]
-        return encode_prompt(model, prompts, guidance_scale if distilled else None)
+        return encode_prompt(model, prompts, guidance_scale)
 
     def schedule(
         self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]

@@ -72,13 +72,8 @@ class FluxFiles(ModelFiles):
         return FluxPipeline.__name__ if is_flux else None
 
     def unused(self, path: Path, pipe: FluxPipeline) -> Mapping[str, Sequence[str]]:
-        """Of a transformer in diffusers' own layout; the authors' is renamed as a whole or not at all."""
-        with safe_open(path, framework="numpy") as file:
-            keys = list(file.keys())
-        if any("double_blocks." in key for key in keys):
-            return {}
-        own = pipe.transformer.state_dict()
-        return {"transformer": [key for key in keys if key not in own]}
+        """None: a file holds one part, and that is looked at before."""
+        return {}
 
     def part_in_file(self, pipeline: type[DiffusionPipeline]) -> tuple[str, type[Any]] | None:
         """A file holds the transformer; the rest is taken from a folder."""

@@ -23,7 +23,7 @@ class FluxText(TextCondition):
     pooled: torch.Tensor | None = None
     """(branches, channels)."""
     guidance: torch.Tensor | None = None
-    """(branches,), the scale that a network of distilled guidance reads; None for others."""
+    """(branches,), the scale that networks of distilled guidance read."""
 
     def for_frames(self, frames: int) -> dict[str, Any]:
         """Keyword arguments of a call on branches x frames rows, branch by branch."""
@@ -36,8 +36,8 @@ class FluxText(TextCondition):
         }
 
     def guidance_rows(self, network: Any, frames: int) -> torch.Tensor | None:
-        """The scale for each row, if this network reads it."""
-        reads = self.guidance is not None and network.config.guidance_embeds
+        """The scale for each row, if this network reads it: a ControlNet may where the transformer does not."""
+        reads = bool(network.config.guidance_embeds) and self.guidance is not None
         return self.guidance.repeat_interleave(frames, dim=0) if reads and self.guidance is not None else None
 
 
@@ -47,12 +47,12 @@ def max_tokens(pipe: FluxPipeline) -> int:
 
 
 @torch.no_grad()
-def encode_prompt(model: LoadedModel, prompts: list[str], guidance_scale: float | None) -> FluxText:
+def encode_prompt(model: LoadedModel, prompts: list[str], guidance_scale: float) -> FluxText:
     """Encode the prompts of all branches.
 
     Args:
         prompts: one for each branch.
-        guidance_scale: what a network of distilled guidance reads; None for others.
+        guidance_scale: what networks of distilled guidance read.
     """
     pipe: Any = model.pipe
     with libraries_leave_it_to_us():
@@ -60,7 +60,5 @@ def encode_prompt(model: LoadedModel, prompts: list[str], guidance_scale: float 
             pipe.encode_prompt(prompt, device=model.device, max_sequence_length=max_tokens(pipe)) for prompt in prompts
         ]
     hidden, pooled = (torch.cat([one[part] for one in encoded]).to(model.dtype) for part in (0, 1))
-    guidance = None
-    if guidance_scale is not None:
-        guidance = torch.full([len(prompts)], guidance_scale, device=model.device, dtype=torch.float32)
+    guidance = torch.full([len(prompts)], guidance_scale, device=model.device, dtype=torch.float32)
     return FluxText(hidden, pooled, guidance)
