@@ -125,5 +125,6 @@ def use_source(
     if not control.fired:
         raise RuntimeError(
             "the source was never used: the denoiser was called at steps "
-            f"{', '.join(map(str, sorted(control.calls)))} of {len(source.timesteps)}, but is controlled at {', '.join(map(str, plan.acting_steps))}; see masa_step"
+            f"{', '.join(map(str, sorted(control.calls)))} of {len(source.timesteps)}, but is controlled at "
+            f"{', '.join(map(str, plan.acting_steps))}; see masa_step"
         )

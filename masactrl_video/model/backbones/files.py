@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -25,7 +25,7 @@ class ModelFiles(Protocol):
     def networks(self, pipeline: type[Pipeline]) -> Mapping[str, type[torch.nn.Module]]:
         """Its parts with weights: name → class."""
 
-    def networks_in(self, pipeline: type[Pipeline], index: Mapping[str, Any]) -> Mapping[str, type[torch.nn.Module]]:
+    def networks_in(self, pipeline: type[Pipeline], index: Mapping[str, object]) -> Mapping[str, type[torch.nn.Module]]:
         """The same for a folder whose `model_index.json` is given, where a part may be of one of several classes."""
         return self.networks(pipeline)
 
@@ -46,7 +46,7 @@ class ModelFiles(Protocol):
             UserError: it is this family's, but not whole, or of a kind that cannot be denoised here.
         """
 
-    def part_in_file(self, pipeline: type[Pipeline]) -> tuple[str, type[Any]] | None:
+    def part_in_file(self, pipeline: type[Pipeline]) -> tuple[str, type[torch.nn.Module]] | None:
         """Name and class of the only part that a single file holds; None: it holds them all."""
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -159,13 +159,13 @@ class FluxBackbone(Backbone):
         transformer, frames = cast(FluxTransformer2DModel, model.denoiser), model_input.shape[0]
         height, width = model_input.shape[-2:]
         tokens = pack(model_input).repeat(text.branches, 1, 1)  # -> (branches x frames, tokens, channels x 4)
-        arguments: dict[str, Any] = text.for_frames(frames) | {
+        arguments: dict[str, object] = text.for_frames(frames) | {
             "hidden_states": tokens,
             "timestep": timestep.expand(tokens.shape[0]).to(tokens.dtype) / 1000,
             "img_ids": places((height // PATCH, width // PATCH)).to(tokens.device, tokens.dtype),
             "return_dict": False,
         }
-        added: dict[str, Any] = {}
+        added: dict[str, object] = {}
         if controls is not None:
             assert isinstance(controls, PreparedFluxControls)
             added = residuals(controls, transformer, arguments, text, frames, step, num_steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -108,12 +108,12 @@ def prepare_controls(
 def residuals(
     controls: PreparedFluxControls,
     transformer: FluxTransformer2DModel,
-    arguments: dict[str, Any],
+    arguments: dict[str, object],
     text: FluxText,
     frames: int,
     step: int,
     num_steps: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Keyword arguments for the transformer's call with these `arguments`: what is added behind each of its blocks."""
     lengths = {
         "controlnet_block_samples": len(transformer.transformer_blocks),
@@ -123,7 +123,7 @@ def residuals(
     for network, pictures in controls.networks:
         if not network.acts_at(step, num_steps):
             continue
-        module, rows = network.module, arguments["hidden_states"].shape[0]
+        module, rows = network.module, text.branches * frames
         mode = None
         if network.number is not None:
             mode = torch.full((rows, 1), network.number, device=pictures.device, dtype=torch.long)

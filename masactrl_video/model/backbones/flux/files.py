@@ -49,7 +49,7 @@ class FluxFiles(ModelFiles):
         return _NETWORKS
 
     def networks_in(
-        self, pipeline: type[DiffusionPipeline], index: Mapping[str, Any]
+        self, pipeline: type[DiffusionPipeline], index: Mapping[str, object]
     ) -> Mapping[str, type[torch.nn.Module]]:
         """The second text encoder may be of the first one's kind, as the demo's is."""
         small = index.get("text_encoder_2") == ["transformers", CLIPTextModel.__name__]
@@ -75,7 +75,7 @@ class FluxFiles(ModelFiles):
         """None: a file holds one part, and that is looked at before."""
         return {}
 
-    def part_in_file(self, pipeline: type[DiffusionPipeline]) -> tuple[str, type[Any]] | None:
+    def part_in_file(self, pipeline: type[DiffusionPipeline]) -> tuple[str, type[torch.nn.Module]] | None:
         """A file holds the transformer; the rest is taken from a folder."""
         return "transformer", FluxTransformer2DModel
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxControlNetModel, FluxPipeline, FluxTransformer2DModel
 
 from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -25,7 +25,7 @@ class FluxText(TextCondition):
     guidance: torch.Tensor | None = None
     """(branches,), the scale that networks of distilled guidance read."""
 
-    def for_frames(self, frames: int) -> dict[str, Any]:
+    def for_frames(self, frames: int) -> dict[str, object]:
         """Keyword arguments of a call on branches x frames rows, branch by branch."""
         assert self.pooled is not None
         hidden = self.rows(frames)
@@ -35,7 +35,7 @@ class FluxText(TextCondition):
             "txt_ids": hidden.new_zeros(hidden.shape[1], 3),
         }
 
-    def guidance_rows(self, network: Any, frames: int) -> torch.Tensor | None:
+    def guidance_rows(self, network: FluxTransformer2DModel | FluxControlNetModel, frames: int) -> torch.Tensor | None:
         """The scale for each row, if this network reads it: a ControlNet may where the transformer does not."""
         reads = bool(network.config.guidance_embeds) and self.guidance is not None
         return self.guidance.repeat_interleave(frames, dim=0) if reads and self.guidance is not None else None
