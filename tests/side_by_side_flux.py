@@ -31,14 +31,15 @@ class SideBySide:
     source_object: torch.Tensor | None = None
     """(tokens,) bool, with `target_object` for the mode masked."""
     target_object: torch.Tensor | None = None
-    regions: torch.Tensor | None = None
+    positions: str = "as-is"
+    """Of the source's keys."""
     active: bool = False
 
-    def turned(self, states: torch.Tensor) -> torch.Tensor:
-        """(heads, text tokens + tokens, channels) with their places put in."""
+    def turned(self, states: torch.Tensor, right: int = 0) -> torch.Tensor:
+        """(heads, text tokens + tokens, channels) with their places put in, the picture so far to the right."""
         height, width = self.grid
         rows = torch.arange(height).repeat_interleave(width)
-        columns = torch.arange(width).repeat(height)
+        columns = torch.arange(width).repeat(height) + right
         place = torch.stack([torch.zeros_like(rows), rows, columns], 1).double()
         place = torch.cat([torch.zeros(self.text_tokens, 3).double(), place])
         angles = [
@@ -73,12 +74,14 @@ class JointAttention:
             q = torch.cat([heads(attn.add_q_proj(text), attn.norm_added_q), q], 2)
             k = torch.cat([heads(attn.add_k_proj(text), attn.norm_added_k), k], 2)
             v = torch.cat([heads(attn.add_v_proj(text), None), v], 2)
+        right = self.state.grid[1] if self.state.positions == "shifted" else 0
+        as_source = k if self.state.positions == "free" else self.state.turned(k, right)
         q, k = self.state.turned(q), self.state.turned(k)
         out = softmax_attention(q, k, v)
         if self.state.active and self.name in self.state.layers:
             for first in range(0, len(q), self.state.rows):
                 for row in range(first + 1, first + self.state.rows):
-                    out[row] = self.target(q[row], k[row], v[row], k[first], v[first], out[row])
+                    out[row] = self.target(q[row], k[row], v[row], as_source[first], v[first], out[row])
         out = out.transpose(1, 2).flatten(2)
         if text is None:
             return out

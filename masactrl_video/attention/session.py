@@ -37,11 +37,6 @@ class AttentionControl:
         clock: StepClock | None = None,
     ) -> None:
         self.mode = mode_named(plan.mode)
-        if any(layer.kind == "joint" for layer in plan.layers) and not getattr(self.mode, "joint", False):
-            raise UserError(
-                f"attention_mode {plan.mode}: it knows nothing of a prompt in one softmax with the picture (FLUX.1); "
-                "take source, union, masked or regions"
-            )
         check_parts(parts, plan, self.mode)
         self.parts, self.plan, self.masks, self.ground = tuple(parts), plan, masks or MaskRule(), ground
         self.timesteps = parts[0].source.timesteps
@@ -163,7 +158,10 @@ class AttentionControl:
                 for states in (record.keys[layer.name], record.values[layer.name])
             )  # -> (branches, heads, source tokens, head_dim)
             own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
-            key, value = (states.expand(self._branches, -1, -1, -1) for states in (qkv.placed(key, own_grid), value))
+            if self.plan.positions != "free":
+                first_column = frame.grid[1] if self.plan.positions == "shifted" else 0
+                key = qkv.placed(key, own_grid, (0, first_column))
+            key, value = (states.expand(self._branches, -1, -1, -1) for states in (key, value))
             yield SourceView(record, weight, regions.get(number), key, value, partial(self._source_on, number, layer))
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView]) -> torch.Tensor:

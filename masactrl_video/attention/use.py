@@ -20,7 +20,7 @@ from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import StepClock
 from masactrl_video.settings.modes import check_mode, needs_of
-from masactrl_video.settings.names import Ground
+from masactrl_video.settings.names import Ground, SourcePositions
 
 
 @contextmanager
@@ -96,6 +96,7 @@ def use_source(
     branches: Sequence[Branch] | None = None,
     masks: MaskRule | None = None,
     mask_grid_divisor: int = 4,
+    positions: SourcePositions = "as-is",
 ) -> Iterator[AttentionControl]:
     """Make every UNet call inside the context use the recorded source (the short form of `control_attention`).
 
@@ -114,6 +115,7 @@ def use_source(
         masa_steps=masa_steps,
         masa_layers=masa_layers,
         mode=mode,
+        positions=positions,
         mask_grid_divisor=mask_grid_divisor if masks is not None and masks.target_tokens else None,
     )
     plan.check_acts(len(source.timesteps))

@@ -39,6 +39,7 @@ class Case:
     masa_step: int = 1
     masa_layer: int = 0
     masa_layers: tuple[str, ...] | None = None
+    positions: Any = "as-is"
 
     @property
     def negative(self) -> str:
@@ -73,6 +74,7 @@ def make_plan(model: DiffusionModel, case: Case) -> ControlPlan:
         masa_layer=case.masa_layer,
         masa_layers=case.masa_layers,
         mode=case.mode,
+        positions=case.positions,
     )
 
 
@@ -119,6 +121,7 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         text_tokens=tiny_flux.TOKENS,
         axes=pipe.transformer.config.axes_dims_rope,
         grid=(height // 2, width // 2),
+        positions=case.positions,
     )
     if case.mode == "masked":
         state.source_object, state.target_object = (m[::2, ::2].flatten() for m in objects(model, case))
@@ -161,6 +164,8 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         Case(mode="masked", size=(64, 96)),
         Case(controls=2, distilled=True),
         Case(controls=1, mode="union"),
+        Case(positions="shifted", mode="union"),
+        Case(positions="free", size=(64, 96)),
         Case(masa_layers=("transformer_blocks.1", "3"), masa_step=0),
     ],
     ids=lambda case: str(case)[5:-1],

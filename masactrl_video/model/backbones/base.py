@@ -172,6 +172,11 @@ class Backbone(Protocol):
         """The latents of a loaded pipeline."""
 
     @property
+    def keys_have_places(self) -> bool:
+        """Whether places are put into keys (rotary positions), so that a source's may be put elsewhere."""
+        return False
+
+    @property
     def reuses_deep_features(self) -> bool:
         """Whether its outermost blocks can run alone (see `outermost_alone`)."""
         return False

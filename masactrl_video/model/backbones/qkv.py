@@ -26,7 +26,7 @@ class QKV:
         heads: int,
         dtype: torch.dtype,
         unplaced_key: Callable[[], torch.Tensor] | None = None,
-        place: Callable[[torch.Tensor, tuple[int, int]], torch.Tensor] | None = None,
+        place: Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor] | None = None,
         text: QKV | None = None,
     ) -> None:
         """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
@@ -53,9 +53,13 @@ class QKV:
         """The key before any position is put in, (rows, heads, tokens, head_dim): what is recorded of a source."""
         return self.key if self._unplaced_key is None else self._unplaced_key()
 
-    def placed(self, key: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        """Recorded keys (..., heads, tokens, head_dim) with the positions of their grid (height, width) put in."""
-        return key if self._place is None else self._place(key, grid)
+    def placed(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int] = (0, 0)) -> torch.Tensor:
+        """Recorded keys (..., heads, tokens, head_dim) with the positions of their grid (height, width) put in.
+
+        Args:
+            first: row and column of the grid's first token.
+        """
+        return key if self._place is None else self._place(key, grid, first)
 
     @cached_property
     def key(self) -> torch.Tensor:

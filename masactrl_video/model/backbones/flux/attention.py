@@ -70,7 +70,7 @@ class _Call:
 
     def __init__(self, transformer: FluxTransformer2DModel) -> None:
         self._transformer = transformer
-        self._rotations: dict[tuple[int, int], Rotation] = {}
+        self._rotations: dict[tuple[tuple[int, int], tuple[int, int]], Rotation] = {}
         self.tokens = 0
         """Of the picture."""
 
@@ -79,12 +79,12 @@ class _Call:
         height, width = joint_layers(self._transformer)[0].grid(call.latent_size)
         self.tokens = height * width
 
-    def rotation(self, grid: tuple[int, int]) -> Rotation:
-        """That of the tokens of a grid (height, width)."""
-        if grid not in self._rotations:
-            ids = places(grid).to(self._transformer.device)
-            self._rotations[grid] = self._transformer.pos_embed(ids)
-        return self._rotations[grid]
+    def rotation(self, grid: tuple[int, int], first: tuple[int, int]) -> Rotation:
+        """That of the tokens of a grid (height, width) whose first one stands in this row and column."""
+        if (grid, first) not in self._rotations:
+            ids = places(grid, first).to(self._transformer.device)
+            self._rotations[grid, first] = self._transformer.pos_embed(ids)
+        return self._rotations[grid, first]
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class _Attending:
         words = _qkv(attn, text, _Projections.of_text(attn), of_text)
         return _qkv(attn, hidden, _Projections.of_picture(attn), of_picture, place=self._place, text=words)
 
-    def _place(self, key: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        return _rotated(key, self.call.rotation(grid))
+    def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
+        return _rotated(key, self.call.rotation(grid, first))
 
     def _text(self, qkv: QKV) -> torch.Tensor:
         """What the text's tokens attend to: themselves and the picture, as the network has it."""
@@ -188,7 +188,7 @@ def _qkv(
     states: torch.Tensor,
     layers: _Projections,
     rotation: Rotation | None,
-    place: Callable[[torch.Tensor, tuple[int, int]], torch.Tensor] | None = None,
+    place: Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor] | None = None,
     text: QKV | None = None,
 ) -> QKV:
     def heads(projected: torch.Tensor) -> torch.Tensor:

@@ -50,6 +50,7 @@ class FluxBackbone(Backbone):
     denoisers = ("FluxTransformer2DModel",)
     denoiser_part = "transformer"
     files = FluxFiles()
+    keys_have_places = True
 
     def denoiser(self, pipe: Pipeline) -> FluxTransformer2DModel:
         """The transformer."""

@@ -22,10 +22,14 @@ def unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return cells.permute(0, 3, 1, 4, 2, 5).reshape(rows, channels // PATCH**2, height, width)
 
 
-def places(grid: tuple[int, int]) -> torch.Tensor:
-    """(tokens, 3) for a grid of (height, width): nothing, the row and the column of each token."""
+def places(grid: tuple[int, int], first: tuple[int, int] = (0, 0)) -> torch.Tensor:
+    """(tokens, 3) for a grid of (height, width): nothing, the row and the column of each token.
+
+    Args:
+        first: row and column of the first token.
+    """
     height, width = grid
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rows, columns = torch.meshgrid(torch.arange(height) + first[0], torch.arange(width) + first[1], indexing="ij")
     return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).reshape(height * width, 3).float()
 
 

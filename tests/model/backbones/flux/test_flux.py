@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import tiny_flux
+import tiny_models
 import torch
 from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProcessor
 
+from masactrl_video.attention.plan import plan_control
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
@@ -152,3 +154,32 @@ def test_packing_is_that_of_diffusers(pipe: Any) -> None:
     assert torch.equal(places((4, 6)), ids)
     assert grid_of(ids) == (4, 6)
     assert grid_of(torch.cat([ids, ids])) is None
+
+
+def test_a_translation_of_frame_and_source_together_changes_no_score(pipe: Any) -> None:
+    """Keys at places count by their distance from the query; without places they count alike from everywhere."""
+
+    def see(layer: AttentionLayer, qkv: QKV) -> None:
+        moved = qkv.placed(qkv.unplaced_key, (4, 6), (5, 7))
+        query = qkv.placed(qkv.unplaced_key, (4, 6))
+        query_moved = qkv.placed(qkv.unplaced_key, (4, 6), (5, 7))
+        here, there = query @ qkv.key.transpose(-1, -2), query_moved @ moved.transpose(-1, -2)
+        assert (here - there).abs().max() < 1e-4
+        assert (here - query @ moved.transpose(-1, -2)).abs().max() > 1e-3
+
+    opened(pipe, see)
+
+
+def test_a_picture_beside_the_frame_is_the_right_half_of_a_wider_one(pipe: Any) -> None:
+    def see(layer: AttentionLayer, qkv: QKV) -> None:
+        key = qkv.unplaced_key
+        wide = torch.cat([half.unflatten(2, (4, 6)) for half in (torch.zeros_like(key), key)], dim=3).flatten(2, 3)
+        right = qkv.placed(wide, (4, 12)).unflatten(2, (4, 12))[:, :, :, 6:].flatten(2, 3)
+        assert torch.equal(right, qkv.placed(key, (4, 6), (0, 6)))
+
+    opened(pipe, see)
+
+
+def test_only_keys_with_places_can_be_put_elsewhere() -> None:
+    with pytest.raises(UserError, match=r"source_positions free: the keys of Stable Diffusion .* hold no places"):
+        plan_control(tiny_models.sd1_unet(), 4, positions="free")
