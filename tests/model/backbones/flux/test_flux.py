@@ -183,3 +183,20 @@ def test_a_picture_beside_the_frame_is_the_right_half_of_a_wider_one(pipe: Any) 
 def test_only_keys_with_places_can_be_put_elsewhere() -> None:
     with pytest.raises(UserError, match=r"source_positions free: the keys of Stable Diffusion .* hold no places"):
         plan_control(tiny_models.sd1_unet(), 4, positions="free")
+
+
+def test_real_guidance_in_two_calls_is_refused_and_not_mixed_up(pipe: Any) -> None:
+    real = {"negative_prompt": "blue", "true_cfg_scale": 3.0, "output_type": "latent"}
+    size = {"height": 64, "width": 64, "num_inference_steps": 2, "max_sequence_length": tiny_flux.TOKENS}
+    with record_source(pipe.transformer, masa_layer=0) as source:
+        picture(pipe, "a bear", size=(64, 64))
+    with (
+        pytest.raises(UserError, match=r"came twice.* without true_cfg_scale"),
+        record_source(pipe.transformer, masa_layer=0),
+    ):
+        pipe("a bear", **size, **real)
+    with (
+        pytest.raises(UserError, match=r"two calls at timestep .*\(true_cfg_scale\)"),
+        use_source(pipe.transformer, source, masa_step=0, masa_layer=0),
+    ):
+        pipe("a bear", **size, **real)
