@@ -149,6 +149,7 @@ def attention_by_region(
     sources: Sequence[tuple[torch.Tensor, torch.Tensor]],
     regions: Sequence[torch.Tensor],
     ground: tuple[torch.Tensor, torch.Tensor] | None = None,
+    text: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Eq. 6-8 with several figures: a query of region i attends to the keys of source i and no others.
 
@@ -160,6 +161,8 @@ def attention_by_region(
         regions: (frames, tokens) bool for each source; no token is in two of them.
         ground: key and value (branches, heads, ground tokens, head_dim) for the queries that are in no region; None:
             they attend to all tokens of their own frame, the ordinary self-attention.
+        text: key and value (branches, frames, heads, text tokens, head_dim) of each frame's prompt, where all queries
+            attend to it as well.
 
     Returns:
         (branches, frames, heads, tokens, head_dim).
@@ -168,6 +171,8 @@ def attention_by_region(
     by_token = query.transpose(2, 3)  # -> (branches, frames, tokens, heads, head_dim)
     outside = ~torch.stack(list(regions)).any(dim=0)
     shared = [*zip(regions, sources, strict=True), *([(outside, ground)] if ground is not None else [])]
+    if text is not None:  # each frame has keys of its own
+        return _by_region_beside_text(query, own_key, own_value, shared, outside, text)
     for region, (key, value) in shared:
         frames, tokens = region.nonzero(as_tuple=True)
         if len(frames):
@@ -182,3 +187,48 @@ def attention_by_region(
                     queries, own_key[:, frame], own_value[:, frame]
                 )
     return out
+
+
+def _by_region_beside_text(
+    query: torch.Tensor,
+    own_key: torch.Tensor,
+    own_value: torch.Tensor,
+    shared: Sequence[tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]],
+    outside: torch.Tensor,
+    text: tuple[torch.Tensor, torch.Tensor],
+) -> torch.Tensor:
+    out = torch.empty_like(query)
+    for frame in range(query.shape[1]):
+        own = (outside[frame], (own_key[:, frame], own_value[:, frame]))
+        for region, states in (own, *((region[frame], states) for region, states in shared)):
+            if tokens := region.nonzero().flatten().tolist():
+                key, value = (torch.cat([of_text[:, frame], s], dim=2) for of_text, s in zip(text, states, strict=True))
+                out[:, frame, :, tokens] = F.scaled_dot_product_attention(query[:, frame, :, tokens], key, value)
+    return out
+
+
+def chosen_attention(
+    query: torch.Tensor,
+    own_key: torch.Tensor,
+    own_value: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    log_weights: torch.Tensor | None = None,
+    *,
+    seen: torch.Tensor,
+) -> torch.Tensor:
+    """`union_attention` where each query sees all own keys and some of the source's.
+
+    Args:
+        seen: (frames, tokens, source tokens) bool, for all branches alike.
+    """
+    branches, frames = query.shape[:2]
+    bias = torch.zeros(seen.shape, dtype=query.dtype, device=query.device)
+    bias = (bias if log_weights is None else bias + log_weights).masked_fill(~seen, -torch.inf)
+    bias = F.pad(bias, (own_key.shape[3], 0))  # -> (frames, tokens, own and source tokens)
+    both_keys = torch.cat([own_key, key.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
+    both_values = torch.cat([own_value, value.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
+    out = F.scaled_dot_product_attention(
+        query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1), bias.repeat(branches, 1, 1)[:, None]
+    )
+    return out.reshape(branches, frames, *out.shape[1:])

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
+from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.settings.acting import check_steps_act, check_steps_exist
 from masactrl_video.settings.modes import needs_of
+from masactrl_video.settings.names import SourcePositions
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class ControlPlan:
     """Layers whose attention to words gives the object map; empty where no map is taken from words."""
     whole_every: int = 1
     """The whole denoiser runs at every so many steps (see `Denoising.whole_every`)."""
+    positions: SourcePositions = "as-is"
+    """Where the source's keys stand, in layers that know places: where they stood in the source; to the right of the
+    frame, so that none stands where a token of the frame does; or nowhere, their places left out."""
 
     def layers_at(self, step: int) -> tuple[AttentionLayer, ...]:
         """Layers that are controlled at a denoising step: of the controlled ones, those that run then."""
@@ -60,6 +65,7 @@ def plan_control(
     masa_layers: Sequence[str] | None = None,
     mode: str = "source",
     mask_grid_divisor: int | None = None,
+    positions: SourcePositions = "as-is",
 ) -> ControlPlan:
     """Resolve MasaCtrl's S and L, or explicit lists, against a model and a number of denoising steps.
 
@@ -68,6 +74,7 @@ def plan_control(
         masa_layer: L; control from this self-attention layer on, counted from 0 in forward order.
         masa_steps: explicit steps instead of S.
         masa_layers: explicit layers instead of L, by number or by the beginning of their name.
+        positions: see `ControlPlan.positions`.
         mask_grid_divisor: where object maps are taken from cross-attention, latent side / map side; None: nowhere.
 
     Raises:
@@ -85,7 +92,14 @@ def plan_control(
             f"cross-attention of layers {', '.join(str(layer.index) for layer in maps)}, which runs later; "
             f"start at layer {maps[0].index + 1}, or give mask images"
         )
-    return ControlPlan(steps, chosen, mode, maps)
+    if any(layer.kind == "joint" for layer in chosen) and not getattr(mode_named(mode), "joint", False):
+        raise UserError(
+            f"attention_mode {mode}: it knows nothing of a prompt in one softmax with the picture, as {backbone.title} "
+            "has it; take source, union, masked or regions"
+        )
+    if positions != "as-is" and not backbone.keys_have_places:
+        raise UserError(f"source_positions {positions}: the keys of {backbone.title} hold no places; leave it out")
+    return ControlPlan(steps, chosen, mode, maps, positions=positions)
 
 
 def layers_between_maps(
@@ -116,7 +130,7 @@ def layers_from(layers: Sequence[AttentionLayer], first: int) -> tuple[Attention
     """Layers `first` and later (MasaCtrl's L). `first` may be one past the last layer: then none is controlled."""
     if not 0 <= first <= len(layers):
         raise UserError(
-            f"masa_layer: got {first}; this UNet has {len(layers)} self-attention layers, so give 0 to {len(layers)}"
+            f"masa_layer: got {first}; this model has {len(layers)} self-attention layers, so give 0 to {len(layers)}"
         )
     return tuple(layers[first:])
 
@@ -134,10 +148,15 @@ def layers_named(layers: Sequence[AttentionLayer], names: Sequence[str]) -> tupl
             if name in (str(layer.index), layer.name) or layer.name.startswith(f"{name}.")
         }
         if not matches:
-            known = ", ".join(dict.fromkeys(layer.block.rsplit(".transformer_blocks", 1)[0] for layer in layers))
+            known = ", ".join(dict.fromkeys(_place(layer.block) for layer in layers))
             raise UserError(
-                f"masa_layers: no self-attention layer matches {name!r}; this UNet has 0 to "
+                f"masa_layers: no self-attention layer matches {name!r}; this model has 0 to "
                 f"{len(layers) - 1} in {known}"
             )
         picked |= matches
     return tuple(layer for layer in layers if layer.index in picked)
+
+
+def _place(block: str) -> str:
+    """The part of a network that a block is in."""
+    return block.rsplit(".", 1)[0] if block.count(".") == 1 else block.rsplit(".transformer_blocks", 1)[0]

@@ -91,7 +91,7 @@ def record_source(
     unet: torch.nn.Module,
     *,
     masa_layer: int = 10,
-    branches: Sequence[str] = GUIDED,
+    branches: Sequence[str] | None = None,
     object_tokens: Sequence[int] = (),
     mask_grid_divisor: int = 4,
 ) -> Iterator[MemorySource]:
@@ -106,7 +106,8 @@ def record_source(
 
     Args:
         masa_layer: keys and values of this self-attention layer and later ones are kept (MasaCtrl's L).
-        branches: `GUIDED` with classifier-free guidance (the default of diffusers), else `UNGUIDED`.
+        branches: `GUIDED` with classifier-free guidance, else `UNGUIDED`; when not given, as the pipeline does by
+            default: with it for Stable Diffusion, without for FLUX.
         object_tokens: positions of the object's words in the prompt, for the masked mode (see `find_words`).
         mask_grid_divisor: latent side / side of the cross-attention maps that make the object map.
 
@@ -116,6 +117,7 @@ def record_source(
     backbone = backbone_of(unet)
     all_layers = backbone.layers(unet)
     layers = layers_from(all_layers, masa_layer)
+    branches = backbone.own_branches(unet) if branches is None else branches
     source = MemorySource(tuple(branches), tuple(layer.name for layer in layers))
     map_layers = backbone.map_layers(all_layers, mask_grid_divisor) if object_tokens else ()
     with record_attention(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from masactrl_video.attention.masks import MaskRule, binary_mask, normalised, owners
-from masactrl_video.attention.modes.base import FrameState, SourceView, joined
+from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text
 from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
@@ -83,7 +83,9 @@ class AttentionControl:
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
         if call.rows % len(self.branches):
-            raise UserError(f"a UNet call had {call.rows} rows, which do not divide into {', '.join(self.branches)}")
+            raise UserError(
+                f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}"
+            )
         step = self._steps.step_of(call)
         self.calls[step] += 1
         layers = self.plan.layers_at(step)
@@ -111,7 +113,7 @@ class AttentionControl:
         if grid[0] * grid[1] != qkv.tokens:
             raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
         self.fired[self._step, layer.name] += 1
-        whole: torch.Tensor | None = None
+        parts: list[tuple[list[int], torch.Tensor]] = []
         for number, group in enumerate(self._groups):
             rows = group.rows(len(self.branches), self._frames)
             some = qkv if rows is None else qkv.of_rows(rows)
@@ -120,14 +122,18 @@ class AttentionControl:
             if views:
                 out = self.mode.attend(some, views, frame)
             else:  # no source has a weight: the frames' own attention
-                out = merge_heads(F.scaled_dot_product_attention(some.query, some.key, some.value))
+                queries = some.query if some.text is None else torch.cat([some.text.query, some.query], dim=2)
+                out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True)))
                 frame.tell_share(torch.zeros(1, device=out.device))
-            if frame.is_last and number not in self._shares and "own" in self.mode.needs:
+            if frame.is_last and number not in self._shares and ("own" in self.mode.needs or some.text is not None):
                 frame.tell_share(self._estimated_share(some, views))
             if rows is None:
                 return out
-            whole = out.new_empty(qkv.rows, *out.shape[1:]) if whole is None else whole
-            whole[rows] = out
+            parts.append((rows, out))
+        tokens = min(out.shape[1] for _, out in parts)  # not every mode has an answer for the prompt's tokens
+        whole = parts[0][1].new_empty(qkv.rows, tokens, parts[0][1].shape[2])
+        for rows, out in parts:
+            whole[rows] = out[:, -tokens:]
         return whole
 
     def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int) -> FrameState:
@@ -155,11 +161,15 @@ class AttentionControl:
                 for states in (record.keys[layer.name], record.values[layer.name])
             )  # -> (branches, heads, source tokens, head_dim)
             own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
-            key, value = (states.expand(self._branches, -1, -1, -1) for states in (qkv.placed(key, own_grid), value))
+            if self.plan.positions != "free":
+                first_column = frame.grid[1] if self.plan.positions == "shifted" else 0
+                key = qkv.placed(key, own_grid, (0, first_column))
+            key, value = (states.expand(self._branches, -1, -1, -1) for states in (key, value))
             yield SourceView(record, weight, regions.get(number), key, value, partial(self._source_on, number, layer))
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView]) -> torch.Tensor:
-        query, own_key = (by_branch(states, self._branches) for states in (qkv.query, qkv.key))
+        beside, _ = own_and_text(qkv, own="own" in self.mode.needs)
+        query, own_key = (by_branch(states, self._branches) for states in (qkv.query, beside))
         key, _, log_weights = joined(views, beside_own=True)
         return source_share(query, own_key, key, log_weights)
 
@@ -194,7 +204,7 @@ class AttentionControl:
             counts = {step: self.calls[step] for step in range(len(self.timesteps))}
             wrong = {step: count for step, count in counts.items() if count != calls_per_step}
             if wrong:
-                raise RuntimeError(f"UNet calls per denoising step: expected {calls_per_step}, got {wrong}")
+                raise RuntimeError(f"calls of the denoiser per denoising step: expected {calls_per_step}, got {wrong}")
         expected = Counter(
             {
                 (step, layer.name): self.calls[step]

@@ -18,9 +18,9 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, TextAttention
 from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.registry import backbone_of
-from masactrl_video.model.backbones.steps import StepClock
+from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
 from masactrl_video.settings.modes import check_mode, needs_of
-from masactrl_video.settings.names import Ground
+from masactrl_video.settings.names import Ground, SourcePositions
 
 
 @contextmanager
@@ -93,9 +93,10 @@ def use_source(
     masa_steps: Sequence[int] | None = None,
     masa_layers: Sequence[str] | None = None,
     mode: str = "source",
-    branches: Sequence[Branch] = GUIDED,
+    branches: Sequence[Branch] | None = None,
     masks: MaskRule | None = None,
     mask_grid_divisor: int = 4,
+    positions: SourcePositions = "as-is",
 ) -> Iterator[AttentionControl]:
     """Make every UNet call inside the context use the recorded source (the short form of `control_attention`).
 
@@ -114,15 +115,44 @@ def use_source(
         masa_steps=masa_steps,
         masa_layers=masa_layers,
         mode=mode,
+        positions=positions,
         mask_grid_divisor=mask_grid_divisor if masks is not None and masks.target_tokens else None,
     )
     plan.check_acts(len(source.timesteps))
-    with control_attention(unet, source, plan, branches=branches, masks=masks) as control:
+    branches = backbone_of(unet).own_branches(unet) if branches is None else branches
+    with (
+        control_attention(unet, source, plan, branches=branches, masks=masks) as control,
+        _one_call_a_step(unet, source),
+    ):
         yield control
     if not control.calls:
-        raise RuntimeError("this UNet was never called under mutual self-attention; was another pipeline used?")
+        raise RuntimeError("this denoiser was never called under mutual self-attention; was another pipeline used?")
     if not control.fired:
         raise RuntimeError(
-            f"the source was never used: the UNet was called at steps {', '.join(map(str, sorted(control.calls)))} of "
-            f"{len(source.timesteps)}, but is controlled at {', '.join(map(str, plan.acting_steps))}; see masa_step"
+            "the source was never used: the denoiser was called at steps "
+            f"{', '.join(map(str, sorted(control.calls)))} of {len(source.timesteps)}, but is controlled at "
+            f"{', '.join(map(str, plan.acting_steps))}; see masa_step"
         )
+
+
+@contextmanager
+def _one_call_a_step(denoiser: torch.nn.Module, source: RecordedSource) -> Iterator[None]:
+    """Refuse the second of two calls at one timestep, where a pipeline by default makes one of one branch.
+
+    It would be that of a negative prompt, and get the keys and values of the prompt.
+    """
+    backbone, last = backbone_of(denoiser), [-1.0]
+
+    def begin(call: DenoiserCall) -> None:
+        if last == [call.timestep]:
+            raise UserError(
+                f"two calls at timestep {call.timestep:g}: real guidance (true_cfg_scale), which the commands of this "
+                "package know, but not use_source; leave the negative prompt out"
+            )
+        last[:] = [call.timestep]
+
+    if tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
+        yield
+        return
+    with backbone.calls(denoiser, begin):
+        yield

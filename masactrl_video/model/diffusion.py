@@ -106,4 +106,4 @@ class DiffusionModel:
 
     def prepare_controls(self, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
         """Control images of a batch, RGB (frames, height, width, 3) for each of the networks, ready for all steps."""
-        return self.backbone.prepare_controls(self.networks, pictures)
+        return self.backbone.prepare_controls(self, pictures)

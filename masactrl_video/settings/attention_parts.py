@@ -24,7 +24,7 @@ from masactrl_video.settings.inactive import (
     STEPS_LISTED,
 )
 from masactrl_video.settings.modes import HELP, Mode, needs_of
-from masactrl_video.settings.names import HandOver
+from masactrl_video.settings.names import HandOver, SourcePositions
 from masactrl_video.settings.timeline import is_inverted
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
@@ -118,6 +118,11 @@ class AttentionSettings(Part):
     )
     masa_steps: list[int] | None = _attention("explicit steps instead of S", None)
     masa_layers: list[str] | None = _attention("explicit layers instead of L: numbers or names", None)
+    source_positions: SourcePositions = _attention(
+        "FLUX: where the source's keys stand: as-is, as in the source; shifted, beside the frame; free, nowhere",
+        "as-is",
+        commands=ATTEND - COMICS,
+    )
     attention_mode: Mode = _attention(HELP, "source", changes="source", commands=ATTEND - {"comic"})
     mask_words: list[str] = _mask("masked mode: words of the object in the prompt", [])
     source_mask_words: list[str] | None = _mask("its words in the source's prompt, if others", None)

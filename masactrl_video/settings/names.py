@@ -21,8 +21,11 @@ OffloadKind = Literal["model", "sequential"]
 CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
 """How recorded keys and values are stored: in the model's own number format, or smaller."""
 
-SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm"]
-"""Schedulers that visit each timestep of a fixed list once."""
+SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm", "flow"]
+"""Schedulers that visit each timestep of a fixed list once; `flow` is for models of flow matching alone."""
+
+SourcePositions = Literal["as-is", "shifted", "free"]
+"""Where a source's keys stand in a transformer that knows places: as in the source, beside the frame, or nowhere."""
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet predicts: the noise, a velocity (SD-2.x at 768 px, models that are called "vpred"), or the picture."""

@@ -25,6 +25,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.invert import check_invertible
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
@@ -196,6 +197,10 @@ def plan_attention(
             guidance or masks that no step would use.
     """
     _check_guidance_acts(model, settings.num_inference_steps)
+    if settings.unguided_steps and len(model.backbone.branches(model.denoiser, settings.guidance_scale)) == 1:
+        raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")
+    if settings.real_source:
+        check_invertible(make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px))
     if settings.masked and settings.target_masks is None:
         find_words(model.tokenizer, settings.prompt, settings.mask_words)
     if words := _source_words(settings):
@@ -210,6 +215,8 @@ def planned_control(
     settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
 ) -> tuple[Schedule, ControlPlan]:
     """The same, where all has been checked."""
+    if settings.reuse_deep_features and not model.backbone.reuses_deep_features:
+        raise UserError(f"reuse_deep_features: {model.backbone.title} has no blocks that could run alone; leave it out")
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)
     plan = plan_control(
         model.denoiser,
@@ -219,6 +226,7 @@ def planned_control(
         masa_steps=settings.masa_steps,
         masa_layers=settings.masa_layers,
         mode=settings.attention_mode,
+        positions=settings.source_positions,
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )
     return scheduler, replace(plan, whole_every=settings.reuse_deep_features or 1)

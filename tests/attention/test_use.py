@@ -84,7 +84,7 @@ def test_a_run_that_ends_before_the_first_controlled_step_is_an_error(sd1: Any, 
         return kwargs
 
     with (
-        pytest.raises(RuntimeError, match="the source was never used: the UNet was called at steps 0 of 4"),
+        pytest.raises(RuntimeError, match="the source was never used: the denoiser was called at steps 0 of 4"),
         use_source(sd1.unet, source, masa_step=2),
     ):
         draw(sd1, TARGET, callback_on_step_end=stop)
@@ -242,14 +242,14 @@ def test_a_step_that_was_never_reached_is_found(sd1: Any, draw: Draw) -> None:
     source = record(sd1, draw)
     with use_source(sd1.unet, source, masa_step=1) as control:
         draw(sd1, TARGET)
-    with pytest.raises(RuntimeError, match="UNet calls per denoising step: expected 2, got"):
+    with pytest.raises(RuntimeError, match="calls of the denoiser per denoising step: expected 2, got"):
         control.check_fired(calls_per_step=2)
 
 
 @pytest.mark.usefixtures("untouched")
 def test_a_context_in_which_another_unet_ran_is_an_error(sd1: Any, draw: Draw) -> None:
     source, other = record(sd1, draw), tiny_models.sd1_pipeline()
-    with pytest.raises(RuntimeError, match="this UNet was never called"), use_source(sd1.unet, source, masa_step=0):
+    with pytest.raises(RuntimeError, match="this denoiser was never called"), use_source(sd1.unet, source, masa_step=0):
         draw(other, TARGET)
 
 

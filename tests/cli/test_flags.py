@@ -75,6 +75,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "masa_layer": (["12"], 12, []),
     "masa_steps": (["1", "3"], [1, 3], []),
     "masa_layers": (["up_blocks.3", "7"], ["up_blocks.3", "7"], []),
+    "source_positions": (["free"], "free", []),
     "attention_mode": (["union"], "union", []),
     "mask_words": (["red", "shirt"], ["red", "shirt"], MASKED),
     "source_mask_words": (["frog"], ["frog"], MASKED),

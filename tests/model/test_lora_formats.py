@@ -15,6 +15,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.unet.files import OF_OTHERS
 from masactrl_video.model.loading.lora import LoraFile, add_loras
 from masactrl_video.model.loading.lora_formats import check_format
 
@@ -42,9 +43,9 @@ PLAIN = [f"{KOHYA}.lora_down.weight", f"{KOHYA}.lora_up.weight"]
     ],
 )
 def test_another_format_is_refused_by_its_name(name: str, format_name: str) -> None:
-    check_format("x", PLAIN, 1.0)
+    check_format("x", PLAIN, 1.0, OF_OTHERS)
     with pytest.raises(UserError, match=rf"{format_name}.*not supported: 1 of its 3 tensors.*merge it"):
-        check_format("x", [*PLAIN, name], 1.0)
+        check_format("x", [*PLAIN, name], 1.0, OF_OTHERS)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,11 @@ class FrameState:
 
 @runtime_checkable
 class AttentionMode(Protocol):
-    """One way for the tokens of frames to attend to sources; it keeps nothing from call to call."""
+    """One way for the tokens of frames to attend to sources; it keeps nothing from call to call.
+
+    A mode that also has `joint = True` can be used where text and picture stand in one softmax (FLUX): it lets the
+    picture's tokens attend to `qkv.text` too. Others are refused there.
+    """
 
     @property
     def name(self) -> str:
@@ -111,6 +115,19 @@ def joined(
         return key, value, None
     logs = [source.key.new_full(source.key.shape[2:3], math.log(source.weight)) for source in sources]
     return key, value, torch.cat(logs)
+
+
+def own_and_text(qkv: QKV, *, own: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values that each frame has of itself, (rows, heads, tokens, head_dim): its text, then its picture.
+
+    Args:
+        own: whether those of the picture are there; the text is there where it stands in the same softmax.
+    """
+    keys, values = ([qkv.text.key], [qkv.text.value]) if qkv.text is not None else ([], [])
+    if own:
+        keys, values = [*keys, qkv.key], [*values, qkv.value]
+    key, value = (states[0] if len(states) == 1 else torch.cat(states, dim=2) for states in (keys, values))
+    return key, value
 
 
 def objects_of(sources: Sequence[SourceView], mode: str) -> Sides:

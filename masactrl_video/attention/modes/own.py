@@ -1,4 +1,9 @@
-"""Our own attention modes; their arithmetic stands in `mutual`."""
+"""Our own attention modes; their arithmetic stands in `mutual`.
+
+In a joint layer the frame's own text stands in every softmax. In the mode `source` the text's queries attend to the
+source as the picture's do (FreeFlux, which replaces the picture's keys and values for all); in the others they attend
+to their own picture (as in CharaConsist).
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,21 @@ from collections.abc import Sequence
 
 import torch
 
-from masactrl_video.attention.modes.base import AttentionMode, FrameState, SourceView, joined, objects_of
-from masactrl_video.attention.mutual import attention_by_region, masked_attention, source_attention, union_attention
+from masactrl_video.attention.modes.base import (
+    AttentionMode,
+    FrameState,
+    SourceView,
+    joined,
+    objects_of,
+    own_and_text,
+)
+from masactrl_video.attention.mutual import (
+    attention_by_region,
+    chosen_attention,
+    masked_attention,
+    source_attention,
+    union_attention,
+)
 from masactrl_video.model.backbones.qkv import QKV, as_one_long_query, by_branch, merge_heads
 from masactrl_video.settings.modes import OWN_MODES
 
@@ -17,9 +35,17 @@ class SourceMode(AttentionMode):
 
     name = "source"
     needs = OWN_MODES[name].needs
+    joint = True
 
     def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
         """See `AttentionMode`."""
+        if qkv.text is not None:
+            queries = torch.cat([qkv.text.query, qkv.query], dim=2)
+            query, key, value = (
+                by_branch(states, frame.branches) for states in (queries, *own_and_text(qkv, own=False))
+            )
+            out = union_attention(query, key, value, *joined(sources, beside_own=True))
+            return merge_heads(out).flatten(0, 1)
         query = as_one_long_query(qkv.query, frame.branches)  # -> (branches, heads, frames x tokens, head_dim)
         return merge_heads(source_attention(query, *joined(sources))).reshape(qkv.rows, qkv.tokens, -1)
 
@@ -29,10 +55,13 @@ class UnionMode(AttentionMode):
 
     name = "union"
     needs = OWN_MODES[name].needs
+    joint = True
 
     def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
         """See `AttentionMode`."""
-        query, own_key, own_value = _by_branch(qkv, frame)
+        query, own_key, own_value = (
+            by_branch(states, frame.branches) for states in (qkv.query, *own_and_text(qkv, own=True))
+        )
         out = union_attention(query, own_key, own_value, *joined(sources, beside_own=True))
         return merge_heads(out).flatten(0, 1)
 
@@ -42,15 +71,33 @@ class MaskedMode(AttentionMode):
 
     name = "masked"
     needs = OWN_MODES[name].needs
+    joint = True
 
     def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
         """See `AttentionMode`."""
-        query, target = as_one_long_query(qkv.query, frame.branches), frame.object
+        target = frame.object
         if frame.is_last:
             frame.tell_share(target.mask.reshape(-1, qkv.tokens).float().mean(dim=1))
+        if qkv.text is not None:
+            return self._beside_text(qkv, sources, frame, target.mask)
+        query = as_one_long_query(qkv.query, frame.branches)
         key, value, log_weights = joined(sources)
         out = masked_attention(query, key, value, target, objects_of(sources, self.name), log_weights)
         return merge_heads(out).reshape(qkv.rows, qkv.tokens, -1)
+
+    def _beside_text(
+        self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: torch.Tensor
+    ) -> torch.Tensor:
+        """The same with the frame's own text in each softmax."""
+        figure = objects_of(sources, self.name)
+        seen = target.reshape(-1, qkv.tokens, 1) == figure.mask  # -> (rows of a branch, tokens, source tokens)
+        if not 0 < figure.figure < len(figure.mask):
+            seen = torch.ones_like(seen)
+        query, own_key, own_value = (
+            by_branch(states, frame.branches) for states in (qkv.query, *own_and_text(qkv, own=False))
+        )
+        out = chosen_attention(query, own_key, own_value, *joined(sources, beside_own=True), seen=seen)
+        return merge_heads(out).flatten(0, 1)
 
 
 class RegionsMode(AttentionMode):
@@ -58,6 +105,7 @@ class RegionsMode(AttentionMode):
 
     name = "regions"
     needs = OWN_MODES[name].needs
+    joint = True
 
     def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
         """See `AttentionMode`. A source without a known figure is its figure as a whole."""
@@ -68,6 +116,10 @@ class RegionsMode(AttentionMode):
         if frame.is_last:
             in_any = torch.stack(regions).any(dim=0)
             frame.tell_share((in_any | (ground is not None)).float().mean(dim=1))
+        if qkv.text is not None:
+            text_key, text_value = (by_branch(states, frame.branches) for states in own_and_text(qkv, own=False))
+            out = attention_by_region(query, own_key, own_value, figures, regions, ground, text=(text_key, text_value))
+            return merge_heads(out).flatten(0, 1)
         out = attention_by_region(query, own_key, own_value, figures, regions, ground)
         return merge_heads(out).flatten(0, 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from masactrl_video.model.backbones.branches import Branch
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
 from masactrl_video.model.backbones.files import ModelFiles
@@ -66,6 +67,9 @@ class PictureAttention(Protocol):
 
     def __call__(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """What the tokens attend to, (rows, tokens, heads x head_dim), before the output projection.
+
+        In a joint layer it may be (rows, text tokens + tokens, ...): what the prompt's tokens attend to stands first;
+        where that is left out, they attend to their own text and picture, as the network has it.
 
         None: attention is as the network has it. `qkv` may be looked at in that case too.
         """
@@ -167,8 +171,19 @@ class Backbone(Protocol):
     def latents(self, pipe: Pipeline) -> LatentSpace:
         """The latents of a loaded pipeline."""
 
+    @property
+    def keys_have_places(self) -> bool:
+        """Whether places are put into keys (rotary positions), so that a source's may be put elsewhere."""
+        return False
+
+    @property
+    def reuses_deep_features(self) -> bool:
+        """Whether its outermost blocks can run alone (see `outermost_alone`)."""
+        return False
+
     def patches(self, network: torch.nn.Module) -> dict[str, JsonValue]:
         """What was patched on a network besides its weights, its configuration and LoRAs: part of its identity."""
+        return {}
 
     def layers(self, denoiser: torch.nn.Module) -> tuple[AttentionLayer, ...]:
         """All layers in which the picture attends to itself, in forward order.
@@ -208,6 +223,10 @@ class Backbone(Protocol):
     def branches(self, denoiser: torch.nn.Module, guidance_scale: float) -> Sequence[Branch]:
         """The rows of a call at this guidance scale: two where it is classifier-free guidance, else one."""
 
+    def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
+        """The rows of a call that a pipeline of diffusers makes by default."""
+        return GUIDED
+
     def encode_prompt(
         self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
@@ -236,10 +255,8 @@ class Backbone(Protocol):
             UserError: not to be found, of a wrong kind, or made for another kind of model.
         """
 
-    def prepare_controls(
-        self, networks: Sequence[ControlNetwork], pictures: Sequence[NDArray[np.uint8]]
-    ) -> PreparedControls:
-        """Prepare a batch: `pictures[i]` (frames, height, width, 3) belongs to `networks[i]`.
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """Prepare a batch: `pictures[i]` (frames, height, width, 3) belongs to `model.networks[i]`.
 
         Raises:
             UserError: pictures that a network cannot read.
@@ -268,9 +285,12 @@ class Backbone(Protocol):
 
     def prompts_once(self, model: LoadedModel, prompts: Sequence[TextCondition]) -> AbstractContextManager[None]:
         """Inside the context, what is computed of these prompts alone may be kept from step to step."""
+        return nullcontext()
 
     def keeping_deep_features(self, model: LoadedModel) -> AbstractContextManager[list[torch.Tensor]]:
         """Inside the context, every whole call adds the deep features that later steps may reuse."""
+        raise UserError(f"reuse_deep_features: {self.title} has no outermost blocks that could run alone; leave it out")
 
     def outermost_alone(self, model: LoadedModel, deep_features: torch.Tensor) -> AbstractContextManager[None]:
         """Inside the context, the outermost blocks run alone, around deep features of an earlier step."""
+        raise UserError(f"reuse_deep_features: {self.title} has no outermost blocks that could run alone; leave it out")

@@ -25,6 +25,10 @@ class ModelFiles(Protocol):
     def networks(self, pipeline: type[Pipeline]) -> Mapping[str, type[torch.nn.Module]]:
         """Its parts with weights: name → class."""
 
+    def networks_in(self, pipeline: type[Pipeline], index: Mapping[str, object]) -> Mapping[str, type[torch.nn.Module]]:
+        """The same for a folder whose `model_index.json` is given, where a part may be of one of several classes."""
+        return self.networks(pipeline)
+
     def beside(self, pipeline: type[Pipeline]) -> Mapping[str, Sequence[str]]:
         """Its parts without weights: name → files of which it needs one."""
 
@@ -41,6 +45,10 @@ class ModelFiles(Protocol):
         Raises:
             UserError: it is this family's, but not whole, or of a kind that cannot be denoised here.
         """
+
+    def part_in_file(self, pipeline: type[Pipeline]) -> tuple[str, type[torch.nn.Module]] | None:
+        """Name and class of the only part that a single file holds; None: it holds them all."""
+        return None
 
     def unused(self, path: Path, pipe: Pipeline) -> Mapping[str, Sequence[str]]:
         """Of a single file: part of the loaded pipeline → weights that none of its layers took."""

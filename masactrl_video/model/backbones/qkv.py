@@ -26,7 +26,8 @@ class QKV:
         heads: int,
         dtype: torch.dtype,
         unplaced_key: Callable[[], torch.Tensor] | None = None,
-        place: Callable[[torch.Tensor, tuple[int, int]], torch.Tensor] | None = None,
+        place: Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor] | None = None,
+        text: QKV | None = None,
     ) -> None:
         """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
         self._query, self._key, self._value = query, key, value
@@ -38,6 +39,9 @@ class QKV:
         self.heads = heads
         self.dtype = dtype
         """Number format in which the layer computes."""
+        self.text = text
+        """The same of the prompt's tokens, in a layer where they stand in one softmax with the picture's; None: they
+        have a layer of their own."""
 
     @cached_property
     def query(self) -> torch.Tensor:
@@ -49,9 +53,13 @@ class QKV:
         """The key before any position is put in, (rows, heads, tokens, head_dim): what is recorded of a source."""
         return self.key if self._unplaced_key is None else self._unplaced_key()
 
-    def placed(self, key: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-        """Recorded keys (..., heads, tokens, head_dim) with the positions of their grid (height, width) put in."""
-        return key if self._place is None else self._place(key, grid)
+    def placed(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int] = (0, 0)) -> torch.Tensor:
+        """Recorded keys (..., heads, tokens, head_dim) with the positions of their grid (height, width) put in.
+
+        Args:
+            first: row and column of the grid's first token.
+        """
+        return key if self._place is None else self._place(key, grid, first)
 
     @cached_property
     def key(self) -> torch.Tensor:
@@ -75,6 +83,7 @@ class QKV:
             dtype=self.dtype,
             unplaced_key=lambda: self.unplaced_key[rows],
             place=self._place,
+            text=None if self.text is None else self.text.of_rows(rows),
         )
 
 

@@ -10,7 +10,10 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import Backbone
 from masactrl_video.plugins import load_plugin, plugin_names
 
-_OWN = ("masactrl_video.model.backbones.unet.backbone:UNetBackbone",)
+_OWN = (
+    "masactrl_video.model.backbones.unet.backbone:UNetBackbone",
+    "masactrl_video.model.backbones.flux.backbone:FluxBackbone",
+)
 """Written as entry points are; a backbone is imported when it is asked for."""
 
 

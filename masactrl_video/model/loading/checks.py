@@ -48,7 +48,7 @@ def pipeline_class(name: str, index: Path) -> tuple[Backbone, type[Pipeline]]:
 
 def _check_parts(name: str, parts: dict[str, Any], backbone: Backbone, pipeline: type[Pipeline]) -> None:
     """See that every part of a pipeline is of a class that can be steered, and none of the model's own code."""
-    networks = backbone.files.networks(pipeline)
+    networks = backbone.files.networks_in(pipeline, parts)
     for part, value in parts.items():
         library, kind = value if isinstance(value, list) and len(value) == 2 else (None, None)
         if library is None or part in NOT_LOADED:

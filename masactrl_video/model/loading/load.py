@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
+from accelerate import init_empty_weights
+from safetensors import safe_open
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice
@@ -18,10 +20,10 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.checks import check_beside, pipeline_class
 from masactrl_video.model.loading.hub import fetch_model_index, fetch_pipeline
 from masactrl_video.model.loading.loading import loading
-from masactrl_video.model.loading.location import check_safetensors, local_path
+from masactrl_video.model.loading.location import check_safetensors, local_path, read_json
 from masactrl_video.model.loading.lora import LoraFile, add_loras
-from masactrl_video.model.loading.single_file import load_single_file
-from masactrl_video.model.loading.weights import check_complete, load_part
+from masactrl_video.model.loading.single_file import load_single_file, pipeline_of_file
+from masactrl_video.model.loading.weights import check_complete, load_part, refuse_missing, refuse_unused
 from masactrl_video.model.offload import check_offload, follow_offload, offload_pipeline
 from masactrl_video.settings.names import DtypeName, OffloadKind, PredictionType
 
@@ -119,9 +121,38 @@ def _place(name: str, how: HowToLoad) -> Path | None:
 
 def _load(name: str, path: Path | None, how: HowToLoad, dtype: torch.dtype) -> Pipeline:
     if path is not None and path.is_file():
+        backbone, pipeline = pipeline_of_file(name, path)
+        if (part := backbone.files.part_in_file(pipeline)) is not None:
+            return _load_around(name, path, how.get("config"), dtype, *part)
         return load_single_file(name, path, how.get("config"), dtype)
     variant = how.get("variant")
     return _load_folder(name, path or _fetch(name, how.get("revision"), variant), variant, dtype)
+
+
+def _load_around(name: str, file: Path, config: str | None, dtype: torch.dtype, part: str, kind: type[Any]) -> Pipeline:
+    """A pipeline whose `part` is a file of its own; its other parts are taken from the folder of a whole model."""
+    if config is None:
+        raise UserError(
+            f"model {name!r}: the file holds the {part} alone; give as config the folder or hub id of a whole model of "
+            "its kind, whose other parts are taken"
+        )
+    folder = local_path(config, "config") or _fetch(config, None, None)
+    _check_layout(name, file, folder / part, kind)
+    network = kind.from_single_file(
+        str(file), config=str(folder), subfolder=part, torch_dtype=dtype, local_files_only=True
+    )
+    return _load_folder(config, folder, None, dtype, {part: network})
+
+
+def _check_layout(name: str, file: Path, folder: Path, kind: type[Any]) -> None:
+    """See that a file in diffusers' own layout has exactly the weights of a network; its authors' is renamed later."""
+    with init_empty_weights():
+        own = set(kind.from_config(kind.load_config(str(folder), local_files_only=True)).state_dict())
+    with safe_open(file, framework="numpy") as tensors:  # reads the header only
+        keys = set(tensors.keys())
+    if own & keys:
+        refuse_missing("model", name, own - keys)
+        refuse_unused("model", name, kind.__name__, keys - own)
 
 
 def _fetch(name: str, revision: str | None, variant: str | None) -> Path:
@@ -129,14 +160,23 @@ def _fetch(name: str, revision: str | None, variant: str | None) -> Path:
     return fetch_pipeline(name, revision, variant)
 
 
-def _load_folder(name: str, folder: Path, variant: str | None, dtype: torch.dtype) -> Pipeline:
+def _load_folder(
+    name: str,
+    folder: Path,
+    variant: str | None,
+    dtype: torch.dtype,
+    networks: dict[str, torch.nn.Module] | None = None,
+) -> Pipeline:
+    """A pipeline from its folder, but for those of its networks that are there already."""
     backbone, pipeline = pipeline_class(name, folder / "model_index.json")
-    expected = backbone.files.networks(pipeline)
+    expected = backbone.files.networks_in(pipeline, read_json(folder / "model_index.json", "model", name))
+    networks = networks or {}
+    expected = {part: kind for part, kind in expected.items() if part not in networks}
     variants = {part: check_safetensors(folder / part, name, "model", variant) for part in expected}
     if variant and variant not in variants.values():
         raise UserError(f"model {name!r}: no part of it has weights of variant {variant!r}; leave variant out")
     check_beside(name, backbone, pipeline, folder)
-    networks = {
+    networks |= {
         part: load_part(kind, "model", name, folder / part, dtype, variants[part]) for part, kind in expected.items()
     }
     pipe: Pipeline = pipeline.from_pretrained(

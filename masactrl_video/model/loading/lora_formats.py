@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from masactrl_video.errors import UserError
 
@@ -22,10 +22,6 @@ _OTHERS: tuple[tuple[str, str], ...] = (
         "an adapter with trained words (textual inversion)",
     ),
     (r"^(lora_controlnet$|control_model\.|input_hint_block)", "a ControlNet"),
-    (
-        r"^lora_te3_|^text_encoder_3\.|^lora_(transformer|prior)_|^transformer\.",
-        "an adapter for networks that SD and SDXL lack",
-    ),
     (r"^ip_adapter|^image_proj\.", "an IP-Adapter"),
 )
 """Endings or beginnings of tensors' names, and the format that they belong to."""
@@ -38,17 +34,18 @@ _UP = {"down": "up", "A": "B"}
 _HALF = re.compile(r"(?P<head>.*lora(?:_linear_layer)?[._])(?P<half>down|up|A|B)(?P<tail>\.weight)")
 
 
-def check_format(path: str, names: Collection[str], scale: float) -> None:
+def check_format(path: str, names: Collection[str], scale: float, others: Sequence[tuple[str, str]] = ()) -> None:
     """See that a file holds a plain LoRA and nothing beside it, each layer with both of its factors.
 
     Args:
         names: of its tensors.
         scale: its strength.
+        others: signs of adapters for other families, as in `_OTHERS`.
 
     Raises:
         UserError: another format, which diffusers would drop or read by half.
     """
-    for sign, text in _OTHERS:
+    for sign, text in (*_OTHERS, *others):
         if found := [key for key in names if re.search(sign, key)]:
             first = min(found)
             part = first if len(first) < _LONG else f"…{first[-_LONG:]}"

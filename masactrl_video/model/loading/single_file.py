@@ -27,7 +27,7 @@ def load_single_file(name: str, path: Path, config: str | None, dtype: torch.dty
     Raises:
         UserError: the file holds something else, or the configurations are not to be had.
     """
-    backbone, pipeline = _pipeline_of(name, path)
+    backbone, pipeline = pipeline_of_file(name, path)
     folder = _config_folder(name, config, pipeline) if config else None
     try:
         pipe: Pipeline = pipeline.from_single_file(
@@ -48,7 +48,12 @@ def load_single_file(name: str, path: Path, config: str | None, dtype: torch.dty
     return pipe
 
 
-def _pipeline_of(name: str, path: Path) -> tuple[Backbone, type[Pipeline]]:
+def pipeline_of_file(name: str, path: Path) -> tuple[Backbone, type[Pipeline]]:
+    """The family of a single file, and the pipeline of what it holds.
+
+    Raises:
+        UserError: it holds no model that can be steered.
+    """
     known = []
     for backbone in backbones():
         known.append(backbone.title)

@@ -64,7 +64,9 @@ def check_class(what: str, name: str, folder: Path, expected: type[Any]) -> None
     if not config.is_file():
         wanted = f"give a folder whose config.json names {expected.__name__}"
         raise UserError(f"{what} {name!r}: no config.json in {folder}; {wanted}")
-    found = _classes(read_json(config, what, name))
+    values = read_json(config, what, name)
+    own = getattr(getattr(expected, "config_class", None), "model_type", None)
+    found = None if own is not None and values.get("model_type") == own else _classes(values)
     if found is not None and expected.__name__ not in found:
         named = " or ".join(map(str, found)) or None
         where = "its config.json" if what != "model" else f"its {folder.name}/config.json"

@@ -12,6 +12,7 @@ from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import predict_noise
+from masactrl_video.model.sampling.flow import FlowSchedule
 from masactrl_video.progress import counting
 
 
@@ -21,6 +22,23 @@ class Trajectory:
 
     latents: tuple[torch.Tensor, ...]
     """`latents[i]` (1, channels, height, width) enters denoising step i; the last one is the picture's own."""
+
+
+def check_invertible(scheduler: Schedule) -> None:
+    """See that a picture can be brought back to noise along a schedule.
+
+    Raises:
+        UserError: it is another's than DDIM's.
+    """
+    if isinstance(scheduler, FlowSchedule):
+        raise UserError(
+            "a real picture as source: FLUX.1 and other flows cannot be inverted yet; let the source be generated"
+        )
+    if not isinstance(scheduler, DDIMScheduler):
+        raise UserError(
+            f"scheduler: a real source is inverted with DDIM, got {type(scheduler).__name__}; "
+            "take scheduler ddim, or let the source be generated"
+        )
 
 
 @torch.no_grad()
@@ -43,11 +61,8 @@ def invert(
     Raises:
         UserError: another scheduler than DDIM, or one whose timesteps the inverse does not visit.
     """
-    if not isinstance(scheduler, DDIMScheduler):
-        raise UserError(
-            f"scheduler: a real source is inverted with DDIM, got {type(scheduler).__name__}; "
-            "take scheduler ddim, or let the source be generated"
-        )
+    check_invertible(scheduler)
+    assert isinstance(scheduler, DDIMScheduler)
     inverse = _inverse_of(scheduler, model.device)
     refining = _inverse_of(scheduler, model.device, prediction_type="epsilon")
     levels = [picture_latents]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.record import KeepKeysValues
 from masactrl_video.attention.recorded import MemorySource, StepRecord
@@ -18,7 +19,7 @@ from masactrl_video.model.backbones.steps import DenoiserCall
 GRID, HEADS = (2, 3), 2
 
 
-def turned(key: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+def turned(key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int] = (0, 0)) -> torch.Tensor:
     """As rotary positions do, another change for each token."""
     return key * torch.linspace(1, 2, grid[0] * grid[1])[:, None]
 
@@ -42,7 +43,7 @@ def test_a_layer_with_positions_attends_to_the_source_at_the_sources_positions()
     assert torch.equal(split_heads(kept["a"][0], HEADS), key)
     source = MemorySource(("conditional",), ("a",))
     source.add(1.0, StepRecord({"a": merge_heads(source_key)}, {"a": merge_heads(source_value)}))
-    control = AttentionControl(source, ControlPlan((0,), (layer,)), ("conditional",), None)
+    control = AttentionControl([SourcePart(source)], ControlPlan((0,), (layer,)), ("conditional",), None)
     control.begin(DenoiserCall(1.0, 1, GRID))
     expected = F.scaled_dot_product_attention(query, turned(source_key, GRID), source_value)
     assert torch.equal(control.attend(layer, qkv), merge_heads(expected))

@@ -17,7 +17,7 @@ from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import SchedulerName, make_scheduler, scheduler_step, timesteps_of
 
-NAMES: tuple[SchedulerName, ...] = get_args(SchedulerName)
+NAMES: tuple[SchedulerName, ...] = tuple(name for name in get_args(SchedulerName) if name != "flow")
 STOCHASTIC = {"ddpm", "euler-a", "lcm"}
 SIZE = (64, 64)
 

@@ -57,6 +57,7 @@ class UNetBackbone(Backbone):
 
     denoiser_part = "unet"
     files = UNetFiles()
+    reuses_deep_features = True
 
     def denoiser(self, pipe: StableDiffusionPipeline) -> UNet2DConditionModel:
         """The UNet."""
@@ -137,11 +138,9 @@ class UNetBackbone(Backbone):
         check_network(choice.name, network, denoiser)
         return GuidanceNetwork(choice.guidance, network, choice.scale, choice.start, choice.end)
 
-    def prepare_controls(
-        self, networks: Sequence[ControlNetwork], pictures: Sequence[NDArray[np.uint8]]
-    ) -> PreparedControls:
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
         """See `PreparedGuidance`."""
-        return prepare_guidance(networks, pictures)
+        return prepare_guidance(model.networks, pictures)
 
     @torch.no_grad()
     def predict(

@@ -39,6 +39,13 @@ _BESIDE = {
     "tokenizer_2": ("vocab.json", "tokenizer.json"),
     "scheduler": ("scheduler_config.json",),
 }
+OF_OTHERS = (
+    (
+        r"^lora_te3_|^text_encoder_3\.|^lora_(transformer|prior)_|^transformer\.",
+        "an adapter for networks that SD and SDXL lack",
+    ),
+)
+"""Beginnings of tensors' names in LoRAs for other families."""
 
 
 class UNetFiles(ModelFiles):
@@ -102,7 +109,7 @@ class UNetFiles(ModelFiles):
     def lora_tensors(self, pipe: StableDiffusionPipeline, file: Path, name: str, scale: float) -> Collection[str]:
         """In kohya's or diffusers' layout."""
         with safe_open(file, framework="numpy") as tensors:
-            check_format(name, list(tensors.keys()), scale)
+            check_format(name, list(tensors.keys()), scale, OF_OTHERS)
         read, *_ = pipe.lora_state_dict(
             str(file.parent),
             unet_config=pipe.unet.config,

@@ -105,7 +105,7 @@ def test_layers_are_picked_by_number_name_or_block() -> None:
 @pytest.mark.parametrize("name", ["16", "-1", "up_blocks.9", "up_blocks.", "up_block", "attn1", ""])
 def test_a_name_that_matches_no_layer_is_refused(name: str) -> None:
     layers = self_attention_layers(tiny_models.sd1_unet())
-    with pytest.raises(UserError, match=r"masa_layers: .*this UNet has 0 to 15 in down_blocks\.0\.attentions\.0"):
+    with pytest.raises(UserError, match=r"masa_layers: .*this model has 0 to 15 in down_blocks\.0\.attentions\.0"):
         layers_named(layers, ["3", name])
 
 

@@ -1,0 +1,46 @@
+"""The calls of FLUX's transformer, watched from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers import FluxTransformer2DModel
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.flux.packing import PATCH, grid_of
+from masactrl_video.model.backbones.steps import DenoiserCall
+
+_ORDER = ("hidden_states", "encoder_hidden_states", "pooled_projections", "timestep", "img_ids", "txt_ids")
+"""Of the arguments that may come without their names."""
+
+
+@contextmanager
+def watch_calls(transformer: FluxTransformer2DModel, on_call: Callable[[DenoiserCall], None]) -> Iterator[None]:
+    """Call `on_call` at the start of each call made inside the context."""
+
+    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        on_call(_described({**dict(zip(_ORDER, args, strict=False)), **kwargs}))
+
+    handle = transformer.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _described(given: dict[str, Any]) -> DenoiserCall:
+    timestep, grid = given["timestep"], grid_of(given["img_ids"])
+    if grid is None:
+        raise UserError(
+            "a call of FLUX's transformer had tokens that are no single picture's (another picture beside it, or one "
+            "that is cut): mutual self-attention is for a picture made from text alone"
+        )
+    values = set(timestep.flatten().tolist())
+    if len(values) != 1:
+        raise UserError(f"a call of FLUX's transformer mixes the timesteps {sorted(values)}; use one timestep a call")
+    rounding = float(torch.finfo(timestep.dtype).eps)  # a thousandth of the timestep came
+    rows, (height, width) = given["hidden_states"].shape[0], grid
+    return DenoiserCall(values.pop() * 1000, rows, (height * PATCH, width * PATCH), rounding)

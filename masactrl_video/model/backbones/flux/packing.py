@@ -1,0 +1,41 @@
+"""Latents packed into tokens, 2x2 in each, and where the tokens stand."""
+
+from __future__ import annotations
+
+import torch
+
+PATCH = 2
+"""Side of a token in latents."""
+
+
+def pack(latents: torch.Tensor) -> torch.Tensor:
+    """(rows, channels, height, width) → (rows, tokens, channels x 4), as diffusers' pipelines do it."""
+    rows, channels, height, width = latents.shape
+    cells = latents.view(rows, channels, height // PATCH, PATCH, width // PATCH, PATCH).permute(0, 2, 4, 1, 3, 5)
+    return cells.reshape(rows, (height // PATCH) * (width // PATCH), channels * PATCH**2)
+
+
+def unpack(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """`pack` undone, for latents of this height and width."""
+    rows, _, channels = tokens.shape
+    cells = tokens.view(rows, height // PATCH, width // PATCH, channels // PATCH**2, PATCH, PATCH)
+    return cells.permute(0, 3, 1, 4, 2, 5).reshape(rows, channels // PATCH**2, height, width)
+
+
+def places(grid: tuple[int, int], first: tuple[int, int] = (0, 0)) -> torch.Tensor:
+    """(tokens, 3) for a grid of (height, width): nothing, the row and the column of each token.
+
+    Args:
+        first: row and column of the first token.
+    """
+    height, width = grid
+    rows, columns = torch.meshgrid(torch.arange(height) + first[0], torch.arange(width) + first[1], indexing="ij")
+    return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).reshape(height * width, 3).float()
+
+
+def grid_of(img_ids: torch.Tensor) -> tuple[int, int] | None:
+    """Height and width of the grid whose `places` these are; None: they are others'."""
+    ids = img_ids[0] if img_ids.ndim == 3 else img_ids
+    height, width = (int(ids[:, axis].max()) + 1 for axis in (1, 2))
+    is_grid = ids.shape[0] == height * width and torch.equal(ids.float().cpu(), places((height, width)))
+    return (height, width) if is_grid else None

@@ -1,0 +1,92 @@
+"""A local folder of FLUX.1 goes through the commands, and what it cannot do is said in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_flux
+from PIL import Image
+
+from masactrl_video.cli.main import main
+from masactrl_video.video.png import read_png
+
+SHORT = [
+    *("--prompt", "a frog on the beach", "--num-inference-steps", "2", "--masa-step", "0", "--masa-layers", "0", "2"),
+    *("--guidance-scale", "3.5", "--width", "64", "--height", "64"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`dev` and `base` (without distilled guidance), `control`, a ControlNet of dev, and the frames of a clip."""
+    folder = tmp_path_factory.mktemp("flux")
+    for name, guidance in (("dev", True), ("base", False)):
+        tiny_flux.pipeline(guidance=guidance).save_pretrained(folder / name)
+    tiny_flux.controlnet(tiny_flux.transformer(guidance=True)).save_pretrained(folder / "control")
+    (folder / "clip").mkdir()
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "clip" / f"{number}.png")
+    return folder
+
+
+def run(folder: Path, command: list[str], model: str, out: Path, *more: str) -> int:
+    cache = ["--cache-dir", str(folder / "cache")]
+    return main([*command, "-o", str(out), "--model", str(folder / model), *cache, *SHORT, *more])
+
+
+def test_a_clip_is_rendered_under_a_controlnet(folder: Path, tmp_path: Path) -> None:
+    control = ["--controlnet", f"canny={folder / 'control'}", "--guidance", "canny"]
+    assert run(folder, ["render", str(folder / "clip")], "dev", tmp_path / "out.mp4", *control) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    attention = report["render"]["attention"]
+    assert (
+        attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 2 * 2
+    )  # both frames in one batch
+    first, second = (read_png(path) for path in sorted((tmp_path / "out" / "frames").glob("*.png")))
+    assert not np.array_equal(first, second)
+
+
+def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: Path) -> None:
+    more = ["--source-prompt", "a bear in the meadow", "--negative-prompt", "blue", "--attention-mode", "masked"]
+    more += ["--mask-words", "frog", "--source-mask-words", "bear", "--mask-grid-divisor", "2", "--masa-layers", "1"]
+    more += ["--source-positions", "shifted"]
+    assert run(folder, ["synthesize"], "base", tmp_path / "out", *more) == 0
+    assert (tmp_path / "out" / "target-1.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--negative-prompt", "blue"], "the guidance of this model is distilled"),
+        (["--scheduler", "euler"], "scheduler euler: this model is a flow"),
+        (["--reuse-deep-features", "2"], "FLUX.1 has no blocks that could run alone"),
+        (["--skip-uncond", "0.5"], "skip_uncond: this model has no unconditional branch"),
+        (["--source-image", "clip/0.png"], "a real picture as source: FLUX.1 and other flows"),
+        (["--masa-layers", "mid_block"], "this model has 0 to 4 in transformer_blocks, single_transformer_blocks"),
+        (["--controlnet", "canny=vae", "--guidance", "canny"], "AutoencoderKL, not FluxControlNetModel"),
+        (["--t2i-adapter", "canny=control", "--guidance", "t2i-canny"], "FLUX.1 can have ControlNets alone"),
+        (["--prediction-type", "epsilon"], "FLUX.1 predicts a flow's velocity alone"),
+    ],
+    ids=lambda value: value[0][2:] if isinstance(value, list) else "",
+)
+def test_what_it_cannot_do_is_said_in_one_line(
+    folder: Path,
+    tmp_path: Path,
+    more: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    if "canny=vae" in more:
+        more = ["--controlnet", "canny=dev/vae", "--guidance", "canny"]
+    elif "--guidance" not in more:
+        more = [*more, "--guidance"]
+    assert run(folder, ["render", "clip"], "dev", tmp_path / "out.mp4", *more) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert "Traceback" not in errors
