@@ -94,6 +94,11 @@ def compare(
 
 
 def _check_target(target: StillSettings, model: DiffusionModel) -> None:
+    if any(layer.kind == "joint" for layer in model.backbone.layers(model.denoiser)):
+        raise UserError(
+            f"compare: the other methods work on Stable Diffusion's kind of network alone, not {model.backbone.title}; "
+            "`synthesize` makes the targets"
+        )
     check_decoder(model.denoiser)
     check_target(target, model)
 

@@ -90,3 +90,10 @@ def test_what_it_cannot_do_is_said_in_one_line(
     errors = capsys.readouterr().err
     assert said in errors
     assert "Traceback" not in errors
+
+
+def test_the_methods_of_others_are_for_stable_diffusion(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, ["compare"], "dev", tmp_path / "out", "--source-prompt", "a bear", "--guidance") == 2
+    assert "compare: the other methods work on Stable Diffusion's kind of network alone" in capsys.readouterr().err
