@@ -40,6 +40,7 @@ ORDER = [
     "sources/characters",
     "sources",
     "render",
+    "engines",
     "encode",
     "measure",
     "jobs/run",

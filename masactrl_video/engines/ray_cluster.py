@@ -1,0 +1,182 @@
+"""A cluster of Ray: one that runs, or one that is started on this machine for a run and is gone after it."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import platform
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from masactrl_video.errors import UserError, counted
+
+_INSTALL = "Ray is not installed; pip install 'masactrl-video[ray]', or take --engine local"
+_STORE_BYTES = 100_000_000
+"""Object store of a cluster on this machine, where all that is large goes by files."""
+_REACHED_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class ClusterNode:
+    """A machine, or a pod, of a cluster."""
+
+    name: str
+    id: str
+    cpus: float
+    gpus: float
+    store_bytes: int
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this process is connected to."""
+
+    ray: Any
+    """The module."""
+    is_own: bool
+    """Whether it was started on this machine for this run."""
+
+    def nodes(self) -> list[ClusterNode]:
+        """Those that are there now."""
+        return [
+            ClusterNode(
+                name=f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})",
+                id=node["NodeID"],
+                cpus=node["Resources"].get("CPU", 0.0),
+                gpus=node["Resources"].get("GPU", 0.0),
+                store_bytes=int(node["Resources"].get("object_store_memory", 0)),
+            )
+            for node in self.ray.nodes()
+            if node["Alive"]
+        ]
+
+    def room(self, gpus_per_worker: float) -> int:
+        """For how many workers there are GPUs, or without GPUs, nodes."""
+        nodes = self.nodes()
+        if gpus_per_worker > 0:
+            return sum(int(node.gpus / gpus_per_worker + 1e-6) for node in nodes)
+        return sum(node.cpus >= 1 for node in nodes)
+
+    def describe(self) -> str:
+        """What it has, in one line."""
+        nodes = self.nodes()
+        cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+        return f"the cluster has {counted(len(nodes), 'node')}, {cpus:g} CPUs, {gpus:g} GPUs"
+
+
+def check_ray() -> None:
+    """See that Ray is installed, which is not loaded for that.
+
+    Raises:
+        UserError: it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError(f"engine ray: {_INSTALL}")
+
+
+@contextmanager
+def connected(address: str | None, workers: int | None = None) -> Iterator[Cluster]:
+    """Inside the context, a cluster; one of its own has ended with all its processes when the context has.
+
+    Args:
+        address: `auto` or HOST:PORT of one that runs; None: one is started here, which listens to this machine alone.
+        workers: for which one that is started has room, though it has fewer CPUs.
+
+    Raises:
+        UserError: Ray is not installed, or no cluster that fits answers.
+    """
+    check_ray()
+    if address is not None:
+        _check_reached(address)
+    before = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:  # Ray's word for: nodes are reached by the loopback address alone
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+    finally:
+        if before is None:
+            os.environ.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", None)
+    if ray.is_initialized():  # by the program that this one is a part of; it stays so
+        yield Cluster(ray, is_own=False)
+        return
+    quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
+    folder = tempfile.mkdtemp(prefix="masactrl-ray-") if address is None else None
+    try:
+        if address is None:
+            cpus = max(os.cpu_count() or 1, workers or 1)
+            own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "_temp_dir": folder}
+            ray.init(address="local", include_dashboard=False, **own, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+        yield Cluster(ray, is_own=address is None)
+    except (ConnectionError, RuntimeError) as error:
+        if ray.is_initialized():
+            raise
+        raise _refused(address, error) from error
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_reached(address: str) -> None:
+    """Ray itself would try for a minute."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not host or "/" in host or not port.isdigit():
+        raise UserError(
+            f"ray_address: {address} is none; give auto, or HOST:PORT of the cluster's head, such as h:6379"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
+    except OSError as error:
+        raise _refused(address, error) from error
+
+
+def _refused(address: str | None, error: Exception) -> UserError:
+    if address is None:
+        return UserError(f"engine ray: Ray does not start on this machine: {_first_line(error)}")
+    if "version" in str(error).lower():
+        import ray
+
+        here = f"here are Ray {ray.__version__} and Python {platform.python_version()}"
+        told = " ".join(str(error).split())
+        return UserError(f"ray_address {address}: the cluster is of another version, {here}: {told[:300]}")
+    return UserError(
+        f"ray_address {address}: no cluster of Ray answers there ({_first_line(error)}); start one with ray start "
+        "--head, or leave --ray-address out for one on this machine"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def node_versions(cluster: Cluster, seconds: float = 30.0) -> dict[str, dict[str, str]]:
+    """Node → versions of Python, Ray and this package there; of one that does not answer in time, nothing."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    def look() -> dict[str, str]:  # sent as code: the package may not be there
+        import platform
+        from importlib import metadata
+
+        try:
+            own = metadata.version("masactrl-video")
+        except metadata.PackageNotFoundError:
+            own = ""
+        return {"python": platform.python_version(), "masactrl-video": own}
+
+    remote, asked = cluster.ray.remote(num_cpus=0)(look), {}
+    for node in cluster.nodes():
+        where = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        asked[node.name] = remote.options(scheduling_strategy=where).remote()
+    ready, _ = cluster.ray.wait(list(asked.values()), num_returns=len(asked), timeout=seconds)
+    return {name: cluster.ray.get(answer) if answer in ready else {} for name, answer in asked.items()}
