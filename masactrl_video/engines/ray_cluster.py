@@ -16,10 +16,13 @@ from typing import Any
 
 from masactrl_video.errors import UserError, counted
 
+logger = logging.getLogger(__name__)
+
 _INSTALL = "Ray is not installed; pip install 'masactrl-video[ray]', or take --engine local"
 _STORE_BYTES = 100_000_000
 """Object store of a cluster on this machine, where all that is large goes by files."""
 _REACHED_SECONDS = 5.0
+_LONGEST_FOLDER = 25
 
 
 @dataclass(frozen=True)
@@ -94,29 +97,23 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Clust
     check_ray()
     if address is not None:
         _check_reached(address)
-    before = os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address is None:  # Ray's word for: nodes are reached by the loopback address alone
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    try:
-        import ray
-    finally:
-        if before is None:
-            os.environ.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", None)
+    ray = _loaded(loopback=address is None)
     if ray.is_initialized():  # by the program that this one is a part of; it stays so
         yield Cluster(ray, is_own=False)
         return
     quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
-    folder = tempfile.mkdtemp(prefix="masactrl-ray-") if address is None else None
+    folder = _short_folder() if address is None else None
     try:
         if address is None:
             cpus = max(os.cpu_count() or 1, workers or 1)
             own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "_temp_dir": folder}
-            ray.init(address="local", include_dashboard=False, **own, **quiet)
+            with _environment(RAY_AUTH_MODE="token"):  # its own choice too, of which it would tell
+                ray.init(address="local", include_dashboard=False, **own, **quiet)
         else:
             ray.init(address=address, **quiet)
-        yield Cluster(ray, is_own=address is None)
-    except (ConnectionError, RuntimeError) as error:
+        with _saying_nothing(ray):
+            yield Cluster(ray, is_own=address is None)
+    except (OSError, RuntimeError) as error:
         if ray.is_initialized():
             raise
         raise _refused(address, error) from error
@@ -124,6 +121,50 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Clust
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _loaded(*, loopback: bool) -> Any:
+    """The module; what it is told by its environment is read when it is loaded."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    here = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} if loopback else {}  # its word for: by the loopback address alone
+    with _environment(**here):
+        import ray
+    return ray
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Inside the context, variables that are not set have these values."""
+    new = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _saying_nothing(ray: Any) -> Iterator[None]:
+    """Inside the context, what Ray says of workers that died goes to our log: it would be printed among our answers."""
+    name = "print_to_stdstream"  # for which there is no setting
+    printed = getattr(ray._private.worker, name)
+
+    def note(data: dict[str, Any], ignore_prefix: bool) -> None:
+        for line in data["lines"]:
+            logger.debug("ray: %s", line)
+
+    setattr(ray._private.worker, name, note)
+    try:
+        yield
+    finally:
+        setattr(ray._private.worker, name, printed)
+
+
+def _short_folder() -> str:
+    """A new folder whose path leaves room for Ray's sockets below it: they may have 107 letters."""
+    usual = tempfile.gettempdir()
+    return tempfile.mkdtemp(prefix="mv-ray-", dir=usual if len(usual) <= _LONGEST_FOLDER or os.name == "nt" else "/tmp")
 
 
 def _check_reached(address: str) -> None:

@@ -28,9 +28,12 @@ from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
 
 
-def short_settings(folder: Path, **changes: Any) -> Settings:
+def short_settings(folder: Path, seconds: float = 0.5, **changes: Any) -> Settings:
     """4 frames of 48x48 in batches and chunks of 2, with 2 steps of the demo model."""
-    short = {"clip": make_clip(folder / "clip.mp4", size="48x48", frame_rate="10", seconds=0.5), "frame_load_cap": 4}
+    short = {
+        "clip": make_clip(folder / "clip.mp4", size="48x48", frame_rate="10", seconds=seconds),
+        "frame_load_cap": 4,
+    }
     short |= {"cache_dir": folder / "cache", "num_inference_steps": 2, "masa_step": 1, "side_by_side": False}
     return resolve({**read_preset("demo"), **short, "batch_size": 2, "chunk_frames": 2}, changes)
 
