@@ -12,9 +12,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from masactrl_video.errors import UserError, counted
+from masactrl_video.storage.lock import is_abandoned, lock_folder
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ _STORE_BYTES = 100_000_000
 """Object store of a cluster on this machine, where all that is large goes by files."""
 _REACHED_SECONDS = 5.0
 _LONGEST_FOLDER = 25
+_PREFIX = "mv-ray-"
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,12 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Clust
         return
     quiet = {"log_to_driver": False, "configure_logging": False, "logging_level": logging.ERROR}
     folder = _short_folder() if address is None else None
+    lock = lock_folder(folder, shared=True) if folder is not None else None
     try:
         if address is None:
             cpus = max(os.cpu_count() or 1, workers or 1)
-            own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "_temp_dir": folder}
-            with _environment(RAY_AUTH_MODE="token"):  # its own choice too, of which it would tell
-                ray.init(address="local", include_dashboard=False, **own, **quiet)
+            own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "_temp_dir": str(folder)}
+            ray.init(address="local", include_dashboard=False, **own, **quiet)
         else:
             ray.init(address=address, **quiet)
         with _saying_nothing(ray):
@@ -121,6 +124,8 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Clust
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            lock.close()
 
 
 def _loaded(*, loopback: bool) -> Any:
@@ -161,10 +166,14 @@ def _saying_nothing(ray: Any) -> Iterator[None]:
         setattr(ray._private.worker, name, printed)
 
 
-def _short_folder() -> str:
+def _short_folder() -> Path:
     """A new folder whose path leaves room for Ray's sockets below it: they may have 107 letters."""
     usual = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="mv-ray-", dir=usual if len(usual) <= _LONGEST_FOLDER or os.name == "nt" else "/tmp")
+    above = Path(usual if len(usual) <= _LONGEST_FOLDER or os.name == "nt" else "/tmp")
+    for other in above.glob(f"{_PREFIX}*"):  # of owners that were killed
+        if is_abandoned(other):
+            shutil.rmtree(other, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=above))
 
 
 def _check_reached(address: str) -> None:
