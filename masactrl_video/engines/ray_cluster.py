@@ -116,7 +116,7 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Clust
             ray.init(address=address, **quiet)
         with _saying_nothing(ray):
             yield Cluster(ray, is_own=address is None)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # the last where this is not the main thread
         if ray.is_initialized():
             raise
         raise _refused(address, error) from error

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,37 @@ def test_ctrl_c_leaves_no_process_and_no_prompt_in_a_log(local: Path, tmp_path: 
     assert owner.ended() != 0
     assert time.monotonic() - begun < 30
     assert not session.exists()
+
+
+def test_a_node_that_joins_late_gets_work_and_nothing_of_the_owners_disk_is_used(local: Path, tmp_path: Path) -> None:
+    """Two nodes on this machine, which the program has started itself; sources and frames go through the cluster."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False, logging_level=40)
+        output, settings = tmp_path / "ray.mp4", settings_of(local, engine="ray", frame_load_cap=20)
+        with ThreadPoolExecutor(1) as thread:
+            run = thread.submit(render_clip, settings, output)
+
+            def wait_for(frames: int) -> None:
+                while not run.done() and len(list((tmp_path / "ray").glob("frames/0*.png"))) < frames:
+                    time.sleep(0.05)
+
+            wait_for(2)
+            below = psutil.Process().children(recursive=True)
+            first = next(process for process in below if "ChunkActor" in " ".join(_line(process)))
+            first.suspend()  # so that there is work left when the other has its model
+            cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+            wait_for(8)
+            first.resume()
+            run.result(timeout=100)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    made, all_made = pictures(tmp_path / "ray"), pictures(local / "local")
+    assert {name: pixels for name, (pixels, _) in made.items()} == {name: all_made[name][0] for name in made}
+    assert len(made) == 20
+    workers = json.loads((tmp_path / "ray" / "report.json").read_text())["workers"]
+    assert len(workers) == 2 and all(worker["chunks"] > 0 for worker in workers)
