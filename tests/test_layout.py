@@ -41,6 +41,7 @@ ORDER = [
     "sources/characters",
     "sources",
     "render",
+    "engines",
     "encode",
     "measure",
     "jobs/run",

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 import masactrl_video
 from masactrl_video.cache.manage import default_cache_root, list_entries
 from masactrl_video.encode.container import names_of
+from masactrl_video.engines.ray_cluster import Cluster, check_ray, connected, node_versions
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.gpu_driver import gpu_may_be_here
 from masactrl_video.model.loading.installed import find_network, find_pipeline, find_pose_detector
@@ -75,6 +76,36 @@ def examine(preset: str | None = None, *, load: bool = False) -> list[Finding]:
     read_preset(needed)
     models = [finding for name in preset_names() for finding in _models(name, needed=name == needed)]
     return [*_versions(), *_libraries(load), *_devices(), *_ffmpeg(), *models, *_cache()]
+
+
+def examine_ray(address: str | None = None) -> list[Finding]:
+    """Look at Ray, and at the cluster at an address; without one, at what a run would start here."""
+    try:
+        check_ray()
+        version = metadata.version("ray")
+        if address is None:
+            text = f"{version}; a run starts a cluster on this machine, with a worker for each GPU named above"
+            return [Finding("ray", "ok", text)]
+        with connected(address) as cluster:
+            return [Finding("ray", "ok", f"{version}; {cluster.describe()}"), *_nodes(cluster)]
+    except UserError as error:
+        what, _, advice = str(error).partition("; ")
+        return [Finding("ray", "problem", what, advice)]
+
+
+def _nodes(cluster: Cluster) -> Iterator[Finding]:
+    there = node_versions(cluster)
+    for node in cluster.nodes():
+        about, found = f"node {node.name}", there.get(node.name, {})
+        text = f"{node.cpus:g} CPUs, {node.gpus:g} GPUs, object store {_size(node.store_bytes)}"
+        if not found:
+            yield Finding(about, "problem", f"{text}; it does not answer", "see that it runs Python of this version")
+        elif found["masactrl-video"] != masactrl_video.__version__:
+            own = found["masactrl-video"] or "not installed"
+            advice = f"install masactrl-video {masactrl_video.__version__} on every node"
+            yield Finding(about, "problem", f"{text}; masactrl-video: {own}", advice)
+        else:
+            yield Finding(about, "ok", f"{text}, Python {found['python']}")
 
 
 def _versions() -> Iterator[Finding]:

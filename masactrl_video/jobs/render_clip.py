@@ -16,6 +16,7 @@ from masactrl_video.controls.extract import GuidanceBeside
 from masactrl_video.controls.given import check_given
 from masactrl_video.controls.plan import begin_guidance
 from masactrl_video.controls.store import GuidanceFrames
+from masactrl_video.engines.choose import engine_of
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.encode import check_sizes, encode_guidance, plan_encoding, videos_beside
 from masactrl_video.jobs.run.folder import (
@@ -73,7 +74,7 @@ def render_clip(
         model: one that is loaded already; by default it is loaded as the settings say.
         tell: called with what happens while it happens (see `report.Tell`).
         cancel: its `cancel()`, from another thread, stops the run at the next step, as Ctrl-C does: what is done stays.
-        executor: what renders the frames; by default this process does.
+        executor: what renders the frames; by default what the settings' `engine` names does.
 
     Raises:
         UserError: anything in the settings, the clip or the output cannot be used; nothing is half-written.
@@ -94,14 +95,15 @@ def render_clip(
             _check_each(settings, check_models)
         else:
             _check_each(settings, check_character)
-        with report.stage("load"):
-            loaded = _loaded(settings, outputs, model)
-        with claimed(outputs, settings, *replaced) as made_meanwhile:
-            if made_meanwhile:
-                logger.info("%s was made meanwhile", outputs.video)
-            else:
-                with log.written(outputs.log, settings.as_yaml_data()):
-                    _make(settings, *loaded, outputs, report, log, executor, overwrite=overwrite)
+        with engine_of(settings) as engine:
+            with report.stage("load"):
+                loaded = _loaded(settings, outputs, model)
+            with claimed(outputs, settings, *replaced) as made_meanwhile:
+                if made_meanwhile:
+                    logger.info("%s was made meanwhile", outputs.video)
+                else:
+                    with log.written(outputs.log, settings.as_yaml_data()):
+                        _make(settings, *loaded, outputs, report, log, executor or engine, overwrite=overwrite)
         return outputs
 
 
@@ -197,6 +199,7 @@ def _make(
                 steps = RenderSteps(chunks.todo_frames, len(clip), settings.num_inference_steps, tell)
                 with (start or LocalExecutor)(chunks, job, steps) as executor:
                     results = list(executor.map_unordered(chunks.chunks))
+                    report.figures |= executor.figures()
                 report.figures["render"] = figures_of(results, len(clip), chunks.batch_size, sources.planned.plan)
             made = [pictures.whole() for pictures in kinds.values()]
             report.figures |= describe(clip, made, sources)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from masactrl_video.progress import CancelToken, stopped_by
 from masactrl_video.render.chunks import one_behind
@@ -23,6 +23,9 @@ class Executor(Protocol):
 
     def cancel(self) -> None:
         """Have `map_unordered` stop soon, with `Cancelled`; to be called by any thread."""
+
+    def figures(self) -> dict[str, Any]:
+        """What the report says of it beside the frames."""
 
 
 StartExecutor = Callable[[RenderPlan, FramesJob, RenderSteps], AbstractContextManager[Executor]]
@@ -55,3 +58,7 @@ class LocalExecutor:
     def cancel(self) -> None:
         """Have it stop at the next step; pictures that are made are still written."""
         self._token.cancel()
+
+    def figures(self) -> dict[str, Any]:
+        """Nothing: the report has it all."""
+        return {}

@@ -46,6 +46,19 @@ class RenderSteps:
         self._emit(progress)
         self._tell(progress)
 
+    def taken_elsewhere(self, steps: int, frames_done: int, frame: int, step: int) -> None:
+        """Other processes have taken so many steps in all; fewer than before where some are taken anew.
+
+        Args:
+            frame: the last one that took a step, and `step` which one.
+        """
+        check_cancelled()
+        self._done, self._done_frames = steps, frames_done
+        left = (time.perf_counter() - self._started_seconds) / max(1, steps) * (self._total - steps)
+        progress = RenderProgress(frame, self._frames, step, self._steps, round(left, 1))
+        self._emit(progress)
+        self._tell(progress)
+
     def _emit(self, progress: RenderProgress | None) -> None:
         done, frames = self.task.done_before + self._done, self._kept_frames + self._done_frames
         emit(RenderAdvanced(self.task, done, frames, progress))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 
 from pydantic import JsonValue
@@ -49,6 +50,7 @@ class ChunkWorker:
         job: FramesJob | None = None,
         progress: RenderSteps | None = None,
         wait_seconds: float = 0.0,
+        by_chunk: bool = False,
     ) -> None:
         """Open what the plan names.
 
@@ -57,13 +59,14 @@ class ChunkWorker:
             job: what the owner of the plan has open; then nothing is opened.
             progress: told of every step; by default only listeners are.
             wait_seconds: how long control pictures that are not there yet are waited for.
+            by_chunk: control pictures need only be there while a chunk with them is rendered; their index must be.
 
         Raises:
             UserError: what is there is not what the plan was made for.
         """
         self.plan, self._chunks = plan, frozenset(plan.chunks)
         self.renderer = ChunkRenderer(
-            job or open_job(plan, model, wait_seconds),
+            job or open_job(plan, model, wait_seconds, by_chunk=by_chunk),
             plan.picture,
             plan.text,
             progress or RenderSteps(plan.todo_frames, plan.frames, plan.settings.num_inference_steps),
@@ -122,16 +125,19 @@ def run_chunk(
         return worker.run(chunk)
 
 
-def open_job(plan: RenderPlan, model: DiffusionModel | None = None, wait_seconds: float = 0.0) -> FramesJob:
-    """What the plan names, opened to be read and checked; what costs less comes first.
+def open_job(
+    plan: RenderPlan, model: DiffusionModel | None = None, wait_seconds: float = 0.0, *, by_chunk: bool = False
+) -> FramesJob:
+    """What the plan names, opened to be read and checked; what costs less comes first. See `ChunkWorker`.
 
     Raises:
         UserError: anything is missing, or is not what the plan was made for.
     """
     _check_versions(plan.made_from)
     entries = [_open_source(source) for source in plan.sources]
-    guidance = [_open_pictures(pictures, plan, wait_seconds) for pictures in plan.controls]
-    masks = None if plan.target_masks is None else _open_pictures(plan.target_masks, plan, wait_seconds)
+    opened = partial(_open_pictures, plan=plan, wait_seconds=wait_seconds, by_chunk=by_chunk)
+    guidance = list(map(opened, plan.controls))
+    masks = None if plan.target_masks is None else opened(plan.target_masks)
     settings = plan.settings
     model = model or model_from_settings(settings)
     for source, entry in zip(plan.sources, entries, strict=True):
@@ -166,12 +172,13 @@ def _open_source(source: RecordedEntry) -> CacheEntry:
     return entry
 
 
-def _open_pictures(pictures: ControlPictures, plan: RenderPlan, wait_seconds: float) -> GuidanceFrames:
+def _open_pictures(pictures: ControlPictures, plan: RenderPlan, wait_seconds: float, by_chunk: bool) -> GuidanceFrames:
     until_seconds = time.monotonic() + wait_seconds
     while not _are_there(pictures) and time.monotonic() < until_seconds:
         check_cancelled()
         time.sleep(_LOOK_AGAIN_SECONDS)
-    found = GuidanceFrames.open(pictures.folder)
+    folder = pictures.folder
+    found = GuidanceFrames(folder, read_index(folder)) if by_chunk else GuidanceFrames.open(folder)
     height_px, width_px = plan.size_px
     if (found.key, len(found), found.size) != (pictures.key, plan.frames, (width_px, height_px)):
         raise UserError(f"plan: {pictures.folder} holds other pictures than those that it was made for; {ANEW}")

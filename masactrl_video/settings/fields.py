@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the records are made of these
 
 # fmt: off
 Group = Literal[
-    "clip", "guidance", "model", "prompt", "source", "attention", "work", "speed", "output",
+    "clip", "guidance", "model", "prompt", "source", "attention", "work", "speed", "engine", "output",
     "targets", "inversion", "grid", "methods",
 ]
 # fmt: on

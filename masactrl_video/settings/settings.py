@@ -14,8 +14,9 @@ from pydantic import field_validator, model_validator
 from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.attention_parts import AttentionSettings, SourceSettings
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
+from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
-from masactrl_video.settings.inactive import MASKED, check_only
+from masactrl_video.settings.inactive import MASKED, ON_RAY, check_only
 from masactrl_video.settings.model_parts import ModelSettings, SamplingSettings
 from masactrl_video.settings.timeline import check_timeline
 from masactrl_video.settings.work_parts import OutputSettings, SpeedSettings, WorkSettings
@@ -24,6 +25,7 @@ from masactrl_video.storage.text import encodable
 
 class Settings(
     OutputSettings,
+    EngineSettings,
     SpeedSettings,
     WorkSettings,
     AttentionSettings,
@@ -52,6 +54,7 @@ class Settings(
             check_masks(self)
         check_only(self, MASKED)
         check_timeline(self)
+        check_only(self, ON_RAY)
         return self
 
     @property

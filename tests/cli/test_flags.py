@@ -19,6 +19,7 @@ NO_FLAG = {
 }
 MASKED = ["--attention-mode", "masked", "--mask-words", "bear"]
 POSE = ["--guidance", "pose"]
+RAY = ["--engine", "ray"]
 
 # setting → what is typed after its flag, the value that it gets, and flags without which it would have no effect
 FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
@@ -93,6 +94,11 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "skip_uncond": (["0.3"], 0.3, []),
     "channels_last": ([], True, []),
     "vae_tiling": ([], True, []),
+    "engine": (["ray"], "ray", []),
+    "ray_address": (["auto"], "auto", RAY),
+    "workers": (["2"], 2, RAY),
+    "gpus_per_worker": (["0.5"], 0.5, RAY),
+    "storage": (["shared"], Path("shared"), RAY),
     "compile": ([], True, []),
     "reuse_deep_features": (["3"], 3, []),
     "offload": (["sequential"], "sequential", []),

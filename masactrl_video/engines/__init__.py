@@ -1,0 +1,1 @@
+"""Workers beside this process that render the chunks of a plan."""
