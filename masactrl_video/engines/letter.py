@@ -24,8 +24,8 @@ class Letter:
     """Of torch on a CPU, as the owner has them: sums in floating point may depend on it."""
     mark: tuple[str, str] | None = None
     """A file in the folder that all see, and its content."""
-    source: Mapping[str, Any] | None = None
-    """The files of the recorded source, by name; None: the worker reads them where the plan says."""
+    sources: Sequence[Mapping[str, Any]] | None = None
+    """The files of each recorded source, by name; None: the worker reads them where the plan says."""
     indices: Sequence[bytes] | None = None
     """Of the pictures of each control, and of given masks, where the pictures come with the chunks; None: where the
     plan says."""

@@ -82,7 +82,7 @@ class NodeWorker:
             letter = self._letter
             _check_mark(letter)
             plan = RenderPlan.from_json(letter.plan)
-            if not (letter.source is None and letter.indices is None and not letter.files_back):
+            if not (letter.sources is None and letter.indices is None and not letter.files_back):
                 self._place = _Place(letter.run)
                 plan = self._place.lay_down(plan, letter, self._fetch)
             if plan.settings.device is not None and plan.settings.device.startswith("cuda:"):  # it sees its own alone
@@ -144,10 +144,11 @@ class _Place:
     def lay_down(self, plan: RenderPlan, letter: Letter, fetch: Fetch) -> RenderPlan:
         """The plan with this node's places, where what was sent lies."""
         changes: dict[str, Any] = {}
-        if letter.source is not None:
-            (entry,) = plan.sources
-            folder = self._source(entry.folder.name, letter.source, fetch)
-            changes["sources"] = (entry.model_copy(update={"folder": folder}),)
+        if letter.sources is not None:
+            changes["sources"] = tuple(
+                entry.model_copy(update={"folder": self._source(entry.folder.name, files, fetch)})
+                for entry, files in zip(plan.sources, letter.sources, strict=True)
+            )
         if letter.indices is not None:
             given = [*plan.controls, *([plan.target_masks] if plan.target_masks else [])]
             both = zip(given, letter.indices, strict=True)

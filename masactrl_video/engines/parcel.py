@@ -44,9 +44,8 @@ class Parcels:
         """
         self.plan, self._storage = plan, None if storage is None else storage.resolve()
         self._all = everything_is_seen
-        (self._entry,) = plan.sources
         self._pictures = [*plan.controls, *([plan.target_masks] if plan.target_masks else [])]
-        self._send_source = not self._seen(self._entry.folder)
+        self._send_sources = not all(self._seen(entry.folder) for entry in plan.sources)
         self._send_pictures = not all(self._seen(pictures.folder) for pictures in self._pictures)
         self._files_back = not self._seen(plan.pictures)
 
@@ -75,7 +74,7 @@ class Parcels:
                     run=run,
                     threads=torch.get_num_threads(),
                     mark=None if mark is None else (str(mark), run),
-                    source=self._source(put) if self._send_source else None,
+                    sources=self._sources(put) if self._send_sources else None,
                     indices=self._indices() if self._send_pictures else None,
                     files_back=self._files_back,
                 )
@@ -84,10 +83,10 @@ class Parcels:
             if mark is not None:
                 mark.unlink(missing_ok=True)
 
-    def _source(self, put: Put) -> dict[str, Any]:
-        folder = self._entry.folder
-        names = [INDEX_NAME, CHECKSUM_NAME, *read_index(folder).files]
-        return {name: put(np.fromfile(folder / name, np.uint8)) for name in names}
+    def _sources(self, put: Put) -> list[dict[str, Any]]:
+        folders = [entry.folder for entry in self.plan.sources]
+        names = {folder: [INDEX_NAME, CHECKSUM_NAME, *read_index(folder).files] for folder in folders}
+        return [{name: put(np.fromfile(folder / name, np.uint8)) for name in names[folder]} for folder in folders]
 
     def _indices(self) -> list[bytes]:
         return [(pictures.folder / store.INDEX_NAME).read_bytes() for pictures in self._pictures]

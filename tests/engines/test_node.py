@@ -134,7 +134,7 @@ def test_what_lies_in_the_storage_folder_is_not_sent(masked: Rendered, tmp_path:
     plan, put = masked.plan, list[int]()
     storage = plan.pictures.parents[1]
     with Parcels(plan, storage=storage, everything_is_seen=False).letter(lambda array: put.append(array)) as letter:
-        assert (letter["source"], letter["indices"], letter["files_back"]) == (None, None, False)
+        assert (letter["sources"], letter["indices"], letter["files_back"]) == (None, None, False)
         worker = NodeWorker(letter, lambda content: content, quiet=False)
         assert worker.run(plan.chunks[0].model_dump_json(), {})[0] == "ok"
         assert len(list(plan.pictures.iterdir())) == 2
