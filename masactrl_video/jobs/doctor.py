@@ -89,7 +89,7 @@ def examine_ray(address: str | None = None) -> list[Finding]:
         with connected(address) as cluster:
             return [Finding("ray", "ok", f"{version}; {cluster.describe()}"), *_nodes(cluster)]
     except UserError as error:
-        what, _, advice = str(error).partition("; ")
+        what, _, advice = str(error).removeprefix("engine ray: ").partition("; ")
         return [Finding("ray", "problem", what, advice)]
 
 
