@@ -46,14 +46,15 @@ class Rendered:
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
-    """A run in this process whose frames, and masks, are away again."""
+    """A run in this process along two sources, whose frames and masks are away again."""
     folder, plans = tmp_path_factory.mktemp("run"), list[RenderPlan]()
 
     def start(plan: RenderPlan, job: FramesJob, progress: RenderSteps) -> AbstractContextManager[Executor]:
         plans.append(plan)
         return LocalExecutor(plan, job, progress)
 
-    settings = short_settings(folder, attention_mode="masked", mask_words=["bear"], save_masks=True)
+    sources = {"0": "generated", "2": "generated"}
+    settings = short_settings(folder, attention_mode="masked", mask_words=["bear"], save_masks=True, sources=sources)
     render_clip(settings, folder / "out.mp4", executor=start)
     return Rendered(plans[0], taken_away(plans[0]))
 
@@ -89,7 +90,7 @@ def test_a_worker_that_sees_nothing_of_the_owners_disk_makes_the_same_bits(maske
 
     parcels = Parcels(plan, storage=None, everything_is_seen=False)
     with parcels.letter(lambda content: content) as letter:
-        away = [plan.sources[0].folder, *(pictures.folder for pictures in plan.controls)]
+        away = [part.folder for part in (*plan.sources, *plan.controls)]
         workers = [NodeWorker(letter, fetch, quiet=False) for _ in range(2)]
         sent = [parcels.pictures_for(chunk) for chunk in plan.chunks]
         for path in away:
@@ -104,7 +105,8 @@ def test_a_worker_that_sees_nothing_of_the_owners_disk_makes_the_same_bits(maske
         finally:
             for path in away:
                 path.with_name(f"{path.name}.away").rename(path)
-    assert once == sum(path.stat().st_size for path in files_below(plan.sources[0].folder))  # for both workers
+    sources = [path for source in plan.sources for path in files_below(source.folder)]
+    assert once == sum(path.stat().st_size for path in sources)  # for both workers
     assert not plan.pictures.exists() or not any(plan.pictures.iterdir())
     for kind, result, files, warnings in answers:
         assert (kind, warnings) == ("ok", [])
