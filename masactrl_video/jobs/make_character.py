@@ -22,6 +22,8 @@ from masactrl_video.controls.single_pose import pose_control, pose_picture, with
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.run.inputs import check_prompt
 from masactrl_video.jobs.run.prompts import tell_prompts
+from masactrl_video.jobs.run.report import Report
+from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_networks
 from masactrl_video.model.prompts import find_words
@@ -37,7 +39,7 @@ from masactrl_video.sources.characters.index import (
     Recipe,
     guidance_name,
 )
-from masactrl_video.sources.characters.store import Character, check_vacant, default_root, folder_of, save_character
+from masactrl_video.sources.characters.store import Character, check_vacant, default_root, folder_of, save_alone
 from masactrl_video.sources.plan import plan_source
 from masactrl_video.sources.saved import NOISE, PICTURE_LATENTS, level_name
 from masactrl_video.sources.source import GeneratedSource, RealSource
@@ -75,9 +77,25 @@ def make_character(
     _check(settings, pose, caption, words)
     check_cache(settings)
     check_writable(root / name, "set MASACTRL_VIDEO_CHARACTERS to another folder")
+    asked = {key: value for key, value in settings.as_yaml_data().items() if key != "clip"}  # none is read
+    with alone(Place.file(root / name), asked, lambda: check_vacant(root, name, overwrite)) as report:
+        return _make(settings, root, name, pose, caption, words, overwrite, model, report)
+
+
+def _make(
+    settings: Settings,
+    root: Path,
+    name: str,
+    pose: str | None,
+    caption: str | None,
+    words: Sequence[str],
+    overwrite: bool,
+    model: DiffusionModel | None,
+    report: Report,
+) -> Character:
     guidance = [pose_control(settings, "--pose")] if pose not in (None, "none") else []
     settings = with_guidance(settings, guidance)
-    model = with_networks(settings, model)
+    report.model = model = with_networks(settings, model)
     text = caption if settings.real_source else settings.prompt
     if words:
         find_words(model.tokenizer, text or "", words)
@@ -100,7 +118,7 @@ def make_character(
         recipe=recipe,
         files={},
     )
-    saved = save_character(root, index, files, overwrite)
+    saved = save_alone(root, index, files, overwrite)
     hold(recorded.entry.folder, folder_of(root, name) / INDEX_NAME)
     say_cache_size(settings)
     return saved

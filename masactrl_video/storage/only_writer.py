@@ -44,6 +44,11 @@ def only_writer(output: Path) -> Iterator[FileLock]:
                 folder.rmdir()
 
 
+def run_path(output: Path) -> Path:
+    """The hidden folder with log and report of the run that made an output which cannot hold them."""
+    return output.with_name(f".{output.name}.run")
+
+
 def lock_path(output: Path) -> Path:
     """The file that is locked while an output is written."""
     return output.with_name(f".{output.name}.lock")

@@ -112,11 +112,15 @@ def test_a_character_is_made_kept_shared_and_drawn(run: Run, clip: Path, tmp_pat
         "source", "make", "-q", "hero", "--prompt", "a bear", "--pose", "waving", "--words", "bear", *steps, *place
     )
     assert (made.status, made.err) == (0, "")
+    left = tmp_path / "characters" / ".hero.run"
+    assert json.loads((left / "report.json").read_text())["settings"]["prompt"] == "a bear"
+    assert "cache entry" in (left / "log.txt").read_text()
     assert "hero  128x128  demo  a bear" in run("source", "list", *place).out
     assert json.loads(run("source", "show", "hero", *place).out.rpartition("}")[0] + "}")["recipe"]["pose"] == "waving"
     assert run("source", "export", "hero", "-o", tmp_path / "hero.zip", *place).status == 0
     assert run("source", "import", tmp_path / "hero.zip", "--name", "twin", *place).out.startswith("twin: ")
     assert run("source", "remove", "hero", *place).out == "removed hero\n"
+    assert not left.exists()
     story = tmp_path / "script.txt"
     story.write_text("a bear waving # Hello!\n[NC] in the snow\n")
     drawn = run("comic", "-q", story, "-o", tmp_path / "page.pdf", "--source-name", "twin", *steps, *place)

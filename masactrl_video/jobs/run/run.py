@@ -13,7 +13,7 @@ from typing import Any
 from masactrl_video.errors import StorageError, UserError
 from masactrl_video.jobs.run.log_file import LOG_NAME, run_log
 from masactrl_video.jobs.run.report import REPORT_NAME, Report
-from masactrl_video.storage.only_writer import only_writer
+from masactrl_video.storage.only_writer import only_writer, run_path
 from masactrl_video.storage.write_errors import storing_in
 
 
@@ -38,7 +38,7 @@ class Place:
         Args:
             log: elsewhere, where people look for it.
         """
-        hidden = path.with_name(f".{path.name}.run")
+        hidden = run_path(path)
         return cls(path, log or hidden / LOG_NAME, hidden / REPORT_NAME)
 
 

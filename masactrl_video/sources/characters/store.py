@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from masactrl_video.sources.characters.index import (
     parse_index,
 )
 from masactrl_video.storage.fingerprint import hash_bytes
-from masactrl_video.storage.only_writer import only_writer
+from masactrl_video.storage.only_writer import only_writer, run_path
 from masactrl_video.storage.staging import remove_whole, staged_folder
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -104,16 +105,17 @@ def save_character(root: Path, index: CharacterIndex, files: Mapping[str, bytes]
         UserError: the name is taken, or the folder cannot be written.
     """
     check_vacant(root, index.name, overwrite)
-    place = folder_of(root, index.name)
-    with _writing(root), only_writer(place):
+    with _writing(root), only_writer(folder_of(root, index.name)):
         check_vacant(root, index.name, overwrite)  # another process may have made it meanwhile
-        return _save(place, index, files, overwrite)
+        return save_alone(root, index, files, overwrite)
 
 
-def _save(place: Path, index: CharacterIndex, files: Mapping[str, bytes], overwrite: bool) -> Character:
+def save_alone(root: Path, index: CharacterIndex, files: Mapping[str, bytes], overwrite: bool) -> Character:
+    """`save_character` for whoever is the only writer of the character's folder."""
+    place = folder_of(root, index.name)
     listed = {name: SavedFile(bytes=len(data), sha256=hash_bytes(data)) for name, data in files.items()}
     index = index.model_copy(update={"files": listed})
-    with staged_folder(place, "replace" if overwrite else "refuse") as fresh:
+    with _writing(root), staged_folder(place, "replace" if overwrite else "refuse") as fresh:
         for name, data in files.items():
             (fresh / name).write_bytes(data)
         (fresh / INDEX_NAME).write_text(index.model_dump_json(indent=1), encoding="utf-8")
@@ -131,6 +133,7 @@ def remove_character(root: Path, name: str) -> None:
     if not os.path.lexists(folder):
         raise UserError(f"character {name!r}: there is none of that name in {root}")
     with _writing(root):
+        shutil.rmtree(run_path(folder), ignore_errors=True)
         if folder.is_symlink() or not folder.is_dir():
             folder.unlink()
             return
