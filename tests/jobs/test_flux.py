@@ -50,6 +50,21 @@ def test_a_clip_is_rendered_under_a_controlnet(folder: Path, tmp_path: Path) -> 
     assert not np.array_equal(first, second)
 
 
+def test_a_source_later_in_the_clip_is_recorded_while_it_follows_the_first(folder: Path, tmp_path: Path) -> None:
+    """Its picture is that frame as the first source makes it."""
+    control = ["--controlnet", f"canny={folder / 'control'}", "--guidance", "canny"]
+    masked = ["--attention-mode", "masked", "--mask-words", "frog", "--mask-grid-divisor", "2", "--masa-layers", "1"]
+    for name, more in (("one", []), ("two", ["--source-at", "0=generated", "--source-at", "1=generated"])):
+        assert (
+            run(folder, ["render", str(folder / "clip")], "dev", tmp_path / f"{name}.mp4", *control, *masked, *more)
+            == 0
+        )
+    later = read_png(tmp_path / "two" / "source-000001.png")
+    alone = read_png(sorted((tmp_path / "one" / "frames").glob("*.png"))[1])
+    assert np.abs(np.subtract(later, alone, dtype=np.int16)).max() <= 1
+    assert (later != read_png(tmp_path / "two" / "source.png")).any()
+
+
 def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: Path) -> None:
     more = ["--source-prompt", "a bear in the meadow", "--negative-prompt", "blue", "--attention-mode", "masked"]
     more += ["--mask-words", "frog", "--source-mask-words", "bear", "--mask-grid-divisor", "2", "--masa-layers", "1"]
