@@ -136,7 +136,7 @@ class _Attending:
     ) -> None:
         self.layer, self.original, self.call = layer, original, call
         self.to_picture, self.to_text = to_picture, to_text
-        self._attention_backend = original._attention_backend
+        self._attention_backend: Any = original._attention_backend
 
     def __call__(
         self,
