@@ -39,8 +39,11 @@ class SourcePart:
             raise UserError("several sources: a prompt of one's own needs a region, in which it is read")
 
 
-def check_parts(parts: Sequence[SourcePart], plan: ControlPlan, mode: AttentionMode) -> None:
+def check_parts(parts: Sequence[SourcePart], plan: ControlPlan, mode: AttentionMode, clocked: bool = False) -> None:
     """See that the sources go together, and have what plan and mode ask of them.
+
+    Args:
+        clocked: steps go by their number; a flow's timesteps may then depend on the size of each source.
 
     Raises:
         UserError: they do not.
@@ -49,7 +52,8 @@ def check_parts(parts: Sequence[SourcePart], plan: ControlPlan, mode: AttentionM
         source, has_place = part.source, bool(part.target_tokens) or part.region is not None
         missing = [layer.name for layer in plan.layers if layer.name not in source.layers]
         unrecorded = [step for step in plan.steps if step not in source.steps]
-        if list(source.timesteps) != list(parts[0].source.timesteps):
+        first = parts[0].source.timesteps
+        if len(source.timesteps) != len(first) or (not clocked and list(source.timesteps) != list(first)):
             raise UserError("several sources: they were recorded at different timesteps; use one scheduler for all")
         if missing and plan.steps:
             raise UserError(f"the source was recorded without layer {missing[0]}; record it from a lower masa_layer on")

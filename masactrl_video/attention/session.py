@@ -37,7 +37,7 @@ class AttentionControl:
         clock: StepClock | None = None,
     ) -> None:
         self.mode = mode_named(plan.mode)
-        check_parts(parts, plan, self.mode)
+        check_parts(parts, plan, self.mode, clocked=clock is not None)
         self.parts, self.plan, self.masks, self.ground = tuple(parts), plan, masks or MaskRule(), ground
         self.timesteps = parts[0].source.timesteps
         self._steps = StepFinder(self.timesteps, clock or StepClock())

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 
-from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -16,7 +15,7 @@ from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.render.frames import FramesJob, HeldColours
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.plan import mask_rule, shared_noise
+from masactrl_video.sources.plan import mask_rule, shared_noise, source_part
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures
@@ -44,6 +43,7 @@ def frames_job(
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
     """
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, size_px)
+    parts = [source_part(each, model, size_px) for each in (source, *later)]
     return FramesJob(
         denoising=Denoising(
             model,
@@ -61,7 +61,7 @@ def frames_job(
         masks=mask_rule(settings, model, size_px),
         target_masks=target_masks,
         noise=settings.noise,
-        parts=[_part(each, model, size_px) for each in (source, *later)] if later else (),
+        parts=parts if later or parts[0].latent_size is not None else (),
         timeline=timeline if later else None,
         colours=_held_colours(settings, (source, *later)),
     )
@@ -75,11 +75,6 @@ def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldCo
     steps = settings.num_inference_steps
     first = min(steps - 1, round(settings.colours_from * steps))
     return HeldColours(torch.stack(known), settings.hold_colours, first)
-
-
-def _part(source: CachedSource, model: DiffusionModel, size_px: tuple[int, int]) -> SourcePart:
-    own = tuple(source.initial_noise.shape[-2:])
-    return SourcePart(source, None if own == model.latent_size(*size_px) else (own[0], own[1]))
 
 
 def made_from(

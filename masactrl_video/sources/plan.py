@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.holders import hold
@@ -136,7 +137,10 @@ def plan_generated_later(
         shared_noise(settings, model, first, clip.size_px),
         model.prepare_controls(pictures) if pictures else None,
         Followed(
-            first, first.entry.folder.name, replace(plan, whole_every=1), mask_rule(settings, model, clip.size_px)
+            [source_part(first, model, clip.size_px)],
+            first.entry.folder.name,
+            replace(plan, whole_every=1),
+            mask_rule(settings, model, clip.size_px),
         ),
     )
     words = _source_words(settings)
@@ -154,6 +158,12 @@ def shared_noise(
     noise = source.initial_noise
     own = tuple(noise.shape[-2:]) == model.latent_size(*size_px)
     return noise if own else initial_noise(model, size_px, settings.seed)
+
+
+def source_part(source: CachedSource, model: DiffusionModel, size_px: tuple[int, int]) -> SourcePart:
+    """A source for pictures of (height, width) px: a saved character may have another size than they."""
+    own = tuple(source.initial_noise.shape[-2:])
+    return SourcePart(source, None if own == model.latent_size(*size_px) else (own[0], own[1]))
 
 
 def mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int]) -> MaskRule | None:

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.attention.use import control_attention
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
@@ -57,7 +57,8 @@ class Source(Protocol):
 class Followed:
     """The first of several sources, which a later one is generated against, so that both show the same character."""
 
-    source: RecordedSource
+    source: Sequence[SourcePart]
+    """It alone."""
     name: str
     """Of its cache entry, which names all that it is made from."""
     plan: ControlPlan

@@ -17,6 +17,7 @@ from masactrl_video.attention.recorded import SHARED, MemorySource, StepRecord
 from masactrl_video.attention.use import control_attention
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.steps import StepClock
 from masactrl_video.model.backbones.unet.layers import self_attention_layers
 from masactrl_video.model.prompts import find_words
 
@@ -188,6 +189,14 @@ def test_sources_that_do_not_go_together_are_refused(sd1: Any, draw: Draw) -> No
     with (
         pytest.raises(UserError, match="different timesteps"),
         control_attention(sd1.unet, [bear, SourcePart(other, frog.latent_size, (), ~LEFT)], plan_for(sd1)),
+    ):
+        pass
+    other.timesteps.pop()
+    with (
+        pytest.raises(UserError, match="different timesteps"),
+        control_attention(
+            sd1.unet, [bear, SourcePart(other, frog.latent_size, (), ~LEFT)], plan_for(sd1), clock=StepClock()
+        ),
     ):
         pass
     with (

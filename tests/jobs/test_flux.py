@@ -50,6 +50,45 @@ def test_a_clip_is_rendered_under_a_controlnet(folder: Path, tmp_path: Path) -> 
     assert not np.array_equal(first, second)
 
 
+def test_a_source_later_in_the_clip_is_recorded_while_it_follows_the_first(folder: Path, tmp_path: Path) -> None:
+    """Its picture is that frame as the first source makes it."""
+    control = ["--controlnet", f"canny={folder / 'control'}", "--guidance", "canny"]
+    masked = ["--attention-mode", "masked", "--mask-words", "frog", "--mask-grid-divisor", "2", "--masa-layers", "1"]
+    for name, more in (("one", []), ("two", ["--source-at", "0=generated", "--source-at", "1=generated"])):
+        assert (
+            run(folder, ["render", str(folder / "clip")], "dev", tmp_path / f"{name}.mp4", *control, *masked, *more)
+            == 0
+        )
+    later = read_png(tmp_path / "two" / "source-000001.png")
+    alone = read_png(sorted((tmp_path / "one" / "frames").glob("*.png"))[1])
+    assert np.abs(np.subtract(later, alone, dtype=np.int16)).max() <= 1
+    assert (later != read_png(tmp_path / "two" / "source.png")).any()
+
+
+def test_a_character_of_another_size_acts(folder: Path, tmp_path: Path) -> None:
+    """Alone in a clip, as the first of two sources, and beside a character whose steps have other timesteps."""
+    kept = ["--cache-dir", str(folder / "cache"), "--characters-dir", str(tmp_path / "characters")]
+    model = f"{{model: {folder / 'dev'}, num_inference_steps: 2, masa_step: 0, masa_layer: 1, mask_grid_divisor: 2}}"
+    config = tmp_path / "config.yaml"
+    config.write_text(model.strip("{}").replace(", ", "\n") + "\nguidance: []")
+    make = ["source", "make", "hero", "--config", str(config), "--prompt", "a frog", "--width", "96", "--height", "64"]
+    assert main([*make, "--words", "frog", *kept]) == 0
+    more = ["--guidance", "--characters-dir", str(tmp_path / "characters")]
+    render = ["render", str(folder / "clip")]
+    assert run(folder, render, "dev", tmp_path / "a.mp4", *more, "--character", "hero", "--masa-layers", "1") == 0
+    two = ["--source-at", "0=hero", "--source-at", "1=generated", "--masa-layers", "1"]
+    assert run(folder, render, "dev", tmp_path / "b.mp4", *more, *two) == 0
+    (tmp_path / "story.yaml").write_text(f"""
+settings: {model}
+characters:
+  bear: {{prompt: a bear in the meadow, words: [bear], size: [64, 64]}}
+  frog: {{source: hero, words: [frog]}}
+panels:
+  - {{prompt: a bear and a frog in the snow, size: [64, 64], characters: [bear, frog]}}
+""")
+    assert main(["comic", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "page.png"), *kept]) == 0
+
+
 def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: Path) -> None:
     more = ["--source-prompt", "a bear in the meadow", "--negative-prompt", "blue", "--attention-mode", "masked"]
     more += ["--mask-words", "frog", "--source-mask-words", "bear", "--mask-grid-divisor", "2", "--masa-layers", "1"]

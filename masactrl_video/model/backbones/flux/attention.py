@@ -52,7 +52,7 @@ def attending(
             for name in {*to_picture, *to_text}:
                 module = transformer.get_submodule(name)
                 original = module.processor
-                if not isinstance(original, FluxAttnProcessor):
+                if not isinstance(original, FluxAttnProcessor | _Attending):  # contexts may stand in one another
                     raise UserError(
                         f"{name} has a {type(original).__name__}: an IP-Adapter or another change of FLUX's attention "
                         "does not go with mutual self-attention; take it off"
@@ -129,13 +129,14 @@ class _Attending:
     def __init__(
         self,
         layer: AttentionLayer,
-        original: FluxAttnProcessor,
+        original: FluxAttnProcessor | _Attending,
         to_picture: PictureAttention | None,
         to_text: Sequence[TextAttention],
         call: _Call,
     ) -> None:
         self.layer, self.original, self.call = layer, original, call
         self.to_picture, self.to_text = to_picture, to_text
+        self._attention_backend: Any = original._attention_backend
 
     def __call__(
         self,
