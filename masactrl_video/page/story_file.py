@@ -90,7 +90,7 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
     settings = resolve(base, changed)
     if "guidance" in changed and [settings.controls[name].kind for name in settings.guidance] != ["pose"]:
         raise UserError(
-            f"{where}: settings.guidance: panels are guided by poses; name one control of kind pose, or none"
+            f"{where}: settings.guidance: panels are guided by poses; name one control of kind pose, or leave it out"
         )
     return settings
 

@@ -86,11 +86,12 @@ def _watched(model: DiffusionModel) -> Iterator[None]:
 
         return after
 
+    denoiser = model.backbone.denoiser_part.replace("unet", "UNet")
     networks = {f"{network.name} network": network.module for network in model.networks}
     with ExitStack() as stack:
         if is_compiled(model.denoiser):  # what is compiled calls no hooks
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for part, module in {"UNet": model.denoiser, **networks}.items():
+        for part, module in {denoiser: model.denoiser, **networks}.items():
             for name, layer in module.named_modules():
                 if not any(True for _ in layer.children()):
                     stack.callback(layer.register_forward_hook(hook(f"{name} ({part})")).remove)

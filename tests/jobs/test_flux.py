@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_flux
+import torch
 from PIL import Image
 
 from masactrl_video.cli.main import main
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.render.overflow import first_overflow
 from masactrl_video.video.png import read_png
 
 SHORT = [
@@ -136,3 +139,18 @@ def test_the_methods_of_others_are_for_stable_diffusion(
 ) -> None:
     assert run(folder, ["compare"], "dev", tmp_path / "out", "--source-prompt", "a bear", "--guidance") == 2
     assert "compare: the other methods work on Stable Diffusion's kind of network alone" in capsys.readouterr().err
+
+
+def test_a_layer_that_overflows_is_named_as_flux_has_it() -> None:
+    model = DiffusionModel(tiny_flux.pipeline())
+    with torch.no_grad():
+        layer = model.denoiser.get_submodule("x_embedder")
+        layer.weight.fill_(float("nan"))
+    assert "x_embedder (transformer)" in first_overflow(model, lambda on_step: layer(torch.zeros(1, 16)))
+
+
+def test_a_story_with_no_guidance_is_told_to_leave_it_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = tmp_path / "story.yaml"
+    story.write_text("settings: {guidance: []}\ncharacters: {bear: {prompt: a bear}}\npanels: [{prompt: a bear}]\n")
+    assert main(["comic", str(story), "-o", str(tmp_path / "page.png")]) == 2
+    assert "name one control of kind pose, or leave it out" in capsys.readouterr().err

@@ -171,6 +171,11 @@ class _Attending:
         return _qkv(attn, hidden, _Projections.of_picture(attn), of_picture, place=self._place, text=words)
 
     def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
+        if key.shape[-2] != grid[0] * grid[1]:
+            raise UserError(
+                f"the source has {key.shape[-2]} tokens, and the picture {grid[0]} x {grid[1]}: its keys cannot be "
+                "placed; draw both at one size, or take positions free"
+            )
         return _rotated(key, self.call.rotation(grid, first))
 
     def _text(self, qkv: QKV) -> torch.Tensor:

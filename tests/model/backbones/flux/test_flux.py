@@ -200,3 +200,16 @@ def test_real_guidance_in_two_calls_is_refused_and_not_mixed_up(pipe: Any) -> No
         use_source(pipe.transformer, source, masa_step=0, masa_layer=0),
     ):
         pipe("a bear", **size, **real)
+
+
+def test_a_source_of_another_size_is_refused_where_its_keys_have_places(pipe: Any) -> None:
+    pipe.scheduler = tiny_flux.scheduler(use_dynamic_shifting=False)  # as schnell's: all sizes have the same timesteps
+    with record_source(pipe.transformer, masa_layer=0) as source:
+        picture(pipe, "a bear", size=(64, 64))
+    with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, positions="free"):
+        picture(pipe, "a frog")
+    with (
+        pytest.raises(UserError, match=r"16 tokens, and the picture 4 x 6: .* at one size, or take positions free"),
+        use_source(pipe.transformer, source, masa_step=0, masa_layer=0),
+    ):
+        picture(pipe, "a frog")
