@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from masactrl_video.errors import UserError
+from masactrl_video.errors import StorageError, UserError
 from masactrl_video.video.picture_file import open_picture
 
 INDEX_NAME = "index.json"
@@ -74,7 +74,7 @@ def _is_ours(name: str) -> bool:
 
 
 def read_guidance_picture(folder: Path, index: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
-    """A frame's picture, RGB uint8 (height, width, 3). Raises UserError when the file is gone or damaged."""
+    """A frame's picture, RGB uint8 (height, width, 3). Raises UserError when it is gone or damaged."""
     path = folder / frame_name(index)
     try:
         data = BytesIO(path.read_bytes())  # what is checked is what is used
@@ -83,6 +83,8 @@ def read_guidance_picture(folder: Path, index: int, size_px: tuple[int, int]) ->
         with open_picture(path, ["PNG"], data) as picture:
             pixels = np.array(picture)
     except (FileNotFoundError, IsADirectoryError) as error:
+        if not folder.exists():
+            raise StorageError(f"{folder} was removed during the run; the same command begins it anew") from error
         raise UserError(f"no such picture: {path}; delete the folder to make it anew") from error
     except UserError as error:
         raise UserError(f"{error}; delete the folder to make it anew") from error

@@ -65,6 +65,7 @@ class ChunkWorker:
             UserError: what is there is not what the plan was made for.
         """
         self.plan, self._chunks = plan, frozenset(plan.chunks)
+        self._is_owner = job is not None  # whose run folder is there; one that was removed meanwhile stays so
         self.renderer = ChunkRenderer(
             job or open_job(plan, model, wait_seconds, by_chunk=by_chunk),
             plan.picture,
@@ -79,7 +80,7 @@ class ChunkWorker:
     def __enter__(self) -> ChunkWorker:
         for folder in (self.plan.pictures, self.plan.masks):
             if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=not self._is_owner, exist_ok=True)
         self.renderer.__enter__()
         return self
 

@@ -59,7 +59,7 @@ def test_pose_json(place: Path, full: bool, record_property: Figure) -> None:
         (place / "poses.json").write_bytes(data)
         with nothing_bad(place):
             command("pose", "convert", "-q", "poses.json", "-o", "out.json", "--overwrite")
-        assert {path.name for path in place.iterdir()} <= {"poses.json", "out.json"}
+        assert {path.name for path in place.iterdir()} in ({"poses.json"}, {"poses.json", "out.json", ".out.json.run"})
 
     good = json.loads(POSE_FILES["poses.json"])[:2]
     tried(try_many(files_like(good, as_json), check, full), "pose files", record_property)

@@ -16,6 +16,7 @@ from masactrl_video.jobs.comic.outputs import ComicOutputs, comic_claimed
 from masactrl_video.jobs.measure.report import measure_clip
 from masactrl_video.jobs.measure.runs import is_made_here, results_of_run
 from masactrl_video.jobs.run.folder import begin_folder
+from masactrl_video.jobs.run.report import Report
 from masactrl_video.page.story import Story
 from masactrl_video.poses.pose_json import write_poses
 from masactrl_video.settings.presets import read_preset, resolve, resolve_as
@@ -114,7 +115,7 @@ def test_of_several_methods_or_seeds_each_stands_for_itself(tmp_path: Path) -> N
 def test_a_comic_is_its_panels_of_any_sizes_beside_its_character(tmp_path: Path) -> None:
     story = Story.model_validate({"characters": {"hero": {"prompt": "a bear"}}, "panels": [{"prompt": "a bear"}] * 2})
     outputs = ComicOutputs(tmp_path / "page.png", 1)
-    with comic_claimed(outputs, story, [], False):
+    with comic_claimed(outputs, story, [], False, Report()):
         picture(outputs.panel(1), texture(64, 64))
         picture(outputs.panel(2), texture(48, 80))
         picture(outputs.source("hero"), texture(64, 64))
