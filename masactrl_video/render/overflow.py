@@ -86,7 +86,8 @@ def _watched(model: DiffusionModel) -> Iterator[None]:
 
         return after
 
-    denoiser = model.backbone.denoiser_part.replace("unet", "UNet")
+    backbone = model.backbone
+    denoiser = "UNet" if backbone.denoisers[0].startswith("UNet") else backbone.denoiser_part
     networks = {f"{network.name} network": network.module for network in model.networks}
     with ExitStack() as stack:
         if is_compiled(model.denoiser):  # what is compiled calls no hooks
