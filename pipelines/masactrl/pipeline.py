@@ -15,7 +15,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from masactrl_video.render.with_pipeline import source_and_targets
-from masactrl_video.settings.names import Mode
+from masactrl_video.settings.modes import Mode
 
 
 class MasaCtrlPipeline(StableDiffusionPipeline):

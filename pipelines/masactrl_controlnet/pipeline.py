@@ -20,7 +20,7 @@ from diffusers import StableDiffusionControlNetPipeline
 
 from masactrl_video.errors import UserError
 from masactrl_video.render.with_pipeline import source_and_targets
-from masactrl_video.settings.names import Mode
+from masactrl_video.settings.modes import Mode
 
 
 class MasaCtrlControlNetPipeline(StableDiffusionControlNetPipeline):

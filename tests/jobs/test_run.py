@@ -11,8 +11,8 @@ import pytest
 import masactrl_video
 from masactrl_video.cli.main import main
 from masactrl_video.errors import StorageError, UserError
-from masactrl_video.jobs.run.report import versions
 from masactrl_video.jobs.run.run import Place, alone
+from masactrl_video.model.versions import versions
 from masactrl_video.storage.write_errors import storing_in
 
 
