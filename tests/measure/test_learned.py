@@ -58,6 +58,27 @@ def test_perceptual_distances_see_what_they_are_to() -> None:
     assert measured(ToSource(difference, plain(30)), moments)["dreamsim"].value == 30 * 0.75
 
 
+def test_perceptual_distances_are_nothing_for_the_same_and_grow_with_what_is_changed() -> None:
+    """With a small convolution in the network's place: its weights are another question than the figure."""
+    weights = torch.from_numpy(np.random.default_rng(3).normal(size=(8, 3, 5, 5))).float()
+
+    def features(picture: Picture) -> torch.Tensor:
+        return functional.conv2d(torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None], weights)
+
+    def distance(one: Picture, other: Picture) -> float:
+        return float((features(one) - features(other)).square().mean())
+
+    original = texture(32, 32)
+    kept, to_source = [], []
+    for strength in (0.0, 4.0, 12.0, 30.0):
+        frames = [noisy(original, strength, seed=1)] * 3
+        kept.append(measured(KeptPerceptually(distance, "small"), moments_of(frames, [original] * 3)))
+        to_source.append(measured(ToSource(distance, original), moments_of(frames)))
+    for found in ([one["kept-lpips"].value for one in kept], [one["dreamsim"].value for one in to_source]):
+        assert found[0] == 0
+        assert found == sorted(set(found))
+
+
 @pytest.fixture(scope="module")
 def dino(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import ViTConfig, ViTModel
