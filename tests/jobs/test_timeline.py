@@ -173,3 +173,11 @@ def test_sources_that_cannot_be_are_refused_in_one_line(
     with pytest.raises(UserError, match=message) as refused:
         render(tmp_path / "out.mp4", **ALL | changes)
     assert "\n" not in str(refused.value)
+
+
+def test_pictures_of_other_sources_go_when_a_run_is_made_anew(render: Render, tmp_path: Path) -> None:
+    before = render(tmp_path / "out.mp4", **TWO)
+    assert before.source_at(3).is_file()
+    after = render(tmp_path / "out.mp4", **ALL, overwrite=True)
+    assert after.source.is_file()
+    assert not after.source_at(3).exists()
