@@ -53,12 +53,7 @@ def plan_render(
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
     planned, along = sources.planned, (sources.first, target_masks, sources.later, sources.timeline)
     job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, *along)
-    if settings.unguided_steps:
-        steps = (settings.unguided_steps, settings.num_inference_steps)
-        logger.info("skip_uncond: no unconditional branch in the last %d of %s", steps[0], counted(steps[1], "step"))
-    if settings.reuse_deep_features is not None:
-        steps = (-(-settings.num_inference_steps // settings.reuse_deep_features), settings.num_inference_steps)
-        logger.info("reuse_deep_features: the whole UNet runs at %d of %s", steps[0], counted(steps[1], "step"))
+    _say_shortcuts(settings)
     keys = [*(kind.key for kind in guidance), *([target_masks.key] if target_masks else [])]
     names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline)
     text = picture_text(settings) | {"made-from": names}
@@ -67,9 +62,8 @@ def plan_render(
     if batch_size is None:
         batch_size = _batch_size(pictures, job, settings.chunk_frames)
         text[_BATCH_SIZE] = str(batch_size)
-    made = [pictures]
-    if settings.save_masks:
-        made.append(outputs.masks(len(clip)))
+    made = [pictures, outputs.masks(len(clip))] if settings.save_masks else [pictures]
+    path_of = [paths.__getitem__ for paths in made]
     kinds = [settings.controls[name].kind for name in settings.guidance]
     plan = RenderPlan(
         made_from=versions(),
@@ -77,29 +71,32 @@ def plan_render(
         frames=len(clip),
         size_px=clip.size_px,
         batch_size=batch_size,
-        chunks=tuple(
-            cut_chunks(
-                len(clip),
-                batch_size,
-                settings.chunk_frames,
-                [paths.__getitem__ for paths in made],
-                sources.timeline.cuts(),
-            )
-        ),
+        chunks=tuple(cut_chunks(len(clip), batch_size, settings.chunk_frames, path_of, sources.timeline.cuts())),
         sources=sources.entries(),
         mixed_frames=sources.timeline.mixed_frames,
         control=ControlledWhere.of(planned.plan),
         controls=tuple(
-            ControlPictures(kind=kind, folder=outputs.guidance(kind).absolute(), key=pictures.key)
-            for kind, pictures in zip(kinds, guidance, strict=True)
+            _pictures(kind, outputs.guidance(kind), shown.key) for kind, shown in zip(kinds, guidance, strict=True)
         ),
-        target_masks=target_masks
-        and ControlPictures(kind="masks", folder=target_masks.folder.absolute(), key=target_masks.key),
+        target_masks=target_masks and _pictures("masks", target_masks.folder, target_masks.key),
         pictures=made[0][0].parent.absolute(),
         masks=made[1][0].parent.absolute() if settings.save_masks else None,
         text=text,
     )
     return plan, job
+
+
+def _say_shortcuts(settings: Settings) -> None:
+    steps = counted(settings.num_inference_steps, "step")
+    if settings.unguided_steps:
+        logger.info("skip_uncond: no unconditional branch in the last %d of %s", settings.unguided_steps, steps)
+    if settings.reuse_deep_features is not None:
+        whole = -(-settings.num_inference_steps // settings.reuse_deep_features)
+        logger.info("reuse_deep_features: the whole UNet runs at %d of %s", whole, steps)
+
+
+def _pictures(kind: str, folder: Path, key: str) -> ControlPictures:
+    return ControlPictures(kind=kind, folder=folder.absolute(), key=key)
 
 
 def _batch_size(frames: Sequence[Path], job: FramesJob, most: int) -> int:

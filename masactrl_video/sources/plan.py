@@ -129,23 +129,15 @@ def plan_generated_later(
         UserError: words that are not in the prompt.
     """
     scheduler, plan = plan_attention(settings, model, clip.size_px)
-    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, clip.size_px)
-    pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
-    source = GeneratedSource(
-        Denoising(model, text, settings.guidance_scale, settings.seed),
-        scheduler,
-        shared_noise(settings, model, first, clip.size_px),
-        model.prepare_controls(pictures) if pictures else None,
-        Followed(
-            [source_part(first, model, clip.size_px)],
-            first.entry.folder.name,
-            replace(plan, whole_every=1),
-            mask_rule(settings, model, clip.size_px),
-        ),
+    alone, branches, words = _generated(settings, model, clip, guidance, scheduler)
+    followed = Followed(
+        [source_part(first, model, clip.size_px)],
+        first.entry.folder.name,
+        replace(plan, whole_every=1),
+        mask_rule(settings, model, clip.size_px),
     )
-    words = _source_words(settings)
-    tokens = find_words(model.tokenizer, settings.prompt, words) if words else ()
-    return PlannedSource(source, text.names, ObjectWords(tokens), plan, scheduler, settings.cache_dtype)
+    source = replace(alone, noise=shared_noise(settings, model, first, clip.size_px), followed=followed)
+    return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
 
 
 def shared_noise(

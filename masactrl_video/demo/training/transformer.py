@@ -85,9 +85,8 @@ def packed(latents: Tensor) -> Tensor:
     return F.pixel_unshuffle(latents, PATCH).flatten(2).transpose(1, 2)
 
 
-def unpacked(tokens: Tensor) -> Tensor:
-    """What `packed` was given, of a square picture."""
-    side = math.isqrt(tokens.shape[1])
+def unpacked(tokens: Tensor, side: int) -> Tensor:
+    """What `packed` was given, of a picture of `side` x `side` cells."""
     return F.pixel_shuffle(tokens.transpose(1, 2).reshape(*tokens.shape[::2], side, side), PATCH)
 
 
@@ -256,7 +255,7 @@ def flow_losses(
         double, single = controlnet(controlnet_cond=packed(poses), **given)
         control = {"controlnet_block_samples": double, "controlnet_single_block_samples": single}
     with sharing(transformer, batch.truth, shared, seen_at, side**2) as watched:
-        predicted = unpacked(transformer(**given, **control)[0])
+        predicted = unpacked(transformer(**given, **control)[0], side)
     weights = {"matching": MATCHING_WEIGHT, "words": WORDS_WEIGHT}
     return {
         "velocity": velocity_loss(predicted.float(), target, batch.truth),

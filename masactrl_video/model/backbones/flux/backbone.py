@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import cast
 
 import numpy as np
@@ -85,20 +85,14 @@ class FluxBackbone(Backbone):
         """Inside the context, layers attend otherwise, by attention processors."""
         return attending(denoiser, to_picture, to_text)
 
-    @contextmanager
     def calls(
         self,
         denoiser: FluxTransformer2DModel,
         on_begin: Callable[[DenoiserCall], None],
         on_end: Callable[[], None] | None = None,
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """Inside the context, each call of the transformer is told of."""
-        with ExitStack() as stack:
-            stack.enter_context(watch_calls(denoiser, on_begin))
-            if on_end is not None:
-                end = on_end
-                stack.callback(denoiser.register_forward_hook(lambda *_: end()).remove)
-            yield
+        return watch_calls(denoiser, on_begin, on_end)
 
     def branches(self, denoiser: FluxTransformer2DModel, guidance_scale: float) -> Sequence[Branch]:
         """One where the network itself reads the scale (dev); else real guidance above 1 (`true_cfg_scale`)."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from diffusers import FluxTransformer2DModel
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.flux.packing import PATCH, grid_of
 from masactrl_video.model.backbones.steps import DenoiserCall
 
@@ -17,21 +18,17 @@ _ORDER = ("hidden_states", "encoder_hidden_states", "pooled_projections", "times
 """Of the arguments that may come without their names."""
 
 
-@contextmanager
-def watch_calls(transformer: FluxTransformer2DModel, on_call: Callable[[DenoiserCall], None]) -> Iterator[None]:
-    """Call `on_call` at the start of each call made inside the context."""
-
-    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        on_call(_described({**dict(zip(_ORDER, args, strict=False)), **kwargs}))
-
-    handle = transformer.register_forward_pre_hook(before, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
+def watch_calls(
+    transformer: FluxTransformer2DModel,
+    on_begin: Callable[[DenoiserCall], None],
+    on_end: Callable[[], None] | None = None,
+) -> AbstractContextManager[None]:
+    """Inside the context, each call of the transformer is told of (see `watching`)."""
+    return watching(transformer, _described, on_begin, on_end)
 
 
-def _described(given: dict[str, Any]) -> DenoiserCall:
+def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
+    given = {**dict(zip(_ORDER, args, strict=False)), **kwargs}
     timestep, grid = given["timestep"], grid_of(given["img_ids"])
     if grid is None:
         raise UserError(

@@ -99,20 +99,14 @@ class UNetBackbone(Backbone):
         with installed(denoiser, processors_for(denoiser, to_picture, to_text)):
             yield
 
-    @contextmanager
     def calls(
         self,
         denoiser: UNet2DConditionModel,
         on_begin: Callable[[DenoiserCall], None],
         on_end: Callable[[], None] | None = None,
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """Inside the context, each call of the UNet is told of."""
-        with ExitStack() as stack:
-            stack.enter_context(watch_calls(denoiser, on_begin))
-            if on_end is not None:
-                end = on_end
-                stack.callback(denoiser.register_forward_hook(lambda *_: end()).remove)
-            yield
+        return watch_calls(denoiser, on_begin, on_end)
 
     def branches(self, denoiser: UNet2DConditionModel, guidance_scale: float) -> Sequence[Branch]:
         """Classifier-free guidance above 1, unless the UNet itself reads the scale, as latent consistency models do."""

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.steps import DenoiserCall
 
 
-@contextmanager
-def watch_calls(unet: UNet2DConditionModel, on_call: Callable[[DenoiserCall], None]) -> Iterator[None]:
-    """Call `on_call` at the start of each UNet call made inside the context."""
+def watch_calls(
+    unet: UNet2DConditionModel, on_begin: Callable[[DenoiserCall], None], on_end: Callable[[], None] | None = None
+) -> AbstractContextManager[None]:
+    """Inside the context, each call of the UNet is told of (see `watching`)."""
+    return watching(unet, _described, on_begin, on_end)
 
-    def before(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        sample = args[0] if args else kwargs["sample"]
-        timestep = args[1] if len(args) > 1 else kwargs["timestep"]
-        on_call(DenoiserCall(_as_number(timestep), sample.shape[0], tuple(sample.shape[-2:]), _rounding(timestep)))
 
-    handle = unet.register_forward_pre_hook(before, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
+def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
+    sample = args[0] if args else kwargs["sample"]
+    timestep = args[1] if len(args) > 1 else kwargs["timestep"]
+    return DenoiserCall(_as_number(timestep), sample.shape[0], tuple(sample.shape[-2:]), _rounding(timestep))
 
 
 def _as_number(timestep: torch.Tensor | float) -> float:
