@@ -146,7 +146,7 @@ def _loaded(
     plan = plan_encoding(settings, selected, outputs.video.suffix, audio=settings.audio)
     from masactrl_video.jobs.run.prompts import tell_prompts
     from masactrl_video.model.loading.from_settings import model_from_settings
-    from masactrl_video.sources.plan import check_source_used
+    from masactrl_video.sources.control import check_source_used
 
     model = model or model_from_settings(settings)
     logger.debug("the model computes in %s on %s", model.dtype, model.device)

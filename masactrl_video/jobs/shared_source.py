@@ -13,7 +13,8 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.inactive import MASKED
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.sources.plan import PlannedSource, plan_attention
+from masactrl_video.sources.control import plan_attention
+from masactrl_video.sources.plan import PlannedSource
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ def _recorded(settings: Settings, picture: Path, report: Report) -> CachedSource
     check_models(settings)
     from masactrl_video.jobs.run.prompts import tell_prompts
     from masactrl_video.model.loading.from_settings import model_from_settings
-    from masactrl_video.sources.plan import check_source_used, plan_source
+    from masactrl_video.sources.control import check_source_used
+    from masactrl_video.sources.plan import plan_source
 
     report.model = model = model_from_settings(settings)
     clip = fit_clip(settings, selected, model)

@@ -30,7 +30,8 @@ from masactrl_video.render.job import frames_job, made_from
 from masactrl_video.render.kept import check_kept
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.cache_limit import check_cache
-from masactrl_video.sources.plan import PlannedSource, plan_attention, plan_source
+from masactrl_video.sources.control import plan_attention
+from masactrl_video.sources.plan import PlannedSource, plan_source
 from masactrl_video.sources.source import RealSource
 from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.video.image_folder import read_image

@@ -21,7 +21,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.sources.plan import check_source_used
+from masactrl_video.sources.control import check_source_used
 from masactrl_video.video.png import read_png, write_png
 
 

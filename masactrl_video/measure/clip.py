@@ -15,7 +15,7 @@ from masactrl_video.measure.flow import DisFlow, FlowFinder
 from masactrl_video.measure.following import Following
 from masactrl_video.measure.moments import Meter, Moment
 from masactrl_video.measure.motion import DynamicDegree
-from masactrl_video.measure.opening import FindPose, Opened
+from masactrl_video.measure.opened import FindPose, Opened
 from masactrl_video.measure.steadiness import Flicker, WarpError
 from masactrl_video.progress import counting
 

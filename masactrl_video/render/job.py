@@ -15,7 +15,8 @@ from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.render.frames import FramesJob, HeldColours
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.plan import mask_rule, shared_noise, source_part
+from masactrl_video.sources.control import mask_rule
+from masactrl_video.sources.plan import shared_noise, source_part
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures

@@ -32,8 +32,8 @@ from masactrl_video.render.plan import (
     WrittenFile,
 )
 from masactrl_video.render.steps import RenderSteps
+from masactrl_video.sources.control import planned_control
 from masactrl_video.sources.identity import network_identity
-from masactrl_video.sources.plan import planned_control
 from masactrl_video.storage.fingerprint import hash_file, hash_module
 
 _LOOK_AGAIN_SECONDS = 0.2

@@ -24,7 +24,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.jobs.measure.report import measure_clip
 from masactrl_video.measure.definitions import DEFINITIONS
 from masactrl_video.measure.moments import Moment, Picture
-from masactrl_video.measure.opening import FindPose, Opened
+from masactrl_video.measure.opened import FindPose, Opened
 from masactrl_video.poses.pose_json import write_poses
 
 BASE = rolled(texture(64, 64), 6)

@@ -19,7 +19,8 @@ from masactrl_video.model.loading.from_settings import with_controls
 from masactrl_video.model.prompts import find_words
 from masactrl_video.page.story import Character
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.plan import PlannedSource, check_source_used, plan_source
+from masactrl_video.sources.control import check_source_used
+from masactrl_video.sources.plan import PlannedSource, plan_source
 from masactrl_video.sources.saved import open_saved, saved_caption
 from masactrl_video.video.image_folder import read_image
 

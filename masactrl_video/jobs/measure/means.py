@@ -9,7 +9,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.measure.clip import Means
 from masactrl_video.measure.flow import DisFlow, RaftFlow
 from masactrl_video.measure.moments import Meter, Picture
-from masactrl_video.measure.opening import FindPose, Given
+from masactrl_video.measure.opened import FindPose, Given
 from masactrl_video.measure.options import MeasureOptions
 from masactrl_video.video.image_folder import read_image
 

@@ -12,7 +12,8 @@ from masactrl_video.errors import UserError
 from masactrl_video.jobs.measure.runs import is_made_here, results_of_run
 from masactrl_video.measure.comparing import Row, compare_measured
 from masactrl_video.measure.figure import Measured
-from masactrl_video.measure.opening import Given, Opened, open_given
+from masactrl_video.measure.opened import Given, Opened
+from masactrl_video.measure.opening import open_given
 from masactrl_video.measure.options import MeasureOptions
 from masactrl_video.measure.report.data import MADE_BY, as_data, figures_csv, frames_csv
 from masactrl_video.progress import counting

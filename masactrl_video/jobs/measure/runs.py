@@ -15,7 +15,7 @@ from masactrl_video.encode.container import VIDEO_SUFFIXES
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.comic.outputs import is_comic_folder
 from masactrl_video.jobs.run.folder import Outputs, is_run_folder
-from masactrl_video.measure.opening import Given
+from masactrl_video.measure.opened import Given
 from masactrl_video.poses.named_poses import named_pose, pose_names
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import is_pose_json

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from masactrl_video.model.backbones.steps import DenoiserCall
 @contextmanager
 def watching(
     network: torch.nn.Module,
-    described: Callable[[tuple[Any, ...], dict[str, Any]], DenoiserCall],
+    described: Callable[[tuple[object, ...], dict[str, object]], DenoiserCall],
     on_begin: Callable[[DenoiserCall], None],
     on_end: Callable[[], None] | None = None,
 ) -> Iterator[None]:
