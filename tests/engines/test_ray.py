@@ -16,12 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from engines.test_node import short_settings
 
 import masactrl_video
+from masactrl_video.cli.main import main
+from masactrl_video.engines.ray_actors import WORK, RayActors, _chunk_actor
+from masactrl_video.engines.ray_cluster import Cluster
+from masactrl_video.errors import StorageError
 from masactrl_video.jobs.render_clip import render_clip
+from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.png import read_png, read_png_text
 
@@ -210,3 +216,55 @@ def test_a_node_that_joins_late_gets_work_and_nothing_of_the_owners_disk_is_used
     assert len(made) == 20
     workers = json.loads((tmp_path / "ray" / "report.json").read_text())["workers"]
     assert len(workers) == 2 and all(worker["chunks"] > 0 for worker in workers)
+
+
+def test_a_grid_a_comic_and_an_evaluation_are_the_same_on_ray(tmp_path: Path) -> None:
+    """Through a cluster that this program has started, which sends sources and results."""
+    import ray
+
+    ray.init(num_cpus=1, include_dashboard=False, object_store_memory=100_000_000, log_to_driver=False)
+    try:
+        for engine in ("local", "ray"):
+            folder = tmp_path / engine
+            folder.mkdir()
+            common = ["--engine", engine, "--cache-dir", str(tmp_path / "cache"), "--num-inference-steps", "2"]
+            common += ["--masa-step", "1", "--width", "64", "--height", "64"]
+            (folder / "story.txt").write_text("waving in the meadow\nsitting in the snow\n")
+            grid = ["--prompt", "a bear", "--columns", "masa_layer=4,10", *common]
+            assert main(["sweep", "-o", str(folder / "grid"), *grid]) == 0
+            page = [str(folder / "story.txt"), "-o", str(folder / "page.png"), "--prompt", "a bear in a red shirt"]
+            assert main(["comic", *page, *common[:8]]) == 0
+            figures = ["-o", str(folder / "figures"), "--cases", "1", "--no-curves", "--engine", engine]
+            assert main(["evaluate", *figures]) == 0
+    finally:
+        ray.shutdown()
+
+    def pixels(folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): read_png(path).tobytes() for path in sorted(folder.rglob("*.png"))}
+
+    assert pixels(tmp_path / "local") == pixels(tmp_path / "ray")
+    values = [(tmp_path / engine / "figures" / "values.json").read_text() for engine in ("local", "ray")]
+    assert values[0] == values[1]
+    workers = json.loads((tmp_path / "ray" / "grid" / "report.json").read_text())["workers"]
+    assert sum(worker["chunks"] for worker in workers) == 2
+
+
+def test_a_node_with_another_version_says_so_in_one_line() -> None:
+    actor = _chunk_actor()({"version": "0.0.1"}, WORK)
+    node, kind, said = actor.begin()
+    assert kind == "node" and "\n" not in said
+    here = masactrl_video.__version__
+    assert said.endswith(f"it is version {here}, and the owner has 0.0.1; install it on every node")
+    assert "(" in node
+
+
+def test_a_full_object_store_is_said_with_what_helps() -> None:
+    from ray.exceptions import ObjectStoreFullError
+
+    class FullRay:
+        def put(self, content: object) -> None:
+            raise ObjectStoreFullError("full")
+
+    actors = RayActors(Cluster(FullRay(), is_own=False), EngineSettings(engine="ray"), most=1, on_gpu=False)
+    with pytest.raises(StorageError, match="no room for 2 MB of the source; give ray start a larger"):
+        actors.put(np.zeros(2_000_000, np.uint8))
