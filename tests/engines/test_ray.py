@@ -76,6 +76,10 @@ class Owner:
     def made(self) -> int:
         return len(list(self.frames.glob("[0-9]*.png")))
 
+    def times(self) -> dict[str, int]:
+        """Name of each frame → when it was written."""
+        return {path.name: path.stat().st_mtime_ns for path in self.frames.glob("[0-9]*.png")}
+
     def wait_for(self, frames: int, seconds: float = 120) -> None:
         """Until so many frames are there, or it has ended."""
         until = time.monotonic() + seconds
@@ -137,19 +141,24 @@ def test_workers_are_killed_at_random_moments_and_the_frames_are_those_of_one_pr
     local: Path, tmp_path: Path, full: bool
 ) -> None:
     chance, most = random.Random(0), 20 if full else 2
-    owner = Owner(settings_of(local, engine="ray", workers=2), tmp_path)
-    kills = 0
-    while kills < most and owner.process.poll() is None and owner.made() < 20:
+    many: dict[str, Any] = {"frame_load_cap": 64, "seconds": 6.4} if full else {}
+    if full:
+        render_clip(settings_of(local, **many), local / "long.mp4")
+    owner = Owner(settings_of(local, engine="ray", workers=2, **many), tmp_path)
+    kills, times = 0, dict[str, int]()
+    while kills < most:
         owner.wait_for(owner.made() + chance.randint(1, 3))
+        assert owner.process.poll() is None, "it ended before all were killed"
+        times |= owner.times()
         for worker in owner.workers()[:1]:
             worker.kill()
             kills += 1
     assert owner.ended() == 0
-    assert kills > 0
-    assert pictures(tmp_path / "ray") == pictures(local / "local")
+    assert times.items() <= owner.times().items()  # none is rendered again once it is there
+    assert pictures(tmp_path / "ray") == pictures(local / ("long" if full else "local"))
     report = json.loads((tmp_path / "ray" / "report.json").read_text())
     assert report["engine"] == "ray"
-    assert sum(worker["chunks"] for worker in report["workers"]) == 12
+    assert sum(worker["chunks"] for worker in report["workers"]) == (32 if full else 12)
 
 
 def test_the_owner_is_killed_and_the_same_command_goes_on(local: Path, tmp_path: Path, full: bool) -> None:
@@ -160,13 +169,13 @@ def test_the_owner_is_killed_and_the_same_command_goes_on(local: Path, tmp_path:
         owner.descendants()
         owner.process.kill()
         assert owner.ended() == -signal.SIGKILL
-        now = {path.name: path.stat().st_mtime_ns for path in owner.frames.glob("[0-9]*.png")}
+        now = owner.times()
         assert times.items() <= now.items()  # none is rendered again
         times = now
     assert 4 <= len(times) < 24
     assert Owner(settings, tmp_path).ended() == 0
     assert pictures(tmp_path / "ray") == pictures(local / "local")
-    assert times.items() <= {path.name: path.stat().st_mtime_ns for path in owner.frames.iterdir()}.items()
+    assert times.items() <= owner.times().items()
 
 
 def test_ctrl_c_leaves_no_process_and_no_prompt_in_a_log(local: Path, tmp_path: Path) -> None:
