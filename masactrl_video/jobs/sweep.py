@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.engines.choose import each_of
-from masactrl_video.engines.work import check_weights, own_device, recorded_at
+from masactrl_video.engines.work import Each, check_weights, own_device, recorded_at
 from masactrl_video.jobs.grid import cell_settings, parse_grid
 from masactrl_video.jobs.run.report import Tell
-from masactrl_video.jobs.run.still_folder import SHEET
+from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder
 from masactrl_video.jobs.shared_source import SharedSource, record_sources
 from masactrl_video.jobs.stills import (
     Guidance,
     StillCanvas,
+    StillRun,
     StillTarget,
     check_target,
     join_target,
@@ -95,38 +96,45 @@ def sweep(
     """
     cells = _cells(settings, folder)
     targets = [cell.settings for cell in cells]
-    with stills_run(
-        "sweep", settings, folder, targets, check_target, overwrite=overwrite, model=model, tell=tell
-    ) as run:
-        model, canvas = run.model, run.canvas
-        sources = record_sources(targets, model, canvas)
-        paths = _source_paths(sources, folder)
-        cells = [replace(cell, source_path=path) for cell, path in zip(cells, paths, strict=True)]
-        for path in dict.fromkeys(paths):
-            first = paths.index(path)
-            write_source(targets[first], model, sources[first].recorded, path)
-        recorded = list({source.group: source.recorded for source in sources}.values())
-        work = _Cells(
-            targets,
-            canvas.size_px,
-            _guidance(targets, model, canvas),
-            [source.entry.folder for source in recorded],
-            [source.group for source in sources],
-        )
-        planned = partial(_planned, work, recorded, model)
-        todo = [number for number, cell in enumerate(cells) if not _is_made(cell.path, partial(planned, number))]
-        with each_of(settings) as each:
-            done = len(cells) - len(todo)
-            work = replace(work, weights=each.weights(model))
-            for number, png in each(work, todo, lambda number: _picture(planned(number))):
-                with replacing(cells[number].path) as partial_path:
-                    partial_path.write_bytes(png)
-                done += 1
-                run.report.picture(done, len(cells))
-            run.report.figures |= each.figures()
+    check_still_folder(folder, settings, overwrite)
+    with (
+        each_of(settings) as each,
+        stills_run(
+            "sweep", settings, folder, targets, check_target, overwrite=overwrite, model=model, tell=tell
+        ) as run,
+    ):
+        cells = _make(cells, run, each, folder)
         measure(cells)
         _write_sheet(settings, cells, folder / SHEET)
     return cells
+
+
+def _make(cells: Sequence[Cell], run: StillRun, each: Each, folder: Path) -> list[Cell]:
+    """The pictures of all sources and cells; returns the cells with their sources' pictures."""
+    targets, model = [cell.settings for cell in cells], run.model
+    sources = record_sources(targets, model, run.canvas)
+    paths = _source_paths(sources, folder)
+    for path in dict.fromkeys(paths):
+        first = paths.index(path)
+        write_source(targets[first], model, sources[first].recorded, path)
+    recorded = list({source.group: source.recorded for source in sources}.values())
+    work = _Cells(
+        targets,
+        run.canvas.size_px,
+        _guidance(targets, model, run.canvas),
+        [source.entry.folder for source in recorded],
+        [source.group for source in sources],
+        each.weights(model),
+    )
+    planned = partial(_planned, work, recorded, model)
+    todo = [number for number, cell in enumerate(cells) if not _is_made(cell.path, partial(planned, number))]
+    made = each(work, todo, lambda number: _picture(planned(number)))
+    for done, (number, png) in enumerate(made, len(cells) - len(todo) + 1):
+        with replacing(cells[number].path) as partial_path:
+            partial_path.write_bytes(png)
+        run.report.picture(done, len(cells))
+    run.report.figures |= each.figures()
+    return [replace(cell, source_path=path) for cell, path in zip(cells, paths, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,7 @@ class _Cells:
     sources: Sequence[Path]
     groups: Sequence[int]
     """Which of the sources each cell has."""
-    weights: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str]
     """Of the owner's model."""
 
     def open(self, sources: Sequence[Path]) -> Callable[[int], bytes]:

@@ -76,6 +76,11 @@ class Owner:
     def made(self) -> int:
         return len(list(self.frames.glob("[0-9]*.png")))
 
+    def addresses(self) -> set[str]:
+        """At which any process below it listens."""
+        sockets = [socket for process in self.descendants() for socket in process.net_connections("inet")]
+        return {socket.laddr.ip.removeprefix("::ffff:") for socket in sockets if socket.status == psutil.CONN_LISTEN}
+
     def times(self) -> dict[str, int]:
         """Name of each frame → when it was written."""
         return {path.name: path.stat().st_mtime_ns for path in self.frames.glob("[0-9]*.png")}
@@ -186,6 +191,8 @@ def test_ctrl_c_leaves_no_process_and_no_prompt_in_a_log(local: Path, tmp_path: 
     logs = [path for path in session.rglob("*") if path.is_file() and not path.is_symlink()]
     said = "".join(path.read_text(errors="replace") for path in logs)
     assert logs and SECRET not in said and str(local) not in said
+    assert owner.addresses() <= {"127.0.0.1", "::1"}
+    assert not any("dashboard.py" in word for word in owner.words())
     begun = time.monotonic()
     owner.process.send_signal(signal.SIGINT)
     assert owner.ended() != 0

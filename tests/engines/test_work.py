@@ -129,7 +129,7 @@ def test_the_panels_of_a_comic_are_the_same_made_elsewhere(
     story.write_text(yaml.safe_dump(STORY))
     changes = {"cache_dir": tmp_path / "c"}
     render_comic(read_story(story), story, tmp_path / "here.png", changes=changes)
-    elsewhere("masactrl_video.engines.choose")
+    elsewhere("masactrl_video.jobs.comic.comic")
     render_comic(read_story(story), story, tmp_path / "there.png", changes=changes)
     assert files(tmp_path / "here") == files(tmp_path / "there")
     assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masactrl_video.cache.holders import hold
+from masactrl_video.engines.choose import each_of
 from masactrl_video.jobs.comic.outputs import ComicOutputs, check_comic_free, comic_claimed
 from masactrl_video.jobs.comic.plan import PlannedPanel, plan_panels, styled
 from masactrl_video.jobs.run.inputs import check_models
@@ -27,6 +28,7 @@ from masactrl_video.video.png import read_png, write_png
 
 if TYPE_CHECKING:  # torch and diffusers are loaded once the story, its files and the output are in order
     from masactrl_video.cache.recorded_source import CachedSource
+    from masactrl_video.engines.work import Each
     from masactrl_video.jobs.comic.cast import CastMember
     from masactrl_video.jobs.comic.panels import PanelJob
     from masactrl_video.model.diffusion import DiffusionModel
@@ -67,12 +69,13 @@ def render_comic(
     check_cache(settings)
     if model is None:
         check_models(settings)
-    with report.stage("load"):
-        studio = _loaded(story, planned, settings, path.parent, model)
-    with comic_claimed(outputs, story, inputs, overwrite, report):
-        report.model = studio.model
-        _make(studio, path.parent, outputs, report, overwrite)
-        say_cache_size(settings)
+    with each_of(settings) as each:
+        with report.stage("load"):
+            studio = _loaded(story, planned, settings, path.parent, model)
+        with comic_claimed(outputs, story, inputs, overwrite, report):
+            report.model = studio.model
+            _make(studio, path.parent, outputs, each, report, overwrite)
+            say_cache_size(settings)
     return outputs
 
 
@@ -105,7 +108,7 @@ def _loaded(
     return _Studio(story, settings, posed, cast, jobs)
 
 
-def _make(studio: _Studio, folder: Path, outputs: ComicOutputs, report: Report, overwrite: bool) -> None:
+def _make(studio: _Studio, folder: Path, outputs: ComicOutputs, each: Each, report: Report, overwrite: bool) -> None:
     """Characters, panels and pages."""
     from masactrl_video.model.unread import tell_unread
 
@@ -114,17 +117,21 @@ def _make(studio: _Studio, folder: Path, outputs: ComicOutputs, report: Report, 
     with report.stage("characters"):
         sources = {member.name: _record(member, outputs) for member in studio.cast}
     with report.stage("panels"):
-        _make_panels(studio, sources, outputs, report, overwrite)
+        _make_panels(studio, sources, outputs, each, report, overwrite)
     with report.stage("pages"):
         _write_pages(story, folder, [job.planned for job in jobs], outputs)
     report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}
 
 
 def _make_panels(
-    studio: _Studio, sources: Mapping[str, CachedSource], outputs: ComicOutputs, report: Report, overwrite: bool
+    studio: _Studio,
+    sources: Mapping[str, CachedSource],
+    outputs: ComicOutputs,
+    each: Each,
+    report: Report,
+    overwrite: bool,
 ) -> None:
     """Those that are not there yet, in this process or where the settings say."""
-    from masactrl_video.engines.choose import each_of
     from masactrl_video.jobs.comic.elsewhere import Panels
     from masactrl_video.jobs.comic.panels import is_panel_kept, panel_made_from, panel_picture, weights_of
 
@@ -140,15 +147,15 @@ def _make_panels(
         else:
             todo.append(number)
     planned, folders = [job.planned for job in jobs], [source.entry.folder for source in sources.values()]
-    work = Panels(studio.story, studio.settings, planned, drawn, names, list(sources), folders)
-    with each_of(studio.settings) as each:
-        work = replace(work, weights=each.weights(studio.model))
-        for number, made in each(work, todo, lambda n: panel_picture(jobs[n], sources, drawn[n], names[n])):
-            with replacing(outputs.panel(jobs[number].planned.number)) as partial:
-                partial.write_bytes(made.png)
-            figures[number] = made.figures
-            report.tell({"stage": "panels", "panel": jobs[number].planned.number, "panels": len(jobs)})
-        report.figures |= each.figures()
+    work = Panels(
+        studio.story, studio.settings, planned, drawn, names, list(sources), folders, each.weights(studio.model)
+    )
+    for number, made in each(work, todo, lambda n: panel_picture(jobs[n], sources, drawn[n], names[n])):
+        with replacing(outputs.panel(jobs[number].planned.number)) as partial:
+            partial.write_bytes(made.png)
+        figures[number] = made.figures
+        report.tell({"stage": "panels", "panel": jobs[number].planned.number, "panels": len(jobs)})
+    report.figures |= each.figures()
     report.figures["panels"] = [figures[number] for number in range(len(jobs))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masactrl_video.engines.work import check_weights, own_device, recorded_at
@@ -30,7 +30,7 @@ class Panels:
     characters: Sequence[str]
     sources: Sequence[Path]
     """Of each character."""
-    weights: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str]
     """Of the owner's model."""
 
     def open(self, sources: Sequence[Path]) -> Callable[[int], PanelPicture]:
