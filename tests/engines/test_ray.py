@@ -41,6 +41,7 @@ from masactrl_video.jobs.render_clip import render_clip
 from masactrl_video.settings.settings import Settings
 render_clip(Settings.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
 """
+DASHBOARD_PORT = 8265
 SECRET = "a bear in a very secret hat"
 
 
@@ -76,10 +77,11 @@ class Owner:
     def made(self) -> int:
         return len(list(self.frames.glob("[0-9]*.png")))
 
-    def addresses(self) -> set[str]:
+    def addresses(self) -> set[tuple[str, int]]:
         """At which any process below it listens."""
         sockets = [socket for process in self.descendants() for socket in process.net_connections("inet")]
-        return {socket.laddr.ip.removeprefix("::ffff:") for socket in sockets if socket.status == psutil.CONN_LISTEN}
+        listening = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
+        return {(address.ip.removeprefix("::ffff:"), address.port) for address in listening}
 
     def times(self) -> dict[str, int]:
         """Name of each frame → when it was written."""
@@ -191,8 +193,8 @@ def test_ctrl_c_leaves_no_process_and_no_prompt_in_a_log(local: Path, tmp_path: 
     logs = [path for path in session.rglob("*") if path.is_file() and not path.is_symlink()]
     said = "".join(path.read_text(errors="replace") for path in logs)
     assert logs and SECRET not in said and str(local) not in said
-    assert owner.addresses() <= {"127.0.0.1", "::1"}
-    assert not any("dashboard.py" in word for word in owner.words())
+    assert {host for host, _ in owner.addresses()} <= {"127.0.0.1", "::1"}
+    assert DASHBOARD_PORT not in {port for _, port in owner.addresses()}
     begun = time.monotonic()
     owner.process.send_signal(signal.SIGINT)
     assert owner.ended() != 0

@@ -144,6 +144,7 @@ def _make_panels(
             write_png(outputs.pose(job.planned.number), picture)
         if is_panel_kept(job, outputs.panel(job.planned.number), names[number], overwrite=overwrite):
             figures[number] = {"panel": job.planned.number, "kept": True}
+            report.tell({"stage": "panels", "panel": job.planned.number, "panels": len(jobs)})
         else:
             todo.append(number)
     planned, folders = [job.planned for job in jobs], [source.entry.folder for source in sources.values()]
