@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.holders import hold
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.clip import fit_for, read_fitted
@@ -21,6 +22,7 @@ from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
 from masactrl_video.jobs.run.prompts import tell_prompts
 from masactrl_video.jobs.run.report import Report, Tell
 from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, claimed_folder
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.sampling.latents import decode_latents
@@ -191,6 +193,16 @@ class StillTarget:
     """For its picture's text chunks."""
 
 
+Guidance = Sequence[Sequence[NDArray[np.uint8]]]
+"""One guidance picture for each network that has one, RGB (height, width, 3)."""
+
+
+def target_guidance(settings: StillSettings, model: DiffusionModel, canvas: StillCanvas) -> Guidance:
+    """The guidance pictures of one target."""
+    paths = {kind: paths[0] for kind, paths in settings.target_guidance.items()}
+    return _pictures(settings, _guided_by(settings, model, list(paths)), paths, canvas)
+
+
 def plan_target(
     settings: StillSettings, model: DiffusionModel, canvas: StillCanvas, planned: PlannedSource, source: CachedSource
 ) -> StillTarget:
@@ -199,11 +211,27 @@ def plan_target(
     Args:
         settings: of one target.
     """
-    paths = {kind: paths[0] for kind, paths in settings.target_guidance.items()}
-    guided = _guided_by(settings, with_weights(settings, model), list(paths))
-    pictures = _pictures(settings, guided, paths, canvas)
+    pictures = target_guidance(settings, model, canvas)
+    return join_target(settings, model, canvas, pictures, (planned.scheduler, planned.plan), source)
+
+
+def join_target(
+    settings: StillSettings,
+    model: DiffusionModel,
+    canvas: StillCanvas,
+    pictures: Guidance,
+    control: tuple[Schedule, ControlPlan],
+    source: CachedSource,
+) -> StillTarget:
+    """The same where all has been read already.
+
+    Args:
+        pictures: see `target_guidance`.
+        control: the scheduler, and where the source is used.
+    """
+    guided = _guided_by(settings, with_weights(settings, model), list(settings.target_guidance))
     shared_noise = settings.model_copy(update={"noise": "shared"})
-    job = frames_job(shared_noise, guided, canvas.size_px, pictures, planned.scheduler, planned.plan, source)
+    job = frames_job(shared_noise, guided, canvas.size_px, pictures, *control, source)
     keys = [hash_bytes(picture.tobytes()) for (picture,) in pictures]
     text = picture_text(settings) | {"made-from": made_from(guided, job.denoising.text, keys, source)}
     return StillTarget(settings, job, text)

@@ -57,6 +57,7 @@ READ_POSES: Commands = DRAW_GUIDANCE | {"pose show", "pose convert", "pose smoot
 RETARGET_POSES: Commands = DRAW_GUIDANCE | {"pose retarget"}
 OPEN_MODELS: Commands = FIT_FRAMES | COMICS
 DENOISE: Commands = VIDEOS | RECORD | STILLS | MAKE | COMICS
+ON_ENGINES: Commands = VIDEOS | COMICS | {"sweep"}
 ATTEND: Commands = DENOISE - MAKE
 DECODE: Commands = ATTEND - RECORD
 """Make pictures against a source."""
