@@ -33,6 +33,7 @@ ORDER = [
     "model/sampling",
     "model/loading",
     "model/backbones/unet",
+    "model/backbones/joint",
     "model/backbones/flux",
     "attention",
     "attention/baselines",
@@ -66,7 +67,7 @@ ONE_ARCHITECTURE = re.compile(
 )
 """Words of Stable Diffusion's architecture, and of the networks that fit only it."""
 
-MAY_NAME_IT = ("demo", "model/backbones/unet", "model/backbones/flux", "attention/baselines")
+MAY_NAME_IT = ("demo", "model/backbones/unet", "model/backbones/flux", "model/backbones/joint", "attention/baselines")
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord", "scipy.signal"}
 

@@ -58,8 +58,9 @@ def control_attention(
         raise UserError(f"{plan.mode} mode: give the words of the object, or masks")
     if not isinstance(source, Sequence):
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
-    control = AttentionControl(source, plan, branches, masks, ground, clock)
     backbone = backbone_of(denoiser)
+    each = backbone.calls_each_branch
+    control = AttentionControl(source, plan, branches, masks, ground, clock, calls_each_branch=each)
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)
     wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]
