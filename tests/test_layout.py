@@ -35,6 +35,7 @@ ORDER = [
     "model/backbones/unet",
     "model/backbones/joint",
     "model/backbones/flux",
+    "model/backbones/sd3",
     "attention",
     "attention/baselines",
     "cache",
@@ -67,7 +68,14 @@ ONE_ARCHITECTURE = re.compile(
 )
 """Words of Stable Diffusion's architecture, and of the networks that fit only it."""
 
-MAY_NAME_IT = ("demo", "model/backbones/unet", "model/backbones/flux", "model/backbones/joint", "attention/baselines")
+MAY_NAME_IT = (
+    "demo",
+    "model/backbones/unet",
+    "model/backbones/flux",
+    "model/backbones/joint",
+    "model/backbones/sd3",
+    "attention/baselines",
+)
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord", "scipy.signal"}
 
