@@ -33,6 +33,8 @@ class Replay:
     inside: list[str] = field(default_factory=list)
     """Name of the controlled module in work."""
     writes: bool = True
+    runs: bool = False
+    """Whether the denoiser is being called."""
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """(1, heads, tokens, head_dim) each."""
@@ -75,7 +77,7 @@ class _AtTorch(TorchFunctionMode):
         self.replay = replay
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.scaled_dot_product_attention and self.replay.inside:
+        if func is F.scaled_dot_product_attention and self.replay.inside and self.replay.runs:
             given = dict(zip(("query", "key", "value"), args, strict=False)) | {
                 name: value for name, value in (kwargs or {}).items() if name in ("query", "key", "value")
             }
@@ -92,7 +94,11 @@ def run(
         runs: prompts and controls, first those of the source.
         steps: controlled ones.
     """
-    backbone, hooks = model.backbone, []
+    backbone = model.backbone
+    hooks = [  # a ControlNet may share modules with the denoiser
+        model.denoiser.register_forward_pre_hook(lambda *_: setattr(replay, "runs", True)),
+        model.denoiser.register_forward_hook(lambda *_: setattr(replay, "runs", False)),
+    ]
     for name in replay.layers:
         module = model.denoiser.get_submodule(name)
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: replay.inside.append(name)))

@@ -36,6 +36,7 @@ ORDER = [
     "model/backbones/joint",
     "model/backbones/flux",
     "model/backbones/sd3",
+    "model/backbones/zimage",
     "attention",
     "attention/baselines",
     "cache",
@@ -74,6 +75,7 @@ MAY_NAME_IT = (
     "model/backbones/flux",
     "model/backbones/joint",
     "model/backbones/sd3",
+    "model/backbones/zimage",
     "attention/baselines",
 )
 

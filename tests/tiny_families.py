@@ -14,11 +14,22 @@ from diffusers import (
     SD3ControlNetModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    ZImageControlNetModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
-from transformers import CLIPTextModelWithProjection, CLIPTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3Model,
+)
 
 from masactrl_video.model.backbones.controls import ControlNetwork
 from masactrl_video.model.backbones.sd3.controls import SD3ControlNetwork
+from masactrl_video.model.backbones.zimage.controls import ZImageControlNetwork
 
 Plain = Callable[[Any, str, str | None, float, tuple[int, int], int, torch.Tensor], torch.Tensor]
 
@@ -38,8 +49,10 @@ class Family:
     control: Callable[[Any, int], ControlNetwork] | None
     """(pipe, seed) → a ControlNet that has an effect."""
     layers: int
+    fills: bool = False
+    """Whether tokens that are none of the picture's stand in its own layers too."""
     exact: bool = True
-    """Whether the plain pipeline is met to the bit; its real guidance is where both branches are in one call."""
+    """Whether the plain pipeline's real guidance is met to the bit; without guidance it always is."""
     save_control: Callable[[Any, Any], None] = lambda module, folder: module.save_pretrained(folder)
     """(module, folder): how a ControlNet lies on disk."""
     unguided_scale: float = 1.0
@@ -134,7 +147,107 @@ SD3 = Family(
     own_call={"guidance_scale": 1.0, "max_sequence_length": tiny_flux.TOKENS},
 )
 
-FAMILIES = [SD3]
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+)
+
+
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """Words, each with the space before it, as Qwen's byte pairs have them, and a conversation around the prompt."""
+    plain = [*tiny_flux.WORDS, "user", "assistant", "system", "Ċ"]
+    known = [*SPECIAL, *plain, *(f"Ġ{word}" for word in plain)]
+    own = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token=SPECIAL[0]))
+    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.add_special_tokens(SPECIAL)
+    special = {"pad_token": SPECIAL[0], "eos_token": SPECIAL[2], "unk_token": SPECIAL[0]}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, model_max_length=64, **special)
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def zimage_pipeline() -> ZImagePipeline:
+    """A whole tiny Z-Image."""
+    torch.manual_seed(0)
+    transformer = ZImageTransformer2DModel(
+        all_patch_size=(2,),
+        in_channels=4,
+        dim=32,
+        n_layers=3,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[8, 4, 4],
+        axes_lens=[256, 64, 64],
+    )
+    with torch.no_grad():
+        transformer.x_pad_token.normal_()
+        transformer.cap_pad_token.normal_()
+    tokenizer = chat_tokenizer()
+    torch.manual_seed(2)
+    text = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    pipe = ZImagePipeline(
+        scheduler=tiny_flux.scheduler(use_dynamic_shifting=False),
+        vae=tiny_flux.vae(),
+        text_encoder=Qwen3Model(text).eval(),
+        tokenizer=tokenizer,
+        transformer=lively(transformer),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def zimage_control(pipe: Any, seed: int) -> ControlNetwork:
+    """The first has channels for inpainting too and steers the refiner (2.0), the others are of the first kind."""
+    torch.manual_seed(seed)
+    own = pipe.transformer.config
+    kinds = {"control_layers_places": [0, 2], "control_in_dim": 4}
+    if seed == 5:
+        kinds |= {
+            "control_in_dim": 6, "control_refiner_layers_places": [0],
+            "add_control_noise_refiner": "control_noise_refiner",
+        }  # fmt: skip
+    network = ZImageControlNetModel(dim=own.dim, n_refiner_layers=1, n_heads=2, n_kv_heads=2, **kinds)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "before_proj" in name or "after_proj" in name:
+                parameter.normal_(std=0.3)
+    return ZImageControlNetwork("pose", ZImageControlNetModel.from_transformer(network.eval(), pipe.transformer), 0.7)
+
+
+def save_zimage_control(module: Any, folder: Any) -> None:
+    """Without what it shares with the transformer."""
+    own = ZImageControlNetModel.from_config(module.config)
+    own.load_state_dict({name: module.state_dict()[name] for name in own.state_dict()})
+    own.save_pretrained(folder)
+
+
+def zimage_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    return pipe(
+        prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative, latents=noise,
+        guidance_scale=0.0 if negative is None else scale, max_sequence_length=64, output_type="latent",
+    ).images  # fmt: skip
+
+
+ZIMAGE = Family(
+    "zimage",
+    zimage_pipeline,
+    zimage_plain,
+    lambda tokens, total: slice(tokens),
+    zimage_control,
+    layers=4,
+    fills=True,
+    exact=False,  # the pipeline has both branches in one batch, with a mask
+    save_control=save_zimage_control,
+    own_call={"guidance_scale": 0.0, "max_sequence_length": 64},
+)
+
+FAMILIES = [SD3, ZIMAGE]
 
 
 @cache

@@ -67,7 +67,7 @@ def test_a_clip_is_rendered_under_a_controlnet(family: Family, folder: Folder, t
 def test_a_character_acts_in_a_page_of_another_size(family: Family, folder: Folder, tmp_path: Path) -> None:
     own = folder(family)
     kept = ["--cache-dir", str(own / "cache"), "--characters-dir", str(tmp_path / "characters")]
-    model = f"model: {own / 'model'}\nnum_inference_steps: 2\nmasa_step: 0\nmasa_layer: 1\nmask_grid_divisor: 2\n"
+    model = f"model: {own / 'model'}\nnum_inference_steps: 2\nmasa_step: 0\nmasa_layer: 2\nmask_grid_divisor: 2\n"
     (tmp_path / "config.yaml").write_text(model + "guidance: []\nguidance_scale: 3\n")
     make = ["source", "make", "hero", "--config", str(tmp_path / "config.yaml"), "--prompt", "a frog", *SIZE]
     assert main([*make, "--words", "frog", *kept]) == 0

@@ -11,7 +11,9 @@ from tiny_families import FAMILIES, Family
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import UNGUIDED
+from masactrl_video.model.backbones.qkv import QKV
 from masactrl_video.model.backbones.registry import backbone_of
 
 OURS: dict[str, Any] = {"masa_step": 0, "masa_layer": 0, "branches": UNGUIDED}
@@ -79,3 +81,21 @@ def test_two_pictures_in_a_call_are_refused(family: Family) -> None:
         record_source(pipe.transformer, masa_layer=0, branches=UNGUIDED),
     ):
         pipe("a bear", height=64, width=64, num_inference_steps=1, num_images_per_prompt=2, **family.own_call)
+
+
+@each
+def test_a_recorded_key_with_its_places_is_the_key_of_the_network(family: Family) -> None:
+    pipe = family.make()
+    backbone = backbone_of(pipe)
+    layers, seen = backbone.layers(pipe.transformer), []
+
+    def see(layer: AttentionLayer, qkv: QKV) -> None:
+        assert qkv.tokens == 24
+        assert torch.equal(qkv.placed(qkv.unplaced_key, (4, 6)), qkv.key)
+        assert torch.equal(qkv.unplaced_key, qkv.key) != backbone.keys_have_places
+        assert (qkv.text is not None) == (layer.kind == "joint") or family.fills
+        seen.append(layer.name)
+
+    with backbone.attending(pipe.transformer, {layer.name: see for layer in layers}, {}):
+        picture(pipe, family, "a bear")
+    assert seen == 2 * [layer.name for layer in layers]  # in forward order

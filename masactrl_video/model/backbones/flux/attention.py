@@ -11,13 +11,13 @@ from diffusers import FluxTransformer2DModel
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import FluxAttention, FluxAttnProcessor
 
-from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import PictureAttention, TextAttention
 from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.layers import joint_layers
 from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Opened
+from masactrl_video.model.backbones.joint.places import check_tokens
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
 
@@ -84,11 +84,7 @@ class _Call:
         return Opened(qkv, finished)
 
     def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
-        if key.shape[-2] != grid[0] * grid[1]:
-            raise UserError(
-                f"the source has {key.shape[-2]} tokens, and the picture {grid[0]} x {grid[1]}: its keys cannot be "
-                "placed; draw both at one size, or take positions free"
-            )
+        check_tokens(key, grid)
         return _rotated(key, self.rotation(grid, first))
 
 

@@ -32,8 +32,11 @@ class Opened:
     """Which of the `text`'s tokens are the prompt's; a layer may have tokens that fill up the picture beside them."""
 
 
-Open = Callable[[Attention, torch.Tensor, Mapping[str, Any]], Opened]
-"""Opens a call of a module: the module, its hidden states, and the other arguments of its processor by name."""
+Open = Callable[[Attention, torch.Tensor, Mapping[str, Any]], Opened | None]
+"""Opens a call of a module: the module, its hidden states, and the other arguments of its processor by name.
+
+None: the call is another network's, which shares the module.
+"""
 
 
 @contextmanager
@@ -115,6 +118,8 @@ class Attending:
         }
         given = {name: value for name, value in arguments.items() if value is not None}
         opened = self.opening(attn, hidden_states, given)
+        if opened is None:
+            return self.original(attn, hidden_states, **given)
         qkv = opened.qkv
         attended = None if self.to_picture is None else self.to_picture(self.layer, qkv)
         for added in self.to_text:
