@@ -37,6 +37,7 @@ ORDER = [
     "model/backbones/flux",
     "model/backbones/sd3",
     "model/backbones/zimage",
+    "model/backbones/qwen",
     "attention",
     "attention/baselines",
     "cache",
@@ -76,6 +77,7 @@ MAY_NAME_IT = (
     "model/backbones/joint",
     "model/backbones/sd3",
     "model/backbones/zimage",
+    "model/backbones/qwen",
     "attention/baselines",
 )
 

@@ -11,6 +11,10 @@ import tiny_flux
 import tiny_models
 import torch
 from diffusers import (
+    AutoencoderKLQwenImage,
+    QwenImageControlNetModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
     SD3ControlNetModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
@@ -23,11 +27,14 @@ from transformers import (
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
     Qwen3Model,
 )
 
 from masactrl_video.model.backbones.controls import ControlNetwork
+from masactrl_video.model.backbones.qwen.controls import QwenControlNetwork
 from masactrl_video.model.backbones.sd3.controls import SD3ControlNetwork
 from masactrl_video.model.backbones.zimage.controls import ZImageControlNetwork
 
@@ -247,7 +254,76 @@ ZIMAGE = Family(
     own_call={"guidance_scale": 0.0, "max_sequence_length": 64},
 )
 
-FAMILIES = [SD3, ZIMAGE]
+
+def qwen_pipeline() -> QwenImagePipeline:
+    """A whole tiny Qwen-Image."""
+    torch.manual_seed(0)
+    transformer = QwenImageTransformer2DModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=3,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(8, 4, 4),
+    )
+    torch.manual_seed(1)
+    vae = AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.1, -0.2, 0.0, 0.3],
+        latents_std=[1.2, 0.8, 1.0, 1.5],
+    )
+    tokenizer = chat_tokenizer()
+    torch.manual_seed(2)
+    sections = {"type": "default", "rope_type": "default", "mrope_section": [1, 1, 2]}
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rope_parameters": sections, "rope_theta": 10000.0,
+    }  # fmt: skip
+    eyes = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=eyes)
+    pipe = QwenImagePipeline(
+        scheduler=tiny_flux.scheduler(),
+        vae=vae.eval(),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(config).eval(),
+        tokenizer=tokenizer,
+        transformer=lively(transformer),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def qwen_control(pipe: Any, seed: int) -> ControlNetwork:
+    torch.manual_seed(seed)
+    config = dict(pipe.transformer.config) | {"num_layers": 2}
+    network = QwenImageControlNetModel.from_config(config)
+    return QwenControlNetwork("pose", effective(network, "controlnet_blocks", "controlnet_x_embedder"), 0.7)
+
+
+def qwen_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    height, width = noise.shape[-2:]
+    packed = pipe(
+        prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative,
+        latents=pipe._pack_latents(noise, 1, noise.shape[1], height, width), true_cfg_scale=scale, output_type="latent",
+    ).images  # fmt: skip
+    return pipe._unpack_latents(packed, *size, 8)[:, :, 0]
+
+
+QWEN = Family(
+    "qwen",
+    qwen_pipeline,
+    qwen_plain,
+    lambda tokens, total: slice(total - tokens, total),
+    qwen_control,
+    layers=3,
+    own_call={"true_cfg_scale": 1.0},
+)
+
+FAMILIES = [SD3, ZIMAGE, QWEN]
 
 
 @cache

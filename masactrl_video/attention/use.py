@@ -123,7 +123,7 @@ def use_source(
     branches = backbone_of(unet).own_branches(unet) if branches is None else branches
     with (
         control_attention(unet, source, plan, branches=branches, masks=masks) as control,
-        _one_call_a_step(unet, source),
+        _one_call_a_step(unet, source, branches),
     ):
         yield control
     if not control.calls:
@@ -137,22 +137,24 @@ def use_source(
 
 
 @contextmanager
-def _one_call_a_step(denoiser: torch.nn.Module, source: RecordedSource) -> Iterator[None]:
+def _one_call_a_step(denoiser: torch.nn.Module, source: RecordedSource, branches: Sequence[Branch]) -> Iterator[None]:
     """Refuse the second of two calls at one timestep, where a pipeline by default makes one of one branch.
 
     It would be that of a negative prompt, and get the keys and values of the prompt.
     """
     backbone, last = backbone_of(denoiser), [-1.0]
+    way = " without branches=GUIDED" if backbone.calls_each_branch else ""
 
     def begin(call: DenoiserCall) -> None:
         if last == [call.timestep]:
             raise UserError(
                 f"two calls at timestep {call.timestep:g}: real guidance (true_cfg_scale), which the commands of this "
-                "package know, but not use_source; leave the negative prompt out"
+                f"package know, but not use_source{way}; leave the negative prompt out"
             )
         last[:] = [call.timestep]
 
-    if tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
+    knows_both = backbone.calls_each_branch and len(branches) > 1
+    if knows_both or tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
         yield
         return
     with backbone.calls(denoiser, begin):

@@ -15,6 +15,7 @@ _OWN = (
     "masactrl_video.model.backbones.flux.backbone:FluxBackbone",
     "masactrl_video.model.backbones.sd3.backbone:SD3Backbone",
     "masactrl_video.model.backbones.zimage.backbone:ZImageBackbone",
+    "masactrl_video.model.backbones.qwen.backbone:QwenBackbone",
 )
 """Written as entry points are; a backbone is imported when it is asked for."""
 

@@ -113,5 +113,5 @@ class FlowFiles(ModelFiles):
 
 def width(encoder: PreTrainedModel) -> int:
     """Channels of a text encoder's states."""
-    config = encoder.config
+    config = encoder.config.get_text_config()
     return int(config.d_model if hasattr(config, "d_model") else config.hidden_size)

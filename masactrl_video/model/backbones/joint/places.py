@@ -1,4 +1,4 @@
-"""Whether recorded keys can be put in places."""
+"""Places of tokens in keys: turns of pairs of channels, as complex numbers."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def check_tokens(key: torch.Tensor, grid: tuple[int, int]) -> None:
             f"the source has {key.shape[-2]} tokens, and the picture {grid[0]} x {grid[1]}: its keys cannot be "
             "placed; draw both at one size, or take positions free"
         )
+
+
+def turned(states: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """(..., tokens, head_dim) with places put in: complex `turns` (..., tokens, head_dim / 2) of its pairs."""
+    pairs = torch.view_as_complex(states.float().reshape(*states.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * turns).flatten(-2).type_as(states)

@@ -24,7 +24,7 @@ from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Opened
 from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.joint.packing import PATCH
-from masactrl_video.model.backbones.joint.places import check_tokens
+from masactrl_video.model.backbones.joint.places import check_tokens, turned
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
 
@@ -100,12 +100,12 @@ class _Call:
         layers = Projections.of_picture(attn)
         text = None
         if others.shape[1]:
-            text = projected(attn, others, layers, lambda states: _rotated(states, freqs[:, None, self._tokens :]))
+            text = projected(attn, others, layers, lambda states: turned(states, freqs[:, None, self._tokens :]))
         qkv = projected(
             attn,
             picture,
             layers,
-            lambda states: _rotated(states, freqs[:, None, : self._tokens]),
+            lambda states: turned(states, freqs[:, None, : self._tokens]),
             place=self._place,
             text=text,
         )
@@ -124,18 +124,12 @@ class _Call:
             torch.arange(grid[0]) + first[0], torch.arange(grid[1]) + first[1], indexing="ij"
         )
         places = torch.stack([torch.full_like(rows, self._first), rows, columns], dim=-1).reshape(-1, 3)
-        return _rotated(key, self._embedder(places.to(key.device)))
+        return turned(key, self._embedder(places.to(key.device)))
 
 
 def _filled(tokens: int) -> int:
     """So many tokens with those that fill them up."""
     return tokens + -tokens % int(SEQ_MULTI_OF)
-
-
-def _rotated(states: torch.Tensor, freqs: torch.Tensor) -> torch.Tensor:
-    """(..., heads, tokens, head_dim) with its tokens' places put in."""
-    pairs = torch.view_as_complex(states.float().reshape(*states.shape[:-1], -1, 2))
-    return torch.view_as_real(pairs * freqs).flatten(-2).type_as(states)
 
 
 def watch_calls(
