@@ -33,7 +33,11 @@ ORDER = [
     "model/sampling",
     "model/loading",
     "model/backbones/unet",
+    "model/backbones/joint",
     "model/backbones/flux",
+    "model/backbones/sd3",
+    "model/backbones/zimage",
+    "model/backbones/qwen",
     "attention",
     "attention/baselines",
     "cache",
@@ -66,7 +70,16 @@ ONE_ARCHITECTURE = re.compile(
 )
 """Words of Stable Diffusion's architecture, and of the networks that fit only it."""
 
-MAY_NAME_IT = ("demo", "model/backbones/unet", "model/backbones/flux", "attention/baselines")
+MAY_NAME_IT = (
+    "demo",
+    "model/backbones/unet",
+    "model/backbones/flux",
+    "model/backbones/joint",
+    "model/backbones/sd3",
+    "model/backbones/zimage",
+    "model/backbones/qwen",
+    "attention/baselines",
+)
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord", "scipy.signal"}
 

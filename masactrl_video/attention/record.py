@@ -15,7 +15,7 @@ from masactrl_video.model.backbones.base import AttentionLayer, TextAttention, T
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.qkv import QKV, merge_heads
 from masactrl_video.model.backbones.registry import backbone_of
-from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock
 
 
 @contextmanager
@@ -28,8 +28,9 @@ def record_attention(
     object_tokens: Sequence[int] = (),
     map_layers: Sequence[AttentionLayer] = (),
     masked_layers: Sequence[AttentionLayer] | None = None,
+    clock: StepClock | None = None,
 ) -> Iterator[None]:
-    """Inside the context, every call of the denoiser on one image ends in `on_step(timestep, record)`.
+    """Inside the context, every step of the denoiser on one image ends in `on_step(timestep, record)`.
 
     Args:
         layers: self-attention layers whose keys and values are kept.
@@ -37,36 +38,58 @@ def record_attention(
         object_tokens: positions of the object's words in the prompt; empty: no object map.
         map_layers: layers whose attention to words makes the object map.
         masked_layers: layers that will use it, if others than `layers`; each gets the map as it is when it runs.
+        clock: of the loop that makes the calls (`DiffusionModel.clock`).
     """
     masked_layers = layers if masked_layers is None else masked_layers
+    backbone = backbone_of(denoiser)
+    rows_of = BranchFinder(tuple(branches), clock or StepClock(), each_has_a_call=backbone.calls_each_branch)
     kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    of_branches: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}  # where each has a call of its own
     maps: dict[str, torch.Tensor] = {}
-    current: list[DenoiserCall] = []  # the call in progress
+    rows: list[str] = []  # of the call in progress
+    current: list[DenoiserCall] = []
 
     def begin(call: DenoiserCall) -> None:
-        if call.rows != len(branches):
+        rows[:] = rows_of.of(call)
+        if call.rows != len(rows):
             raise UserError(
-                f"a source is one image: a call of the denoiser had {call.rows} rows where {len(branches)} "
-                f"({', '.join(branches)}) were expected; record one image at a time, and say with `branches` "
+                f"a source is one image: a call of the denoiser had {call.rows} rows where {len(rows)} "
+                f"({', '.join(rows)}) were expected; record one image at a time, and say with `branches` "
                 "whether classifier-free guidance is on"
             )
         kept.clear()
-        maps.clear()
+        if of_branches and current[0].timestep != call.timestep:
+            missing = ", ".join(branch for branch in branches if branch not in of_branches)
+            raise UserError(
+                f"the call of the {missing} branch did not come at timestep {current[0].timestep:g}; say with "
+                "`branches` whether classifier-free guidance is on"
+            )
+        if not of_branches:
+            maps.clear()
         current[:] = [call]
 
     def end() -> None:
         missing = [layer.name for layer in layers if layer.name not in kept]
         if missing:
             raise RuntimeError(f"the attention of {missing[0]} was not recorded: its processor was never called")
+        if len(rows) < len(branches):
+            of_branches[rows[0]] = dict(kept)
+            if len(of_branches) < len(branches):
+                return
+            for layer in layers:
+                pairs = [of_branches[branch][layer.name] for branch in branches]
+                kept[layer.name] = (torch.cat([key for key, _ in pairs]), torch.cat([value for _, value in pairs]))
+            of_branches.clear()
         object_map = normalised([m.float() for m in maps.values()])[0] if maps else None
         keys, values = ({name: pair[i] for name, pair in kept.items()} for i in (0, 1))
         on_step(current[0].timestep, StepRecord(keys, values, object_map, _early_maps(maps, map_layers, masked_layers)))
 
-    backbone = backbone_of(denoiser)
     keep = KeepKeysValues(kept)
     to_text: dict[str, Sequence[TextAttention]] = {}
     if object_tokens:
-        keep_map = KeepObjectMap(object_tokens, branches, lambda: current[0].latent_size, maps)
+        keep_map = KeepObjectMap(
+            object_tokens, rows, lambda: None if rows == ["unconditional"] else current[0].latent_size, maps
+        )
         to_text = {layer.name: [keep_map] for layer in map_layers}
     with (
         backbone.attending(denoiser, {layer.name: keep for layer in layers}, to_text),

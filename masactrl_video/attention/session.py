@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
-from masactrl_video.model.backbones.steps import DenoiserCall, StepClock, StepFinder
+from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
 from masactrl_video.settings.names import Ground
 
 
@@ -35,14 +36,17 @@ class AttentionControl:
         masks: MaskRule | None = None,
         ground: Ground = "self",
         clock: StepClock | None = None,
+        calls_each_branch: bool = False,
     ) -> None:
         self.mode = mode_named(plan.mode)
         check_parts(parts, plan, self.mode, clocked=clock is not None)
         self.parts, self.plan, self.masks, self.ground = tuple(parts), plan, masks or MaskRule(), ground
         self.timesteps = parts[0].source.timesteps
-        self._steps = StepFinder(self.timesteps, clock or StepClock())
+        clock = clock or StepClock()
+        self._steps = StepFinder(self.timesteps, clock)
+        self._rows_of = BranchFinder(tuple(branches), clock, each_has_a_call=calls_each_branch)
         self.branches = list(branches)
-        """Order of the rows of the denoiser's calls to come; whoever shares this list sees its changes."""
+        """Order of the rows of the denoiser's calls; whoever shares this list sees its changes."""
         self.records: dict[int, StepRecord] = {}
         """Number of a source → its record of the step in progress; of those that frames of this step have followed."""
         self.weights: list[Weight] = [part.weight for part in parts]
@@ -55,6 +59,8 @@ class AttentionControl:
         """The same for the words of each source that has a region."""
         self.calls: Counter[int] = Counter()
         """Step → calls of the denoiser made at it."""
+        self._batches: Counter[int] = Counter()
+        """The same, without calls of a negative prompt alone."""
         self.fired: Counter[tuple[int, str]] = Counter()
         """(step, layer) → attention calls that used the sources."""
         self.owned: Counter[int] = Counter()
@@ -71,8 +77,12 @@ class AttentionControl:
 
     def use_branches(self, branches: Sequence[Branch]) -> None:
         """The denoiser's calls to come have rows of these branches, in this order."""
+        self._rows_of.all = tuple(branches)
+        self._use(branches)
+
+    def _use(self, branches: Sequence[str]) -> None:
         if list(branches) != self.branches:
-            self.branches[:] = branches
+            self.branches[:] = cast(Sequence[Branch], branches)
             self._set_rows()
 
     def _set_rows(self) -> None:
@@ -82,19 +92,22 @@ class AttentionControl:
 
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
+        self._use(self._rows_of.of(call))
         if call.rows % len(self.branches):
             raise UserError(
                 f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}"
             )
         step = self._steps.step_of(call)
         self.calls[step] += 1
+        has_prompt = self.branches != ["unconditional"]  # else the call before it had the prompt, and made the maps
+        self._batches[step] += has_prompt
         layers = self.plan.layers_at(step)
         if not layers or step != self._step:
             self.records.clear()
             self._source_sides.clear()
         self._is_controlled = bool(layers)
         self._step, self._latent_size = step, call.latent_size
-        for maps in (self.object_maps, *self.region_maps):
+        for maps in (self.object_maps, *self.region_maps) if has_prompt else ():
             maps.clear()
         self._target_sides.clear()
         self._shares.clear()
@@ -192,7 +205,7 @@ class AttentionControl:
         """Compare the controlled attention calls with what the plan implies.
 
         Args:
-            calls_per_step: calls of the denoiser that every step must have seen, where the caller knows.
+            calls_per_step: batches that every step must have seen, where the caller knows.
 
         Returns:
             Figures for the run's report; with regions also the tokens that queried each source.
@@ -201,7 +214,7 @@ class AttentionControl:
             RuntimeError: a layer was not controlled in a call where it had to be, or where it must not.
         """
         if calls_per_step is not None:
-            counts = {step: self.calls[step] for step in range(len(self.timesteps))}
+            counts = {step: self._batches[step] for step in range(len(self.timesteps))}
             wrong = {step: count for step, count in counts.items() if count != calls_per_step}
             if wrong:
                 raise RuntimeError(f"calls of the denoiser per denoising step: expected {calls_per_step}, got {wrong}")
@@ -235,8 +248,11 @@ class AttentionControl:
         return self._latent_size
 
     def map_size(self) -> tuple[int, int] | None:
-        """Latent size for the object maps of the call in progress; None at a step that is not controlled."""
-        return self._latent_size if self._is_controlled else None
+        """Latent size for the object maps of the call in progress; None where it makes none.
+
+        That is so at a step that is not controlled, and in the call of a negative prompt alone.
+        """
+        return self._latent_size if self._is_controlled and self.branches != ["unconditional"] else None
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""

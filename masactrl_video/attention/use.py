@@ -58,8 +58,9 @@ def control_attention(
         raise UserError(f"{plan.mode} mode: give the words of the object, or masks")
     if not isinstance(source, Sequence):
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
-    control = AttentionControl(source, plan, branches, masks, ground, clock)
     backbone = backbone_of(denoiser)
+    each = backbone.calls_each_branch
+    control = AttentionControl(source, plan, branches, masks, ground, clock, calls_each_branch=each)
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)
     wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]
@@ -122,7 +123,7 @@ def use_source(
     branches = backbone_of(unet).own_branches(unet) if branches is None else branches
     with (
         control_attention(unet, source, plan, branches=branches, masks=masks) as control,
-        _one_call_a_step(unet, source),
+        _one_call_a_step(unet, source, branches),
     ):
         yield control
     if not control.calls:
@@ -136,22 +137,24 @@ def use_source(
 
 
 @contextmanager
-def _one_call_a_step(denoiser: torch.nn.Module, source: RecordedSource) -> Iterator[None]:
+def _one_call_a_step(denoiser: torch.nn.Module, source: RecordedSource, branches: Sequence[Branch]) -> Iterator[None]:
     """Refuse the second of two calls at one timestep, where a pipeline by default makes one of one branch.
 
     It would be that of a negative prompt, and get the keys and values of the prompt.
     """
     backbone, last = backbone_of(denoiser), [-1.0]
+    way = " without branches=GUIDED" if backbone.calls_each_branch else ""
 
     def begin(call: DenoiserCall) -> None:
         if last == [call.timestep]:
             raise UserError(
                 f"two calls at timestep {call.timestep:g}: real guidance (true_cfg_scale), which the commands of this "
-                "package know, but not use_source; leave the negative prompt out"
+                f"package know, but not use_source{way}; leave the negative prompt out"
             )
         last[:] = [call.timestep]
 
-    if tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
+    knows_both = backbone.calls_each_branch and len(branches) > 1
+    if knows_both or tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
         yield
         return
     with backbone.calls(denoiser, begin):

@@ -32,8 +32,11 @@ def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str]) -> tuple
     read = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length).input_ids
     positions: set[int] = set()
     for word in words:
-        ids = tokenizer(word, add_special_tokens=False).input_ids
-        starts = [i for i in range(len(read) - len(ids) + 1) if ids and read[i : i + len(ids)] == ids]
+        for form in (word, f" {word}"):  # some tokenizers know a word behind a space as another one
+            ids = tokenizer(form, add_special_tokens=False).input_ids
+            starts = [i for i in range(len(read) - len(ids) + 1) if ids and read[i : i + len(ids)] == ids]
+            if starts:
+                break
         if not starts:
             raise UserError(
                 f"mask_words: {word!r} is not in the prompt {prompt!r} "

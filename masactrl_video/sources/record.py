@@ -186,7 +186,13 @@ def _record(
     with (
         source.following() if isinstance(source, GeneratedSource) else nullcontext(),
         record_attention(
-            model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+            model.denoiser,
+            plan.layers,
+            keep,
+            branches=branches,
+            object_tokens=own_words,
+            map_layers=plan.mask_layers,
+            clock=model.clock,
         ),
     ):
         for _ in counting(walk.steps, "source: record", "step", total=len(source.scheduler.timesteps), passing=True):
@@ -219,6 +225,7 @@ def caption_maps(
         object_tokens=tokens,
         map_layers=plan.mask_layers,
         masked_layers=plan.layers,
+        clock=model.clock,
     ):
         steps = replay(model, trajectory, caption, scheduler)
         for _ in counting(steps, "source: mask", "step", total=len(scheduler.timesteps), passing=True):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.branches import GUIDED, Branch, classifier_free_guidance
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
 from masactrl_video.model.backbones.files import ModelFiles
@@ -20,7 +20,7 @@ from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qkv import QKV
 from masactrl_video.model.backbones.schedule import Schedule
-from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
 from masactrl_video.settings.names import SchedulerName
 
 LayerKind = Literal["self", "joint"]
@@ -134,6 +134,10 @@ class LoadedModel(Protocol):
         """The network that predicts the noise."""
 
     @property
+    def clock(self) -> StepClock:
+        """The denoising step in progress, and of which rows a call consists."""
+
+    @property
     def networks(self) -> Sequence[ControlNetwork]:
         """Networks that steer the denoiser by control images, as the backbone loaded them."""
 
@@ -226,6 +230,19 @@ class Backbone(Protocol):
     def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
         """The rows of a call that a pipeline of diffusers makes by default."""
         return GUIDED
+
+    @property
+    def calls_each_branch(self) -> bool:
+        """Whether each branch has a call of its own, the prompt's before that of the negative prompt.
+
+        So it is where the two have texts of different lengths. `predict` names the branch of each call then, by
+        `LoadedModel.clock`; in a pipeline of diffusers the calls come in this order.
+        """
+        return False
+
+    def guided(self, branches: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+        """(branches, frames, channels, height, width), what `predict` gave → (frames, ...), what the schedule takes."""
+        return classifier_free_guidance(branches, guidance_scale)
 
     def encode_prompt(
         self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]

@@ -13,6 +13,9 @@ from masactrl_video.plugins import load_plugin, plugin_names
 _OWN = (
     "masactrl_video.model.backbones.unet.backbone:UNetBackbone",
     "masactrl_video.model.backbones.flux.backbone:FluxBackbone",
+    "masactrl_video.model.backbones.sd3.backbone:SD3Backbone",
+    "masactrl_video.model.backbones.zimage.backbone:ZImageBackbone",
+    "masactrl_video.model.backbones.qwen.backbone:QwenBackbone",
 )
 """Written as entry points are; a backbone is imported when it is asked for."""
 
@@ -55,8 +58,8 @@ def _members() -> Iterator[str]:
 def known_models() -> str:
     """What can be controlled, for messages: names of the families, and of their pipelines."""
     known = list(backbones())
-    titles = " and ".join(backbone.title for backbone in known)
-    pipelines = " or ".join(name for backbone in known for name in backbone.pipelines)
+    titles = " and ".join(", ".join(backbone.title for backbone in known).rsplit(", ", 1))
+    pipelines = ", ".join(name for backbone in known for name in backbone.pipelines)
     return f"{titles} are possible ({pipelines}); docs/plug-points.md says how to add others"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from masactrl_video.errors import UserError, counted
+from masactrl_video.model.backbones.branches import Branch
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class StepClock:
 
     def __init__(self) -> None:
         self._step: int | None = None
+        self._branches: Sequence[Branch] | None = None
 
     @property
     def step(self) -> int | None:
@@ -44,6 +46,20 @@ class StepClock:
             raise RuntimeError("the denoiser was called between the steps of a loop of ours")
         return self._step
 
+    @property
+    def branches(self) -> Sequence[Branch] | None:
+        """Of which branches the rows of the call in progress are; None: of all that the loop has."""
+        return self._branches
+
+    @contextmanager
+    def of(self, branches: Sequence[Branch]) -> Iterator[None]:
+        """Inside the context, the calls of the denoiser have rows of these branches alone."""
+        before, self._branches = self._branches, branches
+        try:
+            yield
+        finally:
+            self._branches = before
+
     @contextmanager
     def at(self, step: int) -> Iterator[None]:
         """Inside the context, the calls of the denoiser belong to this step."""
@@ -52,6 +68,26 @@ class StepClock:
             yield
         finally:
             self._step = before
+
+
+class BranchFinder:
+    """Finds the branches that the rows of a call are of."""
+
+    def __init__(self, branches: Sequence[str], clock: StepClock, *, each_has_a_call: bool) -> None:
+        """All branches of a step in their order, and whether each has a call of its own (`calls_each_branch`)."""
+        self.all, self._clock, self._each = branches, clock, each_has_a_call
+        self._last: float | None = None
+
+    def of(self, call: DenoiserCall) -> Sequence[str]:
+        """By the clock; without it, of calls at one timestep the first is the prompt's own."""
+        if len(self.all) == 1:
+            return self.all
+        if self._clock.branches is not None:
+            return self._clock.branches
+        if not self._each or self._clock.step is not None:
+            return self.all
+        is_second, self._last = call.timestep == self._last, call.timestep
+        return ("unconditional",) if is_second else ("conditional",)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class Denoising:
         with self.model.clock.at(step), self._part_of_denoiser(batch, step, text.branches * model_input.shape[0]):
             predict = self.model.backbone.predict
             branches = predict(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
-        noise = classifier_free_guidance(branches, self.guidance_scale)
+        noise = self.model.backbone.guided(branches, self.guidance_scale)
         if batch.alter is not None:
             noise = batch.alter(noise, batch.latents, step)
         batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
@@ -110,11 +110,3 @@ def predict_noise(
 ) -> torch.Tensor:
     """The denoiser's output for all branches: (frames, channels, height, width) → (branches, frames, channels, ...)."""
     return model.backbone.predict(model, model_input, timestep, text, guidance, step, num_steps)
-
-
-def classifier_free_guidance(branches: torch.Tensor, scale: float) -> torch.Tensor:
-    """(branches, frames, ...) → (frames, ...): away from the unconditional prediction by `scale`."""
-    if branches.shape[0] == 1:
-        return branches[0]
-    unconditional, conditional = branches[0], branches[1]
-    return unconditional + scale * (conditional - unconditional)

@@ -46,13 +46,20 @@ class FlowSchedule(Schedule):
 
 
 def flow_schedule(
-    config: Mapping[str, Any], device: torch.device, name: SchedulerName, num_inference_steps: int, tokens: int
+    config: Mapping[str, Any],
+    device: torch.device,
+    name: SchedulerName,
+    num_inference_steps: int,
+    tokens: int,
+    *,
+    even: bool = True,
 ) -> FlowSchedule:
     """The steps of a model's own scheduler, whose configuration is given, as diffusers' pipelines set them.
 
     Args:
         name: `flow`; the default of all models, `ddim`, means it too.
         tokens: of the picture; the larger it is, the longer the noise stays high, where the model says so.
+        even: the noise levels are evenly spaced before any shift, as most pipelines set them; else the scheduler's own.
 
     Raises:
         UserError: a scheduler or a number of steps that it cannot have.
@@ -71,7 +78,8 @@ def flow_schedule(
         raise UserError(
             f"num_inference_steps: got {num_inference_steps}; this model has {levels} noise levels, give 1 to {levels}"
         )
-    sigmas = None if config.get("use_flow_sigmas") else np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
+    own = not even or config.get("use_flow_sigmas")
+    sigmas = None if own else np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
     scheduler.set_timesteps(num_inference_steps, device=device, sigmas=sigmas, mu=_shift(config, tokens))
     scheduler.set_begin_index(0)
     return FlowSchedule(scheduler)

@@ -1,31 +1,25 @@
-"""Attention modules of FLUX, opened up: what the tokens of picture and text ask, offer and give.
-
-A processor on each controlled module does it, whatever backend its attention runs on: keys are taken behind their norm
-and before their rotation.
-"""
+"""Attention modules of FLUX, opened up: keys are taken behind their norm and before their rotation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import FluxTransformer2DModel
-from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import FluxAttention, FluxAttnProcessor
 
-from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import AttentionLayer, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import PictureAttention, TextAttention
 from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.layers import joint_layers
 from masactrl_video.model.backbones.flux.packing import places
-from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.joint import attention as joint
+from masactrl_video.model.backbones.joint.attention import Opened
+from masactrl_video.model.backbones.joint.places import check_tokens
+from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
-
-Projection = Callable[[torch.Tensor], torch.Tensor]
 
 Rotation = tuple[torch.Tensor, torch.Tensor]
 """Cosine and sine, each (tokens, head_dim)."""
@@ -37,32 +31,14 @@ def attending(
     to_picture: Mapping[str, PictureAttention],
     to_text: Mapping[str, Sequence[TextAttention]],
 ) -> Iterator[None]:
-    """See `Backbone.attending`.
-
-    Raises:
-        UserError: the network has no layer of a name, or one with an IP-Adapter.
-    """
-    layers = {layer.name: layer for layer in joint_layers(transformer)}
-    if unknown := sorted({*to_picture, *to_text} - set(layers)):
-        raise UserError(f"the network has no attention layer named {unknown[0]!r}")
+    """See `Backbone.attending`."""
     call = _Call(transformer)
-    with watch_calls(transformer, call.begin):
-        before: list[tuple[FluxAttention, Any]] = []
-        try:
-            for name in {*to_picture, *to_text}:
-                module = transformer.get_submodule(name)
-                original = module.processor
-                if not isinstance(original, FluxAttnProcessor | _Attending):  # contexts may stand in one another
-                    raise UserError(
-                        f"{name} has a {type(original).__name__}: an IP-Adapter or another change of FLUX's attention "
-                        "does not go with mutual self-attention; take it off"
-                    )
-                before.append((module, original))
-                module.processor = _Attending(layers[name], original, to_picture.get(name), to_text.get(name, ()), call)
-            yield
-        finally:
-            for module, original in before:
-                module.processor = original
+    layers = joint_layers(transformer)
+    with (
+        watch_calls(transformer, call.begin),
+        joint.attending(transformer, "FLUX.1", layers, (FluxAttnProcessor,), call.opened, to_picture, to_text),
+    ):
+        yield
 
 
 class _Call:
@@ -86,136 +62,30 @@ class _Call:
             self._rotations[grid, first] = self._transformer.pos_embed(ids)
         return self._rotations[grid, first]
 
-
-@dataclass(frozen=True)
-class _Projections:
-    """The layers by which some tokens of a module make their queries, keys and values."""
-
-    query: Projection
-    key: Projection
-    value: Projection
-    norm_query: Projection
-    norm_key: Projection
-
-    @classmethod
-    def of_picture(cls, attn: FluxAttention) -> _Projections:
-        """Those of the picture's tokens, and in a single block of the text's too."""
-        if attn.fused_projections:
-            return cls(*_thirds(attn.to_qkv), attn.norm_q, attn.norm_k)
-        return cls(attn.to_q, attn.to_k, attn.to_v, attn.norm_q, attn.norm_k)
-
-    @classmethod
-    def of_text(cls, attn: FluxAttention) -> _Projections:
-        """Those of the text's tokens."""
-        if attn.added_kv_proj_dim is None:
-            return cls.of_picture(attn)
-        if attn.fused_projections:
-            return cls(*_thirds(attn.to_added_qkv), attn.norm_added_q, attn.norm_added_k)
-        return cls(attn.add_q_proj, attn.add_k_proj, attn.add_v_proj, attn.norm_added_q, attn.norm_added_k)
-
-
-def _thirds(fused: Projection) -> tuple[Projection, Projection, Projection]:
-    """Query, key and value of one layer that makes all three."""
-    return (
-        lambda states: fused(states).chunk(3, dim=-1)[0],
-        lambda states: fused(states).chunk(3, dim=-1)[1],
-        lambda states: fused(states).chunk(3, dim=-1)[2],
-    )
-
-
-class _Attending:
-    """diffusers attention processor: the picture attends as `to_picture` has it, or else as before."""
-
-    def __init__(
-        self,
-        layer: AttentionLayer,
-        original: FluxAttnProcessor | _Attending,
-        to_picture: PictureAttention | None,
-        to_text: Sequence[TextAttention],
-        call: _Call,
-    ) -> None:
-        self.layer, self.original, self.call = layer, original, call
-        self.to_picture, self.to_text = to_picture, to_text
-        self._attention_backend: Any = original._attention_backend
-
-    def __call__(
-        self,
-        attn: FluxAttention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        image_rotary_emb: Rotation | None = None,
-    ) -> Any:
-        qkv = self._opened(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
-        attended = None if self.to_picture is None else self.to_picture(self.layer, qkv)
-        for added in self.to_text:
-            added(self.layer, JointCall(qkv), hidden_states)
-        if attended is None:
-            return self.original(attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb)
-        assert qkv.text is not None
-        if attended.shape[1] == qkv.tokens:
-            attended = torch.cat([self._text(qkv), attended], dim=1)
-        if encoder_hidden_states is None:
-            return attended
-        text, picture = attended[:, : qkv.text.tokens], attended[:, qkv.text.tokens :]
-        return attn.to_out[1](attn.to_out[0](picture)), attn.to_add_out(text)
-
-    def _opened(
-        self, attn: FluxAttention, hidden: torch.Tensor, text: torch.Tensor | None, rotation: Rotation | None
-    ) -> QKV:
+    def opened(self, attn: FluxAttention, hidden: torch.Tensor, arguments: Mapping[str, Any]) -> Opened:
+        """An `Open`."""
+        text, rotation = arguments.get("encoder_hidden_states"), arguments.get("image_rotary_emb")
+        in_one = text is None
         if text is None:  # both in one sequence
-            text, hidden = hidden[:, : -self.call.tokens], hidden[:, -self.call.tokens :]
-        length = text.shape[1]
-        of_text, of_picture = _cut(rotation, slice(length)), _cut(rotation, slice(length, None))
-        words = _qkv(attn, text, _Projections.of_text(attn), of_text)
-        return _qkv(attn, hidden, _Projections.of_picture(attn), of_picture, place=self._place, text=words)
+            text, hidden = hidden[:, : -self.tokens], hidden[:, -self.tokens :]
+        length: int = text.shape[1]
+        of_text, of_picture = (
+            lambda states: _rotated(states, _cut(rotation, slice(length))),
+            lambda states: _rotated(states, _cut(rotation, slice(length, None))),
+        )
+        words = projected(attn, text, Projections.of_text(attn), of_text)
+        qkv = projected(attn, hidden, Projections.of_picture(attn), of_picture, place=self._place, text=words)
+
+        def finished(attended: torch.Tensor) -> Any:
+            if in_one:
+                return attended
+            return attn.to_out[1](attn.to_out[0](attended[:, length:])), attn.to_add_out(attended[:, :length])
+
+        return Opened(qkv, finished)
 
     def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
-        if key.shape[-2] != grid[0] * grid[1]:
-            raise UserError(
-                f"the source has {key.shape[-2]} tokens, and the picture {grid[0]} x {grid[1]}: its keys cannot be "
-                "placed; draw both at one size, or take positions free"
-            )
-        return _rotated(key, self.call.rotation(grid, first))
-
-    def _text(self, qkv: QKV) -> torch.Tensor:
-        """What the text's tokens attend to: themselves and the picture, as the network has it."""
-        assert qkv.text is not None
-        query = qkv.text.query
-        key, value = torch.cat([qkv.text.key, qkv.key], dim=2), torch.cat([qkv.text.value, qkv.value], dim=2)
-        out: torch.Tensor = dispatch_attention_fn(
-            *(states.transpose(1, 2) for states in (query, key, value)), backend=self.original._attention_backend
-        )
-        return out.flatten(2, 3)
-
-
-def _qkv(
-    attn: FluxAttention,
-    states: torch.Tensor,
-    layers: _Projections,
-    rotation: Rotation | None,
-    place: Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor] | None = None,
-    text: QKV | None = None,
-) -> QKV:
-    def heads(projected: torch.Tensor) -> torch.Tensor:
-        """(rows, tokens, heads, head_dim)."""
-        return projected.reshape(*projected.shape[:-1], -1, attn.head_dim)
-
-    def key() -> torch.Tensor:
-        return layers.norm_key(heads(layers.key(states))).transpose(1, 2)
-
-    return QKV(
-        lambda: _rotated(layers.norm_query(heads(layers.query(states))).transpose(1, 2), rotation),
-        lambda: _rotated(key(), rotation),
-        lambda: heads(layers.value(states)).transpose(1, 2),
-        rows=states.shape[0],
-        tokens=states.shape[1],
-        heads=attn.heads,
-        dtype=states.dtype,
-        unplaced_key=key,
-        place=place,
-        text=text,
-    )
+        check_tokens(key, grid)
+        return _rotated(key, self.rotation(grid, first))
 
 
 def _cut(rotation: Rotation | None, tokens: slice) -> Rotation | None:
@@ -226,34 +96,3 @@ def _rotated(states: torch.Tensor, rotation: Rotation | None) -> torch.Tensor:
     """(..., heads, tokens, head_dim) with its tokens' places put in."""
     out: torch.Tensor = states if rotation is None else apply_rotary_emb(states, rotation)
     return out
-
-
-class JointCall:
-    """A `TextCall` of a joint layer."""
-
-    def __init__(self, qkv: QKV) -> None:
-        self._qkv = qkv
-
-    @property
-    def rows(self) -> int:
-        """Branches x frames."""
-        return self._qkv.rows
-
-    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
-        """See `TextCall`: the attention to the text is shared out among its words alone."""
-        if text is not None:
-            raise _no_other_prompt()
-        assert self._qkv.text is not None
-        query, key = self._qkv.query[-last_rows:].float(), self._qkv.text.key[-last_rows:].float()
-        maps: torch.Tensor = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
-        return maps[..., list(words)].sum(dim=-1).mean(dim=1)
-
-    def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """FLUX reads the prompt in the same softmax as the picture."""
-        raise _no_other_prompt()
-
-
-def _no_other_prompt() -> UserError:
-    return UserError(
-        "regions with prompts of their own: FLUX.1 reads one prompt together with the picture; leave the prompts out"
-    )

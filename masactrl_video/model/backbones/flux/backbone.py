@@ -24,16 +24,13 @@ from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
 from masactrl_video.model.backbones.flux.attention import attending
 from masactrl_video.model.backbones.flux.calls import watch_calls
-from masactrl_video.model.backbones.flux.controls import (
-    PreparedFluxControls,
-    load_control,
-    prepare_controls,
-    residuals,
-)
+from masactrl_video.model.backbones.flux.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.flux.files import FluxFiles
 from masactrl_video.model.backbones.flux.layers import joint_layers, word_layers
-from masactrl_video.model.backbones.flux.packing import PATCH, pack, places, unpack
+from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.flux.prompts import FluxText, encode_prompt
+from masactrl_video.model.backbones.joint.controls import PreparedPictures
+from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.schedule import Schedule
@@ -162,7 +159,7 @@ class FluxBackbone(Backbone):
         }
         added: dict[str, object] = {}
         if controls is not None:
-            assert isinstance(controls, PreparedFluxControls)
+            assert isinstance(controls, PreparedPictures)
             added = residuals(controls, transformer, arguments, text, frames, step, num_steps)
         out: torch.Tensor = transformer(guidance=text.guidance_rows(transformer, frames), **arguments, **added)[0]
         return unpack(out, height, width).reshape(text.branches, *model_input.shape)

@@ -11,7 +11,8 @@ from diffusers import FluxTransformer2DModel
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.calls import watching
-from masactrl_video.model.backbones.flux.packing import PATCH, grid_of
+from masactrl_video.model.backbones.flux.packing import grid_of
+from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.steps import DenoiserCall
 
 _ORDER = ("hidden_states", "encoder_hidden_states", "pooled_projections", "timestep", "img_ids", "txt_ids")

@@ -16,7 +16,8 @@ from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, TextCall
-from masactrl_video.model.backbones.flux.packing import grid_of, pack, places, unpack
+from masactrl_video.model.backbones.flux.packing import grid_of, places
+from masactrl_video.model.backbones.joint.packing import pack, unpack
 from masactrl_video.model.backbones.qkv import QKV
 from masactrl_video.model.backbones.registry import backbone_of
 

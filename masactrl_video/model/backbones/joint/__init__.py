@@ -1,0 +1,1 @@
+"""What transformers on a flow have in common: joint attention opened up, packed latents, files, ControlNets."""

@@ -1,0 +1,171 @@
+"""Attention modules of transformers, opened up: what the tokens of picture and text ask, offer and give.
+
+A processor on each controlled module does it, whatever backend its attention runs on. How a family's module is opened
+is the only thing that differs from family to family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_processor import Attention
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer, PictureAttention, TextAttention
+from masactrl_video.model.backbones.qkv import QKV
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One call of an attention module."""
+
+    qkv: QKV
+    """Of the picture's tokens, with that of all others in the same softmax as its `text`."""
+    finished: Callable[[torch.Tensor], object]
+    """(rows, text tokens + tokens, heads x head_dim), what they attended to → what the module gives."""
+    words: slice = field(default_factory=lambda: slice(None))
+    """Which of the `text`'s tokens are the prompt's; a layer may have tokens that fill up the picture beside them."""
+
+
+Open = Callable[[Attention, torch.Tensor, Mapping[str, Any]], Opened | None]
+"""Opens a call of a module: the module, its hidden states, and the other arguments of its processor by name.
+
+None: the call is another network's, which shares the module.
+"""
+
+
+@contextmanager
+def attending(
+    network: torch.nn.Module,
+    title: str,
+    layers: Sequence[AttentionLayer],
+    kinds: tuple[type[object], ...],
+    opening: Open,
+    to_picture: Mapping[str, PictureAttention],
+    to_text: Mapping[str, Sequence[TextAttention]],
+) -> Iterator[None]:
+    """See `Backbone.attending`.
+
+    Args:
+        title: what people call the family.
+        kinds: the family's own processors; with another one on a module, its attention is not what `opening` knows.
+
+    Raises:
+        UserError: the network has no layer of a name, or one whose attention was changed by others.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    if unknown := sorted({*to_picture, *to_text} - set(by_name)):
+        raise UserError(f"the network has no attention layer named {unknown[0]!r}")
+    before: list[tuple[Any, Any]] = []
+    try:
+        for name in {*to_picture, *to_text}:
+            module: Any = network.get_submodule(name)
+            original: Any = module.processor
+            if not isinstance(original, (*kinds, Attending)):  # contexts may stand in one another
+                raise UserError(
+                    f"{name} has a {type(original).__name__}: an IP-Adapter or another change of {title}'s attention "
+                    "does not go with mutual self-attention; take it off"
+                )
+            before.append((module, original))
+            module.processor = Attending(
+                by_name[name], module.processor, opening, to_picture.get(name), to_text.get(name, ()), title
+            )
+        yield
+    finally:
+        for module, original in before:
+            module.processor = original
+
+
+class Attending:
+    """diffusers attention processor: the picture attends as `to_picture` has it, or else as before."""
+
+    def __init__(
+        self,
+        layer: AttentionLayer,
+        original: Callable[..., object],
+        opening: Open,
+        to_picture: PictureAttention | None,
+        to_text: Sequence[TextAttention],
+        title: str,
+    ) -> None:
+        self.layer, self.original, self.opening, self.title = layer, original, opening, title
+        self.to_picture, self.to_text = to_picture, to_text
+        self._attention_backend: Any = getattr(original, "_attention_backend", None)
+        self._parallel_config: Any = getattr(original, "_parallel_config", None)
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        image_rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
+        freqs_cis: torch.Tensor | None = None,
+        encoder_hidden_states_mask: torch.Tensor | None = None,
+    ) -> object:
+        """All arguments of all families' processors: diffusers hands on those that stand here by name."""
+        arguments = {
+            "encoder_hidden_states": encoder_hidden_states,
+            "attention_mask": attention_mask,
+            "image_rotary_emb": image_rotary_emb,
+            "freqs_cis": freqs_cis,
+            "encoder_hidden_states_mask": encoder_hidden_states_mask,
+        }
+        given = {name: value for name, value in arguments.items() if value is not None}
+        opened = self.opening(attn, hidden_states, given)
+        if opened is None:
+            return self.original(attn, hidden_states, **given)
+        qkv = opened.qkv
+        attended = None if self.to_picture is None else self.to_picture(self.layer, qkv)
+        for added in self.to_text:
+            added(self.layer, JointCall(opened, self.title), hidden_states)
+        if attended is None:
+            return self.original(attn, hidden_states, **given)
+        if qkv.text is not None and attended.shape[1] == qkv.tokens:
+            attended = torch.cat([self._text(qkv, qkv.text), attended], dim=1)
+        return opened.finished(attended)
+
+    def _text(self, qkv: QKV, text: QKV) -> torch.Tensor:
+        """What the text's tokens attend to: themselves and the picture, as the network has it."""
+        key, value = torch.cat([text.key, qkv.key], dim=2), torch.cat([text.value, qkv.value], dim=2)
+        out: torch.Tensor = dispatch_attention_fn(
+            *(states.transpose(1, 2) for states in (text.query, key, value)), backend=self._attention_backend
+        )
+        return out.flatten(2, 3)
+
+
+class JointCall:
+    """A `TextCall` of a joint layer."""
+
+    def __init__(self, opened: Opened, title: str) -> None:
+        self._opened, self._title = opened, title
+
+    @property
+    def rows(self) -> int:
+        """Branches x frames."""
+        return self._opened.qkv.rows
+
+    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+        """See `TextCall`: the attention to the text is shared out among its words alone."""
+        if text is not None:
+            raise self._no_other_prompt()
+        qkv = self._opened.qkv
+        assert qkv.text is not None
+        query, key = qkv.query[-last_rows:].float(), qkv.text.key[-last_rows:, :, self._opened.words].float()
+        maps: torch.Tensor = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
+        return maps[..., list(words)].sum(dim=-1).mean(dim=1)
+
+    def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """The prompt is read in the same softmax as the picture."""
+        raise self._no_other_prompt()
+
+    def _no_other_prompt(self) -> UserError:
+        return UserError(
+            f"regions with prompts of their own: {self._title} reads one prompt together with the picture; leave the "
+            "prompts out"
+        )

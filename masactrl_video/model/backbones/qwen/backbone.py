@@ -1,0 +1,144 @@
+"""Qwen-Image: a transformer whose picture and text attend to each other in one softmax, on a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import cast
+
+import numpy as np
+import torch
+from diffusers import QwenImagePipeline, QwenImageTransformer2DModel
+from numpy.typing import NDArray
+
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch, classifier_free_guidance
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
+from masactrl_video.model.backbones.joint.controls import PreparedPictures
+from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
+from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
+from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.qwen.attention import TITLE, all_layers, attending, watch_calls
+from masactrl_video.model.backbones.qwen.controls import load_control, prepare_controls, residuals
+from masactrl_video.model.backbones.qwen.files import QwenFiles
+from masactrl_video.model.backbones.qwen.latents import QwenLatents
+from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.unread import libraries_leave_it_to_us
+
+_NATIVE_PX = 1328
+"""Side of a square picture as the authors give it; no file of the model says it."""
+
+
+class QwenBackbone(TransformerBackbone):
+    """The `Backbone` of Qwen-Image."""
+
+    title = TITLE
+    pipelines = ("QwenImagePipeline",)
+    denoisers = ("QwenImageTransformer2DModel",)
+    files = QwenFiles()
+    keys_have_places = True
+    calls_each_branch = True
+
+    def tokenizer(self, pipe: Pipeline) -> Tokenizer:
+        """Of a prompt inside the pipeline's own text, whose beginning the transformer does not read."""
+        own = cast(QwenImagePipeline, pipe)
+        return WrittenInto(own.tokenizer, own.prompt_template_encode.format, own.prompt_template_encode_start_idx)
+
+    def latents(self, pipe: Pipeline) -> QwenLatents:
+        """Those of one frame of a video."""
+        vae = cast(QwenImagePipeline, pipe).vae
+        factor: int = 2 ** len(vae.temperal_downsample)
+        return QwenLatents(vae.config.z_dim, factor, factor * PATCH, (_NATIVE_PX, _NATIVE_PX))
+
+    def layers(self, denoiser: QwenImageTransformer2DModel) -> tuple[AttentionLayer, ...]:
+        """The joint attention of all blocks."""
+        return all_layers(denoiser)
+
+    def attending(
+        self,
+        denoiser: QwenImageTransformer2DModel,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> AbstractContextManager[None]:
+        """Inside the context, layers attend otherwise, by attention processors."""
+        return attending(denoiser, to_picture, to_text)
+
+    def calls(
+        self,
+        denoiser: QwenImageTransformer2DModel,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, each call of the transformer is told of."""
+        return watch_calls(denoiser, on_begin, on_end)
+
+    def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
+        """Without a negative prompt; with one, a pipeline calls the network twice."""
+        return UNGUIDED
+
+    def guided(self, branches: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+        """Each token of the guided output is as long as that of the conditional one (`true_cfg_scale`)."""
+        if branches.shape[0] == 1:
+            return branches[0]
+        height, width = branches.shape[-2:]
+        tokens = torch.stack([pack(branch) for branch in branches])
+        combined = classifier_free_guidance(tokens, guidance_scale)
+        length, own = (torch.norm(states, dim=-1, keepdim=True) for states in (tokens[1], combined))
+        return unpack(combined * (length / own), height, width)
+
+    @torch.no_grad()
+    def encode_prompt(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
+    ) -> TextCondition:
+        """Encode a prompt by the language model."""
+        pipe = cast(QwenImagePipeline, model.pipe)
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
+        with libraries_leave_it_to_us():
+            encoded = [
+                pipe.encode_prompt(text, device=model.device)[0][0]
+                for text in ([negative_prompt, prompt] if guided else [prompt])
+            ]
+        return RaggedText.of([states.to(model.dtype) for states in encoded])
+
+    def load_control(self, choice: NetworkChoice, denoiser: QwenImageTransformer2DModel) -> ControlNetwork:
+        """A ControlNet for transformers of this shape."""
+        return load_control(choice, denoiser)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """The pictures as the autoencoder has them."""
+        return prepare_controls(model, self.latents(model.pipe), pictures)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        model: LoadedModel,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        text: TextCondition,
+        controls: PreparedControls | None,
+        step: int,
+        num_steps: int,
+    ) -> torch.Tensor:
+        """The transformer's output, with what ControlNets add between its blocks."""
+        transformer, frames = cast(QwenImageTransformer2DModel, model.denoiser), model_input.shape[0]
+        height, width = model_input.shape[-2:]
+        tokens = pack(model_input)
+
+        def call(prompt: torch.Tensor) -> torch.Tensor:
+            arguments: dict[str, object] = {
+                "hidden_states": tokens,
+                "encoder_hidden_states": prompt.expand(frames, -1, -1),
+                "encoder_hidden_states_mask": None,
+                "timestep": timestep.expand(frames).to(tokens.dtype) / 1000,
+                "img_shapes": [[(1, height // PATCH, width // PATCH)]] * frames,
+                "return_dict": False,
+            }
+            added = None
+            if controls is not None:
+                assert isinstance(controls, PreparedPictures)
+                added = residuals(controls, transformer, arguments, step, num_steps)
+            return unpack(transformer(controlnet_block_samples=added, **arguments)[0], height, width)
+
+        return branch_by_branch(model, text, call)

@@ -1,0 +1,144 @@
+"""Stable Diffusion 3 and 3.5: a transformer whose picture and text attend to each other in one softmax, on a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
+from numpy.typing import NDArray
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.joint.backbone import TransformerBackbone, by_branch
+from masactrl_video.model.backbones.joint.controls import PreparedPictures
+from masactrl_video.model.backbones.parts import Pipeline
+from masactrl_video.model.backbones.sd3.attention import TITLE, all_layers, attending, watch_calls
+from masactrl_video.model.backbones.sd3.controls import load_control, prepare_controls, residuals
+from masactrl_video.model.backbones.sd3.files import SD3Files
+from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.unread import libraries_leave_it_to_us
+
+_MOST_TOKENS = 256
+"""Of T5, as diffusers' pipeline takes by default."""
+
+
+@dataclass(frozen=True)
+class SD3Text(TextCondition):
+    """Prompts of the branches of one call."""
+
+    pooled: torch.Tensor | None = None
+    """(branches, channels)."""
+
+
+class SD3Backbone(TransformerBackbone):
+    """The `Backbone` of Stable Diffusion 3 and 3.5."""
+
+    title = TITLE
+    pipelines = ("StableDiffusion3Pipeline",)
+    denoisers = ("SD3Transformer2DModel",)
+    files = SD3Files()
+    sigmas_are_even = False
+
+    def native_size_px(self, pipe: Pipeline) -> tuple[int, int]:
+        """The transformer knows it, in latents."""
+        sd3 = cast(StableDiffusion3Pipeline, pipe)
+        side: int = sd3.transformer.config.sample_size * 2 ** (len(sd3.vae.config.block_out_channels) - 1)
+        return side, side
+
+    def layers(self, denoiser: SD3Transformer2DModel) -> tuple[AttentionLayer, ...]:
+        """The joint attention of all blocks, and the picture's own where a block has it."""
+        return all_layers(denoiser)
+
+    def attending(
+        self,
+        denoiser: SD3Transformer2DModel,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> AbstractContextManager[None]:
+        """Inside the context, layers attend otherwise, by attention processors."""
+        return attending(denoiser, to_picture, to_text)
+
+    def calls(
+        self,
+        denoiser: SD3Transformer2DModel,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, each call of the transformer is told of."""
+        return watch_calls(denoiser, on_begin, on_end)
+
+    @torch.no_grad()
+    def encode_prompt(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
+    ) -> TextCondition:
+        """Encode a prompt by all three encoders; words are looked up among the first encoder's tokens.
+
+        Raises:
+            UserError: a picture with more tokens on a side than the model has positions for.
+        """
+        pipe = cast(StableDiffusion3Pipeline, model.pipe)
+        config = pipe.transformer.config
+        longest = config.pos_embed_max_size * self.latents(model.pipe).multiple_px
+        if max(size_px) > longest:
+            raise UserError(
+                f"width and height: got {size_px[1]} x {size_px[0]}; this model has positions for {longest} px on a "
+                "side, take no more"
+            )
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
+        most = _MOST_TOKENS
+        if pipe.tokenizer_3 is not None:
+            most = min(int(pipe.tokenizer_3.model_max_length), most)
+        with libraries_leave_it_to_us():
+            encoded = [
+                pipe.encode_prompt(
+                    text, None, None, model.device, do_classifier_free_guidance=False, max_sequence_length=most
+                )
+                for text in ([negative_prompt, prompt] if guided else [prompt])
+            ]
+        hidden, pooled = (torch.cat([one[part] for one in encoded]).to(model.dtype) for part in (0, 2))
+        return SD3Text(hidden, pooled)
+
+    def load_control(self, choice: NetworkChoice, denoiser: SD3Transformer2DModel) -> ControlNetwork:
+        """A ControlNet for transformers of this shape."""
+        return load_control(choice, denoiser)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """The pictures as the autoencoder has them."""
+        return prepare_controls(model, self.latents(model.pipe), pictures)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        model: LoadedModel,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        text: TextCondition,
+        controls: PreparedControls | None,
+        step: int,
+        num_steps: int,
+    ) -> torch.Tensor:
+        """The transformer's output, with what ControlNets add between its blocks."""
+        assert isinstance(text, SD3Text)
+        assert text.pooled is not None
+        transformer, frames = cast(SD3Transformer2DModel, model.denoiser), model_input.shape[0]
+        latents = model_input.repeat(text.branches, 1, 1, 1)
+        arguments = {
+            "hidden_states": latents,
+            "encoder_hidden_states": text.rows(frames),
+            "pooled_projections": text.pooled.repeat_interleave(frames, dim=0),
+            "timestep": timestep.expand(latents.shape[0]),
+        }
+        added = None
+        if controls is not None:
+            assert isinstance(controls, PreparedPictures)
+            added = residuals(controls, transformer, arguments, text.branches, step, num_steps)
+        out = transformer(**arguments, block_controlnet_hidden_states=added, return_dict=False)[0]
+        return by_branch(out, text)

@@ -1,0 +1,1 @@
+"""Z-Image: one stream of picture and caption, with rotary positions."""

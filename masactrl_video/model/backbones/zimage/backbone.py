@@ -1,0 +1,136 @@
+"""Z-Image: a transformer with one stream of picture and caption, on a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import cast
+
+import numpy as np
+import torch
+from diffusers import ZImagePipeline, ZImageTransformer2DModel
+from numpy.typing import NDArray
+
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
+from masactrl_video.model.backbones.joint.controls import PreparedPictures
+from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
+from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.backbones.zimage.attention import TITLE, all_layers, attending, watch_calls
+from masactrl_video.model.backbones.zimage.controls import load_control, prepare_controls, residuals
+from masactrl_video.model.backbones.zimage.files import ZImageFiles
+from masactrl_video.model.unread import libraries_leave_it_to_us
+
+_MOST_TOKENS = 512
+"""As diffusers' pipeline takes by default."""
+
+
+class ZImageBackbone(TransformerBackbone):
+    """The `Backbone` of Z-Image: Turbo, base and what is made of them."""
+
+    title = TITLE
+    pipelines = ("ZImagePipeline",)
+    denoisers = ("ZImageTransformer2DModel",)
+    files = ZImageFiles()
+    keys_have_places = True
+    calls_each_branch = True
+
+    def tokenizer(self, pipe: Pipeline) -> Tokenizer:
+        """Of a prompt as a question in a conversation, which is what the model reads."""
+        own = cast(ZImagePipeline, pipe).tokenizer
+
+        def asked(prompt: str) -> str:
+            said: str = own.apply_chat_template(
+                [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, enable_thinking=True
+            )
+            return said
+
+        return WrittenInto(own, asked)
+
+    def layers(self, denoiser: ZImageTransformer2DModel) -> tuple[AttentionLayer, ...]:
+        """Those of the picture alone, then those with the caption."""
+        return all_layers(denoiser)
+
+    def attending(
+        self,
+        denoiser: ZImageTransformer2DModel,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> AbstractContextManager[None]:
+        """Inside the context, layers attend otherwise, by attention processors."""
+        return attending(denoiser, to_picture, to_text)
+
+    def calls(
+        self,
+        denoiser: ZImageTransformer2DModel,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, each call of the transformer is told of."""
+        return watch_calls(denoiser, on_begin, on_end)
+
+    def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
+        """Turbo's; a pipeline has both branches of real guidance in one batch, which is refused."""
+        return UNGUIDED
+
+    def guided(self, branches: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+        """Away from the unconditional prediction as diffusers' pipeline counts it: by the scale, and once more."""
+        if branches.shape[0] == 1:
+            return branches[0]
+        unconditional, conditional = branches[0], branches[1]
+        return conditional + guidance_scale * (conditional - unconditional)
+
+    @torch.no_grad()
+    def encode_prompt(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
+    ) -> TextCondition:
+        """Encode a prompt by the language model."""
+        pipe = cast(ZImagePipeline, model.pipe)
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
+        most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
+        with libraries_leave_it_to_us():
+            encoded = [
+                pipe.encode_prompt(
+                    text, device=model.device, do_classifier_free_guidance=False, max_sequence_length=most
+                )[0][0]
+                for text in ([negative_prompt, prompt] if guided else [prompt])
+            ]
+        return RaggedText.of([states.to(model.dtype) for states in encoded])
+
+    def load_control(self, choice: NetworkChoice, denoiser: ZImageTransformer2DModel) -> ControlNetwork:
+        """A ControlNet for transformers of this shape, for one or several kinds of pictures."""
+        return load_control(choice, denoiser)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """The pictures as the autoencoder has them."""
+        return prepare_controls(model, self.latents(model.pipe), pictures)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        model: LoadedModel,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        text: TextCondition,
+        controls: PreparedControls | None,
+        step: int,
+        num_steps: int,
+    ) -> torch.Tensor:
+        """The transformer's output, with what ControlNets add between its layers; it has the other sign."""
+        transformer, frames = cast(ZImageTransformer2DModel, model.denoiser), model_input.shape[0]
+        latents = list(model_input.unsqueeze(2).unbind())  # each (channels, 1, height, width)
+        left = (1000 - timestep.expand(frames)) / 1000
+
+        def call(caption: torch.Tensor) -> torch.Tensor:
+            captions, added = [caption] * frames, None
+            if controls is not None:
+                assert isinstance(controls, PreparedPictures)
+                added = residuals(controls, latents, left, captions, step, num_steps)
+            out = transformer(latents, left, captions, controlnet_block_samples=added, return_dict=False)[0]
+            return -torch.stack(out).squeeze(2)
+
+        return branch_by_branch(model, text, call)

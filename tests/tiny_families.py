@@ -1,0 +1,332 @@
+"""Families of transformers, each by what tests must know of it: a tiny real model, and how diffusers calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import tiny_flux
+import tiny_models
+import torch
+from diffusers import (
+    AutoencoderKLQwenImage,
+    QwenImageControlNetModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+    SD3ControlNetModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    ZImageControlNetModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
+)
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen3Config,
+    Qwen3Model,
+)
+
+from masactrl_video.model.backbones.controls import ControlNetwork
+from masactrl_video.model.backbones.qwen.controls import QwenControlNetwork
+from masactrl_video.model.backbones.sd3.controls import SD3ControlNetwork
+from masactrl_video.model.backbones.zimage.controls import ZImageControlNetwork
+
+Plain = Callable[[Any, str, str | None, float, tuple[int, int], int, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One of them."""
+
+    name: str
+    make: Callable[[], Any]
+    """A whole pipeline, always with the same weights."""
+    plain: Plain
+    """(pipe, prompt, negative prompt or None, scale, size, steps, noise) → latents by diffusers' own pipeline, with
+    real guidance where there is a negative prompt."""
+    picture: Callable[[int, int], slice]
+    """See `replayed.Replay`."""
+    control: Callable[[Any, int], ControlNetwork] | None
+    """(pipe, seed) → a ControlNet that has an effect."""
+    layers: int
+    fills: bool = False
+    """Whether tokens that are none of the picture's stand in its own layers too."""
+    exact: bool = True
+    """Whether the plain pipeline's real guidance is met to the bit; without guidance it always is."""
+    save_control: Callable[[Any, Any], None] = lambda module, folder: module.save_pretrained(folder)
+    """(module, folder): how a ControlNet lies on disk."""
+    unguided_scale: float = 1.0
+    """The highest without real guidance."""
+    own_call: dict[str, Any] = field(default_factory=dict)
+    """Arguments of a user's call without guidance."""
+
+
+def lively(network: Any) -> Any:
+    """With an effect of the attention that is not lost in rounding, as trained ones have."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if ("to_q" in name or "to_k" in name) and parameter.ndim == 2:
+                parameter.mul_(3)
+    return network.eval()
+
+
+def effective(network: Any, *parts: str) -> Any:
+    """A ControlNet whose zero layers have weights."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.startswith(parts):
+                parameter.normal_(std=0.3)
+    return network.eval()
+
+
+def sd3_transformer() -> SD3Transformer2DModel:
+    """Three blocks, of which the second has the picture's own attention beside the joint one, as 3.5 medium's."""
+    torch.manual_seed(0)
+    return lively(
+        SD3Transformer2DModel(
+            sample_size=16,
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=3,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            caption_projection_dim=32,
+            joint_attention_dim=32,
+            pooled_projection_dim=2 * tiny_models.TEXT_WIDTH,
+            pos_embed_max_size=12,
+            dual_attention_layers=(1,),
+            qk_norm="rms_norm",
+        )
+    )
+
+
+def sd3_pipeline() -> StableDiffusion3Pipeline:
+    """A whole tiny Stable Diffusion 3.5."""
+    torch.manual_seed(2)
+    tokenizer, text = CLIPTokenizer.from_pretrained(tiny_models.TOKENIZER), tiny_models._text_config()
+    pipe = StableDiffusion3Pipeline(
+        transformer=sd3_transformer(),
+        scheduler=tiny_flux.scheduler(use_dynamic_shifting=False),
+        vae=tiny_flux.vae(),
+        text_encoder=CLIPTextModelWithProjection(text).eval(),
+        tokenizer=tokenizer,
+        text_encoder_2=CLIPTextModelWithProjection(text).eval(),
+        tokenizer_2=tokenizer,
+        text_encoder_3=tiny_flux.t5(),
+        tokenizer_3=tiny_flux.t5_tokenizer(),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sd3_control(pipe: Any, seed: int) -> ControlNetwork:
+    """The first is of the kind without text and positions of its own (3.5 large's), the others of InstantX's kind."""
+    torch.manual_seed(seed)
+    config = dict(pipe.transformer.config) | {"num_layers": 2, "dual_attention_layers": ()}
+    if seed == 5:
+        config |= {"joint_attention_dim": None, "use_pos_embed": False, "force_zeros_for_pooled_projection": False}
+    network = effective(SD3ControlNetModel.from_config(config), "controlnet_blocks", "pos_embed_input")
+    return SD3ControlNetwork("pose", network, 0.7)
+
+
+def sd3_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    return pipe(
+        prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative, latents=noise,
+        guidance_scale=1.0 if negative is None else scale, max_sequence_length=tiny_flux.TOKENS, output_type="latent",
+    ).images  # fmt: skip
+
+
+SD3 = Family(
+    "sd3",
+    sd3_pipeline,
+    sd3_plain,
+    lambda tokens, total: slice(tokens),
+    sd3_control,
+    layers=4,
+    own_call={"guidance_scale": 1.0, "max_sequence_length": tiny_flux.TOKENS},
+)
+
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n"
+)
+
+
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    """Words, each with the space before it, as Qwen's byte pairs have them, and a conversation around the prompt."""
+    plain = [*tiny_flux.WORDS, "user", "assistant", "system", "Ċ"]
+    known = [*SPECIAL, *plain, *(f"Ġ{word}" for word in plain)]
+    own = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token=SPECIAL[0]))
+    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    own.add_special_tokens(SPECIAL)
+    special = {"pad_token": SPECIAL[0], "eos_token": SPECIAL[2], "unk_token": SPECIAL[0]}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, model_max_length=64, **special)
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def zimage_pipeline() -> ZImagePipeline:
+    """A whole tiny Z-Image."""
+    torch.manual_seed(0)
+    transformer = ZImageTransformer2DModel(
+        all_patch_size=(2,),
+        in_channels=4,
+        dim=32,
+        n_layers=3,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[8, 4, 4],
+        axes_lens=[256, 64, 64],
+    )
+    with torch.no_grad():
+        transformer.x_pad_token.normal_()
+        transformer.cap_pad_token.normal_()
+    tokenizer = chat_tokenizer()
+    torch.manual_seed(2)
+    text = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    pipe = ZImagePipeline(
+        scheduler=tiny_flux.scheduler(use_dynamic_shifting=False),
+        vae=tiny_flux.vae(),
+        text_encoder=Qwen3Model(text).eval(),
+        tokenizer=tokenizer,
+        transformer=lively(transformer),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def zimage_control(pipe: Any, seed: int) -> ControlNetwork:
+    """The first has channels for inpainting too and steers the refiner (2.0), the others are of the first kind."""
+    torch.manual_seed(seed)
+    own = pipe.transformer.config
+    kinds = {"control_layers_places": [0, 2], "control_in_dim": 4}
+    if seed == 5:
+        kinds |= {
+            "control_in_dim": 6, "control_refiner_layers_places": [0],
+            "add_control_noise_refiner": "control_noise_refiner",
+        }  # fmt: skip
+    network = ZImageControlNetModel(dim=own.dim, n_refiner_layers=1, n_heads=2, n_kv_heads=2, **kinds)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "before_proj" in name or "after_proj" in name:
+                parameter.normal_(std=0.3)
+    return ZImageControlNetwork("pose", ZImageControlNetModel.from_transformer(network.eval(), pipe.transformer), 0.7)
+
+
+def save_zimage_control(module: Any, folder: Any) -> None:
+    """Without what it shares with the transformer."""
+    own = ZImageControlNetModel.from_config(module.config)
+    own.load_state_dict({name: module.state_dict()[name] for name in own.state_dict()})
+    own.save_pretrained(folder)
+
+
+def zimage_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    return pipe(
+        prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative, latents=noise,
+        guidance_scale=0.0 if negative is None else scale, max_sequence_length=64, output_type="latent",
+    ).images  # fmt: skip
+
+
+ZIMAGE = Family(
+    "zimage",
+    zimage_pipeline,
+    zimage_plain,
+    lambda tokens, total: slice(tokens),
+    zimage_control,
+    layers=4,
+    fills=True,
+    exact=False,  # the pipeline has both branches in one batch, with a mask
+    save_control=save_zimage_control,
+    own_call={"guidance_scale": 0.0, "max_sequence_length": 64},
+)
+
+
+def qwen_pipeline() -> QwenImagePipeline:
+    """A whole tiny Qwen-Image."""
+    torch.manual_seed(0)
+    transformer = QwenImageTransformer2DModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=3,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(8, 4, 4),
+    )
+    torch.manual_seed(1)
+    vae = AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.1, -0.2, 0.0, 0.3],
+        latents_std=[1.2, 0.8, 1.0, 1.5],
+    )
+    tokenizer = chat_tokenizer()
+    torch.manual_seed(2)
+    sections = {"type": "default", "rope_type": "default", "mrope_section": [1, 1, 2]}
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rope_parameters": sections, "rope_theta": 10000.0,
+    }  # fmt: skip
+    eyes = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=eyes)
+    pipe = QwenImagePipeline(
+        scheduler=tiny_flux.scheduler(),
+        vae=vae.eval(),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(config).eval(),
+        tokenizer=tokenizer,
+        transformer=lively(transformer),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def qwen_control(pipe: Any, seed: int) -> ControlNetwork:
+    torch.manual_seed(seed)
+    config = dict(pipe.transformer.config) | {"num_layers": 2}
+    network = QwenImageControlNetModel.from_config(config)
+    return QwenControlNetwork("pose", effective(network, "controlnet_blocks", "controlnet_x_embedder"), 0.7)
+
+
+def qwen_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    height, width = noise.shape[-2:]
+    packed = pipe(
+        prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative,
+        latents=pipe._pack_latents(noise, 1, noise.shape[1], height, width), true_cfg_scale=scale, output_type="latent",
+    ).images  # fmt: skip
+    return pipe._unpack_latents(packed, *size, 8)[:, :, 0]
+
+
+QWEN = Family(
+    "qwen",
+    qwen_pipeline,
+    qwen_plain,
+    lambda tokens, total: slice(total - tokens, total),
+    qwen_control,
+    layers=3,
+    own_call={"true_cfg_scale": 1.0},
+)
+
+FAMILIES = [SD3, ZIMAGE, QWEN]
+
+
+@cache
+def pipeline(family: str) -> Any:
+    """One for all tests that change nothing of it."""
+    return next(one for one in FAMILIES if one.name == family).make()
