@@ -19,7 +19,7 @@ from masactrl_video.web.preview import data_url, example_clip, preview
 from masactrl_video.web.queue import Queue
 from masactrl_video.web.show import note, problem, row
 
-_EMPTY = "Drop a clip on the left and press “Make the clip”. The result plays here."
+_EMPTY = "Drop a clip and press “Make the clip”. The result plays here."
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _PREVIEWED = (
     *("canny_low_threshold", "canny_high_threshold", "skip_first_frames", "select_every_nth", "frame_load_cap"),
@@ -66,15 +66,15 @@ class ClipTab:
 
     def _wire(self) -> None:
         self.form.wire(self.preset)
-        inputs = [self.preset, self.file, *self.form.inputs]
+        inputs = self.inputs
         for trigger in (self.file.upload, self.file.clear):
-            trigger(self._previewed, inputs, self.shown, **_QUIET)
+            trigger(self.previewed, inputs, self.shown, **_QUIET)
         taken = self.example.click(self._example, None, self.file, **_QUIET)
-        taken.then(self._previewed, inputs, self.shown, **_QUIET)
+        taken.then(self.previewed, inputs, self.shown, **_QUIET)
         watched = [self.form.components[name] for name in _PREVIEWED if name in self.form.components]
         gr.on(
             [component.input for component in watched],
-            self._previewed,
+            self.previewed,
             inputs,
             self.shown,
             trigger_mode="always_last",
@@ -83,10 +83,15 @@ class ClipTab:
         self.make.click(self._make, inputs, [self.view.name, self.wrong], **_QUIET)
         self.look.click(self._look, inputs, [self.view.name, self.wrong], **_QUIET)
 
+    @property
+    def inputs(self) -> list[Any]:
+        """For `previewed`, and for a job."""
+        return [self.preset, self.file, *self.form.inputs]
+
     def _example(self) -> str:
         return str(example_clip(self.queue.places.uploads))
 
-    def _previewed(self, preset: str, file: str | None, *values: Any) -> str:
+    def previewed(self, preset: str, file: str | None, *values: Any) -> str:
         """Frames and guidance, or what is wrong with the file."""
         if not file:
             return ""

@@ -51,13 +51,10 @@ class FormField:
         """Its help, with its range."""
         if self.kind != "number" or (self.least is None and self.most is None):
             return self.help
-        if self.most is None:
-            return f"{self.help} (from {self.least:g})"
-        return (
-            f"{self.help} (up to {self.most:g})"
-            if self.least is None
-            else f"{self.help} ({self.least:g} to {self.most:g})"
-        )
+        least, most = (None if bound is None else f"{bound:.12g}" for bound in (self.least, self.most))
+        if most is None:
+            return f"{self.help} (from {least})"
+        return f"{self.help} (up to {most})" if least is None else f"{self.help} ({least} to {most})"
 
     def shown(self, preset: Mapping[str, Any]) -> Any:
         """What the form shows before anybody has touched it."""
@@ -122,7 +119,9 @@ def field_of(record: type[BaseModel], name: str, controls: Mapping[str, Any] | N
     plain, optional = _plain(field.annotation)
     marks = [mark for mark in field.metadata if isinstance(mark, OneOf)]
     bottoms = [mark.ge if isinstance(mark, Ge) else mark.gt for mark in field.metadata if isinstance(mark, (Ge, Gt))]
-    tops = [mark.le if isinstance(mark, Le) else mark.lt for mark in field.metadata if isinstance(mark, (Le, Lt))]
+    tops = [float(cast(float, mark.le)) for mark in field.metadata if isinstance(mark, Le)]
+    below = 1 if plain is int else 0  # the largest whole number below a bound that is left out
+    tops += [float(cast(float, mark.lt)) - below for mark in field.metadata if isinstance(mark, Lt)]
     about = option_of(record, name)
     default = None if field.default is PydanticUndefined else field.default
     kind, choices = _kind(name, plain, marks, about)
@@ -137,7 +136,7 @@ def field_of(record: type[BaseModel], name: str, controls: Mapping[str, Any] | N
         choices=tuple(controls or ()) if kind == "several" else choices,
         whole=plain is int,
         least=float(cast(float, bottoms[0])) if bottoms else None,
-        most=float(cast(float, tops[0])) if tops else None,
+        most=tops[0] if tops else None,
         optional=optional,
     )
 

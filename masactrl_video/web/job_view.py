@@ -13,11 +13,13 @@ from masactrl_video.web.show import job_html
 
 _COPY = """
 element.addEventListener('click', event => {
-  const button = event.target.closest('[data-copy]');
-  if (!button) return;
-  navigator.clipboard.writeText(button.dataset.copy).then(() => { button.textContent = 'Copied'; });
+  const copy = event.target.closest('[data-copy]');
+  if (copy) navigator.clipboard.writeText(copy.dataset.copy).then(() => { copy.textContent = 'Copied'; });
+  const cell = event.target.closest('[data-pick]');
+  if (cell) trigger('pick', {values: JSON.parse(cell.dataset.pick)});
 });
 """
+"""Buttons that the job's HTML has: one copies its line, others pick a cell of a grid."""
 
 REMEMBER = """(name) => {
   const place = new URL(window.location);

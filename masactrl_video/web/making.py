@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from masactrl_video.jobs.run.still_folder import FIGURES, SHEET, check_files
 from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import STILLS, VIDEOS
+from masactrl_video.settings.home import at_home
 from masactrl_video.settings.presets import DEFAULT_PRESET
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.characters.store import check_vacant, default_root, folder_of
@@ -47,6 +48,49 @@ def check(job: Job, folder: Path) -> None:
     check_inputs(settings, job.output(folder))
     check_prompt(settings)
     check_source_acts(settings)
+
+
+def check_own_files(job: Job, root: Path) -> None:
+    """See that nothing in a job leads to a file or folder outside `root`, for a server that others use.
+
+    Raises:
+        UserError: something does.
+    """
+    said = [job.changes, job.more]
+    base = root
+    if job.command == "comic":
+        said.append(_story(job).model_dump(mode="json"))
+        base = Path(job.more["story"]).parent
+    for text in _texts(said):
+        try:
+            found = (base / at_home(text)).resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):
+            continue  # no file
+        if found != root and root not in found.parents:
+            raise UserError(f"{text}: files of the server are not taken; drop yours on the page")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from (*_texts(key), *_texts(one))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+
+
+def load_ahead() -> None:
+    """Load what every job needs, while somebody looks for a clip; in the thread of the jobs, and in no other beside it.
+
+    Libraries that load their parts when they are asked for are not ready for two threads that ask at once.
+    """
+    try:
+        import masactrl_video.jobs.render_frames
+        import masactrl_video.model.loading.from_settings  # noqa: F401
+    except Exception:  # whoever starts a job is told
+        logger.debug("loading ahead", exc_info=True)
 
 
 def is_done(job: Job, folder: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from masactrl_video.errors import UserError
 
-UPLOADS = ".uploads"
+UPLOADS = "uploads"
 """What browsers have sent; a job that takes a file gets a copy of its own."""
 
 JOB_FILE = "job.json"

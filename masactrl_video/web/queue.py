@@ -26,8 +26,17 @@ Make = Callable[[Job, Path, Callable[[dict[str, Any]], None]], None]
 class Queue:
     """All jobs of a folder, those of earlier servers too; what they had not finished goes on."""
 
-    def __init__(self, places: Places, make: Make = making.make) -> None:
-        """Raises UserError where another server works in the same folder."""
+    def __init__(self, places: Places, make: Make = making.make, *, for_others: bool = False) -> None:
+        """Take over a folder.
+
+        Args:
+            make: what does a job.
+            for_others: whether others than the owner of this machine ask for jobs: those take no files of the machine.
+
+        Raises:
+            UserError: another server works in the same folder.
+        """
+        self._for_others = for_others
         self.places = places
         self._make = make
         self._changed = Condition()
@@ -39,10 +48,16 @@ class Queue:
             raise UserError(f"--folder: another server works in {places.root}; stop it, or give another folder")
         self._lock = lock
         self._jobs = {job.name: job for job in map(self._found, places.job_names()) if job}
+        self._first: Callable[[], None] = lambda: None
         self._thread = Thread(target=self._work, name="jobs", daemon=True)
 
-    def start(self) -> None:
-        """Begin with the first job that waits, in a thread of its own."""
+    def start(self, first: Callable[[], None] = lambda: None) -> None:
+        """Begin with the first job that waits, in a thread of its own.
+
+        Args:
+            first: what that thread does before any job.
+        """
+        self._first = first
         self._thread.start()
 
     def close(self, seconds: float = 30) -> None:
@@ -79,6 +94,8 @@ class Queue:
             kept = {name: self._kept(value, folder) for name, value in (files or {}).items()}
             own = {name: kept.pop(name, value) for name, value in {**(more or {})}.items()}
             job = Job(folder.name, command, preset, {**changes, **kept}, own)
+            if self._for_others:
+                making.check_own_files(job, self.places.root)
             making.check(job, folder)
             job.write(folder)
         except BaseException:
@@ -157,6 +174,7 @@ class Queue:
         return job
 
     def _work(self) -> None:
+        self._first()
         while (job := self._next()) is not None:
             state, message = self._do(job)
             with self._changed:

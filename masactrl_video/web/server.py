@@ -34,6 +34,11 @@ class ServerOptions:
     max_upload_bytes: int = 2 << 30
     opens_browser: bool = False
 
+    @property
+    def is_for_others(self) -> bool:
+        """Whether others than the user of this machine can reach the page."""
+        return self.share or self.host not in LOOPBACK
+
 
 def serve(options: ServerOptions, said: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C, or a signal to end.
@@ -48,18 +53,18 @@ def serve(options: ServerOptions, said: Callable[[str], None]) -> None:
         raise UserError("web: the page needs Gradio, which is not installed; pip install 'masactrl-video[web]'")
     places = Places.at(options.folder)
     quiet_environment(places.uploads)  # before Gradio is imported, which reads it
+    from masactrl_video.web import making
     from masactrl_video.web.page import page, style, theme
     from masactrl_video.web.queue import Queue
 
-    queue = Queue(places)
+    queue = Queue(places, for_others=options.is_for_others)
     ended = threading.Event()
     try:
         blocks = page(queue)
         where = _launched(blocks, options, places, theme=theme(), css=style())
-        queue.start()
+        queue.start(making.load_ahead)
         signal.signal(signal.SIGTERM, lambda *_: ended.set())
         said(where)
-        threading.Thread(target=_load_ahead, name="load", daemon=True).start()
         while not ended.wait(0.5):  # a wait without an end would not see Ctrl-C on every system
             pass
     finally:
@@ -70,12 +75,11 @@ def _launched(blocks: Any, options: ServerOptions, places: Places, **looks: Any)
     """Start the server in threads of its own; returns the page's address."""
     from starlette.middleware import Middleware
 
-    open_to_all = options.share or options.host not in LOOPBACK
     guard = Middleware(
         Guard,
         roots=[places.root],
         most_bytes=options.max_upload_bytes,
-        hosts=None if open_to_all else LOOPBACK,
+        hosts=None if options.is_for_others else LOOPBACK,
     )
     try:
         _, local, shared = blocks.launch(
@@ -101,15 +105,3 @@ def _launched(blocks: Any, options: ServerOptions, places: Places, **looks: Any)
     except OSError as error:
         raise UserError(f"--port: {error}; give another port, or none to take the first that is free") from error
     return str(shared or local)
-
-
-def _load_ahead() -> None:
-    """Load what every job needs, while somebody looks for a clip."""
-    try:
-        import diffusers  # noqa: F401
-        import torch  # noqa: F401
-
-        import masactrl_video.jobs.render_frames
-        import masactrl_video.model.loading.from_settings  # noqa: F401
-    except Exception:  # whoever starts a job is told
-        logger.debug("loading ahead", exc_info=True)

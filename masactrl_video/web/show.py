@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from masactrl_video.errors import counted
+from masactrl_video.errors import UserError, counted
+from masactrl_video.jobs.grid import parse_grid
 from masactrl_video.settings.fields import STILLS, VIDEOS
 from masactrl_video.settings.presets import preset_names, read_preset
+from masactrl_video.settings.stills import StillSettings
 from masactrl_video.web.following import Progress
 from masactrl_video.web.job import Job
 from masactrl_video.web.queue import Queue
@@ -98,7 +102,7 @@ def job_html(queue: Queue, job: Job) -> str:
     folder = queue.folder(job)
     parts = [
         f'<section class="mv-job" aria-label="{escape(title_of(job))}">',
-        f'<header><h3>{escape(title_of(job))}</h3><span class="mv-state mv-{job.state}">{_STATES[job.state]}</span>'
+        f'<header><h2>{escape(title_of(job))}</h2><span class="mv-state mv-{job.state}">{_STATES[job.state]}</span>'
         "</header>",
         _how_far(queue, job),
         problem(job.message),
@@ -193,9 +197,42 @@ def _source_name(path: Path) -> str:
 def _pictures(job: Job, folder: Path) -> str:
     """Single pictures as they come; the sheet at the end."""
     sheet = folder / "sheet.png"
-    parts = [figure(sheet, "all pictures on one sheet", "mv-wide")] if sheet.exists() else []
+    parts = [_grid(job, folder)] if job.command == "sweep" else []
+    parts += [figure(sheet, "all pictures on one sheet", "mv-wide")] if sheet.exists() else []
     made = [(path, path.stem.replace("-", " ")) for path in sorted(folder.glob("*.png")) if path != sheet]
     return "".join([*parts, strip(made, "Pictures", closed=bool(parts))]) if made else "".join(parts)
+
+
+def _grid(job: Job, folder: Path) -> str:
+    """A grid as it comes; a cell that is pressed sets its values for clips."""
+    try:
+        settings = job.settings()
+        assert isinstance(settings, StillSettings)
+        rows, columns = parse_grid(settings)
+    except UserError:
+        return ""
+    head = "".join(f"<th scope='col'>{escape(label)}</th>" for label in columns.labels()) if columns.name else ""
+    lines = [f"<tr><td></td>{head}</tr>" if head else ""]
+    for row_number, (value, label) in enumerate(zip(rows.values, rows.labels(), strict=True), 1):
+        cells = [f"<th scope='row'>{escape(label if rows.name else '')}</th>"]
+        for column_number, other in enumerate(columns.values, 1):
+            values = {axis.name: one for axis, one in ((rows, value), (columns, other)) if axis.name}
+            cells.append(f"<td>{_cell(folder / f'target-row{row_number}-column{column_number}.png', values)}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f"<div class='mv-grid' tabindex='0' role='group' aria-label='Grid'><table>{''.join(lines)}</table></div>"
+        + note("Press a picture to set its values on the Clip tab.")
+    )
+
+
+def _cell(path: Path, values: dict[str, str]) -> str:
+    if not path.exists():
+        return ""
+    name = ", ".join(f"{key} {value}" for key, value in values.items())
+    return (
+        f'<button type="button" data-pick="{escape(json.dumps(values))}" aria-label="Take {escape(name)} for clips">'
+        f'<img src="{url_of(path)}" alt=""></button>'
+    )
 
 
 def _comic(job: Job, output: Path) -> str:
@@ -253,6 +290,11 @@ def row(pictures: Iterable[tuple[str, str]], title: str, *, closed: bool = False
         f'<details class="mv-strip"{"" if closed else " open"}><summary>{escape(title)}</summary>'
         f'<ul tabindex="0" aria-label="{escape(title)}">{items}</ul></details>'
     )
+
+
+def picture_url(png: bytes) -> str:
+    """A small picture as part of a page."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def download(path: Path) -> str:
