@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin
@@ -14,6 +14,8 @@ from pydantic_core import PydanticUndefined
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.fields import OneOf, Option, option_of
+from masactrl_video.settings.presets import resolve
+from masactrl_video.settings.settings import Settings
 
 Kind = Literal["switch", "choice", "number", "text", "words", "pairs", "file", "several"]
 """How it is asked for; `words` are a list, `pairs` a mapping, `several` a choice of more than one."""
@@ -144,6 +146,31 @@ def field_of(record: type[BaseModel], name: str, controls: Mapping[str, Any] | N
 def is_a_place(field: FormField) -> bool:
     """Whether a setting says where the server keeps things: that is the server's own affair."""
     return field.kind == "file" and field.about.changes == "speed"
+
+
+def idle_settings(
+    record: type[Settings], fields: Sequence[FormField], preset: Mapping[str, Any], said: Mapping[str, Any]
+) -> dict[str, str]:
+    """Setting → why it has no effect at present, for those that have none."""
+    values = {name: field.default for name, field in record.model_fields.items()}
+    settings = resolve({**preset, "clip": "clip"}, {})  # controls are records there
+    values |= {name: getattr(settings, name) for name in Settings.model_fields}
+    for field in fields:
+        if field.name in said:
+            try:
+                values[field.name] = field.checked(said[field.name])
+            except UserError:
+                continue  # what is wrong is said when the job begins
+    now = record.model_construct(**values)
+    found = {}
+    for field in fields:
+        reasons = [reason.because for reason in field.about.inactive if reason.when(now)]
+        only = field.about.only
+        if only is not None and not only.holds(now):
+            reasons.append(only.complaint.format(name="it"))
+        if reasons:
+            found[field.name] = reasons[0]
+    return found
 
 
 def _plain(annotation: Any) -> tuple[Any, bool]:

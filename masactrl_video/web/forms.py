@@ -11,9 +11,8 @@ import gradio as gr
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.fields import Command, settings_for
-from masactrl_video.settings.presets import read_preset, resolve
-from masactrl_video.settings.settings import Settings
-from masactrl_video.web.form_fields import BY_ITSELF, FormField, field_of, is_a_place
+from masactrl_video.settings.presets import read_preset
+from masactrl_video.web.form_fields import BY_ITSELF, FormField, field_of, idle_settings, is_a_place
 from masactrl_video.web.job import record_of
 
 _GROUPS = {
@@ -159,31 +158,6 @@ class SettingsForm:
 
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-
-
-def idle_settings(
-    record: type[Settings], fields: Sequence[FormField], preset: Mapping[str, Any], said: Mapping[str, Any]
-) -> dict[str, str]:
-    """Setting → why it has no effect at present, for those that have none."""
-    values = {name: field.default for name, field in record.model_fields.items()}
-    settings = resolve({**preset, "clip": "clip"}, {})  # controls are records there
-    values |= {name: getattr(settings, name) for name in Settings.model_fields}
-    for field in fields:
-        if field.name in said:
-            try:
-                values[field.name] = field.checked(said[field.name])
-            except UserError:
-                continue  # what is wrong is said when the job begins
-    now = record.model_construct(**values)
-    found = {}
-    for field in fields:
-        reasons = [reason.because for reason in field.about.inactive if reason.when(now)]
-        only = field.about.only
-        if only is not None and not only.holds(now):
-            reasons.append(only.complaint.format(name="it"))
-        if reasons:
-            found[field.name] = reasons[0]
-    return found
 
 
 def component_for(field: FormField, value: Any, idle: str | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -97,7 +98,10 @@ class Places:
         while place.exists():
             number += 1
             place = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
-        shutil.copyfile(sent, place, follow_symlinks=False)
+        try:
+            os.link(sent, place, follow_symlinks=False)  # a second name of the same bytes: a large clip is not copied
+        except OSError:  # a file system without them
+            shutil.copyfile(sent, place, follow_symlinks=False)
         return place
 
 
