@@ -31,6 +31,7 @@ COMMANDS = {
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
     "measure": "figures of any clip: same character, flicker, motion, colour drift, what was kept",
     "evaluate": "figures of a model of the cartoon world, where the right answers are known",
+    "web": "a page in the browser: clips, stills, characters and comics, without flags",
     "schema": "the settings of a command as JSON Schema, for forms and editors",
     "doctor": "look at this machine: versions, devices, ffmpeg, model files, cache, and what to do",
     "cache": "list, show, verify or prune recorded sources",
