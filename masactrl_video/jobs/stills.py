@@ -24,6 +24,7 @@ from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, clai
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.sampling.latents import decode_latents
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.render.job import frames_job, made_from
@@ -32,6 +33,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.cache_limit import check_cache
 from masactrl_video.sources.control import plan_attention
 from masactrl_video.sources.plan import PlannedSource, plan_source
+from masactrl_video.sources.skeletons import pair_of_skeletons
 from masactrl_video.sources.source import RealSource
 from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.video.image_folder import read_image
@@ -98,6 +100,7 @@ def stills_run(
         canvas = open_canvas(settings, model)
         for target in targets:
             check(target, model)
+            _skeletons(target, canvas)
     with claimed_folder(folder, command, settings, overwrite, report):
         tell_prompts(targets, model)
         yield StillRun(model, canvas, report)
@@ -203,10 +206,20 @@ def plan_target(
     guided = _guided_by(settings, with_weights(settings, model), list(paths))
     pictures = _pictures(settings, guided, paths, canvas)
     shared_noise = settings.model_copy(update={"noise": "shared"})
-    job = frames_job(shared_noise, guided, canvas.size_px, pictures, planned.scheduler, planned.plan, source)
+    skeletons = _skeletons(settings, canvas)
+    schedule, plan = planned.scheduler, planned.plan
+    job = frames_job(shared_noise, guided, canvas.size_px, pictures, schedule, plan, source, skeletons=skeletons)
     keys = [hash_bytes(picture.tobytes()) for (picture,) in pictures]
-    text = picture_text(settings) | {"made-from": made_from(guided, job.denoising.text, keys, source)}
+    made = made_from(guided, job.denoising.text, keys, source, skeletons=skeletons)
+    text = picture_text(settings) | {"made-from": made}
     return StillTarget(settings, job, text)
+
+
+def _skeletons(settings: StillSettings, canvas: StillCanvas) -> Skeletons | None:
+    """Of a target and its source, where keys go with the limbs."""
+    given = (settings.source_guidance.get("pose"), *settings.target_guidance.get("pose", [])[:1])
+    source, target = (None if path is None else str(path) for path in (*given, None)[:2])
+    return pair_of_skeletons(settings, source, target, canvas.size_px)
 
 
 def render_target(target: StillTarget, path: Path) -> None:

@@ -45,6 +45,22 @@ def check_source(settings: Settings) -> None:
         )
 
 
+def check_positions(settings: Settings) -> None:
+    """Keys that go with the limbs: there are poses."""
+    if settings.source_positions != "pose":
+        return
+    if "pose" not in settings.kinds:
+        raise ValueError(
+            "source_positions pose: it goes by the skeletons of guidance pose, which is not in use "
+            f"({', '.join(settings.kinds) or 'none is'}); give --guidance pose, or shifted or free"
+        )
+    if "pose" in settings.guidance_video:
+        raise ValueError(
+            "source_positions pose: guidance pose is given as pictures (guidance_video), which tell no poses; give "
+            "pose_json, or shifted or free"
+        )
+
+
 def check_masks(settings: Settings) -> None:
     """A mode with masks: one of the source and one of the frames."""
     mode = f"attention_mode {settings.attention_mode}"

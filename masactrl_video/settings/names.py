@@ -24,8 +24,9 @@ CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
 SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm", "flow"]
 """Schedulers that visit each timestep of a fixed list once; `flow` is for models of flow matching alone."""
 
-SourcePositions = Literal["as-is", "shifted", "free"]
-"""Where a source's keys stand in a transformer that knows places: as in the source, beside the frame, or nowhere."""
+SourcePositions = Literal["as-is", "shifted", "free", "pose"]
+"""Where a source's keys stand in a transformer that knows places: as in the source, beside the frame, nowhere, or each
+where the limb that it shows is in the frame."""
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet predicts: the noise, a velocity (SD-2.x at 768 px, models that are called "vpred"), or the picture."""

@@ -25,6 +25,7 @@ from masactrl_video.model.memory import enough_memory
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
@@ -112,6 +113,7 @@ def plan_generated_later(
     clip: Canvas,
     guidance: Sequence[Pictures],
     first: CachedSource,
+    skeletons: Skeletons | None = None,
 ) -> PlannedSource:
     """A source that is its frame as the frame comes out against the first source, so that both show the same.
 
@@ -119,6 +121,7 @@ def plan_generated_later(
         settings: of this source alone; `source_frame` is its frame.
         guidance: one for each network of the model.
         first: the first source.
+        skeletons: of the first source and of this one, where its keys go with the limbs.
 
     Raises:
         UserError: words that are not in the prompt.
@@ -130,6 +133,7 @@ def plan_generated_later(
         first.entry.folder.name,
         replace(plan, whole_every=1),
         mask_rule(settings, model, clip.size_px),
+        skeletons,
     )
     source = replace(alone, noise=shared_noise(settings, model, first, clip.size_px), followed=followed)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)

@@ -20,6 +20,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch, predict_noise
 from masactrl_video.model.sampling.invert import Trajectory, invert
 from masactrl_video.model.sampling.schedulers import scheduler_step
+from masactrl_video.poses.warp import Skeletons
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Followed:
     """Of its cache entry, which names all that it is made from."""
     plan: ControlPlan
     masks: MaskRule | None = None
+    skeletons: Skeletons | None = None
+    """Of the first source and of the later one, where keys go with the limbs."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,10 @@ class GeneratedSource:
             branches=self.text.names,
             masks=followed.masks,
             clock=model.clock,
-        ):
+        ) as control:
+            if followed.skeletons is not None:
+                control.source_skeletons = followed.skeletons.sources
+                control.frame_skeletons = followed.skeletons.frames
             yield
 
     def begin(self) -> Walk:

@@ -22,6 +22,8 @@ from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.poses.warp import Skeleton, Skeletons
 from masactrl_video.render.frames import FramesJob, denoise_chunk
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource
@@ -40,6 +42,8 @@ class Case:
     masa_layer: int = 0
     masa_layers: tuple[str, ...] | None = None
     positions: Any = "as-is"
+    moved: tuple[tuple[int, int], ...] = ()
+    """Tokens by which the person has gone down and to the right in each frame, with the positions `pose`."""
 
     @property
     def negative(self) -> str:
@@ -86,6 +90,17 @@ def objects(model: DiffusionModel, case: Case) -> tuple[torch.Tensor, torch.Tens
     return source, target
 
 
+def giant(case: Case, down: int = 0, right: int = 0) -> Skeleton:
+    """A person who fills the picture and more, gone so many tokens down and to the right."""
+    height, width = case.size
+    body = named_pose("standing").transform(
+        lambda xy: (xy / 512 - 0.5) * 16 * max(case.size) + [width / 2 + 16 * right, height / 2 + 16 * down],
+        width_px=width,
+        height_px=height,
+    )
+    return Skeleton.of(body)
+
+
 def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, CachedSource, dict[str, Any]]:
     """Two frames in two batches of one, against the cache."""
     model = load(case)
@@ -104,6 +119,9 @@ def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, 
     given = [objects(model, case)[1].numpy()[..., None].repeat(3, 2).astype(np.uint8) * 255] * 3 if masks else None
     guides = [list(g) for g in guide]
     job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, given)
+    if case.moved:
+        own = giant(case)
+        job = replace(job, skeletons=Skeletons((own,), (own, *(giant(case, *moved) for moved in case.moved))))
     with job.controlled() as control:
         out = denoise_chunk(job, control, [[1], [2]])
     return torch.cat(out), cached, control.check_fired(calls_per_step=2)
@@ -122,6 +140,7 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         axes=pipe.transformer.config.axes_dims_rope,
         grid=(height // 2, width // 2),
         positions=case.positions,
+        moved=case.moved,
     )
     if case.mode == "masked":
         state.source_object, state.target_object = (m[::2, ::2].flatten() for m in objects(model, case))
@@ -167,6 +186,9 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         Case(positions="shifted", mode="union"),
         Case(positions="free", size=(64, 96)),
         Case(masa_layers=("transformer_blocks.1", "3"), masa_step=0),
+        Case(positions="pose", moved=((0, 2), (-1, 0))),
+        Case(positions="pose", mode="union", distilled=True, moved=((1, 1), (0, 0)), size=(64, 96)),
+        Case(positions="pose", mode="masked", moved=((0, 1), (2, -3)), size=(96, 64)),
     ],
     ids=lambda case: str(case)[5:-1],
 )

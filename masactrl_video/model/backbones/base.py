@@ -177,6 +177,11 @@ class Backbone(Protocol):
         return False
 
     @property
+    def keys_can_move(self) -> bool:
+        """Whether each of a source's keys may be put at a place of its own (see `QKV.placed_at`)."""
+        return False
+
+    @property
     def reuses_deep_features(self) -> bool:
         """Whether its outermost blocks can run alone (see `outermost_alone`)."""
         return False

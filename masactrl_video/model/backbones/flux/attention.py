@@ -21,7 +21,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, PictureAttention, TextAttention
 from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.layers import joint_layers
-from masactrl_video.model.backbones.flux.packing import places
+from masactrl_video.model.backbones.flux.packing import ids_of, places
 from masactrl_video.model.backbones.qkv import QKV
 from masactrl_video.model.backbones.steps import DenoiserCall
 
@@ -71,6 +71,7 @@ class _Call:
     def __init__(self, transformer: FluxTransformer2DModel) -> None:
         self._transformer = transformer
         self._rotations: dict[tuple[tuple[int, int], tuple[int, int]], Rotation] = {}
+        self._elsewhere: list[tuple[torch.Tensor, Rotation]] = []
         self.tokens = 0
         """Of the picture."""
 
@@ -78,6 +79,7 @@ class _Call:
         """A call of the network begins."""
         height, width = joint_layers(self._transformer)[0].grid(call.latent_size)
         self.tokens = height * width
+        self._elsewhere.clear()
 
     def rotation(self, grid: tuple[int, int], first: tuple[int, int]) -> Rotation:
         """That of the tokens of a grid (height, width) whose first one stands in this row and column."""
@@ -85,6 +87,15 @@ class _Call:
             ids = places(grid, first).to(self._transformer.device)
             self._rotations[grid, first] = self._transformer.pos_embed(ids)
         return self._rotations[grid, first]
+
+    def rotation_at(self, rows_columns: torch.Tensor) -> Rotation:
+        """That of tokens at these places (tokens, 2); the same for all layers of a call."""
+        for known, rotation in self._elsewhere:
+            if known is rows_columns:
+                return rotation
+        found: Rotation = self._transformer.pos_embed(ids_of(rows_columns).to(self._transformer.device))
+        self._elsewhere.append((rows_columns, found))
+        return found
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,8 @@ class _Attending:
         length = text.shape[1]
         of_text, of_picture = _cut(rotation, slice(length)), _cut(rotation, slice(length, None))
         words = _qkv(attn, text, _Projections.of_text(attn), of_text)
-        return _qkv(attn, hidden, _Projections.of_picture(attn), of_picture, place=self._place, text=words)
+        picture = _Projections.of_picture(attn)
+        return _qkv(attn, hidden, picture, of_picture, self._place, self._place_at, text=words)
 
     def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
         if key.shape[-2] != grid[0] * grid[1]:
@@ -177,6 +189,9 @@ class _Attending:
                 "placed; draw both at one size, or take positions free"
             )
         return _rotated(key, self.call.rotation(grid, first))
+
+    def _place_at(self, key: torch.Tensor, rows_columns: torch.Tensor) -> torch.Tensor:
+        return _rotated(key, self.call.rotation_at(rows_columns))
 
     def _text(self, qkv: QKV) -> torch.Tensor:
         """What the text's tokens attend to: themselves and the picture, as the network has it."""
@@ -195,6 +210,7 @@ def _qkv(
     layers: _Projections,
     rotation: Rotation | None,
     place: Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor] | None = None,
+    place_at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     text: QKV | None = None,
 ) -> QKV:
     def heads(projected: torch.Tensor) -> torch.Tensor:
@@ -214,6 +230,7 @@ def _qkv(
         dtype=states.dtype,
         unplaced_key=key,
         place=place,
+        place_at=place_at,
         text=text,
     )
 

@@ -51,6 +51,7 @@ class FluxBackbone(Backbone):
     denoiser_part = "transformer"
     files = FluxFiles()
     keys_have_places = True
+    keys_can_move = True
 
     def denoiser(self, pipe: Pipeline) -> FluxTransformer2DModel:
         """The transformer."""
