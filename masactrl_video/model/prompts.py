@@ -23,6 +23,14 @@ def encode_prompt(
     return model.backbone.encode_prompt(model, prompt, negative_prompt, guidance_scale, size_px)
 
 
+def encode_inverted(
+    model: DiffusionModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
+) -> TextCondition:
+    """The same for a real picture, which is inverted without guidance: that which a model reads itself is 1."""
+    guided = len(model.backbone.branches(model.denoiser, guidance_scale)) > 1
+    return encode_prompt(model, prompt, negative_prompt, guidance_scale if guided else 1.0, size_px)
+
+
 def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str]) -> tuple[int, ...]:
     """Positions of `words` among the prompt's tokens, every occurrence; several words may be one entry.
 

@@ -39,9 +39,10 @@ def check_source(settings: Settings) -> None:
                 raise ValueError(f"character and {name} exclude each other: name one source")
         if settings.source == "clip":
             raise ValueError("character and source clip exclude each other: name one source")
-    if settings.real_source and settings.scheduler != "ddim":
+    if settings.real_source and settings.scheduler not in ("ddim", "flow"):
         raise ValueError(
-            f"scheduler {settings.scheduler}: a real source is inverted with ddim; take that, or a generated source"
+            f"scheduler {settings.scheduler}: a real source is inverted with ddim, a flow with its own; leave it out, "
+            "or take a generated source"
         )
 
 

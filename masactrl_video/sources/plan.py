@@ -22,7 +22,7 @@ from masactrl_video.errors import counted
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
-from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
 from masactrl_video.poses.warp import Skeletons
@@ -33,7 +33,7 @@ from masactrl_video.sources.cache_limit import cache_quota, cache_root
 from masactrl_video.sources.control import mask_rule, plan_attention, read_mask, source_caption, source_words
 from masactrl_video.sources.record import ColourRule, ObjectWords, cached_source, check_recorded
 from masactrl_video.sources.saved import open_saved, saved_index, saved_source
-from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, unique_branches
+from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.image_folder import read_image
 
@@ -83,7 +83,15 @@ class PlannedSource:
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))
         check_recorded(source, source.latents, model.dtype)
+        if (error := self.reconstruction_error(source)) is not None:
+            logger.info("source: inverted and made again, the picture's latents are off by %.2g of their size", error)
         return source
+
+    def reconstruction_error(self, recorded: CachedSource) -> float | None:
+        """How far a real picture's latents, inverted and made again, are from themselves (see `relative_error`)."""
+        if not isinstance(self.source, RealSource):
+            return None
+        return relative_error(recorded.latents, self.source.picture_latents)
 
 
 def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures]) -> PlannedSource:
@@ -185,7 +193,7 @@ def _real(
             hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)
-    text = encode_prompt(
+    text = encode_inverted(
         model, settings.source_prompt or "", settings.negative_prompt, settings.guidance_scale, clip.size_px
     )
     text, branches = unique_branches(text, text.names, SHARED)

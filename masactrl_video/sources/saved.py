@@ -18,7 +18,7 @@ from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_controls
-from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.settings.fields import settings_where
@@ -134,7 +134,8 @@ def _real(
     settings: Settings, model: DiffusionModel, character: Character, scheduler: Schedule, words: Sequence[str]
 ) -> Planned:
     recipe, tensors = character.index.recipe, _tensors(character)
-    text = _text(recipe, model, recipe.prompt, settings.guidance_scale)
+    size_px = (recipe.height, recipe.width)
+    text = encode_inverted(model, recipe.prompt, recipe.negative_prompt, settings.guidance_scale, size_px)
     text, branches = unique_branches(text, text.names, SHARED)
     names = [level_name(step) for step in range(recipe.num_inference_steps + 1)]
     trajectory = Trajectory(tuple(_tensor(character, tensors, name, model) for name in names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -179,6 +180,7 @@ def replay(
     Args:
         freely: take z_T alone from the trajectory and denoise it, without guidance, as the inversion was.
     """
+    scheduler = copy.deepcopy(scheduler)  # a flow's counts its steps
     num_steps, latents = len(scheduler.timesteps), trajectory.latents[0]
     for step, timestep in enumerate(scheduler.timesteps):
         latents = latents if freely else trajectory.latents[step]
@@ -190,6 +192,12 @@ def replay(
         latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
     if walk is not None:
         walk.final_latents = latents
+
+
+def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Root mean square of the difference, in that of what is wanted: how near a picture's latents come back."""
+    difference = found.float() - wanted.float()
+    return float(difference.square().mean().sqrt() / wanted.float().square().mean().sqrt().clamp_min(1e-12))
 
 
 def unique_branches(text: TextCondition, names: Sequence[str], shared: str) -> tuple[TextCondition, tuple[str, ...]]:

@@ -100,6 +100,31 @@ def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: 
     assert (tmp_path / "out" / "target-1.png").is_file()
 
 
+def test_a_real_picture_is_inverted_kept_edited_and_followed(folder: Path, tmp_path: Path) -> None:
+    """In a clip by its own frame, by a picture and by a character; and in an edit, refined and not replayed."""
+    picture, kept = str(folder / "clip" / "0.png"), ["--characters-dir", str(tmp_path / "characters"), "--guidance"]
+    clip = ["render", str(folder / "clip")]
+    assert run(folder, clip, "dev", tmp_path / "clip.mp4", "--guidance", "--source", "clip") == 0
+    assert run(folder, clip, "dev", tmp_path / "picture.mp4", "--guidance", "--source-image", picture) == 0
+    errors = [
+        json.loads((tmp_path / name / "report.json").read_text())["inversion_error"] for name in ("clip", "picture")
+    ]
+    assert errors[0] == errors[1] > 0
+    config = tmp_path / "config.yaml"
+    config.write_text(f"model: {folder / 'dev'}\nguidance: []\nnum_inference_steps: 2\nmasa_step: 0\nmasa_layer: 0\n")
+    make = ["source", "make", "hero", "--config", str(config), "--source-image", picture, *kept[:2]]
+    make += ["--guidance-scale", "3.5", "--width", "64", "--height", "64", "--cache-dir", str(folder / "cache")]
+    assert main(make) == 0
+    assert run(folder, clip, "dev", tmp_path / "hero.mp4", *kept, "--character", "hero") == 0
+    frames = [read_png(tmp_path / name / "frames" / "000001.png") for name in ("clip", "picture", "hero")]
+    assert np.array_equal(frames[0], frames[1])
+    assert np.array_equal(frames[1], frames[2])
+    edit = ["--inversion-iterations", "20", "--no-replay"]
+    assert run(folder, ["edit", picture], "base", tmp_path / "edit", *edit) == 0
+    assert json.loads((tmp_path / "edit" / "report.json").read_text())["inversion_error"] < 0.01
+    assert (tmp_path / "edit" / "target-1.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -107,7 +132,6 @@ def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: 
         (["--scheduler", "euler"], "scheduler euler: this model is a flow"),
         (["--reuse-deep-features", "2"], "FLUX.1 has no blocks that could run alone"),
         (["--skip-uncond", "0.5"], "skip_uncond: this model has no unconditional branch"),
-        (["--source-image", "clip/0.png"], "a real picture as source: FLUX.1 and other flows"),
         (["--masa-layers", "mid_block"], "this model has 0 to 4 in transformer_blocks, single_transformer_blocks"),
         (["--controlnet", "canny=vae", "--guidance", "canny"], "AutoencoderKL, not FluxControlNetModel"),
         (["--t2i-adapter", "canny=control", "--guidance", "t2i-canny"], "FLUX.1 can have ControlNets alone"),
