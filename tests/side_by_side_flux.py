@@ -128,12 +128,14 @@ def run(
     num_steps: int,
     scale: float,
     residuals: Residuals = lambda arguments, step: {},
+    real_scale: float | None = None,
 ) -> torch.Tensor:
     """Denoise [source, targets…] together: final latents (rows, channels, height, width).
 
     Args:
         prompts: for each branch, those of its rows; with two branches the first is without condition.
         noise: (1, channels, height, width).
+        scale: that the network reads, and by which two branches are combined where there is no other.
         residuals: keyword arguments of ControlNets for a call.
     """
     network, scheduler = pipe.transformer, copy.deepcopy(pipe.scheduler)
@@ -163,7 +165,9 @@ def run(
             }
             with torch.no_grad():
                 branches = network(**arguments, **residuals(arguments, step))[0].chunk(len(prompts))
-            out = branches[0] if len(branches) == 1 else branches[0] + scale * (branches[1] - branches[0])
+            out = (
+                branches[0] if len(branches) == 1 else branches[0] + (real_scale or scale) * (branches[1] - branches[0])
+            )
             latents = scheduler.step(out, t, latents, return_dict=False)[0]
     finally:
         for name, module in modules.items():

@@ -188,6 +188,7 @@ def _recipe(
         controls=_used(settings),
         pose=pose,
         prediction_type=settings.prediction_type,
+        true_cfg_scale=settings.true_cfg_scale,
     )
 
 

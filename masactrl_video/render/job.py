@@ -46,13 +46,14 @@ def frames_job(
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
     """
-    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, size_px)
+    guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
+    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     parts = [source_part(each, model, size_px) for each in (source, *later)]
     return FramesJob(
         denoising=Denoising(
             model,
             condition,
-            settings.guidance_scale,
+            settings.branch_scale,
             settings.seed,
             settings.unguided_steps,
             settings.reuse_deep_features or 1,

@@ -170,10 +170,11 @@ def _generated(
 ) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
     """From a prompt, under the guidance of the chosen frame."""
     prompt = source_caption(settings)
-    text = encode_prompt(model, prompt, settings.negative_prompt, settings.guidance_scale, clip.size_px)
+    guided = (settings.guidance_scale, clip.size_px, settings.true_cfg_scale)
+    text = encode_prompt(model, prompt, settings.negative_prompt, *guided)
     pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
     source = GeneratedSource(
-        Denoising(model, text, settings.guidance_scale, settings.seed),
+        Denoising(model, text, settings.branch_scale, settings.seed),
         scheduler,
         initial_noise(model, clip.size_px, settings.seed),
         model.prepare_controls(pictures) if pictures else None,
@@ -193,9 +194,8 @@ def _real(
             hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)
-    text = encode_inverted(
-        model, settings.source_prompt or "", settings.negative_prompt, settings.guidance_scale, clip.size_px
-    )
+    guided = (settings.guidance_scale, clip.size_px, settings.true_cfg_scale)
+    text = encode_inverted(model, settings.source_prompt or "", settings.negative_prompt, *guided)
     text, branches = unique_branches(text, text.names, SHARED)
     source = RealSource(model, scheduler, encode_picture(model, picture), text)
     words = source_words(settings)

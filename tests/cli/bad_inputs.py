@@ -47,6 +47,10 @@ RENDER: dict[str, Case] = {
     "an output below a file": (["clip.mp4", "-o", "text.png/out.mp4"], "text.png"),
     "a word that is not in the prompt": (["clip.mp4", *MASKED, "--mask-words", "dragon"], "'dragon' is not in the"),
     "masks without words": (["clip.mp4", *MASKED], "give mask_words"),
+    "real guidance twice": (
+        ["clip.mp4", "--true-cfg-scale", "2"],
+        "here guidance_scale is real guidance already: leave true_cfg_scale out",
+    ),
     "keys that go with limbs, without poses": (
         ["clip.mp4", "--source-positions", "pose", "--guidance", "canny"],
         "it goes by the skeletons of guidance pose, which is not in use (canny)",

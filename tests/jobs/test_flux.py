@@ -100,6 +100,15 @@ def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: 
     assert (tmp_path / "out" / "target-1.png").is_file()
 
 
+def test_real_guidance_stands_beside_the_distilled_one(folder: Path, tmp_path: Path) -> None:
+    common = ["--source-prompt", "a bear in the meadow", "--guidance"]
+    pictures = []
+    for name, more in (("none", []), ("real", ["--true-cfg-scale", "3", "--negative-prompt", "blue"])):
+        assert run(folder, ["synthesize"], "dev", tmp_path / name, *common, *more) == 0
+        pictures.append([read_png(tmp_path / name / f"{made}.png") for made in ("source", "target-1")])
+    assert all((one != two).any() for one, two in zip(*pictures, strict=True))
+
+
 def test_a_real_picture_is_inverted_kept_edited_and_followed(folder: Path, tmp_path: Path) -> None:
     """In a clip by its own frame, by a picture and by a character; and in an edit, refined and not replayed."""
     picture, kept = str(folder / "clip" / "0.png"), ["--characters-dir", str(tmp_path / "characters"), "--guidance"]

@@ -225,6 +225,10 @@ class Backbone(Protocol):
     ) -> AbstractContextManager[None]:
         """Inside the context, `on_begin` and `on_end` are called at the start and the end of each call."""
 
+    def distils_guidance(self, denoiser: torch.nn.Module) -> bool:
+        """Whether the network reads a guidance scale itself, so that real guidance may stand beside it."""
+        return False
+
     def branches(self, denoiser: torch.nn.Module, guidance_scale: float) -> Sequence[Branch]:
         """The rows of a call at this guidance scale: two where it is classifier-free guidance, else one."""
 
