@@ -100,6 +100,34 @@ def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: 
     assert (tmp_path / "out" / "target-1.png").is_file()
 
 
+def test_each_of_two_characters_has_its_region_of_a_panel(folder: Path, tmp_path: Path) -> None:
+    """Found by words or by boxes, under poses; what is in no region does not see another character's seed."""
+    settings = f"model: {folder / 'dev'}, num_inference_steps: 2, masa_step: 0, masa_layer: 1, mask_grid_divisor: 2"
+    settings += f", controls: {{pose: {{kind: pose, adapter: controlnet, model: {folder / 'control'}}}}}"
+    common = ["--cache-dir", str(folder / "cache")]
+    panels = {}
+    for name, seed, boxes in (("words", 1, False), ("boxes", 1, True), ("other", 2, True)):
+        left, right = ("box: [0, 0, 0.5, 1], ", "box: [0.5, 0, 1, 1], ") if boxes else ("", "")
+        (tmp_path / f"{name}.yaml").write_text(f"""
+settings: {{{settings}}}
+characters:
+  bear: {{prompt: a bear in the meadow, words: [bear], size: [64, 64], seed: 5, pose: standing}}
+  frog: {{prompt: a frog on the beach, words: [frog], size: [64, 64], seed: {seed}}}
+panels:
+  - prompt: a bear and a frog in the snow
+    size: [96, 64]
+    characters: {{bear: {{{left}pose: standing}}, frog: {{{right}pose: waving}}}}
+""")
+        assert main(["comic", str(tmp_path / f"{name}.yaml"), "-o", str(tmp_path / f"{name}.png"), *common]) == 0
+        (panel,) = json.loads((tmp_path / name / "report.json").read_text())["panels"]
+        figures = panel["attention"]
+        assert figures["controlled_attention_calls"] == figures["expected_attention_calls"] == 2 * 4
+        assert figures["tokens_of_source_0"] > 0 < figures["tokens_of_source_1"]
+        panels[name] = read_png(next((tmp_path / name / "panels").glob("*.png")))
+    assert (panels["words"] != panels["boxes"]).any()
+    assert (panels["boxes"] != panels["other"]).any()
+
+
 def test_real_guidance_stands_beside_the_distilled_one(folder: Path, tmp_path: Path) -> None:
     common = ["--source-prompt", "a bear in the meadow", "--guidance"]
     pictures = []

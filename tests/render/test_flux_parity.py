@@ -14,6 +14,7 @@ import tiny_flux
 import torch
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.flux.controls import FluxControlNetwork
@@ -122,6 +123,9 @@ def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, 
     given = [objects(model, case)[1].numpy()[..., None].repeat(3, 2).astype(np.uint8) * 255] * 3 if masks else None
     guides = [list(g) for g in guide]
     job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, given)
+    if case.mode == "regions":
+        figure, region = objects(model, case)
+        job = replace(job, parts=[SourcePart(cached, region=region, mask=figure)], masks=MaskRule(threshold=0.5))
     if case.moved:
         own = giant(case)
         job = replace(job, skeletons=Skeletons((own,), (own, *(giant(case, *moved) for moved in case.moved))))
@@ -145,7 +149,7 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         positions=case.positions,
         moved=case.moved,
     )
-    if case.mode == "masked":
+    if case.mode in ("masked", "regions"):
         state.source_object, state.target_object = (m[::2, ::2].flatten() for m in objects(model, case))
     prompts = [SOURCE_PROMPT, prompt, prompt]
     branches = [[case.negative] * 3, prompts] if case.negative else [prompts]
@@ -190,6 +194,9 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         Case(positions="shifted", mode="union"),
         Case(positions="free", size=(64, 96)),
         Case(masa_layers=("transformer_blocks.1", "3"), masa_step=0),
+        Case(mode="regions", size=(64, 96)),
+        Case(mode="regions", distilled=True, controls=1),
+        Case(mode="regions", positions="pose", moved=((0, 1), (0, 0)), masa_layer=1),
         Case(distilled=True, real=2.5),
         Case(distilled=True, real=2.5, mode="masked", controls=1, size=(64, 96)),
         Case(positions="pose", moved=((0, 2), (-1, 0))),
