@@ -112,6 +112,11 @@ def use_source(
         RuntimeError: on leaving, when a layer was not controlled where it had to be, or the source was never used.
     """
     check_mode(mode)
+    if not source.timesteps:
+        raise UserError(
+            "the source holds no step: nothing was denoised inside record_source; call the pipeline in its context, "
+            "and use the source behind it"
+        )
     plan = plan_control(
         unet,
         len(source.timesteps),

@@ -29,8 +29,8 @@ class ModelSettings(Part):
     dtype: DtypeName | None = _loaded("number format (float16 on a GPU, float32 elsewhere, if not given)", None)
     device: str | None = _loaded("cuda, mps or cpu (the first that there is, if not given)", None, keeps_panels=True)
     offload: OffloadKind | None = _loaded(
-        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
-        "come one after the other; sequential: layer by layer, much slower",
+        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet or transformer with guidance "
+        "networks, and VAE come one after the other; sequential: layer by layer, much slower",
         None,
         changes="speed",
         keeps_panels=True,

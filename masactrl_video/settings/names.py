@@ -16,7 +16,7 @@ DtypeName = Literal["float32", "float16", "bfloat16"]
 """Number formats of a model."""
 
 OffloadKind = Literal["model", "sequential"]
-"""What comes to the GPU at a time: text encoders, UNet with guidance networks, or VAE; or one layer."""
+"""What comes to the GPU at a time: text encoders, denoiser with guidance networks, or VAE; or one layer."""
 
 CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
 """How recorded keys and values are stored: in the model's own number format, or smaller."""

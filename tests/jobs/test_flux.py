@@ -147,10 +147,19 @@ def test_a_real_picture_is_inverted_kept_edited_and_followed(folder: Path, tmp_p
         json.loads((tmp_path / name / "report.json").read_text())["inversion_error"] for name in ("clip", "picture")
     ]
     assert errors[0] == errors[1] > 0
-    config = tmp_path / "config.yaml"
-    config.write_text(f"model: {folder / 'dev'}\nguidance: []\nnum_inference_steps: 2\nmasa_step: 0\nmasa_layer: 0\n")
-    make = ["source", "make", "hero", "--config", str(config), "--source-image", picture, *kept[:2]]
-    make += ["--guidance-scale", "3.5", "--width", "64", "--height", "64", "--cache-dir", str(folder / "cache")]
+    make = ["source", "make", "hero", "--model", str(folder / "dev"), "--source-image", picture, *kept[:2]]
+    make += [
+        "--num-inference-steps",
+        "2",
+        "--guidance-scale",
+        "3.5",
+        "--width",
+        "64",
+        "--height",
+        "64",
+        "--cache-dir",
+        str(folder / "cache"),
+    ]
     assert main(make) == 0
     assert run(folder, clip, "dev", tmp_path / "hero.mp4", *kept, "--character", "hero") == 0
     frames = [read_png(tmp_path / name / "frames" / "000001.png") for name in ("clip", "picture", "hero")]
@@ -165,6 +174,7 @@ def test_a_real_picture_is_inverted_kept_edited_and_followed(folder: Path, tmp_p
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (["--width", "70"], "the width 70 is no multiple of 16, as the model needs; nearest: 64 or 80"),
         (["--negative-prompt", "blue"], "the guidance of this model is distilled"),
         (["--scheduler", "euler"], "scheduler euler: this model is a flow"),
         (["--reuse-deep-features", "2"], "FLUX.1 has no blocks that could run alone"),
