@@ -12,6 +12,7 @@ from masactrl_video.attention.modes.base import AttentionMode
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.errors import UserError
+from masactrl_video.poses.warp import Skeleton
 
 Weight = float | torch.Tensor
 """Of a source, 0 or more: as if its keys stood so many times in the softmax; (frames,) where each frame has its own."""
@@ -73,6 +74,8 @@ class FrameGroup:
     """Numbers in the call; None: all of it."""
     weights: dict[int, float]
     """Number of a source → its weight; those of weight 0 are not there."""
+    skeleton: Skeleton | None = None
+    """Whose pose moves the sources' keys; None: they stay."""
 
     def rows(self, branches: int, frames: int) -> list[int] | None:
         """Their rows in a call; None: all."""
@@ -81,8 +84,13 @@ class FrameGroup:
         return [branch * frames + frame for branch in range(branches) for frame in self.frames]
 
 
-def groups_of(weights: Iterable[Weight], frames: int) -> list[FrameGroup]:
-    """The frames of a call by the weights of their sources.
+def groups_of(
+    weights: Iterable[Weight], frames: int, skeletons: Sequence[Skeleton | None] | None = None
+) -> list[FrameGroup]:
+    """The frames of a call by the weights of their sources, and by what moves these.
+
+    Args:
+        skeletons: of each frame, where it moves the sources' keys.
 
     Raises:
         UserError: weights of another number of frames, or below 0.
@@ -93,10 +101,14 @@ def groups_of(weights: Iterable[Weight], frames: int) -> list[FrameGroup]:
             raise UserError(f"weights of a source: got {len(column)} for {frames} frames; each frame needs one")
         if wrong := [weight for weight in column if not 0 <= weight < math.inf]:
             raise UserError(f"weight of a source: got {wrong[0]:g}; give a number of 0 or more")
-    alike: dict[tuple[float, ...], list[int]] = {}
+    alike: dict[tuple[tuple[float, ...], Skeleton | None], list[int]] = {}
     for frame, row in enumerate(zip(*columns, strict=True)):
-        alike.setdefault(row, []).append(frame)
+        alike.setdefault((row, skeletons[frame] if skeletons else None), []).append(frame)
     return [
-        FrameGroup(tuple(members) if len(alike) > 1 else None, {n: weight for n, weight in enumerate(row) if weight})
-        for row, members in alike.items()
+        FrameGroup(
+            tuple(members) if len(alike) > 1 else None,
+            {n: weight for n, weight in enumerate(row) if weight},
+            skeleton,
+        )
+        for (row, skeleton), members in alike.items()
     ]

@@ -17,11 +17,12 @@ from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import StepRecord, branch_rows
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
+from masactrl_video.poses.warp import Skeleton, moved_places, moves
 from masactrl_video.settings.names import Ground
 
 
@@ -51,6 +52,10 @@ class AttentionControl:
         """Number of a source → its record of the step in progress; of those that frames of this step have followed."""
         self.weights: list[Weight] = [part.weight for part in parts]
         """Of each source, for the frames in work."""
+        self.source_skeletons: Sequence[Skeleton] = ()
+        """Of each source, where the plan's positions are `pose`."""
+        self.frame_skeletons: Sequence[Skeleton] = ()
+        """The same of the frames in work."""
         self.target_mask: torch.Tensor | None = None
         """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
         self.object_maps: dict[str, torch.Tensor] = {}
@@ -69,6 +74,7 @@ class AttentionControl:
         self._shares: dict[int, torch.Tensor] = {}
         self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
         self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
+        self._moved: dict[tuple[int, Skeleton, tuple[int, int]], torch.Tensor] = {}
         self._step = self._frames = 0
         self._is_controlled = False
         self._last: AttentionLayer | None = None
@@ -113,7 +119,7 @@ class AttentionControl:
         self._shares.clear()
         self._last = layers[-1] if layers else None
         self._frames = call.rows // len(self.branches)
-        self._groups = groups_of(self.weights, self._frames)
+        self._groups = groups_of(self.weights, self._frames, self._moving())
         for number in sorted({number for group in self._groups for number in group.weights}) if layers else ():
             if number not in self.records:
                 self.records[number] = self.parts[number].source.read(step)
@@ -174,11 +180,36 @@ class AttentionControl:
                 for states in (record.keys[layer.name], record.values[layer.name])
             )  # -> (branches, heads, source tokens, head_dim)
             own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
-            if self.plan.positions != "free":
+            if group.skeleton is not None:
+                key = qkv.placed_at(key, self._places(number, group.skeleton, own_grid, key.device))
+            elif self.plan.positions != "free":
                 first_column = frame.grid[1] if self.plan.positions == "shifted" else 0
                 key = qkv.placed(key, own_grid, (0, first_column))
             key, value = (states.expand(self._branches, -1, -1, -1) for states in (key, value))
             yield SourceView(record, weight, regions.get(number), key, value, partial(self._source_on, number, layer))
+
+    def _moving(self) -> list[Skeleton | None] | None:
+        """The skeleton of each frame in work that moves the keys of a source; None where none is to."""
+        if self.plan.positions != "pose":
+            return None
+        if len(self.source_skeletons) != len(self.parts) or len(self.frame_skeletons) != self._frames:
+            raise UserError(
+                f"source_positions pose: got {len(self.source_skeletons)} skeletons for "
+                f"{counted(len(self.parts), 'source')} and {len(self.frame_skeletons)} for "
+                f"{counted(self._frames, 'frame')}; each needs one"
+            )
+        return [
+            frame if any(moves(source, frame) for source in self.source_skeletons) else None
+            for frame in self.frame_skeletons
+        ]
+
+    def _places(self, number: int, skeleton: Skeleton, grid: tuple[int, int], device: torch.device) -> torch.Tensor:
+        """(tokens, 2): where the tokens of a source are in frames of this pose; found once, then the same object."""
+        found = (number, skeleton, grid)
+        if found not in self._moved:
+            places = moved_places(self.source_skeletons[number], skeleton, grid)
+            self._moved[found] = torch.from_numpy(places).float().to(device)
+        return self._moved[found]
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView]) -> torch.Tensor:
         beside, _ = own_and_text(qkv, own="own" in self.mode.needs)

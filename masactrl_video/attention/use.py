@@ -19,6 +19,7 @@ from masactrl_video.model.backbones.base import AttentionLayer, TextAttention
 from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.modes import check_mode, needs_of
 from masactrl_video.settings.names import Ground, SourcePositions
 
@@ -98,16 +99,25 @@ def use_source(
     masks: MaskRule | None = None,
     mask_grid_divisor: int = 4,
     positions: SourcePositions = "as-is",
+    skeletons: Skeletons | None = None,
 ) -> Iterator[AttentionControl]:
     """Make every UNet call inside the context use the recorded source (the short form of `control_attention`).
 
     See `plan_control` for the arguments that say where, and `record_source` for an example.
+
+    Args:
+        skeletons: with positions `pose`: of the source, and of each picture of a call.
 
     Raises:
         UserError: steps, layers or branches that the UNet or the source does not have, or no step or layer at all.
         RuntimeError: on leaving, when a layer was not controlled where it had to be, or the source was never used.
     """
     check_mode(mode)
+    if not source.timesteps:
+        raise UserError(
+            "the source holds no step: nothing was denoised inside record_source; call the pipeline in its context, "
+            "and use the source behind it"
+        )
     plan = plan_control(
         unet,
         len(source.timesteps),
@@ -125,6 +135,8 @@ def use_source(
         control_attention(unet, source, plan, branches=branches, masks=masks) as control,
         _one_call_a_step(unet, source, branches),
     ):
+        if skeletons is not None:
+            control.source_skeletons, control.frame_skeletons = skeletons.sources, skeletons.frames
         yield control
     if not control.calls:
         raise RuntimeError("this denoiser was never called under mutual self-attention; was another pipeline used?")

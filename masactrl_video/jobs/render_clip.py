@@ -273,4 +273,5 @@ def describe(clip: FittedClip, guidance: list[GuidanceFrames], sources: ClipSour
         "cache_entry": str(source.entry.folder),
         "cache_bytes": sum(file.bytes for file in source.entry.index.files.values()),
         "cache_error": source.storage_error,
+        "inversion_error": planned.reconstruction_error(source),
     }

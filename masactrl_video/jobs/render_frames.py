@@ -51,11 +51,12 @@ def plan_render(
     target_masks, pictures = None, outputs.frames(len(clip))
     if settings.target_masks is not None:
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
-    planned, along = sources.planned, (sources.first, target_masks, sources.later, sources.timeline)
+    planned, skeletons = sources.planned, sources.skeletons
+    along = (sources.first, target_masks, sources.later, sources.timeline, skeletons)
     job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, *along)
     _say_shortcuts(settings)
     keys = [*(kind.key for kind in guidance), *([target_masks.key] if target_masks else [])]
-    names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline)
+    names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline, skeletons)
     text = picture_text(settings) | {"made-from": names}
     check_kept(pictures, text["made-from"])
     batch_size = settings.batch_size
@@ -79,6 +80,7 @@ def plan_render(
             _pictures(kind, outputs.guidance(kind), shown.key) for kind, shown in zip(kinds, guidance, strict=True)
         ),
         target_masks=target_masks and _pictures("masks", target_masks.folder, target_masks.key),
+        skeletons=skeletons,
         pictures=made[0][0].parent.absolute(),
         masks=made[1][0].parent.absolute() if settings.save_masks else None,
         text=text,

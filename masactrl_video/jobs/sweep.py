@@ -29,12 +29,14 @@ from masactrl_video.jobs.stills import (
     render_target,
     stills_run,
     target_guidance,
+    target_skeletons,
     with_weights,
     write_source,
 )
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.page.sheet import Panel, labelled_sheet
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.kept import check_kept
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.control import plan_attention
@@ -122,6 +124,7 @@ def _make(cells: Sequence[Cell], run: StillRun, each: Each, folder: Path) -> lis
         targets,
         run.canvas.size_px,
         _guidance(targets, model, run.canvas),
+        [target_skeletons(target, run.canvas) for target in targets],
         [source.entry.folder for source in recorded],
         [source.group for source in sources],
         each.weights(model),
@@ -144,6 +147,7 @@ class _Cells:
     targets: Sequence[StillSettings]
     size_px: tuple[int, int]
     pictures: Sequence[Guidance]
+    skeletons: Sequence[Skeletons | None]
     sources: Sequence[Path]
     groups: Sequence[int]
     """Which of the sources each cell has."""
@@ -161,10 +165,10 @@ class _Cells:
 
 def _planned(cells: _Cells, sources: Sequence[CachedSource], model: DiffusionModel, number: int) -> StillTarget:
     target = cells.targets[number]
+    canvas, source = StillCanvas(cells.size_px), sources[cells.groups[number]]
     control = plan_attention(target, with_weights(target, model), cells.size_px)
-    return join_target(
-        target, model, StillCanvas(cells.size_px), cells.pictures[number], control, sources[cells.groups[number]]
-    )
+    given = (cells.pictures[number], control, source, cells.skeletons[number])
+    return join_target(target, model, canvas, *given)
 
 
 def _picture(target: StillTarget) -> bytes:

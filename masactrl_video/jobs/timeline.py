@@ -11,6 +11,7 @@ from masactrl_video.controls.clip import FittedClip
 from masactrl_video.controls.extract import GuidanceBeside
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.plan import RecordedEntry
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import (
@@ -23,6 +24,7 @@ from masactrl_video.settings.timeline import (
 )
 from masactrl_video.sources.key_frames import chosen, distance_in, spread
 from masactrl_video.sources.plan import PlannedSource, plan_generated_later, plan_source
+from masactrl_video.sources.skeletons import clip_skeletons
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
 
@@ -39,6 +41,8 @@ class ClipSources:
     characters: tuple[bool, ...]
     """Which of them are saved characters."""
     timeline: Timeline
+    skeletons: Skeletons | None = None
+    """Where the sources' keys go with the limbs."""
 
     @property
     def first(self) -> CachedSource:
@@ -82,25 +86,34 @@ def record_sources(
     guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
     first = first_source(settings)
     planned = plan_source(first, model, clip, guidance)
-    recorded, owners = [planned.record(model, first)], [first]
+    skeletons = None
+    if settings.source_positions == "pose":  # what is wrong with a pose is said before anything is recorded
+        owners = _owners(settings, first, _placed(settings, len(clip), kinds))
+        skeletons = clip_skeletons(settings, owners, kinds, clip.size_px)
+    recorded = [planned.record(model, first)]
     on_recorded(0, recorded[0])
     placed = _placed(settings, len(clip), kinds)
-    for frame, what in placed[1:]:
-        alone = source_alone(settings, frame, what)
+    owners = _owners(settings, first, placed)
+    for (frame, what), alone in zip(placed[1:], owners[1:], strict=True):
         if what == GENERATED:
-            later = plan_generated_later(alone, model, clip, guidance, recorded[0])
+            limbs = None if skeletons is None else Skeletons(skeletons.sources[:1], (skeletons.frames[frame],))
+            later = plan_generated_later(alone, model, clip, guidance, recorded[0], limbs)
         else:
             later = plan_source(alone, model, clip, guidance)
         _check_same_steps(frame, later, planned)
         recorded.append(later.record(model, alone))
-        owners.append(alone)
         on_recorded(frame, recorded[-1])
     starts = tuple(frame for frame, _ in placed)
     if len(starts) > 1:
         logger.info("sources: %s, from frames %s on", counted(len(starts), "source"), ", ".join(map(str, starts)))
     mixed = settings.hand_over_frames if settings.hand_over == "mix" and len(starts) > 1 else 0
     characters = tuple(own.character is not None for own in owners)
-    return ClipSources(planned, tuple(recorded), characters, Timeline(starts, mixed))
+    return ClipSources(planned, tuple(recorded), characters, Timeline(starts, mixed), skeletons)
+
+
+def _owners(settings: Settings, first: Settings, placed: Sequence[tuple[int, str]]) -> list[Settings]:
+    """Settings of each source alone."""
+    return [first, *(source_alone(settings, frame, what) for frame, what in placed[1:])]
 
 
 def _placed(settings: Settings, frames: int, kinds: Mapping[str, Pictures]) -> list[tuple[int, str]]:

@@ -23,6 +23,7 @@ from masactrl_video.model.sampling.clean import predicted_clean, with_clean
 from masactrl_video.model.sampling.colours import aligned
 from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch
 from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.poses.warp import Skeleton, Skeletons
 from masactrl_video.settings.names import Ground, NoiseKind
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
@@ -64,6 +65,8 @@ class FramesJob:
     """None: frames have the colours that come."""
     ground: Ground = "self"
     """In the mode `regions`: what the rest of the picture attends to."""
+    skeletons: Skeletons | None = None
+    """Of the sources and of all frames of the clip, where the plan's positions are `pose`."""
 
     @property
     def height_px(self) -> int:
@@ -103,6 +106,10 @@ class FramesJob:
         if len(set(rows)) == 1:
             return list(rows[0])
         return [torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True)]
+
+    def skeletons_of(self, frames: Sequence[int]) -> Sequence[Skeleton]:
+        """Of a batch; none where keys do not move."""
+        return () if self.skeletons is None else [self.skeletons.frames[frame] for frame in frames]
 
     def holding_colours(self, control: AttentionControl, frames: Sequence[int]) -> Alter | None:
         """What aligns the colours of a batch, each frame by itself."""
@@ -158,6 +165,7 @@ class FramesJob:
                 clock=model.clock,
             ) as control,
         ):
+            control.source_skeletons = () if self.skeletons is None else self.skeletons.sources
             yield control
 
 
@@ -204,6 +212,7 @@ def denoise_chunk(
     for step in range(len(job.scheduler.timesteps)):
         for frames, batch, mask in zip(batches, started, masks, strict=True):
             control.target_mask, control.weights = mask, job.weights_of(frames)
+            control.frame_skeletons = job.skeletons_of(frames)
             control.use_branches(job.branches_at(step))
             job.denoising.step(batch, step)
             on_step(step, frames)

@@ -13,6 +13,7 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.frames import FramesJob, HeldColours
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.control import mask_rule
@@ -33,23 +34,26 @@ def frames_job(
     target_masks: Pictures | None = None,
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
+    skeletons: Skeletons | None = None,
 ) -> FramesJob:
     """Everything that rendering a frame against the recorded source needs besides its number.
 
     Args:
         later: further sources of the timeline; frames start from the noise of the first one all the same.
         timeline: which of several sources a frame follows.
+        skeletons: of sources and frames, where keys go with the limbs.
 
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
     """
-    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, size_px)
+    guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
+    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     parts = [source_part(each, model, size_px) for each in (source, *later)]
     return FramesJob(
         denoising=Denoising(
             model,
             condition,
-            settings.guidance_scale,
+            settings.branch_scale,
             settings.seed,
             settings.unguided_steps,
             settings.reuse_deep_features or 1,
@@ -65,6 +69,7 @@ def frames_job(
         parts=parts if later or parts[0].latent_size is not None else (),
         timeline=timeline if later else None,
         colours=_held_colours(settings, (source, *later)),
+        skeletons=skeletons,
     )
 
 
@@ -85,12 +90,14 @@ def made_from(
     source: CachedSource,
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
+    skeletons: Skeletons | None = None,
 ) -> str:
     """Names the content of what the settings only name by path.
 
     Args:
         guidance: a key of each guidance's, and each given mask's, content.
         later: further sources, and which of them a frame follows.
+        skeletons: where keys go with the limbs; those of frames are the guidance's.
     """
     keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
     sources = (source, *later)
@@ -98,4 +105,6 @@ def made_from(
         keys += [hash_module(network.module) for network in model.networks]  # the source's name leaves them out
     if later:
         keys += [each.entry.folder.name for each in later] + [repr(timeline)]
+    if skeletons is not None:
+        keys.append(repr(skeletons.sources))
     return hash_bytes("\n".join(keys).encode())

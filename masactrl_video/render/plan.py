@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from masactrl_video.errors import UserError
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.home import MAY_BE_AT_HOME
@@ -207,6 +208,8 @@ class RenderPlan(_Part):
     controls: tuple[ControlPictures, ...]
     """One for each network, in the order of the settings' `guidance`."""
     target_masks: ControlPictures | None = None
+    skeletons: Skeletons | None = None
+    """Of the sources and of all frames, where the sources' keys go with the limbs."""
     pictures: FilePath
     """Folder of the frames."""
     masks: FilePath | None = None
@@ -226,6 +229,9 @@ class RenderPlan(_Part):
             raise ValueError(f"sources: their frames are {starts}, and must rise from 0 and be in the clip")
         if len(self.controls) != len(self.settings.guidance):
             raise ValueError("controls: there are not as many as networks in use")
+        limbs = self.skeletons and (len(self.skeletons.sources), len(self.skeletons.frames))
+        if limbs != ((len(self.sources), self.frames) if self.settings.source_positions == "pose" else None):
+            raise ValueError("skeletons: there is not one for each source and frame, or they are not asked for")
         return self
 
     def picture(self, frame: int) -> Path:

@@ -149,9 +149,11 @@ def open_job(
     if ControlledWhere.of(control) != plan.control:
         raise UserError(f"plan: its steps or layers are not those that its settings mean here; {ANEW}")
     timeline = plan.timeline
-    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, first, masks, later, timeline)
+    along = (first, masks, later, timeline, plan.skeletons)
+    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, *along)
     keys = [pictures.key for pictures in (*guidance, *([masks] if masks else []))]
-    if made_from(model, job.denoising.text, keys, first, later, timeline) != plan.text["made-from"]:
+    here = made_from(model, job.denoising.text, keys, first, later, timeline, plan.skeletons)
+    if here != plan.text["made-from"]:
         raise UserError(f"plan: the model, or what reads its prompts, is another here than where it was made; {ANEW}")
     return job
 

@@ -39,9 +39,26 @@ def check_source(settings: Settings) -> None:
                 raise ValueError(f"character and {name} exclude each other: name one source")
         if settings.source == "clip":
             raise ValueError("character and source clip exclude each other: name one source")
-    if settings.real_source and settings.scheduler != "ddim":
+    if settings.real_source and settings.scheduler not in ("ddim", "flow"):
         raise ValueError(
-            f"scheduler {settings.scheduler}: a real source is inverted with ddim; take that, or a generated source"
+            f"scheduler {settings.scheduler}: a real source is inverted with ddim, a flow with its own; leave it out, "
+            "or take a generated source"
+        )
+
+
+def check_positions(settings: Settings) -> None:
+    """Keys that go with the limbs: there are poses."""
+    if settings.source_positions != "pose":
+        return
+    if "pose" not in settings.kinds:
+        raise ValueError(
+            "source_positions pose: it goes by the skeletons of guidance pose, which is not in use "
+            f"({', '.join(settings.kinds) or 'none is'}); give --guidance pose, or shifted or free"
+        )
+    if "pose" in settings.guidance_video:
+        raise ValueError(
+            "source_positions pose: guidance pose is given as pictures (guidance_video), which tell no poses; give "
+            "pose_json, or shifted or free"
         )
 
 

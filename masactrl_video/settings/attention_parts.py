@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import field_validator
 
 from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECORD, VIDEOS, Part, option
-from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnPath
+from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
 from masactrl_video.settings.inactive import (
     CHARACTER_IS_SOURCE,
     COLOURS_FREE,
@@ -20,6 +20,7 @@ from masactrl_video.settings.inactive import (
     NOT_MIXED,
     NOT_PLACED,
     PICTURE_IS_SOURCE,
+    POSED,
     SOURCES_PLACED,
     STEPS_LISTED,
 )
@@ -119,9 +120,17 @@ class AttentionSettings(Part):
     masa_steps: list[int] | None = _attention("explicit steps instead of S", None)
     masa_layers: list[str] | None = _attention("explicit layers instead of L: numbers or names", None)
     source_positions: SourcePositions = _attention(
-        "FLUX: where the source's keys stand: as-is, as in the source; shifted, beside the frame; free, nowhere",
+        "FLUX: where the source's keys stand: as-is, as in the source; shifted, beside the frame; free, nowhere; pose, "
+        "each where the limb that it shows is in the frame (needs guidance pose)",
         "as-is",
         commands=ATTEND - COMICS,
+    )
+    source_pose: OwnName = _attention(
+        "source_positions pose: pose of a source that is no frame of the clip, a name or pose JSON",
+        None,
+        commands=ATTEND - COMICS,
+        only=POSED,
+        sweepable=False,
     )
     attention_mode: Mode = _attention(HELP, "source", changes="source", commands=ATTEND - {"comic"})
     mask_words: list[str] = _mask("masked mode: words of the object in the prompt", [])

@@ -29,8 +29,8 @@ class ModelSettings(Part):
     dtype: DtypeName | None = _loaded("number format (float16 on a GPU, float32 elsewhere, if not given)", None)
     device: str | None = _loaded("cuda, mps or cpu (the first that there is, if not given)", None, keeps_panels=True)
     offload: OffloadKind | None = _loaded(
-        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
-        "come one after the other; sequential: layer by layer, much slower",
+        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet or transformer with guidance "
+        "networks, and VAE come one after the other; sequential: layer by layer, much slower",
         None,
         changes="speed",
         keeps_panels=True,
@@ -55,6 +55,11 @@ class SamplingSettings(Part):
     negative_prompt: str = _sampled("what they should not show", "", inactive=(NO_NEGATIVE,))
     num_inference_steps: int = _sampled("denoising steps", 50, fixed_by_character=True, ge=1)
     guidance_scale: float = _sampled("classifier-free guidance; 1 or less: none", 7.5, ge=0)
+    true_cfg_scale: float = _sampled(
+        "FLUX.1 dev: real guidance by the negative prompt, beside guidance_scale, which it reads itself; 1: none",
+        1.0,
+        ge=1,
+    )
     seed: int = _sampled(
         "of the initial noise", 0, commands=DENOISE - STILLS, inactive=(INVERTED_NOISE,), ge=0, lt=2**32
     )
@@ -68,5 +73,10 @@ class SamplingSettings(Part):
 
     @property
     def guided(self) -> bool:
-        """Whether classifier-free guidance is on."""
-        return self.guidance_scale > 1
+        """Whether classifier-free guidance is on, or the guidance that a model reads itself."""
+        return self.guidance_scale > 1 or self.true_cfg_scale > 1
+
+    @property
+    def branch_scale(self) -> float:
+        """By how much the prediction goes away from the unconditional one, where there is such a one."""
+        return self.true_cfg_scale if self.true_cfg_scale > 1 else self.guidance_scale

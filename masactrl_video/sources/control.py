@@ -14,7 +14,7 @@ from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.prompts import find_words
+from masactrl_video.model.prompts import check_real_guidance, find_words
 from masactrl_video.model.sampling.invert import check_invertible
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
@@ -64,7 +64,9 @@ def plan_attention(
             guidance or masks that no step would use.
     """
     _check_guidance_acts(model, settings.num_inference_steps)
-    if settings.unguided_steps and len(model.backbone.branches(model.denoiser, settings.guidance_scale)) == 1:
+    check_real_guidance(model, settings.true_cfg_scale)
+    own_branches = model.backbone.branches(model.denoiser, settings.guidance_scale)
+    if settings.unguided_steps and len(own_branches) == 1 and settings.true_cfg_scale <= 1:
         raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")
     if settings.real_source:
         check_invertible(make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px))

@@ -21,7 +21,7 @@ from masactrl_video.model.device import is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource
-from masactrl_video.storage.fingerprint import hash_module, hash_tensor
+from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 
 
 def network_identity(network: torch.nn.Module, backbone: Backbone) -> dict[str, JsonValue]:
@@ -99,7 +99,10 @@ def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonVal
 
 def _followed(first: Followed) -> JsonValue:
     masks = first.masks
-    return {
+    placed: dict[str, JsonValue] = {} if first.plan.positions == "as-is" else {"positions": first.plan.positions}
+    if first.skeletons is not None:
+        placed["skeletons"] = hash_bytes(repr(first.skeletons).encode())
+    return placed | {
         "entry": first.name,
         "mode": first.plan.mode,
         "steps": list(first.plan.steps),

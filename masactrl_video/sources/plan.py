@@ -22,9 +22,10 @@ from masactrl_video.errors import counted
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
-from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
@@ -32,7 +33,7 @@ from masactrl_video.sources.cache_limit import cache_quota, cache_root
 from masactrl_video.sources.control import mask_rule, plan_attention, read_mask, source_caption, source_words
 from masactrl_video.sources.record import ColourRule, ObjectWords, cached_source, check_recorded
 from masactrl_video.sources.saved import open_saved, saved_index, saved_source
-from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, unique_branches
+from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.image_folder import read_image
 
@@ -82,7 +83,15 @@ class PlannedSource:
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))
         check_recorded(source, source.latents, model.dtype)
+        if (error := self.reconstruction_error(source)) is not None:
+            logger.info("source: inverted and made again, the picture's latents are off by %.2g of their size", error)
         return source
+
+    def reconstruction_error(self, recorded: CachedSource) -> float | None:
+        """How far a real picture's latents, inverted and made again, are from themselves (see `relative_error`)."""
+        if not isinstance(self.source, RealSource):
+            return None
+        return relative_error(recorded.latents, self.source.picture_latents)
 
 
 def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures]) -> PlannedSource:
@@ -112,6 +121,7 @@ def plan_generated_later(
     clip: Canvas,
     guidance: Sequence[Pictures],
     first: CachedSource,
+    skeletons: Skeletons | None = None,
 ) -> PlannedSource:
     """A source that is its frame as the frame comes out against the first source, so that both show the same.
 
@@ -119,6 +129,7 @@ def plan_generated_later(
         settings: of this source alone; `source_frame` is its frame.
         guidance: one for each network of the model.
         first: the first source.
+        skeletons: of the first source and of this one, where its keys go with the limbs.
 
     Raises:
         UserError: words that are not in the prompt.
@@ -130,6 +141,7 @@ def plan_generated_later(
         first.entry.folder.name,
         replace(plan, whole_every=1),
         mask_rule(settings, model, clip.size_px),
+        skeletons,
     )
     source = replace(alone, noise=shared_noise(settings, model, first, clip.size_px), followed=followed)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
@@ -158,10 +170,11 @@ def _generated(
 ) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
     """From a prompt, under the guidance of the chosen frame."""
     prompt = source_caption(settings)
-    text = encode_prompt(model, prompt, settings.negative_prompt, settings.guidance_scale, clip.size_px)
+    guided = (settings.guidance_scale, clip.size_px, settings.true_cfg_scale)
+    text = encode_prompt(model, prompt, settings.negative_prompt, *guided)
     pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
     source = GeneratedSource(
-        Denoising(model, text, settings.guidance_scale, settings.seed),
+        Denoising(model, text, settings.branch_scale, settings.seed),
         scheduler,
         initial_noise(model, clip.size_px, settings.seed),
         model.prepare_controls(pictures) if pictures else None,
@@ -181,9 +194,8 @@ def _real(
             hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)
-    text = encode_prompt(
-        model, settings.source_prompt or "", settings.negative_prompt, settings.guidance_scale, clip.size_px
-    )
+    guided = (settings.guidance_scale, clip.size_px, settings.true_cfg_scale)
+    text = encode_inverted(model, settings.source_prompt or "", settings.negative_prompt, *guided)
     text, branches = unique_branches(text, text.names, SHARED)
     source = RealSource(model, scheduler, encode_picture(model, picture), text)
     words = source_words(settings)

@@ -190,11 +190,12 @@ def panel_picture(
 
 def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None) -> FramesJob:
     settings, model = job.settings, job.model
-    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, job.size_px)
+    guided = (settings.guidance_scale, job.size_px, settings.true_cfg_scale)
+    text = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, job.size_px)
     first: Any = next(iter(sources.values()), None) or MemorySource(text.names, (), timesteps_of(scheduler))
     return FramesJob(
-        denoising=Denoising(model, text, settings.guidance_scale, settings.seed),
+        denoising=Denoising(model, text, settings.branch_scale, settings.seed),
         scheduler=scheduler,
         source=first,
         source_noise=_noise(job, list(sources.values())),
