@@ -9,7 +9,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from masactrl_video.attention.masks import MaskRule, binary_mask, normalised, owners
+from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, owners, rim_around
 from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text
 from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
@@ -51,6 +51,8 @@ class AttentionControl:
         """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
         self.object_maps: dict[str, torch.Tensor] = {}
         """Layer → the target's attention to the object's words (frames, height, width), of this call."""
+        self.attribute_maps: list[dict[str, torch.Tensor]] = [{} for _ in self.masks.attributes]
+        """The same for the words of each thing that the object wears."""
         self.region_maps: list[dict[str, torch.Tensor]] = [{} for _ in parts]
         """The same for the words of each source that has a region."""
         self.calls: Counter[int] = Counter()
@@ -94,7 +96,7 @@ class AttentionControl:
             self._source_sides.clear()
         self._is_controlled = bool(layers)
         self._step, self._latent_size = step, call.latent_size
-        for maps in (self.object_maps, *self.region_maps):
+        for maps in (self.object_maps, *self.attribute_maps, *self.region_maps):
             maps.clear()
         self._target_sides.clear()
         self._shares.clear()
@@ -240,7 +242,8 @@ class AttentionControl:
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
-        return _map_so_far(self.object_maps)
+        groups = (self.object_maps, *self.attribute_maps)
+        return joined_maps([[maps[name] for name in sorted(maps)] for maps in groups])
 
     def target_figure(self) -> torch.Tensor | None:
         """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
@@ -256,10 +259,15 @@ class AttentionControl:
         """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call."""
         found = (grid, len(self.object_maps), group.frames)  # more object maps make another mask
         if found not in self._target_sides:
-            mask = self._target_mask_on(grid)
-            mask = mask if group.frames is None else mask[list(group.frames)]
+            mask, rim = self._target_mask_on(grid), None
+            if self.masks.rim:
+                object_map = self.target_object_map() if self.target_mask is None else None
+                rim = self._rim(mask, grid, object_map, self._latent_size[0])
             repeats = len(self.branches) // self._branches  # both branches, where the source's are shared
-            self._target_sides[found] = Sides(mask.repeat(repeats, 1).flatten())
+            some = slice(None) if group.frames is None else list(group.frames)
+            mask, rim = (None if own is None else own[some].repeat(repeats, 1).flatten() for own in (mask, rim))
+            assert mask is not None
+            self._target_sides[found] = Sides(mask, rim)
         return self._target_sides[found]
 
     def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
@@ -277,14 +285,24 @@ class AttentionControl:
         grid = layer.grid(part.latent_size or self._latent_size)
         found = (number, grid, layer.name if layer.name in record.early_maps else None)
         if found not in self._source_sides:
-            object_map = record.object_map_at(layer.name)
+            object_map, latent_height = record.object_map_at(layer.name), (part.latent_size or self._latent_size)[0]
             if part.mask is not None:
-                self._source_sides[found] = Sides(binary_mask(part.mask[None], 0.5, grid)[0])
+                mask, object_map = binary_mask(part.mask[None], 0.5, grid), None
             elif object_map is not None:
-                self._source_sides[found] = Sides(binary_mask(object_map[None], self.masks.threshold, grid)[0])
+                object_map = object_map[None]
+                mask = binary_mask(object_map, self.masks.threshold, grid)
             else:
                 self._source_sides[found] = None
+                return None
+            rim = self._rim(mask, grid, object_map, latent_height)[0] if self.masks.rim else None
+            self._source_sides[found] = Sides(mask[0], rim)
         return self._source_sides[found]
+
+    def _rim(
+        self, mask: torch.Tensor, grid: tuple[int, int], object_map: torch.Tensor | None, latent_height: int
+    ) -> torch.Tensor:
+        """(rows, tokens) bool; without a map the mask was given."""
+        return rim_around(mask, grid, self.masks.rim_widths(object_map, len(mask), latent_height, grid[0]))
 
     def _regions(self, grid: tuple[int, int], group: FrameGroup) -> dict[int, torch.Tensor]:
         """Number of a source → its region of some frames (frames, tokens) bool; no token belongs to two of them."""

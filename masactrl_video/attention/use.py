@@ -65,6 +65,8 @@ def control_attention(
     wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]
     if by_object and masks is not None:
         wanted.append((masks.target_tokens, None, control.object_maps))
+        joining = zip(masks.attributes, control.attribute_maps, strict=True)
+        wanted += [(tokens, None, kept) for tokens, kept in joining]
     for words, text, kept in wanted:
         keep = KeepObjectMap(words, control.branches, control.map_size, kept, text)
         for layer in plan.mask_layers if words else ():

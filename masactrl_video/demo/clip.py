@@ -72,7 +72,7 @@ def crossing_frames(pair: tuple[Identity, Identity], frames: int, size_px: int) 
 
 def alike(identity: Identity) -> tuple[Identity, Identity]:
     """Two of the same species and scene, who are told apart by their clothes alone."""
-    other = {"red": "blue", "blue": "red", "green": "purple", "yellow": "purple", "purple": "yellow", "orange": "blue"}
+    other = {"red": "blue", "blue": "red", "green": "yellow", "yellow": "green", "purple": "orange", "orange": "purple"}
     scarf = "yellow" if identity.scarf == "none" else "none"
     return identity, replace(identity, shirt=other[identity.shirt], trousers=other[identity.trousers], scarf=scarf)
 

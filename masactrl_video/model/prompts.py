@@ -23,8 +23,11 @@ def encode_prompt(
     return model.backbone.encode_prompt(model, prompt, negative_prompt, guidance_scale, size_px)
 
 
-def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str]) -> tuple[int, ...]:
+def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str], setting: str = "mask_words") -> tuple[int, ...]:
     """Positions of `words` among the prompt's tokens, every occurrence; several words may be one entry.
+
+    Args:
+        setting: which names them, for the message.
 
     Raises:
         UserError: a word that is not in the prompt, or only behind the part that the text encoder reads.
@@ -36,7 +39,7 @@ def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str]) -> tuple
         starts = [i for i in range(len(read) - len(ids) + 1) if ids and read[i : i + len(ids)] == ids]
         if not starts:
             raise UserError(
-                f"mask_words: {word!r} is not in the prompt {prompt!r} "
+                f"{setting}: {word!r} is not in the prompt {prompt!r} "
                 f"(its first {tokenizer.model_max_length} tokens); give words as they stand there"
             )
         positions.update(i for start in starts for i in range(start, start + len(ids)))

@@ -24,7 +24,7 @@ from masactrl_video.settings.inactive import (
     STEPS_LISTED,
 )
 from masactrl_video.settings.modes import HELP, Mode, needs_of
-from masactrl_video.settings.names import HandOver, SourcePositions
+from masactrl_video.settings.names import HandOver, Rim, SourcePositions
 from masactrl_video.settings.timeline import is_inverted
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
@@ -134,6 +134,16 @@ class AttentionSettings(Part):
         commands=VIDEOS | RECORD,
         sweepable=False,
     )
+    mask_attributes: list[str] = _mask(
+        "words of what the object wears or carries, such as scarf hat, in the prompt: their own maps join the object's",
+        [],
+    )
+    mask_rim: Rim = _mask(
+        "so many latent points around each mask, the source's and the frames', may ask, and be asked by, both sides: "
+        "hats and scarves reach beyond the words; auto: as many as the map takes from its threshold to nothing",
+        0,
+        changes="frames",
+    )
     mask_threshold: float = _attention(
         "normalised attention from which a pixel is the object's",
         0.1,
@@ -162,6 +172,14 @@ class AttentionSettings(Part):
         ge=0,
         lt=1,
     )
+
+    @field_validator("mask_rim", mode="before")
+    @classmethod
+    def _points_or_auto(cls, value: Any) -> Any:
+        text = str(value)
+        if value == "auto" or (text.isascii() and text.isdigit() and not isinstance(value, bool)):
+            return value if value == "auto" else int(text)
+        raise ValueError(f"got {value!r}; give a number of latent points, 0 or more, or auto")
 
     @property
     def masked(self) -> bool:

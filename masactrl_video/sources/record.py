@@ -44,6 +44,8 @@ class ObjectWords:
     caption: TextCondition | None = None
     """A caption that names the object, one branch, for a source whose own prompt does not (a real one with the null
     prompt): its cross-attention is taken from a side pass over the source's latents, and only the maps are used."""
+    attributes: tuple[tuple[int, ...], ...] = ()
+    """Positions of the words of each thing that the object wears, whose own map joins the object's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,7 @@ def cached_source(
         StorageError: no space, no permission to write, or the quota is too small.
     """
     words = words or ObjectWords(())
-    identity = source_identity(source, model, plan, words.caption, words.tokens)
+    identity = source_identity(source, model, plan, words.caption, words.tokens, words.attributes)
     if dtype != "exact":
         identity["stored_as"] = dtype
     if colours is not None:
@@ -159,7 +161,7 @@ def _record(
     errors: list[float] = []
     if words.caption is not None:
         assert walk.trajectory is not None
-        maps = caption_maps(model, walk.trajectory, source.scheduler, words.caption, words.tokens, plan)
+        maps = caption_maps(model, walk.trajectory, source.scheduler, words, plan)
 
     def keep(_: float, record: StepRecord) -> None:
         step = model.clock.now()
@@ -182,11 +184,17 @@ def _record(
 
         walk.look = look
 
-    own_words = words.tokens if words.caption is None else ()
+    own_words = words if words.caption is None else ObjectWords(())
     with (
         source.following() if isinstance(source, GeneratedSource) else nullcontext(),
         record_attention(
-            model.denoiser, plan.layers, keep, branches=branches, object_tokens=own_words, map_layers=plan.mask_layers
+            model.denoiser,
+            plan.layers,
+            keep,
+            branches=branches,
+            object_tokens=own_words.tokens,
+            attributes=own_words.attributes,
+            map_layers=plan.mask_layers,
         ),
     ):
         for _ in counting(walk.steps, "source: record", "step", total=len(source.scheduler.timesteps), passing=True):
@@ -201,11 +209,11 @@ def caption_maps(
     model: DiffusionModel,
     trajectory: Trajectory,
     scheduler: Schedule,
-    caption: TextCondition,
-    tokens: Sequence[int],
+    words: ObjectWords,
     plan: ControlPlan,
 ) -> dict[int, dict[str, torch.Tensor]]:
     """Step → object maps of a real source, as stored, by a side pass under a caption that names the object."""
+    assert words.caption is not None
     maps: dict[int, dict[str, torch.Tensor]] = {}
 
     def keep(_: float, record: StepRecord) -> None:
@@ -216,11 +224,12 @@ def caption_maps(
         (),
         keep,
         branches=UNGUIDED,
-        object_tokens=tokens,
+        object_tokens=words.tokens,
+        attributes=words.attributes,
         map_layers=plan.mask_layers,
         masked_layers=plan.layers,
     ):
-        steps = replay(model, trajectory, caption, scheduler)
+        steps = replay(model, trajectory, words.caption, scheduler)
         for _ in counting(steps, "source: mask", "step", total=len(scheduler.timesteps), passing=True):
             pass
     return maps

@@ -47,6 +47,19 @@ RENDER: dict[str, Case] = {
     "an output below a file": (["clip.mp4", "-o", "text.png/out.mp4"], "text.png"),
     "a word that is not in the prompt": (["clip.mp4", *MASKED, "--mask-words", "dragon"], "'dragon' is not in the"),
     "masks without words": (["clip.mp4", *MASKED], "give mask_words"),
+    "a rim that is no number": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-rim", "-1"],
+        "mask_rim: got '-1'",
+    ),
+    "a rim without masks": (["clip.mp4", "--mask-rim", "auto"], "mask_rim belongs to attention_mode masked"),
+    "an attribute that is not in the prompt": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-attributes", "crown"],
+        "mask_attributes: 'crown' is not in the prompt",
+    ),
+    "attributes beside given masks": (
+        ["clip.mp4", *MASKED, "--source-mask-words", "bear", "--target-masks", "clip.mp4", "--mask-attributes", "hat"],
+        "mask_attributes: they join what mask_words find",
+    ),
     "words without masks": (["clip.mp4", "--mask-words", "bear"], "belongs to attention_mode masked"),
     "a source frame past the last": (["clip.mp4", "--source-frame", "2"], "source_frame: got 2"),
     "no frames": (["clip.mp4", "--frame-load-cap", "0"], "frame_load_cap: got '0'"),

@@ -140,4 +140,8 @@ def objects_of(sources: Sequence[SourceView], mode: str) -> Sides:
     known = [side for side in sides if side is not None]
     if len(known) < len(sides):
         raise UserError(f"{mode} mode: the source was recorded without an object map, and no source mask is given")
-    return known[0] if len(known) == 1 else Sides(torch.cat([side.mask for side in known]))
+    if len(known) == 1:
+        return known[0]
+    rims = [side.mask & False if side.rim is None else side.rim for side in known]
+    has_rim = any(side.rim is not None for side in known)
+    return Sides(torch.cat([side.mask for side in known]), torch.cat(rims) if has_rim else None)

@@ -20,6 +20,7 @@ from masactrl_video.attention.modes.base import (
     own_and_text,
 )
 from masactrl_video.attention.mutual import (
+    Sides,
     attention_by_region,
     chosen_attention,
     masked_attention,
@@ -79,18 +80,20 @@ class MaskedMode(AttentionMode):
         if frame.is_last:
             frame.tell_share(target.mask.reshape(-1, qkv.tokens).float().mean(dim=1))
         if qkv.text is not None:
-            return self._beside_text(qkv, sources, frame, target.mask)
+            return self._beside_text(qkv, sources, frame, target)
         query = as_one_long_query(qkv.query, frame.branches)
         key, value, log_weights = joined(sources)
         out = masked_attention(query, key, value, target, objects_of(sources, self.name), log_weights)
         return merge_heads(out).reshape(qkv.rows, qkv.tokens, -1)
 
-    def _beside_text(
-        self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: torch.Tensor
-    ) -> torch.Tensor:
+    def _beside_text(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: Sides) -> torch.Tensor:
         """The same with the frame's own text in each softmax."""
         figure = objects_of(sources, self.name)
-        seen = target.reshape(-1, qkv.tokens, 1) == figure.mask  # -> (rows of a branch, tokens, source tokens)
+        seen = target.mask.reshape(-1, qkv.tokens, 1) == figure.mask  # -> (rows of a branch, tokens, source tokens)
+        if target.rim is not None:
+            seen = seen | target.rim.reshape(-1, qkv.tokens, 1)
+        if figure.rim is not None:
+            seen = seen | figure.rim
         if not 0 < figure.figure < len(figure.mask):
             seen = torch.ones_like(seen)
         query, own_key, own_value = (
@@ -136,4 +139,6 @@ def _cut(source: SourceView, *, of_figure: bool) -> tuple[torch.Tensor, torch.Te
     if sides is None or sides.figure == (0 if of_figure else len(sides.mask)):
         return source.key, source.value
     mask = sides.mask if of_figure else ~sides.mask
+    if of_figure and sides.rim is not None:
+        mask = mask | sides.rim
     return source.key[:, :, mask], source.value[:, :, mask]
