@@ -53,7 +53,8 @@ def record_attention(
                 f"({', '.join(branches)}) were expected; record one image at a time, and say with `branches` "
                 "whether classifier-free guidance is on"
             )
-        for found in (kept, *maps):
+        kept.clear()
+        for found in maps:
             found.clear()
         current[:] = [call]
 

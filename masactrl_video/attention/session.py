@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -21,7 +22,7 @@ from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock, StepFinder
-from masactrl_video.settings.names import Ground
+from masactrl_video.settings.names import Background, Ground
 
 
 class AttentionControl:
@@ -35,10 +36,12 @@ class AttentionControl:
         masks: MaskRule | None = None,
         ground: Ground = "self",
         clock: StepClock | None = None,
+        background: Background = "source",
     ) -> None:
         self.mode = mode_named(plan.mode)
         check_parts(parts, plan, self.mode, clocked=clock is not None)
         self.parts, self.plan, self.masks, self.ground = tuple(parts), plan, masks or MaskRule(), ground
+        self.background = background
         self.timesteps = parts[0].source.timesteps
         self._steps = StepFinder(self.timesteps, clock or StepClock())
         self.branches = list(branches)
@@ -65,6 +68,8 @@ class AttentionControl:
         self._shares: dict[int, torch.Tensor] = {}
         self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
         self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
+        self._of_clip: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._is_looking = False
         self._step = self._frames = 0
         self._is_controlled = False
         self._last: AttentionLayer | None = None
@@ -82,8 +87,23 @@ class AttentionControl:
         shared = max(map(len, self._rows))  # 1 where the branches share the sources: then all rows are frames of one
         self._branches = len(self.branches) if "regions" in self.mode.needs else shared
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Inside the context, calls of the denoiser are on the clip's own frames, those of the next call outside of it.
+
+        They are not controlled and not counted; what the frames offer in controlled layers is kept for that next call.
+        """
+        self._of_clip.clear()
+        self._is_looking = True
+        try:
+            yield
+        finally:
+            self._is_looking = False
+
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
+        if self._is_looking:
+            return
         if call.rows % len(self.branches):
             raise UserError(
                 f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}"
@@ -109,6 +129,9 @@ class AttentionControl:
 
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
+        if self._is_looking:
+            self._of_clip[layer.name] = (qkv.key, qkv.value)
+            return None
         if not self._is_controlled:
             return None
         grid = layer.grid(self._latent_size)
@@ -149,7 +172,16 @@ class AttentionControl:
             layer == self._last,
             partial(self._target_on, grid, self._groups[group]),
             partial(self._shares.__setitem__, group),
+            self.background,
+            partial(self._clip_states, layer, self._groups[group]),
         )
+
+    def _clip_states(self, layer: AttentionLayer, group: FrameGroup) -> tuple[torch.Tensor, torch.Tensor]:
+        """Key and value of the clip's frames (rows, heads, tokens, head_dim), the same for all branches."""
+        some = slice(None) if group.frames is None else list(group.frames)
+        branches = len(self.branches)
+        key, value = (states[some].repeat(branches, 1, 1, 1) for states in self._of_clip[layer.name])
+        return key, value
 
     def _views(self, layer: AttentionLayer, frame: FrameState, group: FrameGroup, qkv: QKV) -> Iterator[SourceView]:
         """The sources of some frames."""
@@ -238,7 +270,29 @@ class AttentionControl:
 
     def map_size(self) -> tuple[int, int] | None:
         """Latent size for the object maps of the call in progress; None at a step that is not controlled."""
-        return self._latent_size if self._is_controlled else None
+        return self._latent_size if self._is_controlled and not self._is_looking else None
+
+    def source_figure(self) -> tuple[int, torch.Tensor]:
+        """The source that all frames of the last call follow most, and where the objects of their sources are.
+
+        Returns:
+            Its number, and (1, height, width) bool on the latent grid.
+        """
+        weights = {number: weight for group in self._groups for number, weight in group.weights.items()}
+        masks = [self._source_mask_on(number, self._latent_size) for number in weights]
+        figure = torch.stack(masks).any(dim=0).reshape(1, *self._latent_size)
+        return max(weights, key=lambda number: (weights[number], number)), figure
+
+    def _source_mask_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(tokens,) bool."""
+        part, object_map = self.parts[number], self.records[number].object_map
+        if part.mask is not None:
+            return binary_mask(part.mask[None], 0.5, grid)[0]
+        if object_map is None:
+            raise UserError(
+                f"{self.mode.name} mode: the source was recorded without an object map, and no source mask is given"
+            )
+        return binary_mask(object_map[None], self.masks.threshold, grid)[0]
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
@@ -265,8 +319,8 @@ class AttentionControl:
                 rim = self._rim(mask, grid, object_map, self._latent_size[0])
             repeats = len(self.branches) // self._branches  # both branches, where the source's are shared
             some = slice(None) if group.frames is None else list(group.frames)
-            mask, rim = (None if own is None else own[some].repeat(repeats, 1).flatten() for own in (mask, rim))
-            assert mask is not None
+            mask = mask[some].repeat(repeats, 1).flatten()
+            rim = None if rim is None else rim[some].repeat(repeats, 1).flatten()
             self._target_sides[found] = Sides(mask, rim)
         return self._target_sides[found]
 

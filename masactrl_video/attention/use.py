@@ -20,7 +20,7 @@ from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
 from masactrl_video.settings.modes import check_mode, needs_of
-from masactrl_video.settings.names import Ground, SourcePositions
+from masactrl_video.settings.names import Background, Ground, SourcePositions
 
 
 @contextmanager
@@ -33,6 +33,7 @@ def control_attention(
     masks: MaskRule | None = None,
     ground: Ground = "self",
     clock: StepClock | None = None,
+    background: Background = "source",
 ) -> Iterator[AttentionControl]:
     """Inside the context, the denoiser's calls follow `plan`; on leaving, it is as before.
 
@@ -47,6 +48,8 @@ def control_attention(
             mask of the source is the only one's (see `SourcePart.mask`).
         ground: with regions, what queries outside all of them attend to: their own frame, or the first's ground.
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
+        background: with masks of an object, what queries outside of it attend to. For `clip`, each controlled call
+            comes after one on the clip's own frames (see `AttentionControl.looking`).
 
     Raises:
         UserError: steps, layers or branches that a source does not have, or what the plan's mode needs is missing.
@@ -58,7 +61,7 @@ def control_attention(
         raise UserError(f"{plan.mode} mode: give the words of the object, or masks")
     if not isinstance(source, Sequence):
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
-    control = AttentionControl(source, plan, branches, masks, ground, clock)
+    control = AttentionControl(source, plan, branches, masks, ground, clock, background)
     backbone = backbone_of(denoiser)
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)

@@ -51,7 +51,7 @@ class RayExecutor:
             inside: what works in the actors, by default `NodeWorker`.
         """
         self._cluster, self._plan, self._progress, self._inside = cluster, plan, progress, inside
-        self._guidance = [*job.guidance, *([job.target_masks] if job.target_masks else [])]
+        self._guidance = job.given
         gpus = settings.gpus_per_worker
         self._gpus = float(job.denoising.model.device.type == "cuda") if gpus is None else gpus
         self._workers = settings.workers

@@ -207,6 +207,8 @@ class RenderPlan(_Part):
     controls: tuple[ControlPictures, ...]
     """One for each network, in the order of the settings' `guidance`."""
     target_masks: ControlPictures | None = None
+    clip: ControlPictures | None = None
+    """The clip's own frames, where their ground is attended to."""
     pictures: FilePath
     """Folder of the frames."""
     masks: FilePath | None = None
@@ -227,6 +229,12 @@ class RenderPlan(_Part):
         if len(self.controls) != len(self.settings.guidance):
             raise ValueError("controls: there are not as many as networks in use")
         return self
+
+    @property
+    def given(self) -> tuple[ControlPictures, ...]:
+        """All pictures that must be there to render: of each network, then given masks, then the clip's own frames."""
+        more = (pictures for pictures in (self.target_masks, self.clip) if pictures is not None)
+        return (*self.controls, *more)
 
     def picture(self, frame: int) -> Path:
         """Where a frame's picture goes."""

@@ -24,7 +24,7 @@ from masactrl_video.settings.inactive import (
     STEPS_LISTED,
 )
 from masactrl_video.settings.modes import HELP, Mode, needs_of
-from masactrl_video.settings.names import HandOver, Rim, SourcePositions
+from masactrl_video.settings.names import Background, HandOver, Rim, SourcePositions
 from masactrl_video.settings.timeline import is_inverted
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
@@ -156,6 +156,14 @@ class AttentionSettings(Part):
         "masks come from cross-attention at latent side / this", 4, changes="source", inactive=(NO_MASK_BY_WORDS,), ge=1
     )
 
+    background: Background = _colours(
+        "masked mode: what stands behind the figure: source (its ground, attended to), own (the frame's own ground, "
+        "which may move), still (the source's latents themselves), or clip (the ground of the clip's own frame, "
+        "inverted: pans stay pans, at about twice the work)",
+        "source",
+        changes="source",
+        only=MASKED,
+    )
     hold_colours: float = _colours(
         "align each frame's colours to its source's (AdaIN of the predicted clean latents in the late steps, of object "
         "and ground apart where there are masks): 0 not at all, 1 to the full",

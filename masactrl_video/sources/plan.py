@@ -85,6 +85,7 @@ class PlannedSource:
                 cache_quota(settings),
                 self.cache_dtype,
                 _colour_rule(settings, model, self.source) if settings.hold_colours else None,
+                levels=settings.background == "still",
             )
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))

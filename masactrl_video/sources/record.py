@@ -17,7 +17,7 @@ from masactrl_video.attention.recorded import RecordedSource, StepRecord
 from masactrl_video.cache.making import making, open_or_discard
 from masactrl_video.cache.manage import Quota, make_room
 from masactrl_video.cache.quantize import pack, packed_bytes_of, storage_error
-from masactrl_video.cache.recorded_source import COLOURS, OBJECT_MAP, CachedSource, _object_maps, logger
+from masactrl_video.cache.recorded_source import COLOURS, LEVELS, OBJECT_MAP, CachedSource, _object_maps, logger
 from masactrl_video.cache.store import CacheWriter, open_entry
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import UNGUIDED
@@ -80,6 +80,8 @@ def cached_source(
     quota: Quota | None = None,
     dtype: CacheDtype = "exact",
     colours: ColourRule | None = None,
+    *,
+    levels: bool = False,
 ) -> CachedSource:
     """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
 
@@ -91,6 +93,7 @@ def cached_source(
         quota: how large the cache may become with the new entry; the longest unused others go first.
         dtype: how keys and values are stored.
         colours: what is kept of its colours; None: nothing.
+        levels: whether its latents at every step are kept.
 
     Raises:
         CacheDamaged: an entry that is damaged and cannot be removed, or is damaged again right after it was recorded.
@@ -102,6 +105,8 @@ def cached_source(
         identity["stored_as"] = dtype
     if colours is not None:
         identity["colours"] = colours.identity()
+    if levels:
+        identity["levels"] = True
     name = fingerprint(identity)
     with making(root, name):
         entry = open_or_discard(root, name)
@@ -117,7 +122,7 @@ def cached_source(
                 layers=[layer.name for layer in plan.layers],
                 expected_bytes=needed_bytes,
             ) as writer:
-                _record(writer, model, source, branches, plan, words, dtype, colours)
+                _record(writer, model, source, branches, plan, words, dtype, colours, levels)
             entry = open_entry(root, name)
             assert entry is not None
         else:
@@ -153,6 +158,7 @@ def _record(
     words: ObjectWords,
     dtype: CacheDtype,
     colours: ColourRule | None,
+    levels: bool,
 ) -> None:
     walk = source.begin()
     object_maps: dict[int, torch.Tensor | None] = {}
@@ -174,14 +180,17 @@ def _record(
             object_maps[step] = stored_maps.get(OBJECT_MAP)
             writer.write_step(step, packed | stored_maps)
 
-    if colours is not None:
-        rule = colours
+    passed: list[torch.Tensor] = []
 
-        def look(output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
+    def look(output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
+        if levels:
+            passed.append(latents[0])
+        if colours is not None:
             clean = predicted_clean(source.scheduler, output, latents, step)
-            figure = rule.figure(object_maps.get(step), (clean.shape[2], clean.shape[3]))
+            figure = colours.figure(object_maps.get(step), (clean.shape[2], clean.shape[3]))
             moments.append(moments_by_region(clean, figure)[0])
 
+    if levels or colours is not None:
         walk.look = look
 
     own_words = words if words.caption is None else ObjectWords(())
@@ -202,6 +211,7 @@ def _record(
     assert walk.final_latents is not None
     about = {"storage_errors": torch.tensor(errors)} if errors else {}
     about |= {COLOURS: torch.stack(moments)} if moments else {}
+    about |= {LEVELS: torch.stack([*passed, walk.final_latents[0]])} if passed else {}
     writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
 
 

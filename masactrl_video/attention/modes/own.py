@@ -27,6 +27,7 @@ from masactrl_video.attention.mutual import (
     source_attention,
     union_attention,
 )
+from masactrl_video.attention.own_ground import own_ground_attention
 from masactrl_video.model.backbones.qkv import QKV, as_one_long_query, by_branch, merge_heads
 from masactrl_video.settings.modes import OWN_MODES
 
@@ -79,12 +80,32 @@ class MaskedMode(AttentionMode):
         target = frame.object
         if frame.is_last:
             frame.tell_share(target.mask.reshape(-1, qkv.tokens).float().mean(dim=1))
+        if frame.background in ("own", "clip"):
+            return self._before_own_ground(qkv, sources, frame, target)
         if qkv.text is not None:
             return self._beside_text(qkv, sources, frame, target)
         query = as_one_long_query(qkv.query, frame.branches)
         key, value, log_weights = joined(sources)
         out = masked_attention(query, key, value, target, objects_of(sources, self.name), log_weights)
         return merge_heads(out).reshape(qkv.rows, qkv.tokens, -1)
+
+    def _before_own_ground(
+        self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: Sides
+    ) -> torch.Tensor:
+        """Figure to figure, and the ground to that of its own frame, or of the clip's."""
+        query = by_branch(qkv.query, frame.branches)
+        states = frame.clip_states() if frame.background == "clip" else (qkv.key, qkv.value)
+        ground_key, ground_value = (by_branch(of_ground, frame.branches) for of_ground in states)
+        key, value, log_weights = joined(sources)
+        figure = objects_of(sources, self.name)
+        if qkv.text is not None:
+            seen = figure.order[figure.answering()[0]]
+            text = tuple(by_branch(of_text, frame.branches) for of_text in own_and_text(qkv, own=False))
+            region, cut = target.mask.reshape(-1, qkv.tokens), (key[:, :, seen], value[:, :, seen])
+            out = attention_by_region(query, ground_key, ground_value, [cut], [region], text=(text[0], text[1]))
+        else:
+            out = own_ground_attention(query, ground_key, ground_value, key, value, target, figure, log_weights)
+        return merge_heads(out).flatten(0, 1)
 
     def _beside_text(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: Sides) -> torch.Tensor:
         """The same with the frame's own text in each softmax."""
