@@ -36,7 +36,7 @@ def own_ground_attention(
     frames, tokens = query.shape[1], query.shape[3]
     seen = source.order[source.answering()[0]]
     key, value = key[:, :, seen], value[:, :, seen]
-    bias = None if log_weights is None else log_weights[seen]
+    bias = None if log_weights is None else log_weights[seen][None, None, None]  # for all queries alike
     figure = target.mask.reshape(frames, tokens)
     rim = (figure & False) if target.rim is None else target.rim.reshape(frames, tokens)
     out = torch.empty_like(query)

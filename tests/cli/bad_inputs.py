@@ -60,6 +60,16 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", *MASKED, "--source-mask-words", "bear", "--target-masks", "clip.mp4", "--mask-attributes", "hat"],
         "mask_attributes: they join what mask_words find",
     ),
+    "a background of no kind": (["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "blue"], "--background"),
+    "a background without masks": (["clip.mp4", "--background", "own"], "background belongs to attention_mode masked"),
+    "the clip's ground without an inversion": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "clip", "--scheduler", "euler"],
+        "background clip: its frames are inverted with ddim, not with euler",
+    ),
+    "the ground of a clip of poses": (
+        ["poses.json", "--guidance", "pose", *MASKED, "--mask-words", "bear", "--background", "clip"],
+        "holds poses, no pictures; take source, own or still",
+    ),
     "words without masks": (["clip.mp4", "--mask-words", "bear"], "belongs to attention_mode masked"),
     "a source frame past the last": (["clip.mp4", "--source-frame", "2"], "source_frame: got 2"),
     "no frames": (["clip.mp4", "--frame-load-cap", "0"], "frame_load_cap: got '0'"),
