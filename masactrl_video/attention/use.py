@@ -21,7 +21,7 @@ from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
 from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.modes import check_mode, needs_of
-from masactrl_video.settings.names import Ground, SourcePositions
+from masactrl_video.settings.names import Background, Ground, SourcePositions
 
 
 @contextmanager
@@ -34,6 +34,7 @@ def control_attention(
     masks: MaskRule | None = None,
     ground: Ground = "self",
     clock: StepClock | None = None,
+    background: Background = "source",
 ) -> Iterator[AttentionControl]:
     """Inside the context, the denoiser's calls follow `plan`; on leaving, it is as before.
 
@@ -48,6 +49,8 @@ def control_attention(
             mask of the source is the only one's (see `SourcePart.mask`).
         ground: with regions, what queries outside all of them attend to: their own frame, or the first's ground.
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
+        background: with masks of an object, what queries outside of it attend to. For `clip`, each controlled call
+            comes after one on the clip's own frames (see `AttentionControl.looking`).
 
     Raises:
         UserError: steps, layers or branches that a source does not have, or what the plan's mode needs is missing.
@@ -61,12 +64,14 @@ def control_attention(
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
     backbone = backbone_of(denoiser)
     each = backbone.calls_each_branch
-    control = AttentionControl(source, plan, branches, masks, ground, clock, calls_each_branch=each)
+    control = AttentionControl(source, plan, branches, masks, ground, clock, background, calls_each_branch=each)
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)
     wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]
     if by_object and masks is not None:
         wanted.append((masks.target_tokens, None, control.object_maps))
+        joining = zip(masks.attributes, control.attribute_maps, strict=True)
+        wanted += [(tokens, None, kept) for tokens, kept in joining]
     for words, text, kept in wanted:
         keep = KeepObjectMap(words, control.branches, control.map_size, kept, text)
         for layer in plan.mask_layers if words else ():

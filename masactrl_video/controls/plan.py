@@ -80,6 +80,11 @@ def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: 
     return _extract(clip, folder, make, _key(settings, clip, made_from))
 
 
+def keep_clip(settings: Settings, clip: FittedClip, folder: Path) -> GuidanceFrames:
+    """The clip's own frames, at the frames' size, for whoever renders."""
+    return _extract(clip, folder, GivenFrames(frame for frame in clip), _key(settings, clip, "own frames"))
+
+
 def _key(settings: Settings, clip: FittedClip, made_from: Any) -> str:
     """Names everything that determines the pictures."""
     key = {"clip": fingerprint_of(settings), "fit": asdict(clip.fit), "from": made_from}

@@ -44,7 +44,7 @@ class Parcels:
         """
         self.plan, self._storage = plan, None if storage is None else storage.resolve()
         self._all = everything_is_seen
-        self._pictures = [*plan.controls, *([plan.target_masks] if plan.target_masks else [])]
+        self._pictures = [*plan.given]
         self._send_sources = not all(self._seen(entry.folder) for entry in plan.sources)
         self._send_pictures = not all(self._seen(pictures.folder) for pictures in self._pictures)
         self._files_back = not self._seen(plan.pictures)

@@ -47,11 +47,11 @@ class Place:
                 for entry, files in zip(plan.sources, letter.sources, strict=True)
             )
         if letter.indices is not None:
-            given = [*plan.controls, *([plan.target_masks] if plan.target_masks else [])]
-            both = zip(given, letter.indices, strict=True)
+            both = zip(plan.given, letter.indices, strict=True)
             placed = [self._control(number, pictures, index) for number, (pictures, index) in enumerate(both)]
             changes["controls"] = tuple(placed[: len(plan.controls)])
-            changes["target_masks"] = placed[-1] if plan.target_masks else None
+            more = iter(placed[len(plan.controls) :])
+            changes |= {name: next(more) for name in ("target_masks", "clip") if getattr(plan, name) is not None}
         if letter.files_back:
             changes["pictures"] = self._own / plan.pictures.name
             changes["masks"] = plan.masks and self._own / plan.masks.name

@@ -47,7 +47,7 @@ class RayExecutor:
             inside: what works in the actors.
         """
         self._plan, self._progress, self._inside = plan, progress, inside
-        self._guidance = [*job.guidance, *([job.target_masks] if job.target_masks else [])]
+        self._guidance = job.given
         self._model = job.denoising.model
         on_gpu = self._model.device.type == "cuda"
         self._actors = RayActors(cluster, settings, most=len(plan.chunks), on_gpu=on_gpu)

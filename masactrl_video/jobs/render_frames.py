@@ -9,7 +9,7 @@ from pathlib import Path
 
 from masactrl_video.controls.clip import FittedClip
 from masactrl_video.controls.extract import GuidanceBeside
-from masactrl_video.controls.plan import make_target_masks
+from masactrl_video.controls.plan import keep_clip, make_target_masks
 from masactrl_video.errors import counted
 from masactrl_video.jobs.run.folder import Outputs
 from masactrl_video.jobs.timeline import ClipSources
@@ -48,14 +48,16 @@ def plan_render(
     Raises:
         UserError: frames that are there were made from something else.
     """
-    target_masks, pictures = None, outputs.frames(len(clip))
+    target_masks, own_frames, pictures = None, None, outputs.frames(len(clip))
     if settings.target_masks is not None:
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
+    if settings.background == "clip":
+        own_frames = keep_clip(settings, clip, outputs.folder / "clip-frames")
     planned, skeletons = sources.planned, sources.skeletons
-    along = (sources.first, target_masks, sources.later, sources.timeline, skeletons)
+    along = (sources.first, target_masks, sources.later, sources.timeline, skeletons, own_frames)
     job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, *along)
     _say_shortcuts(settings)
-    keys = [*(kind.key for kind in guidance), *([target_masks.key] if target_masks else [])]
+    keys = [*(kind.key for kind in guidance), *(given.key for given in (target_masks, own_frames) if given)]
     names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline, skeletons)
     text = picture_text(settings) | {"made-from": names}
     check_kept(pictures, text["made-from"])
@@ -81,6 +83,7 @@ def plan_render(
         ),
         target_masks=target_masks and _pictures("masks", target_masks.folder, target_masks.key),
         skeletons=skeletons,
+        clip=own_frames and _pictures("clip", own_frames.folder, own_frames.key),
         pictures=made[0][0].parent.absolute(),
         masks=made[1][0].parent.absolute() if settings.save_masks else None,
         text=text,

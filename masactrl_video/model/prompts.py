@@ -64,8 +64,11 @@ def encode_inverted(
     return encode_prompt(model, prompt, negative_prompt, own_scale, size_px, true_cfg_scale)
 
 
-def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str]) -> tuple[int, ...]:
+def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str], setting: str = "mask_words") -> tuple[int, ...]:
     """Positions of `words` among the prompt's tokens, every occurrence; several words may be one entry.
+
+    Args:
+        setting: which names them, for the message.
 
     Raises:
         UserError: a word that is not in the prompt, or only behind the part that the text encoder reads.
@@ -80,7 +83,7 @@ def find_words(tokenizer: Tokenizer, prompt: str, words: Sequence[str]) -> tuple
                 break
         if not starts:
             raise UserError(
-                f"mask_words: {word!r} is not in the prompt {prompt!r} "
+                f"{setting}: {word!r} is not in the prompt {prompt!r} "
                 f"(its first {tokenizer.model_max_length} tokens); give words as they stand there"
             )
         positions.update(i for start in starts for i in range(start, start + len(ids)))

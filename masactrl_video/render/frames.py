@@ -22,9 +22,11 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.clean import predicted_clean, with_clean
 from masactrl_video.model.sampling.colours import aligned
 from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch
+from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.poses.warp import Skeleton, Skeletons
-from masactrl_video.settings.names import Ground, NoiseKind
+from masactrl_video.render.grounds import ClipGround, StillGround
+from masactrl_video.settings.names import Background, Ground, NoiseKind
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
 
@@ -67,6 +69,12 @@ class FramesJob:
     """In the mode `regions`: what the rest of the picture attends to."""
     skeletons: Skeletons | None = None
     """Of the sources and of all frames of the clip, where the plan's positions are `pose`."""
+    background: Background = "source"
+    """With masks of an object: what the rest of the picture attends to, or is."""
+    clip_ground: ClipGround | None = None
+    """For the background `clip`."""
+    still_ground: StillGround | None = None
+    """For the background `still`."""
 
     @property
     def height_px(self) -> int:
@@ -77,6 +85,12 @@ class FramesJob:
     def width_px(self) -> int:
         """Of every frame."""
         return self.source_noise.shape[-1] * self.denoising.model.vae_scale_factor
+
+    @property
+    def given(self) -> list[Pictures]:
+        """All pictures that it reads, in the order of `RenderPlan.given`."""
+        own = None if self.clip_ground is None else self.clip_ground.frames
+        return [*self.guidance, *(pictures for pictures in (self.target_masks, own) if pictures is not None)]
 
     def noise_of(self, frames: Sequence[int]) -> torch.Tensor:
         """Initial noise (frames, channels, height, width), standard normal; the source's for all unless per frame."""
@@ -97,6 +111,12 @@ class FramesJob:
             return None
         stacked = np.stack([self.target_masks[frame] for frame in frames])
         return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
+
+    def inverted_clip(self, frames: Sequence[int]) -> Trajectory | None:
+        """Latents of the clip's own frames at every noise level, where their ground is attended to."""
+        if self.clip_ground is None:
+            return None
+        return self.clip_ground.inverted(self.denoising.model, self.scheduler, frames)
 
     def weights_of(self, frames: Sequence[int]) -> list[Weight]:
         """How much each frame of a batch follows each source."""
@@ -163,6 +183,7 @@ class FramesJob:
                 masks=self.masks,
                 ground=self.ground,
                 clock=model.clock,
+                background=self.background,
             ) as control,
         ):
             control.source_skeletons = () if self.skeletons is None else self.skeletons.sources
@@ -207,13 +228,20 @@ def denoise_chunk(
     """
     started = [job.batch(frames) for frames in batches]
     masks = [job.given_masks(frames) for frames in batches]
+    with control.looking():
+        clips = [job.inverted_clip(frames) for frames in batches]
     for frames, batch in zip(batches, started, strict=True):
         batch.alter = job.holding_colours(control, frames)
     for step in range(len(job.scheduler.timesteps)):
-        for frames, batch, mask in zip(batches, started, masks, strict=True):
+        for frames, batch, mask, clip in zip(batches, started, masks, clips, strict=True):
             control.target_mask, control.weights = mask, job.weights_of(frames)
             control.frame_skeletons = job.skeletons_of(frames)
             control.use_branches(job.branches_at(step))
+            if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
+                with control.looking():
+                    job.clip_ground.look(job.denoising.model, job.scheduler, clip, step)
             job.denoising.step(batch, step)
+            if job.still_ground is not None:
+                batch.latents = job.still_ground.kept(control, batch.latents, step)
             on_step(step, frames)
     return [batch.latents for batch in started]

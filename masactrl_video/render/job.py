@@ -15,6 +15,7 @@ from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.frames import FramesJob, HeldColours
+from masactrl_video.render.grounds import ClipGround, StillGround
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.control import mask_rule
 from masactrl_video.sources.plan import shared_noise, source_part
@@ -35,6 +36,7 @@ def frames_job(
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
     skeletons: Skeletons | None = None,
+    clip: Pictures | None = None,
 ) -> FramesJob:
     """Everything that rendering a frame against the recorded source needs besides its number.
 
@@ -42,6 +44,7 @@ def frames_job(
         later: further sources of the timeline; frames start from the noise of the first one all the same.
         timeline: which of several sources a frame follows.
         skeletons: of sources and frames, where keys go with the limbs.
+        clip: the clip's own frames, where their ground is attended to.
 
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
@@ -70,7 +73,22 @@ def frames_job(
         timeline=timeline if later else None,
         colours=_held_colours(settings, (source, *later)),
         skeletons=skeletons,
+        background=settings.background,
+        clip_ground=ClipGround(clip, _null_prompt(model, size_px)) if clip is not None else None,
+        still_ground=_still_ground(settings, (source, *later)),
     )
+
+
+def _null_prompt(model: DiffusionModel, size_px: tuple[int, int]) -> TextCondition:
+    """One branch."""
+    return encode_prompt(model, "", "", 1.0, size_px)
+
+
+def _still_ground(settings: Settings, sources: Sequence[CachedSource]) -> StillGround | None:
+    if settings.background != "still":
+        return None
+    known = [levels for source in sources if (levels := source.levels) is not None]
+    return StillGround(torch.stack(known))
 
 
 def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:

@@ -210,6 +210,8 @@ class RenderPlan(_Part):
     target_masks: ControlPictures | None = None
     skeletons: Skeletons | None = None
     """Of the sources and of all frames, where the sources' keys go with the limbs."""
+    clip: ControlPictures | None = None
+    """The clip's own frames, where their ground is attended to."""
     pictures: FilePath
     """Folder of the frames."""
     masks: FilePath | None = None
@@ -233,6 +235,12 @@ class RenderPlan(_Part):
         if limbs != ((len(self.sources), self.frames) if self.settings.source_positions == "pose" else None):
             raise ValueError("skeletons: there is not one for each source and frame, or they are not asked for")
         return self
+
+    @property
+    def given(self) -> tuple[ControlPictures, ...]:
+        """All pictures that must be there to render: of each network, then given masks, then the clip's own frames."""
+        more = (pictures for pictures in (self.target_masks, self.clip) if pictures is not None)
+        return (*self.controls, *more)
 
     def picture(self, frame: int) -> Path:
         """Where a frame's picture goes."""

@@ -138,7 +138,7 @@ def open_job(
     entries = [_open_source(source) for source in plan.sources]
     opened = partial(_open_pictures, plan=plan, wait_seconds=wait_seconds, by_chunk=by_chunk)
     guidance = list(map(opened, plan.controls))
-    masks = None if plan.target_masks is None else opened(plan.target_masks)
+    masks, clip = (None if given is None else opened(given) for given in (plan.target_masks, plan.clip))
     settings = plan.settings
     model = model or model_from_settings(settings)
     for source, entry in zip(plan.sources, entries, strict=True):
@@ -149,9 +149,9 @@ def open_job(
     if ControlledWhere.of(control) != plan.control:
         raise UserError(f"plan: its steps or layers are not those that its settings mean here; {ANEW}")
     timeline = plan.timeline
-    along = (first, masks, later, timeline, plan.skeletons)
+    along = (first, masks, later, timeline, plan.skeletons, clip)
     job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, *along)
-    keys = [pictures.key for pictures in (*guidance, *([masks] if masks else []))]
+    keys = [pictures.key for pictures in plan.given]
     here = made_from(model, job.denoising.text, keys, first, later, timeline, plan.skeletons)
     if here != plan.text["made-from"]:
         raise UserError(f"plan: the model, or what reads its prompts, is another here than where it was made; {ANEW}")

@@ -79,6 +79,12 @@ def check_masks(settings: Settings) -> None:
         raise ValueError("mask_words: target_masks and the source's own mask leave them without effect")
     if settings.source_caption is not None and (settings.source_mask is not None or not settings.real_source):
         raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
+    if settings.mask_attributes and (settings.target_masks is not None or not settings.mask_words):
+        raise ValueError("mask_attributes: they join what mask_words find, in the frames too; leave them out")
+    if settings.background == "clip" and settings.scheduler != "ddim":
+        raise ValueError(
+            f"background clip: its frames are inverted with ddim, not with {settings.scheduler}; take that, or another"
+        )
     if settings.save_masks and settings.target_masks is not None:
         raise ValueError("save_masks: target_masks are given, so there are no others to save")
 

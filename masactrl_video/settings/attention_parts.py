@@ -25,7 +25,7 @@ from masactrl_video.settings.inactive import (
     STEPS_LISTED,
 )
 from masactrl_video.settings.modes import HELP, Mode, needs_of
-from masactrl_video.settings.names import HandOver, SourcePositions
+from masactrl_video.settings.names import Background, HandOver, Rim, SourcePositions
 from masactrl_video.settings.timeline import is_inverted
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
@@ -143,6 +143,16 @@ class AttentionSettings(Part):
         commands=VIDEOS | RECORD,
         sweepable=False,
     )
+    mask_attributes: list[str] = _mask(
+        "words of what the object wears or carries, such as scarf hat, in the prompt: their own maps join the object's",
+        [],
+    )
+    mask_rim: Rim = _mask(
+        "so many latent points around each mask, the source's and the frames', may ask, and be asked by, both sides: "
+        "hats and scarves reach beyond the words; auto: as many as the map takes from its threshold to nothing",
+        0,
+        changes="frames",
+    )
     mask_threshold: float = _attention(
         "normalised attention from which a pixel is the object's",
         0.1,
@@ -155,6 +165,14 @@ class AttentionSettings(Part):
         "masks come from cross-attention at latent side / this", 4, changes="source", inactive=(NO_MASK_BY_WORDS,), ge=1
     )
 
+    background: Background = _colours(
+        "masked mode: what stands behind the figure: source (its ground, attended to), own (the frame's own ground, "
+        "which may move), still (the source's latents themselves), or clip (the ground of the clip's own frame, "
+        "inverted: pans stay pans, at about twice the work)",
+        "source",
+        changes="source",
+        only=MASKED,
+    )
     hold_colours: float = _colours(
         "align each frame's colours to its source's (AdaIN of the predicted clean latents in the late steps, of object "
         "and ground apart where there are masks): 0 not at all, 1 to the full",
@@ -171,6 +189,14 @@ class AttentionSettings(Part):
         ge=0,
         lt=1,
     )
+
+    @field_validator("mask_rim", mode="before")
+    @classmethod
+    def _points_or_auto(cls, value: Any) -> Any:
+        text = str(value)
+        if value == "auto" or (text.isascii() and text.isdigit() and not isinstance(value, bool)):
+            return value if value == "auto" else int(text)
+        raise ValueError(f"got {value!r}; give a number of latent points, 0 or more, or auto")
 
     @property
     def masked(self) -> bool:

@@ -34,6 +34,13 @@ PredictionType = Literal["epsilon", "v_prediction", "sample"]
 NoiseKind = Literal["shared", "per-frame"]
 """Initial noise: the source's for all frames, or another for each."""
 
+Background = Literal["source", "own", "still", "clip"]
+"""What stands behind the figure in modes with masks: the source's ground, attended to; the frame's own; the source's
+latents themselves; or the ground of the clip's own frame, inverted."""
+
+Rim = int | Literal["auto"]
+"""Width of what belongs to both sides of a mask, in latent points; `auto`: by the slope of the map at its edge."""
+
 HandOver = Literal["nearest", "mix"]
 """How frames go from one source to the next: at once, or with both in one softmax meanwhile."""
 

@@ -36,7 +36,23 @@ def mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int
         source_mask = read_mask(settings, settings.source_mask, size_px).to(model.device)
     by_words = settings.target_masks is None
     tokens = find_words(model.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
-    return MaskRule(tokens, settings.mask_threshold, source_mask)
+    attributes = find_attributes(settings, model, settings.prompt) if by_words else ()
+    return MaskRule(tokens, settings.mask_threshold, source_mask, settings.mask_rim, attributes)
+
+
+def find_attributes(settings: Settings, model: DiffusionModel, prompt: str) -> tuple[tuple[int, ...], ...]:
+    """Positions in a prompt of the words of each thing that the object wears.
+
+    Raises:
+        UserError: one that is not in it.
+    """
+    return tuple(find_words(model.tokenizer, prompt, [word], "mask_attributes") for word in settings.mask_attributes)
+
+
+def source_attributes(settings: Settings, model: DiffusionModel, prompt: str) -> tuple[tuple[int, ...], ...]:
+    """The same in a source's own text; none where it has words or a mask of its own."""
+    own = settings.source_mask is not None or settings.source_mask_words is not None
+    return find_attributes(settings, model, prompt) if settings.masked and not own else ()
 
 
 def check_source_used(settings: Settings, model: DiffusionModel) -> None:
@@ -72,8 +88,10 @@ def plan_attention(
         check_invertible(make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px))
     if settings.masked and settings.target_masks is None:
         find_words(model.tokenizer, settings.prompt, settings.mask_words)
+        find_attributes(settings, model, settings.prompt)
     if words := source_words(settings):
         find_words(model.tokenizer, source_caption(settings), words)
+        source_attributes(settings, model, source_caption(settings))
     scheduler, plan = planned_control(settings, model, size_px)
     if settings.save_masks and not (plan.steps and plan.layers):
         raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")

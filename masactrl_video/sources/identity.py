@@ -13,6 +13,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from pydantic import JsonValue
 
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, layers_between_maps
 from masactrl_video.model.backbones.base import Backbone
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -46,6 +47,7 @@ def source_identity(
     plan: ControlPlan,
     object_text: TextCondition | None,
     object_tokens: Sequence[int],
+    attributes: Sequence[Sequence[int]] = (),
 ) -> dict[str, JsonValue]:
     """What determines the recorded keys, values and maps, as JSON."""
     common: dict[str, JsonValue] = {
@@ -67,6 +69,8 @@ def source_identity(
             "layers": [layer.name for layer in plan.mask_layers],
         },
     }
+    if attributes:
+        common["attributes"] = [list(tokens) for tokens in attributes]
     if object_tokens and layers_between_maps(plan.layers, plan.mask_layers):
         common["object_maps"] = "by layer"  # before, these layers got the map of the whole pass
     if is_channels_last(model.denoiser):  # sums in another order, so other last digits
@@ -107,8 +111,14 @@ def _followed(first: Followed) -> JsonValue:
         "mode": first.plan.mode,
         "steps": list(first.plan.steps),
         "layers": [layer.name for layer in first.plan.layers],
-        "masks": None if masks is None else [list(masks.target_tokens), masks.threshold],
+        "masks": None if masks is None else [list(masks.target_tokens), masks.threshold, *_rim(masks)],
     }
+
+
+def _rim(masks: MaskRule) -> list[JsonValue]:
+    """What a rule has beside the object's words, if anything."""
+    attributes = [list(tokens) for tokens in masks.attributes]
+    return [masks.rim, _as_json(attributes)] if masks.rim or attributes else []
 
 
 def _real(source: RealSource) -> dict[str, JsonValue]:

@@ -30,9 +30,16 @@ from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root
-from masactrl_video.sources.control import mask_rule, plan_attention, read_mask, source_caption, source_words
+from masactrl_video.sources.control import (
+    mask_rule,
+    plan_attention,
+    read_mask,
+    source_attributes,
+    source_caption,
+    source_words,
+)
 from masactrl_video.sources.record import ColourRule, ObjectWords, cached_source, check_recorded
-from masactrl_video.sources.saved import open_saved, saved_index, saved_source
+from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_source
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.image_folder import read_image
@@ -79,6 +86,7 @@ class PlannedSource:
                 cache_quota(settings),
                 self.cache_dtype,
                 _colour_rule(settings, model, self.source) if settings.hold_colours else None,
+                levels=settings.background == "still",
             )
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))
@@ -108,8 +116,11 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
         logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
     if settings.character is not None:
         character = open_saved(settings)
-        saved = saved_source(settings, model, character, scheduler, source_words(settings), clip.size_px)
-        return PlannedSource(*saved, plan=plan, scheduler=scheduler, cache_dtype=settings.cache_dtype)
+        named = source_words(settings)
+        source, branches, words = saved_source(settings, model, character, scheduler, named, clip.size_px)
+        if named:
+            words = replace(words, attributes=source_attributes(settings, model, saved_caption(character)))
+        return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
@@ -181,7 +192,8 @@ def _generated(
     )
     words = source_words(settings)
     tokens = find_words(model.tokenizer, prompt, words) if words else ()
-    return source, text.names, ObjectWords(tokens)
+    attributes = source_attributes(settings, model, prompt) if words else ()
+    return source, text.names, ObjectWords(tokens, attributes=attributes)
 
 
 def _real(
@@ -203,7 +215,8 @@ def _real(
         return source, branches, ObjectWords(())
     caption = source_caption(settings)
     tokens = find_words(model.tokenizer, caption, words)
-    return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", 1.0, clip.size_px))
+    attributes = source_attributes(settings, model, caption)
+    return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", 1.0, clip.size_px), attributes)
 
 
 def _colour_rule(settings: Settings, model: DiffusionModel, source: GeneratedSource | RealSource) -> ColourRule:

@@ -12,7 +12,7 @@ from masactrl_video.attention.recorded import MemorySource, StepRecord
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import UNGUIDED
-from masactrl_video.model.backbones.flux.layers import Layer
+from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.qkv import QKV, split_heads
 from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.poses.named_poses import joined, named_pose
@@ -20,7 +20,7 @@ from masactrl_video.poses.warp import Skeleton
 
 FRAMES, HEADS, GRID, WORDS, CHANNELS = 3, 2, (8, 8), 5, 8
 LATENT, TOKENS, SIDE_PX = (16, 16), 64, 128
-LAYER = Layer(0, "transformer_blocks.0", CHANNELS)
+LAYER = TokenLayer(0, "transformer_blocks.0", CHANNELS, 2)
 LEFT = torch.arange(16).expand(LATENT) < 8
 MODES = ["source", "union", "masked", "regions"]
 

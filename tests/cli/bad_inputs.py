@@ -63,6 +63,29 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--source-pose", "standing"],
         "source_pose belongs to source_positions pose",
     ),
+    "a rim that is no number": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-rim", "-1"],
+        "mask_rim: got '-1'",
+    ),
+    "a rim without masks": (["clip.mp4", "--mask-rim", "auto"], "mask_rim belongs to attention_mode masked"),
+    "an attribute that is not in the prompt": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-attributes", "crown"],
+        "mask_attributes: 'crown' is not in the prompt",
+    ),
+    "attributes beside given masks": (
+        ["clip.mp4", *MASKED, "--source-mask-words", "bear", "--target-masks", "clip.mp4", "--mask-attributes", "hat"],
+        "mask_attributes: they join what mask_words find",
+    ),
+    "a background of no kind": (["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "blue"], "--background"),
+    "a background without masks": (["clip.mp4", "--background", "own"], "background belongs to attention_mode masked"),
+    "the clip's ground without an inversion": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "clip", "--scheduler", "euler"],
+        "background clip: its frames are inverted with ddim, not with euler",
+    ),
+    "the ground of a clip of poses": (
+        ["poses.json", "--guidance", "pose", *MASKED, "--mask-words", "bear", "--background", "clip"],
+        "holds poses, no pictures; take source, own or still",
+    ),
     "words without masks": (["clip.mp4", "--mask-words", "bear"], "belongs to attention_mode masked"),
     "a source frame past the last": (["clip.mp4", "--source-frame", "2"], "source_frame: got 2"),
     "no frames": (["clip.mp4", "--frame-load-cap", "0"], "frame_load_cap: got '0'"),

@@ -40,7 +40,12 @@ def check_invertible(scheduler: Schedule) -> None:
 
 @torch.no_grad()
 def invert(
-    model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Schedule, iterations: int = 0
+    model: DiffusionModel,
+    picture_latents: torch.Tensor,
+    text: TextCondition,
+    scheduler: Schedule,
+    iterations: int = 0,
+    of: str = "source",
 ) -> Trajectory:
     """Inversion without guidance: on a flow see `flow_levels`, else DDIM's (MasaCtrl, Sec. 4.1; Song et al. 2021,
     Eq. 13 read backwards).
@@ -51,10 +56,11 @@ def invert(
     come back exactly (Pan et al. 2023, Sec. 3.2; Meiri et al. 2023).
 
     Args:
-        picture_latents: (1, channels, height, width), scaled.
+        picture_latents: (1, channels, height, width), scaled; of several pictures, each is inverted by itself.
         text: one branch, usually the null prompt.
         scheduler: the flow or DDIM scheduler of the denoising, with its timesteps set.
         iterations: refinements of each step, each at the cost of another UNet call; a few are enough.
+        of: what the picture is, for the log.
 
     Raises:
         UserError: another scheduler, or one whose timesteps the inverse does not visit.
@@ -66,7 +72,7 @@ def invert(
     inverse = _inverse_of(scheduler, model.device)
     refining = _inverse_of(scheduler, model.device, prediction_type="epsilon")
     levels = [picture_latents]
-    for step in counting(range(len(inverse.timesteps)), "source: invert", "step", passing=True):
+    for step in counting(range(len(inverse.timesteps)), f"{of}: invert", "step", passing=True):
         timestep = inverse.timesteps[step]
         output = predict_noise(model, levels[-1], timestep, text, None, step, len(inverse.timesteps))[0]
         higher = inverse.step(output, timestep, levels[-1], return_dict=False)[0]
