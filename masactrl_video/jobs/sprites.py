@@ -253,7 +253,7 @@ def _figures(
     from masactrl_video.progress import counting
     from masactrl_video.sprites.alpha import cut_out
     from masactrl_video.sprites.body import Body
-    from masactrl_video.sprites.cells import sole_px
+    from masactrl_video.sprites.cells import soles_px
     from masactrl_video.sprites.ground import enlarged, enlargement, ground_of
     from masactrl_video.sprites.movements import SOLE_SHARE
 
@@ -263,13 +263,13 @@ def _figures(
     _tell_ground(ground.unevenness(frames, bodies), report)
     shown = range(len(frames) - movements.aside)
     masks = Outputs(outputs.video).masks(len(frames)) if masked else None
-    found = []
+    figures = []
     for number in counting(shown, "figures", "frame", total=len(shown)):
         body = bodies[number]
         hint = None if masks is None else enlarged(read_png(masks[number]))[..., 0] > 127
-        figure = cut_out(frames[number], body, ground, hint)
-        found.append((figure, sole_px(figure, body.lowest_px + SOLE_SHARE * side)))
-    return found
+        figures.append(cut_out(frames[number], body, ground, hint))
+    soles = soles_px(figures, [bodies[number].lowest_px for number in shown], SOLE_SHARE * side)
+    return list(zip(figures, soles, strict=True))
 
 
 def _tell_ground(levels: float, report: Report) -> None:

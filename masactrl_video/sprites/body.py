@@ -31,7 +31,7 @@ class _Flesh:
 
 _BONE = _Flesh(limb=0.07, torso=0.05, head=0.28)
 _FOOT = 0.2
-_WIDE = _Flesh(limb=0.42, torso=0.42, head=1.0)  # with coat, hair, hat and shoes
+_WIDE = _Flesh(limb=0.45, torso=0.45, head=1.3)  # with coat, hair, hat and shoes
 
 
 @dataclass(frozen=True, eq=False)

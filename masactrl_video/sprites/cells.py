@@ -18,7 +18,9 @@ Cell = NDArray[np.uint8]
 _THERE = 0.5
 """Alpha from which a pixel counts as the figure's."""
 _FARTHEST = 0.03
-"""How far a sole may be from where the pose has it, in parts of the picture's side, and be put right."""
+"""How far a sole may be from where a pose has it, in parts of the picture's side; farther, it is something else."""
+_UNSURE = 0.012
+"""How far a sole may be from that of the other figures and still be theirs, in parts of the picture's side."""
 _MARGIN = 1 / 32
 """Left free around the largest figure, in parts of the cell."""
 
@@ -38,17 +40,27 @@ class Window:
         return 0.5, self.ground_px / self.cell_px
 
 
-def sole_px(figure: Rgba, expected_px: float) -> float:
-    """y of the lower edge of the lowest part of a figure that is as wide as a foot.
+def soles_px(figures: Sequence[Rgba], ankles_px: Sequence[float], expected_px: float) -> list[float]:
+    """y of each figure's soles: as far below its lower ankle as with most of them, so that the body does not tremble.
+
+    A figure whose own sole is clearly elsewhere is taken at its word.
 
     Args:
-        expected_px: where the pose has it; a figure that ends far from it keeps it.
+        ankles_px: y of each one's lower ankle.
+        expected_px: from there down to the ground, where nothing else is known.
     """
-    side = len(figure)
-    filled = (figure[..., 3] >= _THERE).sum(axis=1) >= max(2, side // 64)
-    rows = np.flatnonzero(filled)
-    found = float(rows[-1] + 1) if len(rows) else expected_px
-    return found if abs(found - expected_px) <= _FARTHEST * side else expected_px
+    side = len(figures[0])
+    below = np.array([_lowest_px(figure) - ankle for figure, ankle in zip(figures, ankles_px, strict=True)])
+    below[~(np.abs(below - expected_px) <= _FARTHEST * side)] = np.nan
+    common = expected_px if np.isnan(below).all() else float(np.nanmedian(below))
+    used = np.where(np.abs(below - common) > _UNSURE * side, below, common)  # NaN is above nothing
+    return [float(ankle + depth) for ankle, depth in zip(ankles_px, used, strict=True)]
+
+
+def _lowest_px(figure: Rgba) -> float:
+    """y of the lower edge of the lowest part that is as wide as a foot; NaN where none is."""
+    rows = np.flatnonzero((figure[..., 3] >= _THERE).sum(axis=1) >= max(2, len(figure) // 64))
+    return float(rows[-1] + 1) if len(rows) else float("nan")
 
 
 def window_of(figures: Sequence[Rgba], soles_px: Sequence[float], cell_px: int, least_px: int) -> Window:
