@@ -27,6 +27,7 @@ ORDER = [
     "page",
     "poses",
     "poses/detectors",
+    "sprites",
     "demo",
     "model/backbones",
     "model",

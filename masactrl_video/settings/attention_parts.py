@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import field_validator
 
-from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECORD, VIDEOS, Part, option
+from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECORD, SPRITES, VIDEOS, Part, option
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
 from masactrl_video.settings.inactive import (
     CHARACTER_IS_SOURCE,
@@ -32,7 +32,7 @@ _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
 _timeline = partial(option, "source", changes="source", commands=VIDEOS)
 _any_source = partial(option, "source", changes="source", commands=DENOISE - COMICS, sweepable=True)
 _attention = partial(option, "attention", changes="frames", commands=ATTEND, sweepable=True)
-_colours = partial(option, "attention", commands=VIDEOS)
+_colours = partial(option, "attention", commands=VIDEOS | SPRITES)
 _mask = partial(option, "attention", changes="source", commands=ATTEND - COMICS, only=MASKED, sweepable=True)
 
 

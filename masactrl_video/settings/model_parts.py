@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from masactrl_video.settings.fields import DENOISE, MAKE, OPEN_MODELS, RECORD, STILLS, VIDEOS, Part, option
+from masactrl_video.settings.fields import DENOISE, MAKE, OPEN_MODELS, RECORD, SPRITES, STILLS, VIDEOS, Part, option
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName
 from masactrl_video.settings.inactive import INVERTED_NOISE, NO_NEGATIVE
 from masactrl_video.settings.names import DtypeName, NoiseKind, OffloadKind, PredictionType, SchedulerName
@@ -51,7 +51,7 @@ class ModelSettings(Part):
 class SamplingSettings(Part):
     """From noise to a picture."""
 
-    prompt: str = _sampled("what the frames show", "", commands=VIDEOS | RECORD | MAKE, keeps_panels=True)
+    prompt: str = _sampled("what the frames show", "", commands=VIDEOS | RECORD | MAKE | SPRITES, keeps_panels=True)
     negative_prompt: str = _sampled("what they should not show", "", inactive=(NO_NEGATIVE,))
     num_inference_steps: int = _sampled("denoising steps", 50, fixed_by_character=True, ge=1)
     guidance_scale: float = _sampled("classifier-free guidance; 1 or less: none", 7.5, ge=0)

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import ByteSize, TypeAdapter, ValidationError, field_validator
 
-from masactrl_video.settings.fields import COMICS, DECODE, DENOISE, VIDEOS, Part, option
+from masactrl_video.settings.fields import COMICS, DECODE, DENOISE, SPRITES, VIDEOS, Part, option
 from masactrl_video.settings.home import OwnName, OwnPath
 from masactrl_video.settings.inactive import MASKED, NO_UNCONDITIONAL, NO_VAE
 from masactrl_video.settings.names import CacheDtype
 
 _storage = partial(option, "work", changes="speed", commands=DENOISE)
-_batching = partial(option, "work", changes="speed", commands=VIDEOS)
+_batching = partial(option, "work", changes="speed", commands=VIDEOS | SPRITES)
 _faster = partial(option, "speed", changes="source", commands=DECODE)
 _encoding = partial(option, "output", changes="file", commands=VIDEOS | {"guidance", "encode"})
 
