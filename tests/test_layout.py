@@ -39,6 +39,7 @@ ORDER = [
     "model/backbones/sd3",
     "model/backbones/zimage",
     "model/backbones/qwen",
+    "model/backbones/pixart",
     "attention",
     "attention/baselines",
     "cache",
@@ -80,6 +81,7 @@ MAY_NAME_IT = (
     "model/backbones/sd3",
     "model/backbones/zimage",
     "model/backbones/qwen",
+    "model/backbones/pixart",
     "attention/baselines",
 )
 

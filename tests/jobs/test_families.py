@@ -55,7 +55,8 @@ def test_a_clip_is_rendered_under_a_controlnet(family: Family, folder: Folder, t
     if family.control is not None:
         control = ["--controlnet", f"canny={own / 'control'}", "--guidance", "canny"]
     render = ["render", str(own / "clip"), "-o", str(tmp_path / "out.mp4")]
-    assert run(own, render, *PROMPT, *SIZE, *control, "--guidance-scale", "3", "--negative-prompt", "blue") == 0
+    guided = ["--guidance-scale", "3", "--negative-prompt", "blue", "--skip-uncond", "0.5"]
+    assert run(own, render, *PROMPT, *SIZE, *control, *guided) == 0
     attention = json.loads((tmp_path / "out" / "report.json").read_text())["render"]["attention"]
     assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] > 0
     frames = [read_png(path) for path in sorted((tmp_path / "out" / "frames").glob("*.png"))]
@@ -80,6 +81,17 @@ panels:
   - {{prompt: a bear and a frog in the snow, size: [64, 64], characters: [bear, frog]}}
 """)
     assert main(["comic", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "page.png"), *kept]) == 0
+
+
+@each
+def test_a_source_later_in_the_clip_follows_the_first(family: Family, folder: Folder, tmp_path: Path) -> None:
+    own = folder(family)
+    render = ["render", str(own / "clip"), "-o", str(tmp_path / "out.mp4")]
+    more = ["--source-at", "0=generated", "--source-at", "1=generated", "--guidance", "--guidance-scale", "3"]
+    masked = ["--attention-mode", "masked", "--mask-words", "frog", "--mask-grid-divisor", "2", "--masa-layers", "2"]
+    assert run(own, render, *PROMPT, *SIZE, *more, *masked) == 0
+    later, alone = (read_png(tmp_path / "out" / f"source{number}.png") for number in ("", "-000001"))
+    assert later.shape == alone.shape
 
 
 @whole

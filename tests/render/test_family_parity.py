@@ -104,7 +104,7 @@ def objects(model: DiffusionModel, case: Case) -> tuple[torch.Tensor, torch.Tens
 def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, CachedSource, dict[str, Any]]:
     """Two frames in two batches of one, against the cache."""
     model = load(case)
-    scheduler, plan = make_scheduler(model, "flow", STEPS, case.size), make_plan(model, case)
+    scheduler, plan = make_scheduler(model, case.family.scheduler, STEPS, case.size), make_plan(model, case)
     negative = NEGATIVE if case.guided else ""
     own, text = (encode_prompt(model, p, negative, case.scale, case.size) for p in (SOURCE_PROMPT, prompt))
     guide = pictures(case)
@@ -147,7 +147,7 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         text = encode_prompt(model, words, negative, case.scale, case.size)
         own = [pictures[number : number + 1] for pictures in guide]
         runs.append((text, model.prepare_controls(own) if own else None))
-    scheduler = make_scheduler(model, "flow", STEPS, case.size)
+    scheduler = make_scheduler(model, case.family.scheduler, STEPS, case.size)
     return replayed.run(model, scheduler, replay, runs, initial_noise(model, case.size, 5), set(plan.steps), case.scale)
 
 
@@ -187,7 +187,8 @@ def test_from_the_first_step_in_all_layers_the_source_comes_again(case: Case, tm
 @each(guided=True)
 def test_a_word_makes_the_mask(case: Case, tmp_path: Path) -> None:
     """Keys and values count behind the first map."""
-    first = next(layer.index for layer in load(case).backbone.layers(load(case).denoiser) if layer.kind == "joint")
+    backbone, denoiser = load(case).backbone, load(case).denoiser
+    first = backbone.map_layers(backbone.layers(denoiser), 2)[0].index
     case = replace(case, mode="masked", words=True, masa_layer=first + 1)
     frames, cached, figures = render(case, tmp_path)
     maps = cached.read(1).object_map

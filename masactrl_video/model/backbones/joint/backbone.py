@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, ModelMixin
 from masactrl_video.model.backbones.base import AttentionLayer, Backbone, LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.joint.files import FlowFiles
+from masactrl_video.model.backbones.joint.files import TransformerFiles
 from masactrl_video.model.backbones.joint.layers import word_layers
 from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.latents import LatentSpace
@@ -25,7 +25,7 @@ class TransformerBackbone(Backbone):
     """The `Backbone` of a pipeline whose denoiser is its `transformer`, but for what differs from family to family."""
 
     denoiser_part = "transformer"
-    files: FlowFiles
+    files: TransformerFiles
     sigmas_are_even = True
     """Whether its pipeline gives the scheduler evenly spaced noise levels; else that takes its own."""
 

@@ -19,7 +19,7 @@ from masactrl_video.settings.names import PredictionType
 FLOW_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 
 
-class FlowFiles(ModelFiles):
+class TransformerFiles(ModelFiles):
     """The `ModelFiles` of one pipeline whose denoiser is its `transformer`; a family says what is particular to it."""
 
     title: str
@@ -67,13 +67,6 @@ class FlowFiles(ModelFiles):
         """Tokenizers and scheduler."""
         return self.files
 
-    def check_scheduler(self, name: str, class_name: str) -> None:
-        """Euler's on a flow."""
-        if class_name != FLOW_SCHEDULER:
-            raise UserError(
-                f"model {name!r}: its scheduler is a {class_name}; {self.title} goes with a {FLOW_SCHEDULER}"
-            )
-
     def pipeline_in(self, name: str, path: Path) -> str | None:
         """By the names of the transformer's weights, in its authors' or diffusers' layout."""
         with safe_open(path, framework="numpy") as file:  # reads the header only
@@ -88,12 +81,12 @@ class FlowFiles(ModelFiles):
         """A file holds the transformer; the rest is taken from a folder."""
         return "transformer", self.parts["transformer"][0]
 
-    def complete(
-        self, name: str, pipe: DiffusionPipeline, file: Path | None, wanted: PredictionType | None, dtype: torch.dtype
-    ) -> None:
-        """Compare the parts."""
-        if wanted is not None:
-            raise UserError(f"prediction_type {wanted}: {self.title} predicts a flow's velocity alone; leave it out")
+    def check_parts(self, name: str, pipe: DiffusionPipeline) -> None:
+        """See that the parts of a loaded pipeline belong together.
+
+        Raises:
+            UserError: two are of different models.
+        """
         for entry, (own, other) in self.shared(pipe).items():
             if own != other:
                 raise UserError(
@@ -109,6 +102,25 @@ class FlowFiles(ModelFiles):
             str(file.parent), weight_name=file.name, use_safetensors=True, local_files_only=True
         )
         return list(read[0] if isinstance(read, tuple) else read)
+
+
+class FlowFiles(TransformerFiles):
+    """The same of a pipeline on a flow."""
+
+    def check_scheduler(self, name: str, class_name: str) -> None:
+        """Euler's on a flow."""
+        if class_name != FLOW_SCHEDULER:
+            raise UserError(
+                f"model {name!r}: its scheduler is a {class_name}; {self.title} goes with a {FLOW_SCHEDULER}"
+            )
+
+    def complete(
+        self, name: str, pipe: DiffusionPipeline, file: Path | None, wanted: PredictionType | None, dtype: torch.dtype
+    ) -> None:
+        """Compare the parts."""
+        if wanted is not None:
+            raise UserError(f"prediction_type {wanted}: {self.title} predicts a flow's velocity alone; leave it out")
+        self.check_parts(name, pipe)
 
 
 def width(encoder: PreTrainedModel) -> int:

@@ -55,9 +55,20 @@ def branch_by_branch(
 class WrittenInto(Tokenizer):
     """A tokenizer for prompts that a model reads inside a text of its own."""
 
-    def __init__(self, tokenizer: Tokenizer, template: Callable[[str], str], first: int = 0) -> None:
-        """The tokenizer, the whole text around a prompt, and how many of its tokens the denoiser does not read."""
-        self._tokenizer, self._template, self._first = tokenizer, template, first
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: Callable[[str], str],
+        first: int = 0,
+        part: Callable[[str], str] = lambda text: text,
+    ) -> None:
+        """The tokenizer, and what a prompt becomes before it is read.
+
+        Args:
+            first: so many of the text's first tokens the denoiser does not read.
+            part: what a part of a prompt becomes.
+        """
+        self._tokenizer, self._template, self._first, self._part = tokenizer, template, first, part
 
     @property
     def model_max_length(self) -> int:
@@ -67,7 +78,7 @@ class WrittenInto(Tokenizer):
     def __call__(self, text: str, **options: bool | int) -> Tokens:
         """A prompt as it stands before the denoiser; a part of one, without special tokens, alone."""
         if options.get("add_special_tokens") is False:
-            return self._tokenizer(text, **options)
+            return self._tokenizer(self._part(text), **options)
         return _Ids(list(self._tokenizer(self._template(text), **options).input_ids[self._first :]))
 
 

@@ -20,6 +20,7 @@ from masactrl_video.model.backbones.base import PictureAttention, TextAttention
 from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Opened
+from masactrl_video.model.backbones.joint.calls import timestep_of
 from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.joint.places import check_tokens, turned
@@ -130,9 +131,7 @@ def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
     if mask is not None and not bool(mask.bool().all()):
         raise UserError("a call of Qwen-Image's transformer had prompts of different lengths; make one picture a call")
     timestep = given["timestep"]
-    values = set(timestep.flatten().tolist())
-    if len(values) != 1:
-        raise UserError("a call of Qwen-Image's transformer mixes timesteps; use one timestep a call")
     rounding = float(torch.finfo(timestep.dtype).eps)  # a thousandth of the timestep came
     (_, height, width) = shapes[0][0]
-    return DenoiserCall(values.pop() * 1000, given["hidden_states"].shape[0], (height * PATCH, width * PATCH), rounding)
+    rows, size = given["hidden_states"].shape[0], (height * PATCH, width * PATCH)
+    return DenoiserCall(timestep_of(timestep, TITLE) * 1000, rows, size, rounding)

@@ -15,6 +15,7 @@ from masactrl_video.model.backbones.base import PictureAttention, TextAttention
 from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Opened
+from masactrl_video.model.backbones.joint.calls import rounding_of, timestep_of
 from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
@@ -88,8 +89,5 @@ def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
             "all: leave it out"
         )
     timestep, latents = given["timestep"], given["hidden_states"]
-    values = set(timestep.flatten().tolist())
-    if len(values) != 1:
-        raise UserError(f"a call of SD3's transformer mixes the timesteps {sorted(values)}; use one timestep a call")
-    rounding = 0.0 if timestep.dtype == torch.float32 else float(torch.finfo(timestep.dtype).eps)
-    return DenoiserCall(values.pop(), latents.shape[0], (latents.shape[-2], latents.shape[-1]), rounding)
+    size = (latents.shape[-2], latents.shape[-1])
+    return DenoiserCall(timestep_of(timestep, TITLE), latents.shape[0], size, rounding_of(timestep))

@@ -1,4 +1,7 @@
-"""Attention modules of a UNet, opened up: what a layer's tokens ask, offer and give, and how they read the prompt."""
+"""Attention modules of a UNet, opened up: what a layer's tokens ask, offer and give, and how they read the prompt.
+
+Transformers whose blocks have the same two modules are opened so too.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,33 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import PixArtTransformer2DModel, UNet2DConditionModel
 from diffusers.models.attention_processor import Attention
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, PictureAttention, TextAttention
 from masactrl_video.model.backbones.qkv import QKV, split_heads
-from masactrl_video.model.backbones.unet.layers import self_attention_layers
+from masactrl_video.model.backbones.unet.layers import Layer
 from masactrl_video.model.backbones.unet.processors import Processor, finished
 
 
 def processors_for(
-    unet: UNet2DConditionModel,
+    network: UNet2DConditionModel | PixArtTransformer2DModel,
+    layers: Sequence[Layer],
     to_picture: Mapping[str, PictureAttention],
     to_text: Mapping[str, Sequence[TextAttention]],
+    text_call: type[CrossAttentionCall] | None = None,
 ) -> dict[str, Processor]:
     """Attention processors by their keys in the network (see `Backbone.attending`).
+
+    Args:
+        layers: all of them.
+        text_call: what is made of a call of a layer for the text, if another than `CrossAttentionCall`.
 
     Raises:
         UserError: the network has no layer of a name.
     """
-    before, layers = unet.attn_processors, self_attention_layers(unet)
+    before = network.attn_processors
     unknown = sorted({*to_picture, *to_text} - {layer.name for layer in layers})
     if unknown:
         raise UserError(f"the network has no attention layer named {unknown[0]!r}")
@@ -35,7 +44,9 @@ def processors_for(
         if (attention := to_picture.get(layer.name)) is not None:
             found[layer.self_processor] = _ToPicture(layer, before[layer.self_processor], attention)
         if added := to_text.get(layer.name):
-            found[layer.cross_processor] = _ToText(layer, before[layer.cross_processor], added)
+            found[layer.cross_processor] = _ToText(
+                layer, before[layer.cross_processor], added, text_call or CrossAttentionCall
+            )
     return found
 
 
@@ -68,8 +79,14 @@ def _opened(attn: Attention, hidden_states: torch.Tensor) -> QKV:
 class _ToText:
     """diffusers attention processor: the original cross-attention, and what is added to it."""
 
-    def __init__(self, layer: AttentionLayer, original: Processor, added: Sequence[TextAttention]) -> None:
-        self.layer, self.original, self.added = layer, original, added
+    def __init__(
+        self,
+        layer: AttentionLayer,
+        original: Processor,
+        added: Sequence[TextAttention],
+        call: type[CrossAttentionCall],
+    ) -> None:
+        self.layer, self.original, self.added, self.call = layer, original, added, call
 
     def __call__(
         self,
@@ -80,7 +97,7 @@ class _ToText:
         **kwargs: Any,
     ) -> torch.Tensor:
         out: torch.Tensor = self.original(attn, hidden_states, encoder_hidden_states, *args, **kwargs)
-        call = CrossAttentionCall(attn, self.original, hidden_states, encoder_hidden_states, args, kwargs)
+        call = self.call(attn, self.original, hidden_states, encoder_hidden_states, args, kwargs)
         for attention in self.added:
             out = attention(self.layer, call, out)
         return out
@@ -109,7 +126,9 @@ class CrossAttentionCall:
     def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
         read = self._text[-last_rows:] if text is None else text
-        return object_attention(self._attn, self._states[-last_rows:], read, words)
+        bias = self._kwargs.get("attention_mask") if text is None else None
+        unseen = bias[-last_rows:] if isinstance(bias, torch.Tensor) else None
+        return object_attention(self._attn, self._states[-last_rows:], read, words, unseen)
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """See `TextCall`."""
@@ -118,12 +137,15 @@ class CrossAttentionCall:
         return out
 
 
-def cross_attention_maps(attn: Attention, hidden_states: torch.Tensor, text_states: torch.Tensor) -> torch.Tensor:
+def cross_attention_maps(
+    attn: Attention, hidden_states: torch.Tensor, text_states: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
     """How every pixel's attention is shared out among the words.
 
     Args:
         hidden_states: (rows, grid tokens, channels), the input of a cross-attention.
         text_states: (rows, text tokens, text channels).
+        bias: (rows, 1, text tokens), added to the scores: far below 0 for tokens that only fill up a prompt.
 
     Returns:
         (rows, heads, grid tokens, text tokens) in float32, summing to 1 over the text tokens.
@@ -133,11 +155,15 @@ def cross_attention_maps(attn: Attention, hidden_states: torch.Tensor, text_stat
     query = split_heads(attn.to_q(hidden_states).float(), attn.heads)
     key = split_heads(attn.to_k(text_states).float(), attn.heads)
     scores: torch.Tensor = query @ key.transpose(-1, -2) * attn.scale
-    return scores.softmax(dim=-1)
+    return (scores if bias is None else scores + bias[:, None].float()).softmax(dim=-1)
 
 
 def object_attention(
-    attn: Attention, hidden_states: torch.Tensor, text_states: torch.Tensor, tokens: Sequence[int]
+    attn: Attention,
+    hidden_states: torch.Tensor,
+    text_states: torch.Tensor,
+    tokens: Sequence[int],
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Attention of every pixel to the object's words: mean over heads, sum over the words' tokens.
 
@@ -145,9 +171,10 @@ def object_attention(
         hidden_states: (rows, grid tokens, channels), the input of a cross-attention.
         text_states: (rows, text tokens, text channels).
         tokens: positions of the object's words in the prompt.
+        bias: see `cross_attention_maps`.
 
     Returns:
         (rows, grid tokens) in float32.
     """
-    maps = cross_attention_maps(attn, hidden_states, text_states)
+    maps = cross_attention_maps(attn, hidden_states, text_states, bias)
     return maps[..., list(tokens)].sum(dim=-1).mean(dim=1)

@@ -96,7 +96,7 @@ class UNetBackbone(Backbone):
         to_text: Mapping[str, Sequence[TextAttention]],
     ) -> Iterator[None]:
         """Inside the context, layers attend otherwise, by attention processors."""
-        with installed(denoiser, processors_for(denoiser, to_picture, to_text)):
+        with installed(denoiser, processors_for(denoiser, self_attention_layers(denoiser), to_picture, to_text)):
             yield
 
     def calls(

@@ -22,6 +22,7 @@ from masactrl_video.model.backbones.base import PictureAttention, TextAttention
 from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Opened
+from masactrl_video.model.backbones.joint.calls import timestep_of
 from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.joint.places import check_tokens, turned
@@ -151,9 +152,6 @@ def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
         )
     if len({picture.shape for picture in pictures}) != 1:
         raise UserError("a call of Z-Image's transformer had pictures of different sizes; use one size a call")
-    values = set(left.flatten().tolist())
-    if len(values) != 1:
-        raise UserError("a call of Z-Image's transformer mixes timesteps; use one timestep a call")
-    timestep = _LEVELS * (1 - values.pop())
+    timestep = _LEVELS * (1 - timestep_of(left, TITLE))
     rounding = 2 * _LEVELS * float(torch.finfo(left.dtype).eps) / max(timestep, 1.0)
     return DenoiserCall(timestep, len(pictures), (pictures[0].shape[-2], pictures[0].shape[-1]), rounding)

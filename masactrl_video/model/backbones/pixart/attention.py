@@ -1,0 +1,80 @@
+"""Attention of PixArt-Sigma: the same two modules a block as in a UNet's, on one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from diffusers import PixArtTransformer2DModel
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.calls import watching
+from masactrl_video.model.backbones.joint.calls import rounding_of, timestep_of
+from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.backbones.unet.attention import CrossAttentionCall
+from masactrl_video.model.backbones.unet.layers import Layer
+
+TITLE = "PixArt-Sigma"
+_ORDER = ("hidden_states", "encoder_hidden_states", "timestep")
+"""Of the arguments that may come without their names."""
+
+
+def all_layers(transformer: PixArtTransformer2DModel) -> tuple[Layer, ...]:
+    """The picture's own attention of all blocks, in forward order."""
+    config = transformer.config
+    channels = config.num_attention_heads * config.attention_head_dim
+    blocks = range(len(transformer.transformer_blocks))
+    return tuple(Layer(number, f"transformer_blocks.{number}", config.patch_size, channels) for number in blocks)
+
+
+def word_layers(layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
+    """All layers.
+
+    Raises:
+        UserError: maps of another size than the tokens' are asked for.
+    """
+    own = layers[0].downscale
+    if divisor != own:
+        raise UserError(
+            f"mask_grid_divisor: got {divisor}; {TITLE} attends to words on its own grid alone: give {own}, or masks"
+        )
+    return tuple(layers)
+
+
+class PixArtTextCall(CrossAttentionCall):
+    """A `TextCall` of a transformer that brings the text to its own width before all layers."""
+
+    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+        """See `TextCall`."""
+        if text is not None:
+            raise _no_other_prompt()
+        return super().word_map(words, last_rows)
+
+    def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """Other prompts are not brought to that width."""
+        raise _no_other_prompt()
+
+
+def _no_other_prompt() -> UserError:
+    return UserError(
+        f"regions with prompts of their own: {TITLE} reads one prompt for the whole picture; leave the prompts out"
+    )
+
+
+def watch_calls(
+    transformer: PixArtTransformer2DModel,
+    on_begin: Callable[[DenoiserCall], None],
+    on_end: Callable[[], None] | None = None,
+) -> AbstractContextManager[None]:
+    """Inside the context, each call of the transformer is told of (see `watching`)."""
+    return watching(transformer, _described, on_begin, on_end)
+
+
+def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
+    given = {**dict(zip(_ORDER, args, strict=False)), **kwargs}
+    timestep, latents = given["timestep"], given["hidden_states"]
+    size = (latents.shape[-2], latents.shape[-1])
+    return DenoiserCall(timestep_of(timestep, TITLE), latents.shape[0], size, rounding_of(timestep))

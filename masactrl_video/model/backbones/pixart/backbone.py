@@ -1,0 +1,164 @@
+"""PixArt-Sigma: a transformer with one layer for the picture and another for the text, on diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from diffusers import PixArtSigmaPipeline, PixArtTransformer2DModel
+from numpy.typing import NDArray
+
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.joint.backbone import TransformerBackbone, by_branch
+from masactrl_video.model.backbones.joint.controls import PreparedPictures, refuse_controls
+from masactrl_video.model.backbones.joint.ragged import WrittenInto
+from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.pixart.attention import (
+    TITLE,
+    PixArtTextCall,
+    all_layers,
+    watch_calls,
+    word_layers,
+)
+from masactrl_video.model.backbones.pixart.files import PixArtFiles
+from masactrl_video.model.backbones.schedule import Schedule
+from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.backbones.unet.attention import processors_for
+from masactrl_video.model.backbones.unet.processors import installed
+from masactrl_video.model.sampling.diffusion import diffusion_schedule
+from masactrl_video.model.unread import libraries_leave_it_to_us
+from masactrl_video.settings.names import SchedulerName
+
+_MOST_TOKENS = 300
+"""As diffusers' pipeline takes by default."""
+
+
+@dataclass(frozen=True)
+class PixArtText(TextCondition):
+    """Prompts of the branches of one call."""
+
+    mask: torch.Tensor | None = None
+    """(branches, text tokens): 1 for those of the prompt, 0 for what fills them up."""
+
+
+class PixArtBackbone(TransformerBackbone):
+    """The `Backbone` of PixArt-Sigma."""
+
+    title = TITLE
+    pipelines = ("PixArtSigmaPipeline",)
+    denoisers = ("PixArtTransformer2DModel",)
+    files = PixArtFiles()
+
+    def tokenizer(self, pipe: Pipeline) -> Tokenizer:
+        """Of prompts in small letters, as the pipeline reads them."""
+        own = super().tokenizer(pipe)
+        return WrittenInto(own, lambda prompt: prompt.lower().strip(), part=str.lower)
+
+    def native_size_px(self, pipe: Pipeline) -> tuple[int, int]:
+        """The transformer knows it, in latents."""
+        pixart = cast(PixArtSigmaPipeline, pipe)
+        side: int = pixart.transformer.config.sample_size * 2 ** (len(pixart.vae.config.block_out_channels) - 1)
+        return side, side
+
+    def layers(self, denoiser: PixArtTransformer2DModel) -> tuple[AttentionLayer, ...]:
+        """The picture's own attention of all blocks."""
+        return all_layers(denoiser)
+
+    def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
+        """All of them: each has a layer for the text beside it."""
+        return word_layers(layers, divisor)
+
+    @contextmanager
+    def attending(
+        self,
+        denoiser: PixArtTransformer2DModel,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> Iterator[None]:
+        """Inside the context, layers attend otherwise, by attention processors."""
+        processors = processors_for(denoiser, all_layers(denoiser), to_picture, to_text, PixArtTextCall)
+        with installed(denoiser, processors):
+            yield
+
+    def calls(
+        self,
+        denoiser: PixArtTransformer2DModel,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, each call of the transformer is told of."""
+        return watch_calls(denoiser, on_begin, on_end)
+
+    def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
+        """Guided."""
+        return GUIDED
+
+    @torch.no_grad()
+    def encode_prompt(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
+    ) -> TextCondition:
+        """Encode a prompt by T5."""
+        pipe = cast(PixArtSigmaPipeline, model.pipe)
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
+        most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
+        with libraries_leave_it_to_us():
+            encoded = [
+                pipe.encode_prompt(
+                    text, do_classifier_free_guidance=False, device=model.device, max_sequence_length=most
+                )[:2]
+                for text in ([negative_prompt, prompt] if guided else [prompt])
+            ]
+        hidden, mask = (torch.cat([one[part] for one in encoded]) for part in (0, 1))
+        return PixArtText(hidden.to(model.dtype), mask)
+
+    def schedule(
+        self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]
+    ) -> Schedule:
+        """The same noise levels for all sizes."""
+        own = cast(PixArtSigmaPipeline, model.pipe).scheduler
+        return diffusion_schedule(own.config, model.device, name, num_inference_steps)
+
+    def load_control(self, choice: NetworkChoice, denoiser: PixArtTransformer2DModel) -> ControlNetwork:
+        """None: diffusers has no ControlNet of this family.
+
+        Raises:
+            UserError: always.
+        """
+        raise refuse_controls(choice, TITLE)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """Nothing to prepare."""
+        return PreparedPictures()
+
+    @torch.no_grad()
+    def predict(
+        self,
+        model: LoadedModel,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        text: TextCondition,
+        controls: PreparedControls | None,
+        step: int,
+        num_steps: int,
+    ) -> torch.Tensor:
+        """The transformer's output, without the deviation that it predicts too."""
+        assert isinstance(text, PixArtText)
+        assert text.mask is not None
+        transformer, frames = cast(PixArtTransformer2DModel, model.denoiser), model_input.shape[0]
+        latents = model_input.repeat(text.branches, 1, 1, 1)
+        out = transformer(
+            latents,
+            encoder_hidden_states=text.rows(frames),
+            encoder_attention_mask=text.mask.repeat_interleave(frames, dim=0),
+            timestep=timestep.expand(latents.shape[0]),
+            added_cond_kwargs={"resolution": None, "aspect_ratio": None},
+            return_dict=False,
+        )[0]
+        return by_branch(out[:, : latents.shape[1]], text)
