@@ -139,7 +139,7 @@ class CharactersTab:
             more: dict[str, Any] = {"name": name, "words": words.split() or None}
             changes["clip"] = name
             if picture:
-                files["source_image"] = picture
+                files["source_image"] = Path(picture)
                 more["caption"] = caption or None
             else:
                 changes["prompt"] = prompt

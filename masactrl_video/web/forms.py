@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
@@ -87,7 +88,7 @@ class SettingsForm:
         base = read_preset(preset)
         said = {field.name: field.said(value, base) for field, value in zip(self.fields.values(), values, strict=True)}
         given = {name: value for name, value in said.items() if value is not None}
-        files = {name: given.pop(name) for name in list(given) if self.fields[name].kind == "file"}
+        files = {name: Path(given.pop(name)) for name in list(given) if self.fields[name].kind == "file"}
         return given, files
 
     def wire(self, preset: Any) -> None:

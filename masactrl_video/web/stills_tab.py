@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
@@ -118,7 +119,7 @@ class StillForm:
         try:
             changes, files = self.form.changes(preset, list(given))
             if picture:
-                files["source_image"] = picture
+                files["source_image"] = Path(picture)
             elif self.command == "edit":
                 raise UserError("There is no picture yet: drop one above.")
             changes |= _said(

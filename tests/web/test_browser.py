@@ -113,6 +113,31 @@ def test_thresholds_move_live(page: Any, clip: Path) -> None:
     page.locator("#clip-preview [role=alert]", has_text="low 300").wait_for()
 
 
+def test_sources_are_placed_and_dragged_on_the_frames(page: Any, clip: Path) -> None:
+    drop(page, clip)
+    page.wait_for_selector("#clip-preview img")
+    page.get_by_role("button", name="Timeline: several sources").click()
+    page.get_by_role("button", name="Add a source").click()
+    marker = page.get_by_label("Source from frame 1: generated")
+    marker.wait_for()
+    page.locator("#timeline").get_by_label("Source", exact=True).select_option("clip")
+    marker = page.get_by_label("Source from frame 1: clip")
+    marker.wait_for()
+    box = marker.bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 500, box["y"] + 9, steps=4)  # frame 0 is taken
+    page.mouse.up()
+    assert marker.count() == 1
+    steps(page, 2)
+    page.click("#clip-make")
+    job = made(page)
+    assert "--source-at 0=generated --source-at 1=clip" in job.locator(".mv-line code").first.text_content()
+    assert job.get_by_alt_text("source from frame 1").count() == 1
+    page.reload()
+    made(page)
+
+
 def test_a_wrong_file_is_told_in_one_line(page: Any, home: Path) -> None:
     wrong = home / "text.mp4"
     wrong.write_text("no video")
