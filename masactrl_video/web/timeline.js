@@ -71,16 +71,16 @@ function marker(now, index, track) {
 
 function details(now) {
   const [frame, what] = now.sources[chosen];
-  const number = make('input', {type: 'number', min: 1, max: now.frames - 1, value: frame, disabled: chosen === 0});
+  const number = make('input', {type: 'number', 'aria-label': 'From frame', min: 1, max: now.frames - 1, value: frame, disabled: chosen === 0});
   number.addEventListener('change', () => { move(now, chosen, Math.round(Number(number.value))); keep(now, false); });
-  const kinds = make('select', {}, ...now.choices.map(one => make('option', {value: one, selected: one === what}, one)));
+  const kinds = make('select', {'aria-label': 'Source'}, ...now.choices.map(one => make('option', {value: one, selected: one === what}, one)));
   kinds.addEventListener('change', () => { now.sources[chosen][1] = kinds.value; keep(now, false); });
   const remove = make('button', {type: 'button', disabled: chosen === 0}, 'Remove');
   remove.addEventListener('click', () => { now.sources.splice(chosen, 1); chosen -= 1; keep(now, true); });
   const more = make('button', {type: 'button'}, 'Add a source');
   more.addEventListener('click', () => add(now, Math.round((frame + now.frames) / 2)));
   return make('div', {className: 'mv-timeline-details'},
-    make('label', {}, 'From frame ', number), make('label', {}, 'Source ', kinds), remove, more);
+    make('span', {}, 'From frame ', number), make('span', {}, 'Source ', kinds), remove, more);
 }
 
 function draw(focus) {

@@ -18,7 +18,7 @@ from web.browser import Server, choose_tab, needs_browser, opened, opened_browse
 
 pytestmark = [needs_browser, pytest.mark.browser]
 
-TABS = ("Clip", "Stills", "Characters", "Comic", "Runs", "Doctor")
+TABS = ("Clip", "Stills", "Poses", "Characters", "Comic", "Runs", "Doctor")
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +202,29 @@ def test_stills_and_a_grid_whose_cells_set_a_clip(page: Any) -> None:
         page.get_by_role("button", name=title).locator("visible=true").first.click()
     assert page.get_by_label("Masa step", exact=True).locator("visible=true").input_value() == "1"
     assert page.get_by_label("Masa layer", exact=True).locator("visible=true").input_value() == "10"
+
+
+def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any) -> None:
+    choose_tab(page, "Poses")
+    wrist = page.get_by_label("right wrist", exact=True)
+    wrist.wait_for()
+    before = wrist.get_attribute("cx")
+    box = wrist.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 60, box["y"] - 60, steps=4)
+    page.mouse.up()
+    assert float(wrist.get_attribute("cx")) < float(before)
+    wrist.press("ArrowRight")
+    page.click("#poses-add")
+    page.get_by_role("button", name="frame 12").click()
+    page.get_by_label("nose", exact=True).press("Delete")
+    page.get_by_label("nose, not seen").wait_for()
+    page.click("#poses-make")
+    page.locator("#poses-shown", has_text="13 poses").wait_for()
+    page.locator("#poses-use:not([disabled])").click()
+    page.locator("#clip-preview", has_text="13 frames").wait_for()
+    page.locator("#clip-make").locator("visible=true").wait_for()
 
 
 def test_a_character_is_made_renamed_and_given_away(page: Any) -> None:
