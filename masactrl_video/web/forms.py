@@ -172,7 +172,7 @@ def component_for(field: FormField, value: Any, idle: str | None = None) -> Any:
         own = [("by itself", BY_ITSELF)] if field.optional else []
         return gr.Dropdown([*own, *((name, name) for name in field.choices)], value=value, **common)
     if field.kind == "file":
-        return gr.File(**{**common, "label": f"{field.label}: {field.help}"}, height=110)
+        return gr.File(**{**common, "label": f"{field.label}: {field.help}"}, height=140)
     if field.kind == "number" and field.least is not None and _slides(field):
         step = 1 if field.whole else 0.01
         return gr.Slider(field.least, field.most, value=value, step=step, buttons=["reset"], **common)

@@ -58,14 +58,14 @@ class PosesTab:
         with gr.Row():
             self.named = gr.Dropdown(pose_names(), value=_START, label="A pose that ships with the package")
             self.take = gr.Button("Add it as a key pose", size="sm", elem_id="poses-add")
-        self.file = gr.File(label="Poses as JSON: they become the key poses", height=110, elem_id="poses-file")
+        self.file = gr.File(label="Poses as JSON: they become the key poses", height=140, elem_id="poses-file")
         with gr.Row():
             self.easing = gr.Dropdown(list(get_args(Easing)), value="ease-in-out", label="From key to key")
             self.loop = gr.Checkbox(False, label="Loop", info="after the last frame comes the first")
             self.back = gr.Number(12, label="Frames back to the first", minimum=1, precision=0)
         with gr.Accordion("Smooth, and give another body", open=False):
             self.smooth = gr.Number(None, label="Smooth", info="window in frames, odd, from 5; empty: not", precision=0)
-            self.body = gr.File(label="Body whose bone lengths the poses get: pose JSON", height=110)
+            self.body = gr.File(label="Body whose bone lengths the poses get: pose JSON", height=140)
         self.wrong = gr.HTML("")
         with gr.Row():
             self.make = gr.Button("Make the poses", variant="primary", elem_id="poses-make")

@@ -60,7 +60,7 @@ class StillForm:
         self.picture = (
             None
             if command == "synthesize"
-            else gr.File(label="Picture" if command == "edit" else "Picture as source (or describe one)", height=110)
+            else gr.File(label="Picture" if command == "edit" else "Picture as source (or describe one)", height=140)
         )
         self.source_prompt = gr.Textbox(
             _SOURCE if command != "edit" else "",

@@ -33,7 +33,7 @@ class TimelineBox:
                 js_on_load=_SCRIPT.read_text(encoding="utf-8"),
                 elem_id="timeline",
             )
-            self.pictures = gr.File(label="Pictures that may be sources", file_count="multiple", height=110)
+            self.pictures = gr.File(label="Pictures that may be sources", file_count="multiple", height=140)
 
     @property
     def inputs(self) -> list[Any]:

@@ -336,6 +336,15 @@ def test_attacks_are_refused_and_change_nothing(server: Server, home: Path) -> N
     assert sorted(path.name for path in server.folder.iterdir()) == before
 
 
+def test_a_page_with_a_password_shows_nothing_without_it(home: Path) -> None:
+    server = Server(home / "locked", home, "--auth", "ann:secret")
+    (server.folder / "uploads" / "a.txt").write_text("a")
+    assert asked(server, f"/gradio_api/file={server.folder}/uploads/a.txt") == 401
+    assert asked(server, "/config") == 401
+    assert asked(server, "/gradio_api/upload", data=b"") == 401
+    server.end()
+
+
 def test_a_picture_of_fifty_thousand_pixels_is_refused(page: Any, home: Path) -> None:
     huge = home / "huge.png"
     Image.new("1", (50_000, 50_000)).save(huge)
