@@ -53,7 +53,7 @@ class CharactersTab:
             self.pose = gr.Dropdown(["none", *pose_names()], value="standing", label="Pose")
             self.words = gr.Textbox("bear", label="Its words", info="by which prompts name it, separated by spaces")
         with gr.Accordion("Or from a picture", open=False):
-            self.picture = gr.File(label="Picture of it", height=110)
+            self.picture = gr.File(label="Picture of it", height=140)
             self.caption = gr.Textbox("", label="Caption", info="a text that names the character in the picture")
         with gr.Row():
             self.preset = gr.Dropdown(preset_names(), value="demo", label="Preset")
@@ -139,7 +139,7 @@ class CharactersTab:
             more: dict[str, Any] = {"name": name, "words": words.split() or None}
             changes["clip"] = name
             if picture:
-                files["source_image"] = picture
+                files["source_image"] = Path(picture)
                 more["caption"] = caption or None
             else:
                 changes["prompt"] = prompt

@@ -15,9 +15,10 @@ from masactrl_video.settings.presets import preset_names, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job_view import JobView
-from masactrl_video.web.preview import data_url, example_clip, preview
+from masactrl_video.web.preview import ClipPreview, data_url, example_clip, preview
 from masactrl_video.web.queue import Queue
 from masactrl_video.web.show import note, problem, row
+from masactrl_video.web.timeline_box import TimelineBox
 
 _EMPTY = "Drop a clip and press “Make the clip”. The result plays here."
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -62,21 +63,23 @@ class ClipTab:
             self.form.place("num_inference_steps")
         with gr.Accordion("Source: whose looks the frames take", open=False):
             self.form.place("source", "source_image", "character", "source_prompt")
+        self.timeline = TimelineBox()
         self.form.place_rest()
 
     def _wire(self) -> None:
         self.form.wire(self.preset)
         inputs = self.inputs
-        for trigger in (self.file.upload, self.file.clear):
-            trigger(self.previewed, inputs, self.shown, **_QUIET)
+        pictures = self.timeline.pictures
+        for trigger in (self.file.upload, self.file.clear, pictures.upload, pictures.clear, pictures.delete):
+            trigger(self.previewed, inputs, self.shows, **_QUIET)
         taken = self.example.click(self._example, None, self.file, **_QUIET)
-        taken.then(self.previewed, inputs, self.shown, **_QUIET)
+        taken.then(self.previewed, inputs, self.shows, **_QUIET)
         watched = [self.form.components[name] for name in _PREVIEWED if name in self.form.components]
         gr.on(
             [component.input for component in watched],
             self.previewed,
             inputs,
-            self.shown,
+            self.shows,
             trigger_mode="always_last",
             **_QUIET,
         )
@@ -86,39 +89,46 @@ class ClipTab:
     @property
     def inputs(self) -> list[Any]:
         """For `previewed`, and for a job."""
-        return [self.preset, self.file, *self.form.inputs]
+        return [self.preset, self.file, *self.timeline.inputs, *self.form.inputs]
+
+    @property
+    def shows(self) -> list[Any]:
+        """Of `previewed`."""
+        return [self.shown, self.timeline.html]
 
     def _example(self) -> str:
         return str(example_clip(self.queue.places.uploads))
 
-    def previewed(self, preset: str, file: str | None, *values: Any) -> str:
-        """Frames and guidance, or what is wrong with the file."""
+    def previewed(self, preset: str, file: str | None, line: str, pictures: Any, *values: Any) -> list[Any]:
+        """Frames and guidance, and the timeline; or what is wrong with the file."""
         if not file:
-            return ""
+            return ["", self.timeline.shown(None, line, pictures)]
         try:
             path = self._sent(file)
             changes, _ = self.form.changes(preset, values)
             settings = resolve(read_preset(preset), {**_frames_of(changes), "clip": str(path)})
             seen = preview(settings)
-            html = _described(seen)
-            html += row(
-                [(data_url(one), f"frame {number}") for number, one in zip(seen.shown, seen.pictures, strict=True)],
-                "Poses" if seen.is_poses else "Frames",
-            )
-            names = changes.get("guidance", read_preset(preset).get("guidance", []))
+            names = changes.get("guidance", settings.guidance)
             kinds = {settings.controls[name].kind for name in names if name in settings.controls}
-            if "canny" in kinds and not seen.is_poses:
-                low, high = _thresholds(self.form, preset, values)
-                edges = seen.guidance(low, high)
-                html += row(
-                    [(data_url(one, kind="PNG"), f"edges {n}") for n, one in zip(seen.shown, edges, strict=True)],
-                    f"Guidance: edges from {low:g} to {high:g}",
-                )
-            if "pose" in kinds and not seen.is_poses:
-                html += note("Poses are found in the frames when the job begins.")
-            return html
+            html = _described(seen) + self._frames(seen) + self._guidance(seen, kinds, preset, values)
+            return [html, self.timeline.shown(seen, line, pictures)]
         except UserError as error:
-            return problem(str(error).replace(f"{Path(file).parent}/", ""))
+            return [problem(str(error).replace(f"{Path(file).parent}/", "")), gr.skip()]
+
+    def _frames(self, seen: ClipPreview) -> str:
+        shown = zip(seen.shown, seen.pictures, strict=True)
+        return row([(data_url(one), f"frame {n}") for n, one in shown], "Poses" if seen.is_poses else "Frames")
+
+    def _guidance(self, seen: ClipPreview, kinds: set[str], preset: str, values: Sequence[Any]) -> str:
+        if seen.is_poses:
+            return ""
+        html = ""
+        if "canny" in kinds:
+            low, high = _thresholds(self.form, preset, values)
+            shown = zip(seen.shown, seen.guidance(low, high), strict=True)
+            pictures = [(data_url(one, kind="PNG"), f"edges {n}") for n, one in shown]
+            html += row(pictures, f"Guidance: edges from {low:g} to {high:g}")
+        return html + (note("Poses are found in the frames when the job begins.") if "pose" in kinds else "")
 
     def _sent(self, file: str) -> Path:
         """Where a file that was sent lies.
@@ -143,13 +153,16 @@ class ClipTab:
             if not file:
                 raise UserError("There is no clip yet: drop a video or pose JSON above, or take the example.")
             path = self._sent(file)
+            sources, values = self.timeline.said(*values[:2]), values[2:]
             changes, files = self.form.changes(preset, values)
+            if sources:
+                files["sources"] = sources
             if is_pose_json(path):
                 command = "animate" if command == "render" else command
                 changes.setdefault("guidance", ["pose"])
             known = settings_for(Settings, command)
             changes, files = ({name: one[name] for name in one if name in known} for one in (changes, files))
-            job = self.queue.add(command, preset, changes, files={"clip": str(path), **files})
+            job = self.queue.add(command, preset, changes, files={"clip": path, **files})
         except UserError as error:
             return gr.skip(), problem(str(error))
         return job.name, ""

@@ -119,7 +119,7 @@ class ComicTab:
             with tempfile.TemporaryDirectory(dir=self.queue.places.uploads) as folder:
                 story = Path(folder) / ("story.txt" if kind == _SCRIPT else "story.yaml")
                 story.write_text(text, encoding="utf-8")
-                job = self.queue.add("comic", preset, changes, more, {**files, "story": str(story)})
+                job = self.queue.add("comic", preset, changes, more, {**files, "story": story})
         except UserError as error:
             return gr.skip(), problem(str(error))
         return job.name, ""

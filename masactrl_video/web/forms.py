@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
@@ -87,7 +88,7 @@ class SettingsForm:
         base = read_preset(preset)
         said = {field.name: field.said(value, base) for field, value in zip(self.fields.values(), values, strict=True)}
         given = {name: value for name, value in said.items() if value is not None}
-        files = {name: given.pop(name) for name in list(given) if self.fields[name].kind == "file"}
+        files = {name: Path(given.pop(name)) for name in list(given) if self.fields[name].kind == "file"}
         return given, files
 
     def wire(self, preset: Any) -> None:
@@ -171,7 +172,7 @@ def component_for(field: FormField, value: Any, idle: str | None = None) -> Any:
         own = [("by itself", BY_ITSELF)] if field.optional else []
         return gr.Dropdown([*own, *((name, name) for name in field.choices)], value=value, **common)
     if field.kind == "file":
-        return gr.File(**{**common, "label": f"{field.label}: {field.help}"}, height=110)
+        return gr.File(**{**common, "label": f"{field.label}: {field.help}"}, height=140)
     if field.kind == "number" and field.least is not None and _slides(field):
         step = 1 if field.whole else 0.01
         return gr.Slider(field.least, field.most, value=value, step=step, buttons=["reset"], **common)

@@ -18,8 +18,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _FILE_ROUTE = "/gradio_api/file="
 _NOT_SERVED = ("/gradio_api/proxy=", "/proxy=", "/gradio_api/run_history", "/gradio_api/vibe")
-_FORM_BYTES = 1 << 20
-"""What a request that uploads a file may hold besides."""
+_UPLOAD_ROUTE = "/gradio_api/upload"
+_FORM_BYTES, _BODY_BYTES = 1 << 20, 32 << 20
+"""What a request that uploads a file may hold besides, and what any other may hold."""
 
 
 class Guard:
@@ -58,14 +59,12 @@ class Guard:
             return 403, f"this page is not served under the name {host[:100]!r}"
         if scope.get("method") not in ("GET", "HEAD", "OPTIONS") and not _is_own(headers, host):
             return 403, "requests from other sites are not taken"
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._most_bytes + _FORM_BYTES:
-            return (
-                413,
-                f"files of more than {self._most_bytes >> 20} MiB are not taken; cut the clip, or start the page ",
-            )
-            "with a higher --max-upload"
-        return self._refused_path(unquote(scope.get("path", "")))
+        path, length = unquote(scope.get("path", "")), headers.get("content-length", "0")
+        most_bytes = self._most_bytes + _FORM_BYTES if path.endswith(_UPLOAD_ROUTE) else _BODY_BYTES
+        if not (length.isascii() and length.isdigit()) or int(length) > most_bytes:
+            said = f"more than {most_bytes >> 20} MiB are not taken"
+            return 413, f"{said}; cut the clip, or start the page with a higher --max-upload"
+        return self._refused_path(path)
 
     def _refused_path(self, path: str) -> tuple[int, str] | None:
         if any(path.startswith(route) or route in path for route in _NOT_SERVED):
@@ -96,7 +95,8 @@ def _is_own(headers: MutableMapping[str, str], host: str) -> bool:
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    names = {host.lower(), headers.get("x-forwarded-host", host).lower()}  # no page can have a browser say the second
+    return origin is None or urlsplit(origin).netloc.lower() in names
 
 
 def _name_of(host: str) -> str:

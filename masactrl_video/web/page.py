@@ -15,6 +15,7 @@ from masactrl_video.web.comic_tab import ComicTab
 from masactrl_video.web.doctor_tab import DoctorTab
 from masactrl_video.web.form_fields import FormField
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.poses_tab import PosesTab
 from masactrl_video.web.queue import Queue
 from masactrl_video.web.runs_tab import RunsTab
 from masactrl_video.web.show import queue_html
@@ -93,6 +94,8 @@ def _tabs(queue: Queue, tabs: Any) -> _Tabs:
         clip = ClipTab(queue)
     with gr.Tab("Stills", id="stills"):
         stills = StillsTab(queue)
+    with gr.Tab("Poses", id="poses"):
+        PosesTab(queue, clip, tabs)
     with gr.Tab("Characters", id="characters"):
         characters = CharactersTab(queue)
     with gr.Tab("Comic", id="comic"):

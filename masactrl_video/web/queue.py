@@ -83,8 +83,8 @@ class Queue:
         Args:
             changes: settings that are said.
             more: what else the command takes.
-            files: of `changes` and `more`, what are files that were sent: a path, a list of them, or paths by kind.
-                They are copied into the job's folder.
+            files: of `changes` and `more`, what are files that were sent: a path, or a list or mapping in which paths
+                are such files. They are taken into the job's folder.
 
         Raises:
             UserError: anything in it cannot be used; nothing stays of it.
@@ -158,7 +158,7 @@ class Queue:
             return {key: self._kept(one, folder) for key, one in value.items()}
         if isinstance(value, list):
             return [self._kept(one, folder) for one in value]
-        return str(self.places.keep(Path(value), folder))
+        return str(self.places.keep(value, folder)) if isinstance(value, Path) else value
 
     def _found(self, name: str) -> Job | None:
         """A job of an earlier server; what that one was doing waits again, unless it is done."""

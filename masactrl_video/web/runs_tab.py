@@ -57,7 +57,7 @@ class RunsTab:
         self.chosen.input(lambda name: name or "", self.chosen, self.view.name, **_QUIET)
         outputs = [self._tabs, self._clip.preset, self._clip.file, *self._clip.form.inputs, self.told]
         self.take_up.click(self._taken_up, self.view.name, outputs, **_QUIET).then(
-            self._clip.previewed, self._clip.inputs, self._clip.shown, **_QUIET
+            self._clip.previewed, self._clip.inputs, self._clip.shows, **_QUIET
         )
         compared = [self.slider, self.frame, self.changed]
         for component in (self.first, self.second, self.frame):

@@ -170,7 +170,7 @@ def _clip(job: Job, output: Path) -> str:
         beside = folder / f"side-by-side{output.suffix}"
         if beside.exists():
             parts.append(video(beside, "Clip, guidance and result side by side", "mv-wide"))
-    sources = [path for path in sorted(folder.glob("source*.png")) if path.is_file()]
+    sources = [path for path in sorted(folder.glob("source*.png"), key=lambda path: path.stem) if path.is_file()]
     if sources:
         parts.append(strip([(path, _source_name(path)) for path in sources], "The source"))
     frames = sorted((folder / "frames").glob("[0-9]*.png"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import gradio as gr
@@ -59,7 +60,7 @@ class StillForm:
         self.picture = (
             None
             if command == "synthesize"
-            else gr.File(label="Picture" if command == "edit" else "Picture as source (or describe one)", height=110)
+            else gr.File(label="Picture" if command == "edit" else "Picture as source (or describe one)", height=140)
         )
         self.source_prompt = gr.Textbox(
             _SOURCE if command != "edit" else "",
@@ -118,7 +119,7 @@ class StillForm:
         try:
             changes, files = self.form.changes(preset, list(given))
             if picture:
-                files["source_image"] = picture
+                files["source_image"] = Path(picture)
             elif self.command == "edit":
                 raise UserError("There is no picture yet: drop one above.")
             changes |= _said(

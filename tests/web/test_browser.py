@@ -18,7 +18,7 @@ from web.browser import Server, choose_tab, needs_browser, opened, opened_browse
 
 pytestmark = [needs_browser, pytest.mark.browser]
 
-TABS = ("Clip", "Stills", "Characters", "Comic", "Runs", "Doctor")
+TABS = ("Clip", "Stills", "Poses", "Characters", "Comic", "Runs", "Doctor")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,31 @@ def test_thresholds_move_live(page: Any, clip: Path) -> None:
     page.locator("#clip-preview [role=alert]", has_text="low 300").wait_for()
 
 
+def test_sources_are_placed_and_dragged_on_the_frames(page: Any, clip: Path) -> None:
+    drop(page, clip)
+    page.wait_for_selector("#clip-preview img")
+    page.get_by_role("button", name="Timeline: several sources").click()
+    page.get_by_role("button", name="Add a source").click()
+    marker = page.get_by_label("Source from frame 1: generated")
+    marker.wait_for()
+    page.locator("#timeline").get_by_label("Source", exact=True).select_option("clip")
+    marker = page.get_by_label("Source from frame 1: clip")
+    marker.wait_for()
+    box = marker.bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 500, box["y"] + 9, steps=4)  # frame 0 is taken
+    page.mouse.up()
+    assert marker.count() == 1
+    steps(page, 2)
+    page.click("#clip-make")
+    job = made(page)
+    assert "--source-at 0=generated --source-at 1=clip" in job.locator(".mv-line code").first.text_content()
+    assert job.get_by_alt_text("source from frame 1").count() == 1
+    page.reload()
+    made(page)
+
+
 def test_a_wrong_file_is_told_in_one_line(page: Any, home: Path) -> None:
     wrong = home / "text.mp4"
     wrong.write_text("no video")
@@ -177,6 +202,29 @@ def test_stills_and_a_grid_whose_cells_set_a_clip(page: Any) -> None:
         page.get_by_role("button", name=title).locator("visible=true").first.click()
     assert page.get_by_label("Masa step", exact=True).locator("visible=true").input_value() == "1"
     assert page.get_by_label("Masa layer", exact=True).locator("visible=true").input_value() == "10"
+
+
+def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any) -> None:
+    choose_tab(page, "Poses")
+    wrist = page.get_by_label("right wrist", exact=True)
+    wrist.wait_for()
+    before = wrist.get_attribute("cx")
+    box = wrist.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 60, box["y"] - 60, steps=4)
+    page.mouse.up()
+    assert float(wrist.get_attribute("cx")) < float(before)
+    wrist.press("ArrowRight")
+    page.click("#poses-add")
+    page.get_by_role("button", name="frame 12").click()
+    page.get_by_label("nose", exact=True).press("Delete")
+    page.get_by_label("nose, not seen").wait_for()
+    page.click("#poses-make")
+    page.locator("#poses-shown", has_text="13 poses").wait_for()
+    page.locator("#poses-use:not([disabled])").click()
+    page.locator("#clip-preview", has_text="13 frames").wait_for()
+    page.locator("#clip-make").locator("visible=true").wait_for()
 
 
 def test_a_character_is_made_renamed_and_given_away(page: Any) -> None:
@@ -286,6 +334,15 @@ def test_attacks_are_refused_and_change_nothing(server: Server, home: Path) -> N
     assert not (server.folder / "a.txt").exists()
     assert not (home / "a.txt").exists()
     assert sorted(path.name for path in server.folder.iterdir()) == before
+
+
+def test_a_page_with_a_password_shows_nothing_without_it(home: Path) -> None:
+    server = Server(home / "locked", home, "--auth", "ann:secret")
+    (server.folder / "uploads" / "a.txt").write_text("a")
+    assert asked(server, f"/gradio_api/file={server.folder}/uploads/a.txt") == 401
+    assert asked(server, "/config") == 401
+    assert asked(server, "/gradio_api/upload", data=b"") == 401
+    server.end()
 
 
 def test_a_picture_of_fifty_thousand_pixels_is_refused(page: Any, home: Path) -> None:

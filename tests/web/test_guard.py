@@ -71,6 +71,8 @@ def test_requests_of_other_sites_change_nothing(root: Path, method: str) -> None
     assert status(root, "/gradio_api/upload", method, sec_fetch_site="cross-site") == 403
     assert status(root, "/gradio_api/upload", method, sec_fetch_site="same-site") == 403
     assert status(root, "/gradio_api/upload", method, origin="http://127.0.0.1:7860") == 200
+    proxied = {"origin": "https://a.hf.space", "x_forwarded_host": "a.hf.space"}
+    assert status(root, "/gradio_api/upload", method, **proxied) == 200
     assert status(root, "/gradio_api/upload", method) == 200  # a program, not a browser
 
 
@@ -85,3 +87,5 @@ def test_what_is_too_large_is_refused_before_it_is_read(root: Path) -> None:
     for length in (str(10 << 30), "-1", "x", "1e3"):
         assert status(root, "/gradio_api/upload", "POST", content_length=length) == 413, length
     assert status(root, "/gradio_api/upload", "POST", content_length="1000") == 200
+    assert status(root, "/gradio_api/upload", "POST", content_length=str(900 << 20)) == 200
+    assert status(root, "/gradio_api/queue/join", "POST", content_length=str(900 << 20)) == 413

@@ -158,12 +158,28 @@ def test_a_job_that_cannot_be_leaves_nothing(places: Places, picture: Path) -> N
     ]
     for changes, said in bad:
         with pytest.raises(UserError, match=said):
-            queue.add("render", "demo", changes, files={"clip": str(picture)})
+            queue.add("render", "demo", changes, files={"clip": picture})
     with pytest.raises(UserError, match="no file that was sent"):
-        queue.add("render", "demo", {}, files={"clip": "/etc/passwd"})
+        queue.add("render", "demo", {}, files={"clip": Path("/etc/passwd")})
     assert places.job_names() == []
     assert [path.name for path in places.root.iterdir() if path.name[0] != "."] == ["uploads"]
     queue.close()
+
+
+def test_others_take_no_files_of_the_server(places: Places, picture: Path, tmp_path: Path) -> None:
+    secret, story = tmp_path / "secret.png", places.uploads / "story.yaml"
+    secret.write_bytes(picture.read_bytes())
+    queue = Queue(places, for_others=True)
+    for changes in ({"model": str(tmp_path)}, {"guidance_video": {"canny": "/etc"}}, {"lora": {"~": "1"}}):
+        with pytest.raises(UserError, match="files of the server are not taken"):
+            queue.add("render", "demo", changes, files={"clip": picture})
+    for image in (str(secret), "../../secret.png"):
+        story.write_text(f"characters: {{bo: {{image: {image}}}}}\npanels: [{{prompt: a bear}}]\n")
+        with pytest.raises(UserError, match="files of the server are not taken"):
+            queue.add("comic", "demo", {}, {"story": ""}, {"story": story})
+    queue.add("render", "demo", {"prompt": "a bear"}, files={"clip": picture})
+    queue.close()
+    assert len(places.job_names()) == 1
 
 
 class Slow:
@@ -192,7 +208,7 @@ def work() -> Iterator[Slow]:
 
 
 def added(queue: Queue, picture: Path, seed: int = 0) -> str:
-    return queue.add("render", "demo", {"seed": seed}, files={"clip": str(picture)}).name
+    return queue.add("render", "demo", {"seed": seed}, files={"clip": picture}).name
 
 
 def states(queue: Queue) -> list[str]:

@@ -33,7 +33,7 @@ def test_a_job_and_its_line_make_the_same_frames(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MASACTRL_VIDEO_CACHE", str(tmp_path / "cache"))
     places = Places.at(tmp_path / "runs")
     queue = Queue(places)
-    job = queue.add("render", "demo", QUICK, files={"clip": str(example_clip(places.uploads))})
+    job = queue.add("render", "demo", QUICK, files={"clip": example_clip(places.uploads)})
     folder = places.folder_of(job.name)
     queue.start()
     wait_for(lambda: bool(frames_of(folder / "out")))
