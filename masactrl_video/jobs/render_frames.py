@@ -9,7 +9,8 @@ from pathlib import Path
 
 from masactrl_video.controls.clip import FittedClip
 from masactrl_video.controls.extract import GuidanceBeside
-from masactrl_video.controls.plan import keep_clip, make_target_masks
+from masactrl_video.controls.plan import draw_people, keep_clip, make_target_masks
+from masactrl_video.controls.store import GuidanceFrames
 from masactrl_video.errors import counted
 from masactrl_video.jobs.run.folder import Outputs
 from masactrl_video.jobs.timeline import ClipSources
@@ -53,10 +54,12 @@ def plan_render(
         target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
     if settings.background == "clip":
         own_frames = keep_clip(settings, clip, outputs.folder / "clip-frames")
-    planned, along = sources.planned, (sources.first, target_masks, sources.later, sources.timeline, own_frames)
+    whose = _whose(settings, clip, guidance, outputs.folder / "whose") if settings.cast else None
+    given = [pictures for pictures in (target_masks, own_frames, whose) if pictures is not None]
+    planned, along = sources.planned, (sources.first, target_masks, sources.later, sources.timeline, own_frames, whose)
     job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, *along)
     _say_shortcuts(settings)
-    keys = [*(kind.key for kind in guidance), *(given.key for given in (target_masks, own_frames) if given)]
+    keys = [*(kind.key for kind in guidance), *(pictures.key for pictures in given)]
     names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline)
     text = picture_text(settings) | {"made-from": names}
     check_kept(pictures, text["made-from"])
@@ -82,6 +85,7 @@ def plan_render(
         ),
         target_masks=target_masks and _pictures("masks", target_masks.folder, target_masks.key),
         clip=own_frames and _pictures("clip", own_frames.folder, own_frames.key),
+        whose=whose and _pictures("whose", whose.folder, whose.key),
         pictures=made[0][0].parent.absolute(),
         masks=made[1][0].parent.absolute() if settings.save_masks else None,
         text=text,
@@ -96,6 +100,12 @@ def _say_shortcuts(settings: Settings) -> None:
     if settings.reuse_deep_features is not None:
         whole = -(-settings.num_inference_steps // settings.reuse_deep_features)
         logger.info("reuse_deep_features: the whole UNet runs at %d of %s", whole, steps)
+
+
+def _whose(settings: Settings, clip: FittedClip, guidance: Sequence[GuidanceBeside], folder: Path) -> GuidanceFrames:
+    """Whose each part of the frames is; poses are waited for."""
+    kinds = [settings.controls[name].kind for name in settings.guidance]
+    return draw_people(settings, clip, guidance[kinds.index("pose")].whole(), folder)
 
 
 def _pictures(kind: str, folder: Path, key: str) -> ControlPictures:

@@ -57,6 +57,8 @@ class FramesJob:
     masks: MaskRule | None = None
     target_masks: Pictures | None = None
     """Given masks of the frames, white where the object is, instead of masks by words."""
+    whose: Pictures | None = None
+    """Sources of people: red is 0, or the place from 1 of the part whose person a pixel is."""
     noise: NoiseKind = "shared"
     parts: Sequence[SourcePart] = ()
     """Several sources, and what part each has in the frames; then `source` is not asked."""
@@ -87,7 +89,10 @@ class FramesJob:
     def given(self) -> list[Pictures]:
         """All pictures that it reads, in the order of `RenderPlan.given`."""
         own = None if self.clip_ground is None else self.clip_ground.frames
-        return [*self.guidance, *(pictures for pictures in (self.target_masks, own) if pictures is not None)]
+        return [
+            *self.guidance,
+            *(pictures for pictures in (self.target_masks, own, self.whose) if pictures is not None),
+        ]
 
     def noise_of(self, frames: Sequence[int]) -> torch.Tensor:
         """Initial noise (frames, channels, height, width), standard normal; the source's for all unless per frame."""
@@ -108,6 +113,13 @@ class FramesJob:
             return None
         stacked = np.stack([self.target_masks[frame] for frame in frames])
         return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
+
+    def people_in(self, frames: Sequence[int]) -> torch.Tensor | None:
+        """Whose each pixel of a batch is, (frames, height, width) uint8."""
+        if self.whose is None:
+            return None
+        stacked = np.stack([self.whose[frame] for frame in frames])
+        return torch.from_numpy(stacked[..., 0].copy()).to(self.denoising.model.device)
 
     def inverted_clip(self, frames: Sequence[int]) -> Trajectory | None:
         """Latents of the clip's own frames at every noise level, where their ground is attended to."""
@@ -219,14 +231,14 @@ def denoise_chunk(
         Latents (frames, channels, height, width) of each batch.
     """
     started = [job.batch(frames) for frames in batches]
-    masks = [job.given_masks(frames) for frames in batches]
+    masks, people = ([of(frames) for frames in batches] for of in (job.given_masks, job.people_in))
     with control.looking():
         clips = [job.inverted_clip(frames) for frames in batches]
     for frames, batch in zip(batches, started, strict=True):
         batch.alter = job.holding_colours(control, frames)
     for step in range(len(job.scheduler.timesteps)):
-        for frames, batch, mask, clip in zip(batches, started, masks, clips, strict=True):
-            control.target_mask, control.weights = mask, job.weights_of(frames)
+        for frames, batch, mask, clip, whose in zip(batches, started, masks, clips, people, strict=True):
+            control.target_mask, control.whose, control.weights = mask, whose, job.weights_of(frames)
             control.use_branches(job.branches_at(step))
             if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
                 with control.looking():

@@ -159,6 +159,8 @@ class RecordedEntry(_Part):
     """SHA-256 over the checksums of its files."""
     frame: NonNegativeInt = 0
     """From which on frames follow it."""
+    person: NonNegativeInt | None = None
+    """Who follows it, where people have sources of their own."""
     of_character: bool = False
     """Whether it is a saved character, with networks of its own."""
 
@@ -209,6 +211,8 @@ class RenderPlan(_Part):
     target_masks: ControlPictures | None = None
     clip: ControlPictures | None = None
     """The clip's own frames, where their ground is attended to."""
+    whose: ControlPictures | None = None
+    """The parts of people in the frames, where each follows the own source."""
     pictures: FilePath
     """Folder of the frames."""
     masks: FilePath | None = None
@@ -224,7 +228,11 @@ class RenderPlan(_Part):
                 raise ValueError(f"chunks: frames {first} to {stop - 1} overlap with others, or are not in the clip")
             end = stop
         starts = [source.frame for source in self.sources]
-        if starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= self.frames:
+        people = [source.person for source in self.sources]
+        if people[0] is not None:
+            if None in people or len(set(people)) < len(people) or any(starts) or self.whose is None:
+                raise ValueError("sources: of people, each has one of its own, from frame 0 on, and whose says where")
+        elif starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= self.frames:
             raise ValueError(f"sources: their frames are {starts}, and must rise from 0 and be in the clip")
         if len(self.controls) != len(self.settings.guidance):
             raise ValueError("controls: there are not as many as networks in use")
@@ -233,7 +241,7 @@ class RenderPlan(_Part):
     @property
     def given(self) -> tuple[ControlPictures, ...]:
         """All pictures that must be there to render: of each network, then given masks, then the clip's own frames."""
-        more = (pictures for pictures in (self.target_masks, self.clip) if pictures is not None)
+        more = (pictures for pictures in (self.target_masks, self.clip, self.whose) if pictures is not None)
         return (*self.controls, *more)
 
     def picture(self, frame: int) -> Path:
@@ -252,6 +260,8 @@ class RenderPlan(_Part):
     @property
     def timeline(self) -> Timeline:
         """Which source a frame follows."""
+        if self.sources[0].person is not None:
+            return Timeline()
         return Timeline(tuple(source.frame for source in self.sources), self.mixed_frames)
 
     @property

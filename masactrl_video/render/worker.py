@@ -138,7 +138,8 @@ def open_job(
     entries = [_open_source(source) for source in plan.sources]
     opened = partial(_open_pictures, plan=plan, wait_seconds=wait_seconds, by_chunk=by_chunk)
     guidance = list(map(opened, plan.controls))
-    masks, clip = (None if given is None else opened(given) for given in (plan.target_masks, plan.clip))
+    more = [None if given is None else opened(given) for given in (plan.target_masks, plan.clip, plan.whose)]
+    masks, clip, whose = more
     settings = plan.settings
     model = model or model_from_settings(settings)
     for source, entry in zip(plan.sources, entries, strict=True):
@@ -149,7 +150,9 @@ def open_job(
     if ControlledWhere.of(control) != plan.control:
         raise UserError(f"plan: its steps or layers are not those that its settings mean here; {ANEW}")
     timeline = plan.timeline
-    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, first, masks, later, timeline, clip)
+    job = frames_job(
+        settings, model, plan.size_px, guidance, scheduler, control, first, masks, later, timeline, clip, whose
+    )
     keys = [pictures.key for pictures in plan.given]
     if made_from(model, job.denoising.text, keys, first, later, timeline) != plan.text["made-from"]:
         raise UserError(f"plan: the model, or what reads its prompts, is another here than where it was made; {ANEW}")

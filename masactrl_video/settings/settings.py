@@ -13,6 +13,7 @@ from pydantic import field_validator, model_validator
 
 from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
 from masactrl_video.settings.attention_parts import AttentionSettings, SourceSettings
+from masactrl_video.settings.cast import check_cast
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
 from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
@@ -54,6 +55,7 @@ class Settings(
             check_masks(self)
         check_only(self, MASKED)
         check_timeline(self)
+        check_cast(self)
         check_only(self, ON_RAY)
         return self
 

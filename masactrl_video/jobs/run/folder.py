@@ -245,6 +245,7 @@ _MADE = (
     "masks",
     "target-masks",
     "clip-frames",
+    "whose",
     "guidance-*",
     "side-by-side.*",
     "source.png",
