@@ -35,6 +35,7 @@ from masactrl_video.controls.pose_plan import detector_named, plan_treatment
 from masactrl_video.controls.store import GuidanceFrames
 from masactrl_video.errors import UserError, counted
 from masactrl_video.plugins import plugin_names
+from masactrl_video.poses.carried import carried_places, places_picture
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json
 from masactrl_video.poses.pose_json import pose_remarks, read_poses
@@ -107,6 +108,23 @@ def draw_people(settings: Settings, clip: FittedClip, poses: GuidanceFrames, fol
 
     pictures = (as_picture(whose_points(pose, members)) for pose in tracked)
     key = _key(settings, clip, [poses.key, members, REACH, HEAD_REACH, INSIDE])
+    return _extract(clip, folder, GivenFrames(pictures), key)
+
+
+def draw_places(
+    settings: Settings, clip: FittedClip, poses: GuidanceFrames, grid: tuple[int, int], folder: Path
+) -> GuidanceFrames:
+    """Where each point of a frame's noise lies in the source's, that follows bodies (see `poses.carried`).
+
+    Args:
+        poses: the guidance of the clip by poses.
+        grid: height and width of the latents.
+    """
+    assert poses.pose_path is not None
+    tracked = track_people(read_poses(poses.pose_path))
+    of_source = 0 if settings.sources or settings.key_frames is not None else settings.source_frame
+    pictures = (places_picture(carried_places(tracked[of_source], pose, grid), grid, clip.size_px) for pose in tracked)
+    key = _key(settings, clip, [poses.key, of_source, grid, REACH, HEAD_REACH])
     return _extract(clip, folder, GivenFrames(pictures), key)
 
 

@@ -68,10 +68,10 @@ def _away(person: Person | None, grid: Floats) -> Floats:
         return away
     body = person.body.astype(np.float64)
     seen = body[:, 2] > 0
-    size_px = _torso_px(person.body)
+    size_px = size_of(person.body)
     for first, second in (*LIMBS, *_TRUNK):
         if seen[first] and seen[second]:
-            away = np.minimum(away, _from_line(grid, body[first, :2], body[second, :2]) / (REACH * size_px))
+            away = np.minimum(away, distance_from_line(grid, body[first, :2], body[second, :2]) / (REACH * size_px))
     head = [place for place in _HEAD if seen[place]]
     if head:
         middle = body[head, :2].mean(axis=0)
@@ -79,14 +79,14 @@ def _away(person: Person | None, grid: Floats) -> Floats:
     return away
 
 
-def _torso_px(body: NDArray[np.float32]) -> float:
+def size_of(body: NDArray[np.float32]) -> float:
     """Length of the torso; without one, a third of what is seen of the body."""
     length = torso_px(body)
     points = body[body[:, 2] > 0, :2]
     return float(length) if length > 0 else max(1.0, float(np.hypot(*np.ptp(points, axis=0))) / 3)
 
 
-def _from_line(grid: Floats, start: Floats, end: Floats) -> Floats:
+def distance_from_line(grid: Floats, start: Floats, end: Floats) -> Floats:
     """Distance of each point from the line between two points."""
     way = end - start
     along = np.clip(((grid - start) @ way) / max(float(way @ way), 1e-9), 0, 1)

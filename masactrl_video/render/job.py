@@ -17,7 +17,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
-from masactrl_video.render.frames import FramesJob, HeldColours
+from masactrl_video.render.frames import Beside, FramesJob, HeldColours
 from masactrl_video.render.grounds import ClipGround, StillGround
 from masactrl_video.settings.cast import cast_members, cast_prompt
 from masactrl_video.settings.settings import Settings
@@ -36,23 +36,21 @@ def frames_job(
     scheduler: Schedule,
     plan: ControlPlan,
     source: CachedSource,
-    target_masks: Pictures | None = None,
+    beside: Beside | None = None,
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
-    clip: Pictures | None = None,
-    whose: Pictures | None = None,
 ) -> FramesJob:
     """Everything that rendering a frame against the recorded source needs besides its number.
 
     Args:
+        beside: pictures for each frame that the settings want; with a cast, the sources are its people's, in order.
         later: further sources of the timeline; frames start from the noise of the first one all the same.
         timeline: which of several sources a frame follows.
-        clip: the clip's own frames, where their ground is attended to.
-        whose: with a cast, the part of each person in the frames; the sources are theirs, in the cast's order.
 
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
     """
+    beside = beside or Beside()
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, size_px)
     parts = [source_part(each, model, size_px) for each in (source, *later)]
     if settings.cast:
@@ -76,14 +74,13 @@ def frames_job(
         plan=plan,
         guidance=guidance,
         masks=MaskRule(threshold=settings.mask_threshold) if settings.cast else mask_rule(settings, model, size_px),
-        target_masks=target_masks,
+        beside=beside,
         noise=settings.noise,
-        whose=whose,
         parts=parts if later or settings.cast or parts[0].latent_size is not None else (),
         timeline=timeline if later and not settings.cast else None,
         colours=_held_colours(settings, (source, *later)),
         background=settings.background,
-        clip_ground=ClipGround(clip, _null_prompt(model, size_px)) if clip is not None else None,
+        clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
         still_ground=_still_ground(settings, (source, *later)),
     )
 

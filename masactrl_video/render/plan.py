@@ -103,6 +103,7 @@ def _settings_data(settings: Settings, change: Callable[[str], str]) -> dict[str
     return data
 
 
+_BESIDE = ("target_masks", "clip", "whose", "places")
 _WORK = ("offload", "cache_memory")
 
 
@@ -213,6 +214,8 @@ class RenderPlan(_Part):
     """The clip's own frames, where their ground is attended to."""
     whose: ControlPictures | None = None
     """The parts of people in the frames, where each follows the own source."""
+    places: ControlPictures | None = None
+    """Where each point of the frames' noise lies in the source's, where it follows bodies."""
     pictures: FilePath
     """Folder of the frames."""
     masks: FilePath | None = None
@@ -241,8 +244,12 @@ class RenderPlan(_Part):
     @property
     def given(self) -> tuple[ControlPictures, ...]:
         """All pictures that must be there to render: of each network, then given masks, then the clip's own frames."""
-        more = (pictures for pictures in (self.target_masks, self.clip, self.whose) if pictures is not None)
-        return (*self.controls, *more)
+        return (*self.controls, *self.beside().values())
+
+    def beside(self) -> dict[str, ControlPictures]:
+        """Those that there are beside the controls', by the names of `render.frames.Beside`, in their order."""
+        found = {name: getattr(self, name) for name in _BESIDE}
+        return {name: pictures for name, pictures in found.items() if pictures is not None}
 
     def picture(self, frame: int) -> Path:
         """Where a frame's picture goes."""

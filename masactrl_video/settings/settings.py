@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
+from masactrl_video.settings.agreement import check_guidance, check_masks, check_noise, check_source, check_speed
 from masactrl_video.settings.attention_parts import AttentionSettings, SourceSettings
 from masactrl_video.settings.cast import check_cast
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
@@ -56,6 +56,7 @@ class Settings(
         check_only(self, MASKED)
         check_timeline(self)
         check_cast(self)
+        check_noise(self)
         check_only(self, ON_RAY)
         return self
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from masactrl_video.demo.clip import HERO, alike, crossing_frames
 from masactrl_video.errors import UserError
@@ -129,3 +130,44 @@ def test_a_cast_that_cannot_be_is_refused_in_one_line(
         settings = demo(**place | changes)
         render_clip(settings, tmp_path / "out.mp4", model=models(settings))
     assert "\n" not in str(refused.value)
+
+
+def test_noise_follows_the_body_with_the_same_bits_whoever_renders(
+    place: dict[str, Any], demo: Made, models: Models, tmp_path: Path
+) -> None:
+    plans: list[RenderPlan] = []
+
+    def start(plan: RenderPlan, job: FramesJob, progress: RenderSteps) -> LocalExecutor:
+        plans.append(RenderPlan.from_json(plan.to_json()))
+        noise = job.noise_of(range(FRAMES))
+        assert all(torch.equal(one.flatten().sort().values, noise[0].flatten().sort().values) for one in noise)
+        assert torch.equal(noise[0], job.source_noise[0])
+        assert not torch.equal(noise[1], noise[0])
+        return LocalExecutor(plan, job, progress)
+
+    settings = demo(**place | {"cast": {}, "noise": "body"})
+    outputs, model = Outputs(tmp_path / "out.mp4"), models(settings)
+    render_clip(settings, outputs.video, model=model, executor=start)
+    made = frames(outputs)
+    outputs.frames(FRAMES)[2].unlink()
+    run_chunk(plans[0], plans[0].chunks[-1], model)
+    np.testing.assert_array_equal(frames(outputs), made)
+    outputs.video.unlink()
+    outputs.frames(FRAMES)[1].unlink()
+    render_clip(settings.model_copy(update={"chunk_frames": 2}), outputs.video, model=model)
+    np.testing.assert_array_equal(frames(outputs), made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"guidance": ["canny"], "pose_json": None, "cast": {}}, "noise body: it follows poses; take guidance pose"),
+        ({"cast": {}, "character": "one"}, "noise body: where the body stands is known of a source that is a frame"),
+        ({}, "noise body: where the body stands is known"),
+    ],
+)
+def test_noise_that_cannot_follow_is_refused_in_one_line(
+    changes: dict[str, Any], message: str, place: dict[str, Any], demo: Made
+) -> None:
+    with pytest.raises(UserError, match=message):
+        demo(**place | {"noise": "body"} | changes)

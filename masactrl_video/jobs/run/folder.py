@@ -246,6 +246,7 @@ _MADE = (
     "target-masks",
     "clip-frames",
     "whose",
+    "noise-places",
     "guidance-*",
     "side-by-side.*",
     "source.png",
