@@ -31,12 +31,14 @@ class SourcePart:
     """Mode `regions`: (height, width) bool on the target's latent grid: where its object may be; without words, is."""
     text: torch.Tensor | None = None
     """(1, text tokens, channels): what the region reads instead of the target's prompt; the words stand in it."""
+    person: bool = False
+    """Mode `regions`: its region differs from frame to frame, and is said for each batch (`AttentionControl.whose`)."""
     weight: Weight = 1.0
     mask: torch.Tensor | None = None
     """(height, width) bool on the latent grid: where its object is, instead of its recorded object maps."""
 
     def __post_init__(self) -> None:
-        if self.text is not None and self.region is None:
+        if self.text is not None and self.region is None and not self.person:
             raise UserError("several sources: a prompt of one's own needs a region, in which it is read")
 
 
@@ -50,7 +52,7 @@ def check_parts(parts: Sequence[SourcePart], plan: ControlPlan, mode: AttentionM
         UserError: they do not.
     """
     for part in parts:
-        source, has_place = part.source, bool(part.target_tokens) or part.region is not None
+        source, has_place = part.source, bool(part.target_tokens) or part.region is not None or part.person
         missing = [layer.name for layer in plan.layers if layer.name not in source.layers]
         unrecorded = [step for step in plan.steps if step not in source.steps]
         first = parts[0].source.timesteps

@@ -61,6 +61,9 @@ class AttentionControl:
         """The same of the frames in work."""
         self.target_mask: torch.Tensor | None = None
         """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
+        self.whose: torch.Tensor | None = None
+        """(frames, height, width) uint8: 0 or the place, from 1, of the source whose region a point is, for sources
+        of people in the frames in work."""
         self.object_maps: dict[str, torch.Tensor] = {}
         """Layer → the target's attention to the object's words (frames, height, width), of this call."""
         self.attribute_maps: list[dict[str, torch.Tensor]] = [{} for _ in self.masks.attributes]
@@ -416,9 +419,17 @@ class AttentionControl:
         self.owned.update(dict(zip(group.weights, regions.flatten(1).sum(dim=1).tolist(), strict=True)))
         return dict(zip(group.weights, regions, strict=True))
 
+    def person_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(frames, tokens) bool: where the person is who follows a source."""
+        if self.whose is None:
+            raise RuntimeError(f"the person of source {number} is nowhere said to be; set AttentionControl.whose")
+        return binary_mask(self.whose == number + 1, 0.5, grid)
+
     def _score(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
         """(frames, tokens) in [0, 1]: how much of a source's object is there."""
         part, soft = self.parts[number], _map_so_far(self.region_maps[number])
+        if part.person:
+            return self.person_on(number, grid).float()
         allowed = binary_mask(part.region[None], 0.5, grid).float() if part.region is not None else None
         if not part.target_tokens:
             assert allowed is not None

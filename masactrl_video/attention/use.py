@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -12,7 +13,7 @@ from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.record import KeepObjectMap
 from masactrl_video.attention.recorded import RecordedSource
-from masactrl_video.attention.region_text import ReadByRegion
+from masactrl_video.attention.region_text import ReadByRegion, RegionPrompt
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, TextAttention
@@ -83,7 +84,12 @@ def control_attention(
 
 def _reading(layers: Sequence[AttentionLayer], control: AttentionControl) -> dict[str, list[TextAttention]]:
     """What is added to the text's layers where regions have prompts of their own, at every step."""
-    prompts = [(part.region, part.text) for part in control.parts if part.region is not None and part.text is not None]
+    prompts: list[RegionPrompt] = []
+    for number, part in enumerate(control.parts):
+        if part.text is not None and part.person:
+            prompts.append((partial(control.person_on, number), part.text))
+        elif part.text is not None and part.region is not None:
+            prompts.append((part.region, part.text))
     if not prompts:
         return {}
     reading = ReadByRegion(control.branches, lambda: control.latent_size, prompts)

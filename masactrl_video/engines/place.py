@@ -50,8 +50,7 @@ class Place:
             both = zip(plan.given, letter.indices, strict=True)
             placed = [self._control(number, pictures, index) for number, (pictures, index) in enumerate(both)]
             changes["controls"] = tuple(placed[: len(plan.controls)])
-            more = iter(placed[len(plan.controls) :])
-            changes |= {name: next(more) for name in ("target_masks", "clip") if getattr(plan, name) is not None}
+            changes |= dict(zip(plan.beside(), placed[len(plan.controls) :], strict=True))
         if letter.files_back:
             changes["pictures"] = self._own / plan.pictures.name
             changes["masks"] = plan.masks and self._own / plan.masks.name

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from masactrl_video.errors import counted
+from masactrl_video.settings.timeline import CLIP, GENERATED, source_frames
 
 if TYPE_CHECKING:  # the record asks these
     from masactrl_video.settings.settings import Settings
+
+
+_OF_CLIP = (CLIP, GENERATED)
+"""First sources whose pose is that of the clip's frame."""
 
 
 def check_guidance(settings: Settings) -> None:
@@ -59,6 +64,20 @@ def check_positions(settings: Settings) -> None:
         raise ValueError(
             "source_positions pose: guidance pose is given as pictures (guidance_video), which tell no poses; give "
             "pose_json, or shifted or free"
+        )
+
+
+def check_noise(settings: Settings) -> None:
+    """Noise that follows bodies, which must be known in the source and in the frames."""
+    if settings.noise != "body":
+        return
+    if "pose" not in settings.kinds or "pose" in settings.guidance_video:
+        raise ValueError("noise body: it follows poses; take guidance pose, not as ready-made pictures")
+    first = dict(source_frames(settings)).get(0, "clip")
+    if settings.source_image is not None or settings.character is not None or settings.cast or first not in _OF_CLIP:
+        raise ValueError(
+            "noise body: where the body stands is known of a source that is a frame of the clip, or is generated under "
+            "its guidance; take one of these, or noise shared"
         )
 
 

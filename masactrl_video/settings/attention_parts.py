@@ -72,6 +72,18 @@ class SourceSettings(Part):
         {},
         by_hand=True,
     )
+    cast: dict[str, str] = _timeline(
+        "several people in a clip: number of a person, by appearance from 0 → a saved character, which that person "
+        "follows; needs guidance pose",
+        {},
+        by_hand=True,
+    )
+    cast_prompts: dict[str, str] = _timeline(
+        "number of a person in cast → what their part of the picture reads instead of the prompt",
+        {},
+        changes="frames",
+        by_hand=True,
+    )
     key_frames: int | Literal["auto"] | None = _timeline(
         "so many sources, spread over the clip; auto: another one wherever the guidance leaves what they have shown",
         None,

@@ -65,7 +65,8 @@ class SamplingSettings(Part):
     )
     noise: NoiseKind = option(
         "prompt",
-        "initial noise: the source's for all frames, or another for each",
+        "initial noise: the source's for all frames (shared), another for each (per-frame), or the source's moved with "
+        "the bodies from the source's frame to each (body): needs poses",
         "shared",
         changes="frames",
         commands=VIDEOS,

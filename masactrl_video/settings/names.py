@@ -31,8 +31,8 @@ where the limb that it shows is in the frame."""
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet predicts: the noise, a velocity (SD-2.x at 768 px, models that are called "vpred"), or the picture."""
 
-NoiseKind = Literal["shared", "per-frame"]
-"""Initial noise: the source's for all frames, or another for each."""
+NoiseKind = Literal["shared", "per-frame", "body"]
+"""Initial noise: the source's for all frames, another for each, or the source's, moved with the bodies."""
 
 Background = Literal["source", "own", "still", "clip"]
 """What stands behind the figure in modes with masks: the source's ground, attended to; the frame's own; the source's

@@ -14,11 +14,13 @@ from pydantic import field_validator, model_validator
 from masactrl_video.settings.agreement import (
     check_guidance,
     check_masks,
+    check_noise,
     check_positions,
     check_source,
     check_speed,
 )
 from masactrl_video.settings.attention_parts import AttentionSettings, SourceSettings
+from masactrl_video.settings.cast import check_cast
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
 from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
@@ -62,6 +64,8 @@ class Settings(
         check_positions(self)
         check_only(self, POSED)
         check_timeline(self)
+        check_cast(self)
+        check_noise(self)
         check_only(self, ON_RAY)
         return self
 

@@ -112,7 +112,7 @@ def planned_control(
         masa_layer=settings.masa_layer,
         masa_steps=settings.masa_steps,
         masa_layers=settings.masa_layers,
-        mode=settings.attention_mode,
+        mode="regions" if settings.cast else settings.attention_mode,
         positions=settings.source_positions,
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )

@@ -119,4 +119,5 @@ def _nearest(core: NDArray[np.uint8]) -> NDArray[np.intp]:
     of_label = np.zeros(labels.max() + 1, np.intp)
     where = core.ravel() > 0
     of_label[labels.ravel()[where]] = np.flatnonzero(where)
-    return of_label[labels]
+    found: NDArray[np.intp] = of_label[labels]
+    return found

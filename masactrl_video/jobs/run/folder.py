@@ -245,6 +245,8 @@ _MADE = (
     "masks",
     "target-masks",
     "clip-frames",
+    "whose",
+    "noise-places",
     "guidance-*",
     "side-by-side.*",
     "source.png",
