@@ -38,6 +38,7 @@ ORDER = [
     "model/backbones/sd3",
     "model/backbones/zimage",
     "model/backbones/qwen",
+    "model/backbones/chroma",
     "model/backbones/pixart",
     "attention",
     "attention/baselines",
@@ -79,6 +80,7 @@ MAY_NAME_IT = (
     "model/backbones/sd3",
     "model/backbones/zimage",
     "model/backbones/qwen",
+    "model/backbones/chroma",
     "model/backbones/pixart",
     "attention/baselines",
 )

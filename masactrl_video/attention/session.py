@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from masactrl_video.attention.masks import MaskRule, binary_mask, normalised, owners
-from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text
+from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text, own_scores
 from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
@@ -136,7 +136,9 @@ class AttentionControl:
                 out = self.mode.attend(some, views, frame)
             else:  # no source has a weight: the frames' own attention
                 queries = some.query if some.text is None else torch.cat([some.text.query, some.query], dim=2)
-                out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True)))
+                scores = own_scores(some, own=True, asks_text=True)
+                added = None if scores is None else scores[:, None]
+                out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True), added))
                 frame.tell_share(torch.zeros(1, device=out.device))
             if frame.is_last and number not in self._shares and ("own" in self.mode.needs or some.text is not None):
                 frame.tell_share(self._estimated_share(some, views))
@@ -184,7 +186,9 @@ class AttentionControl:
         beside, _ = own_and_text(qkv, own="own" in self.mode.needs)
         query, own_key = (by_branch(states, self._branches) for states in (qkv.query, beside))
         key, _, log_weights = joined(views, beside_own=True)
-        return source_share(query, own_key, key, log_weights)
+        scores = own_scores(qkv, own="own" in self.mode.needs, asks_text=False)
+        own = None if scores is None else by_branch(scores, self._branches)
+        return source_share(query, own_key, key, log_weights, own)
 
     def source_share(self, frames: int) -> list[float]:
         """How much of the attention of each frame of the last call went to the sources, 0 to 1.

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_families import FAMILIES, Family, pipeline
+from tiny_families import CHROMA, FAMILIES, ZIMAGE, Family, pipeline
 
 from masactrl_video.cli.main import main
 from masactrl_video.video.png import read_png
 
 Folder = Callable[[Family], Path]
 each = pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES])
+some = pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in (ZIMAGE, CHROMA)])
+"""Those with a call for each branch, with and without texts of different lengths."""
 whole = pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES[:1]])
 """One family through every command: what they do with a model is the same for all."""
 
@@ -64,7 +66,7 @@ def test_a_clip_is_rendered_under_a_controlnet(family: Family, folder: Folder, t
     assert (not np.array_equal(*frames)) == (family.control is not None)
 
 
-@each
+@some
 def test_a_character_acts_in_a_page_of_another_size(family: Family, folder: Folder, tmp_path: Path) -> None:
     own = folder(family)
     kept = ["--cache-dir", str(own / "cache"), "--characters-dir", str(tmp_path / "characters")]
@@ -83,7 +85,7 @@ panels:
     assert main(["comic", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "page.png"), *kept]) == 0
 
 
-@each
+@some
 def test_a_source_later_in_the_clip_follows_the_first(family: Family, folder: Folder, tmp_path: Path) -> None:
     own = folder(family)
     render = ["render", str(own / "clip"), "-o", str(tmp_path / "out.mp4")]

@@ -18,6 +18,7 @@ from masactrl_video.attention.modes.base import (
     joined,
     objects_of,
     own_and_text,
+    own_scores,
 )
 from masactrl_video.attention.mutual import (
     attention_by_region,
@@ -44,7 +45,8 @@ class SourceMode(AttentionMode):
             query, key, value = (
                 by_branch(states, frame.branches) for states in (queries, *own_and_text(qkv, own=False))
             )
-            out = union_attention(query, key, value, *joined(sources, beside_own=True))
+            scores = own_scores(qkv, own=False, asks_text=True)
+            out = union_attention(query, key, value, *joined(sources, beside_own=True), own_scores=scores)
             return merge_heads(out).flatten(0, 1)
         query = as_one_long_query(qkv.query, frame.branches)  # -> (branches, heads, frames x tokens, head_dim)
         return merge_heads(source_attention(query, *joined(sources))).reshape(qkv.rows, qkv.tokens, -1)
@@ -62,7 +64,8 @@ class UnionMode(AttentionMode):
         query, own_key, own_value = (
             by_branch(states, frame.branches) for states in (qkv.query, *own_and_text(qkv, own=True))
         )
-        out = union_attention(query, own_key, own_value, *joined(sources, beside_own=True))
+        scores = own_scores(qkv, own=True, asks_text=False)
+        out = union_attention(query, own_key, own_value, *joined(sources, beside_own=True), own_scores=scores)
         return merge_heads(out).flatten(0, 1)
 
 
@@ -96,7 +99,10 @@ class MaskedMode(AttentionMode):
         query, own_key, own_value = (
             by_branch(states, frame.branches) for states in (qkv.query, *own_and_text(qkv, own=False))
         )
-        out = chosen_attention(query, own_key, own_value, *joined(sources, beside_own=True), seen=seen)
+        scores = own_scores(qkv, own=False, asks_text=False)
+        out = chosen_attention(
+            query, own_key, own_value, *joined(sources, beside_own=True), seen=seen, own_scores=scores
+        )
         return merge_heads(out).flatten(0, 1)
 
 
@@ -118,7 +124,9 @@ class RegionsMode(AttentionMode):
             frame.tell_share((in_any | (ground is not None)).float().mean(dim=1))
         if qkv.text is not None:
             text_key, text_value = (by_branch(states, frame.branches) for states in own_and_text(qkv, own=False))
-            out = attention_by_region(query, own_key, own_value, figures, regions, ground, text=(text_key, text_value))
+            scores = own_scores(qkv, own=False, asks_text=False)
+            text = (text_key, text_value, None if scores is None else by_branch(scores, frame.branches))
+            out = attention_by_region(query, own_key, own_value, figures, regions, ground, text=text)
             return merge_heads(out).flatten(0, 1)
         out = attention_by_region(query, own_key, own_value, figures, regions, ground)
         return merge_heads(out).flatten(0, 1)

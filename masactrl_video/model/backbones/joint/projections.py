@@ -62,6 +62,7 @@ def projected(
     rotate: Rotate | None = None,
     place: Place | None = None,
     text: QKV | None = None,
+    fill: torch.Tensor | None = None,
 ) -> QKV:
     """`QKV` of tokens (rows, tokens, channels).
 
@@ -69,6 +70,7 @@ def projected(
         rotate: puts these tokens' places into their queries and keys; None: they have none.
         place: puts places into recorded keys.
         text: that of the prompt's tokens, which stand in the same softmax.
+        fill: see `QKV`.
     """
 
     def normed(made: torch.Tensor, norm: Projection | None) -> torch.Tensor:
@@ -92,4 +94,5 @@ def projected(
         unplaced_key=key,
         place=place,
         text=text,
+        fill=fill,
     )
