@@ -25,7 +25,7 @@ from masactrl_video.attention.plan import plan_control
 from masactrl_video.model.backbones.unet.controls import GuidanceNetwork
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
-from masactrl_video.render.frames import FramesJob
+from masactrl_video.render.frames import Beside, FramesJob
 
 PAIRS = [("source", "plain"), ("source", "recomputed"), ("masked", "source")]
 """Ways whose times are held against each other."""
@@ -71,7 +71,7 @@ def shape(
     with tempfile.TemporaryDirectory() as root:
         job = clip.job(clip.record(Path(root), plan), plan)
         targets = [left[:, ::-1].copy()] * frames
-        yield Shape(clip, job, replace(job, plan=replace(plan, mode="masked"), masks=masks, target_masks=targets))
+        yield Shape(clip, job, replace(job, plan=replace(plan, mode="masked"), masks=masks, beside=Beside(targets)))
 
 
 def measure_shape(name: str, size: str, tokenizer: Path, steps: int, rounds: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ ln -s "$examples" examples
 export MASACTRL_VIDEO_CHARACTERS=$work/characters MASACTRL_VIDEO_CACHE=$work/cache
 sheet() { python examples/contact_sheet.py "$pictures/$1" "${@:2}"; }
 moving() { python examples/moving_picture.py "$pictures/$1" "$2"; }
+shot() { python "$examples/../tests/web/screenshots.py" shots --front "$pictures/$1"; }
 set -x
 
 masactrl-video render examples/clip.mp4 -o out.mp4
@@ -39,3 +40,6 @@ sheet sweep.jpg 1 swept/sheet.png
 
 masactrl-video compare -o compared --source-prompt "a panda in a blue shirt and red pants standing in the meadow" --source-guidance pose=standing --prompt "a panda in a blue shirt and red pants waving in the meadow" --target-guidance pose=waving
 sheet compare.jpg 1 compared/sheet.png
+
+# A picture of the page wants a browser: pip install -e '.[web,browser]', and Chromium.
+shot web.jpg

@@ -33,12 +33,14 @@ class SideBySide:
     target_object: torch.Tensor | None = None
     positions: str = "as-is"
     """Of the source's keys."""
+    moved: tuple[tuple[int, int], ...] = ()
+    """How far down and to the right the source's keys stand for each target, with the positions `pose`."""
     active: bool = False
 
-    def turned(self, states: torch.Tensor, right: int = 0) -> torch.Tensor:
-        """(heads, text tokens + tokens, channels) with their places put in, the picture so far to the right."""
+    def turned(self, states: torch.Tensor, right: int = 0, down: int = 0) -> torch.Tensor:
+        """(heads, text tokens + tokens, channels) with their places put in, the picture so far to the right, down."""
         height, width = self.grid
-        rows = torch.arange(height).repeat_interleave(width)
+        rows = torch.arange(height).repeat_interleave(width) + down
         columns = torch.arange(width).repeat(height) + right
         place = torch.stack([torch.zeros_like(rows), rows, columns], 1).double()
         place = torch.cat([torch.zeros(self.text_tokens, 3).double(), place])
@@ -75,13 +77,16 @@ class JointAttention:
             k = torch.cat([heads(attn.add_k_proj(text), attn.norm_added_k), k], 2)
             v = torch.cat([heads(attn.add_v_proj(text), None), v], 2)
         right = self.state.grid[1] if self.state.positions == "shifted" else 0
-        as_source = k if self.state.positions == "free" else self.state.turned(k, right)
+        for_target = [k if self.state.positions == "free" else self.state.turned(k, right)] * (self.state.rows - 1)
+        if self.state.moved:
+            for_target = [self.state.turned(k, aside, down) for down, aside in self.state.moved]
         q, k = self.state.turned(q), self.state.turned(k)
         out = softmax_attention(q, k, v)
         if self.state.active and self.name in self.state.layers:
             for first in range(0, len(q), self.state.rows):
                 for row in range(first + 1, first + self.state.rows):
-                    out[row] = self.target(q[row], k[row], v[row], as_source[first], v[first], out[row])
+                    k_s = for_target[row - first - 1][first]
+                    out[row] = self.target(q[row], k[row], v[row], k_s, v[first], out[row])
         out = out.transpose(1, 2).flatten(2)
         if text is None:
             return out
@@ -123,12 +128,14 @@ def run(
     num_steps: int,
     scale: float,
     residuals: Residuals = lambda arguments, step: {},
+    real_scale: float | None = None,
 ) -> torch.Tensor:
     """Denoise [source, targets…] together: final latents (rows, channels, height, width).
 
     Args:
         prompts: for each branch, those of its rows; with two branches the first is without condition.
         noise: (1, channels, height, width).
+        scale: that the network reads, and by which two branches are combined where there is no other.
         residuals: keyword arguments of ControlNets for a call.
     """
     network, scheduler = pipe.transformer, copy.deepcopy(pipe.scheduler)
@@ -158,7 +165,9 @@ def run(
             }
             with torch.no_grad():
                 branches = network(**arguments, **residuals(arguments, step))[0].chunk(len(prompts))
-            out = branches[0] if len(branches) == 1 else branches[0] + scale * (branches[1] - branches[0])
+            out = (
+                branches[0] if len(branches) == 1 else branches[0] + (real_scale or scale) * (branches[1] - branches[0])
+            )
             latents = scheduler.step(out, t, latents, return_dict=False)[0]
     finally:
         for name, module in modules.items():

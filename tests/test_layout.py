@@ -27,6 +27,7 @@ ORDER = [
     "page",
     "poses",
     "poses/detectors",
+    "sprites",
     "demo",
     "model/backbones",
     "model",
@@ -55,6 +56,7 @@ ORDER = [
     "jobs/comic",
     "jobs/measure",
     "evaluate",
+    "web",
     "cli",
 ]
 """Folders, nested ones by their path; what a folder that is not named here holds belongs to the folder above it."""
@@ -64,7 +66,7 @@ IMPORTS_ONLY = {
     "page": {"errors", "storage", "settings", "video"},
     "measure": {"errors", "progress", "settings", "video", "poses"},
 }
-IMPORTED_ONLY_BY = {"demo": {"model/loading", "controls", "evaluate", "cli"}}
+IMPORTED_ONLY_BY = {"demo": {"model/loading", "controls", "evaluate", "web", "cli"}}
 
 ONE_ARCHITECTURE = re.compile(
     r"down_blocks|mid_block|up_blocks|\battn[12]\b|UNet2DConditionModel|added_cond_kwargs|attn_processor"
@@ -120,6 +122,8 @@ AT_ONCE = {
     "no such device": "render clip.mp4 -o o.mp4 --device bogus",
     "no picture to compare": "compare --source-image none.png --prompt b -o o",
     "no clip to probe": "probe none.mp4",
+    "a page for everybody": "web --share",
+    "a page at no port": "web --port 70000",
     "nothing to measure": "measure none.mp4 -o o",
     "nothing to measure against": "measure clip.mp4 --input none.mp4 -o o",
     "a bound of no figure": "measure clip.mp4 --fail-below bad.yaml -o o",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+from masactrl_video.settings.names import Rim
 
 
 def normalised(maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -23,6 +26,59 @@ def binary_mask(object_map: torch.Tensor, threshold: float, grid: tuple[int, int
     """Resize (nearest) to a layer's grid and cut at `threshold`: (rows, height, width) -> bool (rows, grid tokens)."""
     resized = F.interpolate(object_map[:, None].float(), size=grid, mode="nearest")  # -> (rows, 1, *grid)
     return (resized >= threshold).flatten(1)
+
+
+def joined_maps(groups: Iterable[Sequence[torch.Tensor]]) -> torch.Tensor | None:
+    """(rows, height, width) in [0, 1]: of an object and what it wears, each normalised by itself, the highest.
+
+    Args:
+        groups: for the object's words, and for each attribute, the layers' maps (rows, height, width), if any.
+    """
+    maps = [normalised(layers) for layers in groups if layers]
+    return torch.stack(maps).amax(dim=0) if len(maps) > 1 else maps[0] if maps else None
+
+
+def slope_widths(object_map: torch.Tensor, threshold: float) -> list[int]:
+    """How many cells beyond the threshold each map takes to fall to 0, as steeply as it crosses the threshold.
+
+    Args:
+        object_map: (rows, height, width) in [0, 1].
+
+    Returns:
+        For each row from 1 to an eighth of the shorter side, but 1 at least; 0 where no map crosses the threshold.
+    """
+    inside, most = object_map >= threshold, max(1, min(object_map.shape[1:]) // 8)
+    widths = []
+    for row, own in zip(object_map.float(), inside, strict=True):
+        steps = [
+            (a - b).abs()[at ^ beside]
+            for a, b, at, beside in (
+                (row[1:], row[:-1], own[1:], own[:-1]),
+                (row[:, 1:], row[:, :-1], own[:, 1:], own[:, :-1]),
+            )
+        ]
+        crossing = torch.cat(steps)
+        slope = float(crossing.mean()) if len(crossing) else 0.0
+        widths.append(min(most, max(1, math.ceil(threshold / slope))) if slope > 0 else 0)
+    return widths
+
+
+def rim_around(mask: torch.Tensor, grid: tuple[int, int], widths: Sequence[int]) -> torch.Tensor:
+    """Tokens that are not the object's, but within so many cells of it.
+
+    Args:
+        mask: (rows, grid tokens) bool.
+        widths: of each row.
+
+    Returns:
+        The same shape, bool.
+    """
+    whole, wide = mask.reshape(-1, 1, *grid).float(), torch.zeros_like(mask)
+    for width in {width for width in widths if width}:
+        rows = [row for row, own in enumerate(widths) if own == width]
+        grown = F.max_pool2d(whole[rows], 2 * width + 1, stride=1, padding=width).flatten(1) > 0
+        wide[rows] = grown & ~mask[rows]
+    return wide
 
 
 GROUND = -1
@@ -52,3 +108,25 @@ class MaskRule:
     """Normalised attention from which a pixel belongs to the object (MasaCtrl, Sec. 4.2)."""
     source_mask: torch.Tensor | None = None
     """(height, width) bool on the latent grid: a given mask instead of the source's recorded object maps."""
+    rim: Rim = 0
+    """So many latent points around each mask, of source and target, which both sides may ask; `auto`: as wide as the
+    map's own slope."""
+    attributes: tuple[tuple[int, ...], ...] = ()
+    """Positions of the words of each thing that the object wears, whose own maps join the object's."""
+
+    def rim_widths(self, object_map: torch.Tensor | None, rows: int, latent_side: int, grid_side: int) -> list[int]:
+        """Width of each row's rim in cells of a layer.
+
+        Args:
+            object_map: (rows, height, width) in [0, 1] of masks that are found by words; None: they are given.
+            latent_side: height of the latents.
+            grid_side: height of the layer's grid.
+        """
+        if self.rim != "auto":
+            points = [float(self.rim)] * rows
+        elif object_map is None:  # a given mask falls at once
+            points = [1.0] * rows
+        else:
+            scale = latent_side / object_map.shape[1]
+            points = [width * scale for width in slope_widths(object_map, self.threshold)]
+        return [math.ceil(width * grid_side / latent_side) for width in points]

@@ -82,20 +82,40 @@ class Sides:
 
     mask: torch.Tensor
     """(tokens,) bool, of several frames one after the other: True is the figure."""
+    rim: torch.Tensor | None = None
+    """(tokens,) bool: tokens around the figure, none of it, that both sides may ask; None: there are none."""
 
     @cached_property
     def order(self) -> torch.Tensor:
-        """Position of each token of the order in the picture."""
-        return torch.cat([self.mask.nonzero(), (~self.mask).nonzero()]).squeeze(1)
+        """Position of each token of the order in the picture: the figure, its rim, the rest of the ground."""
+        if self.rim is None:
+            return torch.cat([self.mask.nonzero(), (~self.mask).nonzero()]).squeeze(1)
+        ground = ~(self.mask | self.rim)
+        return torch.cat([self.mask.nonzero(), self.rim.nonzero(), ground.nonzero()]).squeeze(1)
 
     @cached_property
     def figure(self) -> int:
         """How many tokens are the figure's."""
         return int(self.mask.sum())
 
-    def slices(self) -> tuple[slice, slice]:
-        """Figure and ground in the order."""
-        return slice(0, self.figure), slice(self.figure, len(self.order))
+    @cached_property
+    def figure_and_rim(self) -> int:
+        """How many are the figure's or its rim's."""
+        return self.figure if self.rim is None else self.figure + int(self.rim.sum())
+
+    def asking(self) -> tuple[slice, slice, slice]:
+        """Figure, rim and the rest in the order: queries that are answered alike."""
+        return (
+            slice(0, self.figure),
+            slice(self.figure, self.figure_and_rim),
+            slice(self.figure_and_rim, len(self.order)),
+        )
+
+    def answering(self) -> tuple[slice, slice, slice]:
+        """What figure, rim and the rest of another picture see of this one: the rim belongs to both sides."""
+        if not 0 < self.figure < len(self.order):
+            return slice(None), slice(None), slice(None)
+        return slice(0, self.figure_and_rim), slice(None), slice(self.figure, len(self.order))
 
     @cached_property
     def back(self) -> torch.Tensor:
@@ -117,20 +137,18 @@ def masked_attention(
 
     With binary masks, blending two full attentions (Eq. 8) equals letting query i see only the keys j with
     `source_mask[j] == target_mask[i]`: two smaller attentions on gathered rows. A side that the source does not have at
-    all (an empty figure, say) would leave its queries without a key: they attend to the whole source.
+    all (an empty figure, say) would leave its queries without a key: they attend to the whole source. Rims belong to
+    both sides: the target's attends to the whole source, the source's is attended to by all.
 
     Args:
         query: (branches, heads, frames x tokens, head_dim).
         key, value: (branches, heads, source tokens, head_dim).
         log_weights: see `source_attention`.
     """
-    query = _gathered(query, target.order)
+    query, seen = _gathered(query, target.order), source.answering()
     if 0 < source.figure < len(source.order):
         key, value = _gathered(key, source.order), _gathered(value, source.order)
         log_weights = None if log_weights is None else log_weights[source.order]
-        seen = source.slices()
-    else:
-        seen = (slice(None), slice(None))
     attended = [
         F.scaled_dot_product_attention(
             query[:, :, queries],
@@ -138,7 +156,7 @@ def masked_attention(
             value[:, :, keys],
             None if log_weights is None else _to_all(log_weights[keys]),
         ).transpose(1, 2)
-        for queries, keys in zip(target.slices(), seen, strict=True)
+        for queries, keys in zip(target.asking(), seen, strict=True)
         if queries.stop > queries.start
     ]
     return torch.cat(attended, dim=1).index_select(1, target.back).transpose(1, 2)

@@ -12,6 +12,7 @@ from masactrl_video.attention.modes.base import AttentionMode
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import RecordedSource
 from masactrl_video.errors import UserError
+from masactrl_video.poses.warp import Skeleton
 
 Weight = float | torch.Tensor
 """Of a source, 0 or more: as if its keys stood so many times in the softmax; (frames,) where each frame has its own."""
@@ -30,12 +31,14 @@ class SourcePart:
     """Mode `regions`: (height, width) bool on the target's latent grid: where its object may be; without words, is."""
     text: torch.Tensor | None = None
     """(1, text tokens, channels): what the region reads instead of the target's prompt; the words stand in it."""
+    person: bool = False
+    """Mode `regions`: its region differs from frame to frame, and is said for each batch (`AttentionControl.whose`)."""
     weight: Weight = 1.0
     mask: torch.Tensor | None = None
     """(height, width) bool on the latent grid: where its object is, instead of its recorded object maps."""
 
     def __post_init__(self) -> None:
-        if self.text is not None and self.region is None:
+        if self.text is not None and self.region is None and not self.person:
             raise UserError("several sources: a prompt of one's own needs a region, in which it is read")
 
 
@@ -49,7 +52,7 @@ def check_parts(parts: Sequence[SourcePart], plan: ControlPlan, mode: AttentionM
         UserError: they do not.
     """
     for part in parts:
-        source, has_place = part.source, bool(part.target_tokens) or part.region is not None
+        source, has_place = part.source, bool(part.target_tokens) or part.region is not None or part.person
         missing = [layer.name for layer in plan.layers if layer.name not in source.layers]
         unrecorded = [step for step in plan.steps if step not in source.steps]
         first = parts[0].source.timesteps
@@ -73,6 +76,8 @@ class FrameGroup:
     """Numbers in the call; None: all of it."""
     weights: dict[int, float]
     """Number of a source → its weight; those of weight 0 are not there."""
+    skeleton: Skeleton | None = None
+    """Whose pose moves the sources' keys; None: they stay."""
 
     def rows(self, branches: int, frames: int) -> list[int] | None:
         """Their rows in a call; None: all."""
@@ -81,8 +86,13 @@ class FrameGroup:
         return [branch * frames + frame for branch in range(branches) for frame in self.frames]
 
 
-def groups_of(weights: Iterable[Weight], frames: int) -> list[FrameGroup]:
-    """The frames of a call by the weights of their sources.
+def groups_of(
+    weights: Iterable[Weight], frames: int, skeletons: Sequence[Skeleton | None] | None = None
+) -> list[FrameGroup]:
+    """The frames of a call by the weights of their sources, and by what moves these.
+
+    Args:
+        skeletons: of each frame, where it moves the sources' keys.
 
     Raises:
         UserError: weights of another number of frames, or below 0.
@@ -93,10 +103,14 @@ def groups_of(weights: Iterable[Weight], frames: int) -> list[FrameGroup]:
             raise UserError(f"weights of a source: got {len(column)} for {frames} frames; each frame needs one")
         if wrong := [weight for weight in column if not 0 <= weight < math.inf]:
             raise UserError(f"weight of a source: got {wrong[0]:g}; give a number of 0 or more")
-    alike: dict[tuple[float, ...], list[int]] = {}
+    alike: dict[tuple[tuple[float, ...], Skeleton | None], list[int]] = {}
     for frame, row in enumerate(zip(*columns, strict=True)):
-        alike.setdefault(row, []).append(frame)
+        alike.setdefault((row, skeletons[frame] if skeletons else None), []).append(frame)
     return [
-        FrameGroup(tuple(members) if len(alike) > 1 else None, {n: weight for n, weight in enumerate(row) if weight})
-        for row, members in alike.items()
+        FrameGroup(
+            tuple(members) if len(alike) > 1 else None,
+            {n: weight for n, weight in enumerate(row) if weight},
+            skeleton,
+        )
+        for (row, skeleton), members in alike.items()
     ]

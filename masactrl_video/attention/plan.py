@@ -31,7 +31,8 @@ class ControlPlan:
     """The whole denoiser runs at every so many steps (see `Denoising.whole_every`)."""
     positions: SourcePositions = "as-is"
     """Where the source's keys stand, in layers that know places: where they stood in the source; to the right of the
-    frame, so that none stands where a token of the frame does; or nowhere, their places left out."""
+    frame, so that none stands where a token of the frame does; nowhere, their places left out; or each where the limb
+    that it shows is in the frame."""
 
     def layers_at(self, step: int) -> tuple[AttentionLayer, ...]:
         """Layers that are controlled at a denoising step: of the controlled ones, those that run then."""
@@ -99,6 +100,10 @@ def plan_control(
         )
     if positions != "as-is" and not backbone.keys_have_places:
         raise UserError(f"source_positions {positions}: the keys of {backbone.title} hold no places; leave it out")
+    if positions == "pose" and not backbone.keys_can_move:
+        raise UserError(
+            f"source_positions pose: {backbone.title} puts keys on its own grid alone; take shifted or free"
+        )
     return ControlPlan(steps, chosen, mode, maps, positions=positions)
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from masactrl_video.attention.masks import normalised
+from masactrl_video.attention.masks import joined_maps
 from masactrl_video.attention.plan import layers_between_maps, layers_from
 from masactrl_video.attention.recorded import MemorySource, StepRecord
 from masactrl_video.errors import UserError
@@ -26,6 +26,7 @@ def record_attention(
     *,
     branches: Sequence[str] = GUIDED,
     object_tokens: Sequence[int] = (),
+    attributes: Sequence[Sequence[int]] = (),
     map_layers: Sequence[AttentionLayer] = (),
     masked_layers: Sequence[AttentionLayer] | None = None,
     clock: StepClock | None = None,
@@ -36,6 +37,7 @@ def record_attention(
         layers: self-attention layers whose keys and values are kept.
         branches: the rows of each call, e.g. `("unconditional", "conditional")`; the object map is taken from the last.
         object_tokens: positions of the object's words in the prompt; empty: no object map.
+        attributes: the same of each thing that it wears, whose own map joins the object's.
         map_layers: layers whose attention to words makes the object map.
         masked_layers: layers that will use it, if others than `layers`; each gets the map as it is when it runs.
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
@@ -45,7 +47,8 @@ def record_attention(
     rows_of = BranchFinder(tuple(branches), clock or StepClock(), each_has_a_call=backbone.calls_each_branch)
     kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     of_branches: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}  # where each has a call of its own
-    maps: dict[str, torch.Tensor] = {}
+    groups = (object_tokens, *attributes) if object_tokens else ()
+    maps: list[dict[str, torch.Tensor]] = [{} for _ in groups]
     rows: list[str] = []  # of the call in progress
     current: list[DenoiserCall] = []
 
@@ -64,8 +67,8 @@ def record_attention(
                 f"the call of the {missing} branch did not come at timestep {current[0].timestep:g}; say with "
                 "`branches` whether classifier-free guidance is on"
             )
-        if not of_branches:
-            maps.clear()
+        for found in maps if not of_branches else ():
+            found.clear()
         current[:] = [call]
 
     def end() -> None:
@@ -80,17 +83,19 @@ def record_attention(
                 pairs = [of_branches[branch][layer.name] for branch in branches]
                 kept[layer.name] = (torch.cat([key for key, _ in pairs]), torch.cat([value for _, value in pairs]))
             of_branches.clear()
-        object_map = normalised([m.float() for m in maps.values()])[0] if maps else None
+        object_map = _joined(maps)
         keys, values = ({name: pair[i] for name, pair in kept.items()} for i in (0, 1))
         on_step(current[0].timestep, StepRecord(keys, values, object_map, _early_maps(maps, map_layers, masked_layers)))
 
     keep = KeepKeysValues(kept)
-    to_text: dict[str, Sequence[TextAttention]] = {}
-    if object_tokens:
-        keep_map = KeepObjectMap(
-            object_tokens, rows, lambda: None if rows == ["unconditional"] else current[0].latent_size, maps
-        )
-        to_text = {layer.name: [keep_map] for layer in map_layers}
+    to_text: Mapping[str, Sequence[TextAttention]] = {}
+
+    def map_size() -> tuple[int, int] | None:
+        return None if rows == ["unconditional"] else current[0].latent_size
+
+    keeping = [KeepObjectMap(tokens, rows, map_size, found) for tokens, found in zip(groups, maps, strict=True)]
+    if keeping:
+        to_text = {layer.name: keeping for layer in map_layers}
     with (
         backbone.attending(denoiser, {layer.name: keep for layer in layers}, to_text),
         backbone.calls(denoiser, begin, end),
@@ -99,14 +104,22 @@ def record_attention(
 
 
 def _early_maps(
-    maps: Mapping[str, torch.Tensor], map_layers: Sequence[AttentionLayer], masked_layers: Sequence[AttentionLayer]
+    maps: Sequence[Mapping[str, torch.Tensor]],
+    map_layers: Sequence[AttentionLayer],
+    masked_layers: Sequence[AttentionLayer],
 ) -> dict[str, torch.Tensor]:
     """Name of each layer between the map layers → the object map (height, width) as it was there."""
-    early = layers_between_maps(masked_layers, map_layers) if maps else ()
-    return {
-        layer.name: normalised([maps[other.name].float() for other in map_layers if other.index < layer.index])[0]
-        for layer in early
-    }
+    early = {}
+    for layer in layers_between_maps(masked_layers, map_layers) if any(maps) else ():
+        before = [other.name for other in map_layers if other.index < layer.index]
+        early[layer.name] = _joined([{name: found[name] for name in before} for found in maps])
+    return {name: found for name, found in early.items() if found is not None}
+
+
+def _joined(maps: Sequence[Mapping[str, torch.Tensor]]) -> torch.Tensor | None:
+    """(height, width) of the only row."""
+    found = joined_maps([[layer.float() for layer in of_group.values()] for of_group in maps])
+    return None if found is None else found[0]
 
 
 @contextmanager

@@ -9,8 +9,9 @@ import torch
 from masactrl_video.attention.masks import binary_mask
 from masactrl_video.model.backbones.base import AttentionLayer, TextCall
 
-RegionPrompt = tuple[torch.Tensor, torch.Tensor]
-"""A region (height, width) bool on the latent grid, and the prompt read there (1, text tokens, channels)."""
+RegionPrompt = tuple[torch.Tensor | Callable[[tuple[int, int]], torch.Tensor], torch.Tensor]
+"""A region (height, width) bool on the latent grid, or what gives each frame's own on a layer's grid, (frames, tokens)
+bool; and the prompt read there (1, text tokens, channels)."""
 
 
 class ReadByRegion:
@@ -30,7 +31,13 @@ class ReadByRegion:
         frames = call.rows // len(self.branches)
         conditional = out[-frames:].clone()  # the last branch
         for region, text in self.prompts:
-            inside = binary_mask(region[None], 0.5, layer.grid(self.latent_size()))[0]
+            grid = layer.grid(self.latent_size())
+            if not isinstance(region, torch.Tensor):
+                own = region(grid)  # each frame has another number of tokens: all are asked, and some taken
+                read = call.reading(frames, torch.ones_like(own[0]), text.expand(frames, -1, -1))
+                conditional = torch.where(own[..., None], read, conditional)
+                continue
+            inside = binary_mask(region[None], 0.5, grid)[0]
             if bool(inside.any()):
                 conditional[:, inside] = call.reading(frames, inside, text.expand(frames, -1, -1))
         return torch.cat([out[:-frames], conditional])

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 
-from masactrl_video.attention.masks import MaskRule, binary_mask, normalised, owners
+from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, owners, rim_around
 from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text, own_scores
 from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import StepRecord, branch_rows
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
-from masactrl_video.settings.names import Ground
+from masactrl_video.poses.warp import Skeleton, moved_places, moves
+from masactrl_video.settings.names import Background, Ground
 
 
 class AttentionControl:
@@ -36,11 +38,13 @@ class AttentionControl:
         masks: MaskRule | None = None,
         ground: Ground = "self",
         clock: StepClock | None = None,
+        background: Background = "source",
         calls_each_branch: bool = False,
     ) -> None:
         self.mode = mode_named(plan.mode)
         check_parts(parts, plan, self.mode, clocked=clock is not None)
         self.parts, self.plan, self.masks, self.ground = tuple(parts), plan, masks or MaskRule(), ground
+        self.background = background
         self.timesteps = parts[0].source.timesteps
         clock = clock or StepClock()
         self._steps = StepFinder(self.timesteps, clock)
@@ -51,10 +55,19 @@ class AttentionControl:
         """Number of a source → its record of the step in progress; of those that frames of this step have followed."""
         self.weights: list[Weight] = [part.weight for part in parts]
         """Of each source, for the frames in work."""
+        self.source_skeletons: Sequence[Skeleton] = ()
+        """Of each source, where the plan's positions are `pose`."""
+        self.frame_skeletons: Sequence[Skeleton] = ()
+        """The same of the frames in work."""
         self.target_mask: torch.Tensor | None = None
         """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
+        self.whose: torch.Tensor | None = None
+        """(frames, height, width) uint8: 0 or the place, from 1, of the source whose region a point is, for sources
+        of people in the frames in work."""
         self.object_maps: dict[str, torch.Tensor] = {}
         """Layer → the target's attention to the object's words (frames, height, width), of this call."""
+        self.attribute_maps: list[dict[str, torch.Tensor]] = [{} for _ in self.masks.attributes]
+        """The same for the words of each thing that the object wears."""
         self.region_maps: list[dict[str, torch.Tensor]] = [{} for _ in parts]
         """The same for the words of each source that has a region."""
         self.calls: Counter[int] = Counter()
@@ -69,6 +82,9 @@ class AttentionControl:
         self._shares: dict[int, torch.Tensor] = {}
         self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
         self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
+        self._moved: dict[tuple[int, Skeleton, tuple[int, int]], torch.Tensor] = {}
+        self._of_clip: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._is_looking = False
         self._step = self._frames = 0
         self._is_controlled = False
         self._last: AttentionLayer | None = None
@@ -90,8 +106,23 @@ class AttentionControl:
         shared = max(map(len, self._rows))  # 1 where the branches share the sources: then all rows are frames of one
         self._branches = len(self.branches) if "regions" in self.mode.needs else shared
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Inside the context, calls of the denoiser are on the clip's own frames, those of the next call outside of it.
+
+        They are not controlled and not counted; what the frames offer in controlled layers is kept for that next call.
+        """
+        self._of_clip.clear()
+        self._is_looking = True
+        try:
+            yield
+        finally:
+            self._is_looking = False
+
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
+        if self._is_looking:
+            return
         self._use(self._rows_of.of(call))
         if call.rows % len(self.branches):
             raise UserError(
@@ -107,19 +138,22 @@ class AttentionControl:
             self._source_sides.clear()
         self._is_controlled = bool(layers)
         self._step, self._latent_size = step, call.latent_size
-        for maps in (self.object_maps, *self.region_maps) if has_prompt else ():
+        for maps in (self.object_maps, *self.attribute_maps, *self.region_maps) if has_prompt else ():
             maps.clear()
         self._target_sides.clear()
         self._shares.clear()
         self._last = layers[-1] if layers else None
         self._frames = call.rows // len(self.branches)
-        self._groups = groups_of(self.weights, self._frames)
+        self._groups = groups_of(self.weights, self._frames, self._moving())
         for number in sorted({number for group in self._groups for number in group.weights}) if layers else ():
             if number not in self.records:
                 self.records[number] = self.parts[number].source.read(step)
 
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
+        if self._is_looking:
+            self._of_clip[layer.name] = (qkv.key, qkv.value)
+            return None
         if not self._is_controlled:
             return None
         grid = layer.grid(self._latent_size)
@@ -162,7 +196,16 @@ class AttentionControl:
             layer == self._last,
             partial(self._target_on, grid, self._groups[group]),
             partial(self._shares.__setitem__, group),
+            self.background,
+            partial(self._clip_states, layer, self._groups[group]),
         )
+
+    def _clip_states(self, layer: AttentionLayer, group: FrameGroup) -> tuple[torch.Tensor, torch.Tensor]:
+        """Key and value of the clip's frames (rows, heads, tokens, head_dim), the same for all branches."""
+        some = slice(None) if group.frames is None else list(group.frames)
+        branches = len(self.branches)
+        key, value = (states[some].repeat(branches, 1, 1, 1) for states in self._of_clip[layer.name])
+        return key, value
 
     def _views(self, layer: AttentionLayer, frame: FrameState, group: FrameGroup, qkv: QKV) -> Iterator[SourceView]:
         """The sources of some frames."""
@@ -176,11 +219,36 @@ class AttentionControl:
                 for states in (record.keys[layer.name], record.values[layer.name])
             )  # -> (branches, heads, source tokens, head_dim)
             own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
-            if self.plan.positions != "free":
+            if group.skeleton is not None:
+                key = qkv.placed_at(key, self._places(number, group.skeleton, own_grid, key.device))
+            elif self.plan.positions != "free":
                 first_column = frame.grid[1] if self.plan.positions == "shifted" else 0
                 key = qkv.placed(key, own_grid, (0, first_column))
             key, value = (states.expand(self._branches, -1, -1, -1) for states in (key, value))
             yield SourceView(record, weight, regions.get(number), key, value, partial(self._source_on, number, layer))
+
+    def _moving(self) -> list[Skeleton | None] | None:
+        """The skeleton of each frame in work that moves the keys of a source; None where none is to."""
+        if self.plan.positions != "pose":
+            return None
+        if len(self.source_skeletons) != len(self.parts) or len(self.frame_skeletons) != self._frames:
+            raise UserError(
+                f"source_positions pose: got {len(self.source_skeletons)} skeletons for "
+                f"{counted(len(self.parts), 'source')} and {len(self.frame_skeletons)} for "
+                f"{counted(self._frames, 'frame')}; each needs one"
+            )
+        return [
+            frame if any(moves(source, frame) for source in self.source_skeletons) else None
+            for frame in self.frame_skeletons
+        ]
+
+    def _places(self, number: int, skeleton: Skeleton, grid: tuple[int, int], device: torch.device) -> torch.Tensor:
+        """(tokens, 2): where the tokens of a source are in frames of this pose; found once, then the same object."""
+        found = (number, skeleton, grid)
+        if found not in self._moved:
+            places = moved_places(self.source_skeletons[number], skeleton, grid)
+            self._moved[found] = torch.from_numpy(places).float().to(device)
+        return self._moved[found]
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView]) -> torch.Tensor:
         beside, _ = own_and_text(qkv, own="own" in self.mode.needs)
@@ -254,13 +322,37 @@ class AttentionControl:
     def map_size(self) -> tuple[int, int] | None:
         """Latent size for the object maps of the call in progress; None where it makes none.
 
-        That is so at a step that is not controlled, and in the call of a negative prompt alone.
+        That is so at a step that is not controlled, in the call of a negative prompt alone, and in calls on the clip.
         """
-        return self._latent_size if self._is_controlled and self.branches != ["unconditional"] else None
+        makes = self._is_controlled and not self._is_looking and self.branches != ["unconditional"]
+        return self._latent_size if makes else None
+
+    def source_figure(self) -> tuple[int, torch.Tensor]:
+        """The source that all frames of the last call follow most, and where the objects of their sources are.
+
+        Returns:
+            Its number, and (1, height, width) bool on the latent grid.
+        """
+        weights = {number: weight for group in self._groups for number, weight in group.weights.items()}
+        masks = [self._source_mask_on(number, self._latent_size) for number in weights]
+        figure = torch.stack(masks).any(dim=0).reshape(1, *self._latent_size)
+        return max(weights, key=lambda number: (weights[number], number)), figure
+
+    def _source_mask_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(tokens,) bool."""
+        part, object_map = self.parts[number], self.records[number].object_map
+        if part.mask is not None:
+            return binary_mask(part.mask[None], 0.5, grid)[0]
+        if object_map is None:
+            raise UserError(
+                f"{self.mode.name} mode: the source was recorded without an object map, and no source mask is given"
+            )
+        return binary_mask(object_map[None], self.masks.threshold, grid)[0]
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
-        return _map_so_far(self.object_maps)
+        groups = (self.object_maps, *self.attribute_maps)
+        return joined_maps([[maps[name] for name in sorted(maps)] for maps in groups])
 
     def target_figure(self) -> torch.Tensor | None:
         """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
@@ -276,10 +368,15 @@ class AttentionControl:
         """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call."""
         found = (grid, len(self.object_maps), group.frames)  # more object maps make another mask
         if found not in self._target_sides:
-            mask = self._target_mask_on(grid)
-            mask = mask if group.frames is None else mask[list(group.frames)]
+            mask, rim = self._target_mask_on(grid), None
+            if self.masks.rim:
+                object_map = self.target_object_map() if self.target_mask is None else None
+                rim = self._rim(mask, grid, object_map, self._latent_size[0])
             repeats = len(self.branches) // self._branches  # both branches, where the source's are shared
-            self._target_sides[found] = Sides(mask.repeat(repeats, 1).flatten())
+            some = slice(None) if group.frames is None else list(group.frames)
+            mask = mask[some].repeat(repeats, 1).flatten()
+            rim = None if rim is None else rim[some].repeat(repeats, 1).flatten()
+            self._target_sides[found] = Sides(mask, rim)
         return self._target_sides[found]
 
     def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
@@ -297,14 +394,24 @@ class AttentionControl:
         grid = layer.grid(part.latent_size or self._latent_size)
         found = (number, grid, layer.name if layer.name in record.early_maps else None)
         if found not in self._source_sides:
-            object_map = record.object_map_at(layer.name)
+            object_map, latent_height = record.object_map_at(layer.name), (part.latent_size or self._latent_size)[0]
             if part.mask is not None:
-                self._source_sides[found] = Sides(binary_mask(part.mask[None], 0.5, grid)[0])
+                mask, object_map = binary_mask(part.mask[None], 0.5, grid), None
             elif object_map is not None:
-                self._source_sides[found] = Sides(binary_mask(object_map[None], self.masks.threshold, grid)[0])
+                object_map = object_map[None]
+                mask = binary_mask(object_map, self.masks.threshold, grid)
             else:
                 self._source_sides[found] = None
+                return None
+            rim = self._rim(mask, grid, object_map, latent_height)[0] if self.masks.rim else None
+            self._source_sides[found] = Sides(mask[0], rim)
         return self._source_sides[found]
+
+    def _rim(
+        self, mask: torch.Tensor, grid: tuple[int, int], object_map: torch.Tensor | None, latent_height: int
+    ) -> torch.Tensor:
+        """(rows, tokens) bool; without a map the mask was given."""
+        return rim_around(mask, grid, self.masks.rim_widths(object_map, len(mask), latent_height, grid[0]))
 
     def _regions(self, grid: tuple[int, int], group: FrameGroup) -> dict[int, torch.Tensor]:
         """Number of a source → its region of some frames (frames, tokens) bool; no token belongs to two of them."""
@@ -316,9 +423,17 @@ class AttentionControl:
         self.owned.update(dict(zip(group.weights, regions.flatten(1).sum(dim=1).tolist(), strict=True)))
         return dict(zip(group.weights, regions, strict=True))
 
+    def person_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(frames, tokens) bool: where the person is who follows a source."""
+        if self.whose is None:
+            raise RuntimeError(f"the person of source {number} is nowhere said to be; set AttentionControl.whose")
+        return binary_mask(self.whose == number + 1, 0.5, grid)
+
     def _score(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
         """(frames, tokens) in [0, 1]: how much of a source's object is there."""
         part, soft = self.parts[number], _map_so_far(self.region_maps[number])
+        if part.person:
+            return self.person_on(number, grid).float()
         allowed = binary_mask(part.region[None], 0.5, grid).float() if part.region is not None else None
         if not part.target_tokens:
             assert allowed is not None

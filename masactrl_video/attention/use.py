@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -12,15 +13,16 @@ from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.record import KeepObjectMap
 from masactrl_video.attention.recorded import RecordedSource
-from masactrl_video.attention.region_text import ReadByRegion
+from masactrl_video.attention.region_text import ReadByRegion, RegionPrompt
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, TextAttention
 from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.modes import check_mode, needs_of
-from masactrl_video.settings.names import Ground, SourcePositions
+from masactrl_video.settings.names import Background, Ground, SourcePositions
 
 
 @contextmanager
@@ -33,6 +35,7 @@ def control_attention(
     masks: MaskRule | None = None,
     ground: Ground = "self",
     clock: StepClock | None = None,
+    background: Background = "source",
 ) -> Iterator[AttentionControl]:
     """Inside the context, the denoiser's calls follow `plan`; on leaving, it is as before.
 
@@ -47,6 +50,8 @@ def control_attention(
             mask of the source is the only one's (see `SourcePart.mask`).
         ground: with regions, what queries outside all of them attend to: their own frame, or the first's ground.
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
+        background: with masks of an object, what queries outside of it attend to. For `clip`, each controlled call
+            comes after one on the clip's own frames (see `AttentionControl.looking`).
 
     Raises:
         UserError: steps, layers or branches that a source does not have, or what the plan's mode needs is missing.
@@ -60,12 +65,14 @@ def control_attention(
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
     backbone = backbone_of(denoiser)
     each = backbone.calls_each_branch
-    control = AttentionControl(source, plan, branches, masks, ground, clock, calls_each_branch=each)
+    control = AttentionControl(source, plan, branches, masks, ground, clock, background, calls_each_branch=each)
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)
     wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]
     if by_object and masks is not None:
         wanted.append((masks.target_tokens, None, control.object_maps))
+        joining = zip(masks.attributes, control.attribute_maps, strict=True)
+        wanted += [(tokens, None, kept) for tokens, kept in joining]
     for words, text, kept in wanted:
         keep = KeepObjectMap(words, control.branches, control.map_size, kept, text)
         for layer in plan.mask_layers if words else ():
@@ -77,7 +84,12 @@ def control_attention(
 
 def _reading(layers: Sequence[AttentionLayer], control: AttentionControl) -> dict[str, list[TextAttention]]:
     """What is added to the text's layers where regions have prompts of their own, at every step."""
-    prompts = [(part.region, part.text) for part in control.parts if part.region is not None and part.text is not None]
+    prompts: list[RegionPrompt] = []
+    for number, part in enumerate(control.parts):
+        if part.text is not None and part.person:
+            prompts.append((partial(control.person_on, number), part.text))
+        elif part.text is not None and part.region is not None:
+            prompts.append((part.region, part.text))
     if not prompts:
         return {}
     reading = ReadByRegion(control.branches, lambda: control.latent_size, prompts)
@@ -98,16 +110,25 @@ def use_source(
     masks: MaskRule | None = None,
     mask_grid_divisor: int = 4,
     positions: SourcePositions = "as-is",
+    skeletons: Skeletons | None = None,
 ) -> Iterator[AttentionControl]:
     """Make every UNet call inside the context use the recorded source (the short form of `control_attention`).
 
     See `plan_control` for the arguments that say where, and `record_source` for an example.
+
+    Args:
+        skeletons: with positions `pose`: of the source, and of each picture of a call.
 
     Raises:
         UserError: steps, layers or branches that the UNet or the source does not have, or no step or layer at all.
         RuntimeError: on leaving, when a layer was not controlled where it had to be, or the source was never used.
     """
     check_mode(mode)
+    if not source.timesteps:
+        raise UserError(
+            "the source holds no step: nothing was denoised inside record_source; call the pipeline in its context, "
+            "and use the source behind it"
+        )
     plan = plan_control(
         unet,
         len(source.timesteps),
@@ -125,6 +146,8 @@ def use_source(
         control_attention(unet, source, plan, branches=branches, masks=masks) as control,
         _one_call_a_step(unet, source, branches),
     ):
+        if skeletons is not None:
+            control.source_skeletons, control.frame_skeletons = skeletons.sources, skeletons.frames
         yield control
     if not control.calls:
         raise RuntimeError("this denoiser was never called under mutual self-attention; was another pipeline used?")

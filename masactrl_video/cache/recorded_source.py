@@ -14,7 +14,7 @@ from masactrl_video.cache.store import CacheEntry
 
 logger = logging.getLogger(__name__)
 
-OBJECT_MAP, COLOURS = "object_map", "colours"
+OBJECT_MAP, COLOURS, LEVELS = "object_map", "colours", "levels"
 """Names of tensors."""
 
 
@@ -69,6 +69,11 @@ class CachedSource:
     def colours(self) -> torch.Tensor | None:
         """(steps, regions, 2, channels): mean and deviation of its predicted clean latents (see `sampling.colours`)."""
         return self.entry.read("source", self.device).get(COLOURS)
+
+    @property
+    def levels(self) -> torch.Tensor | None:
+        """(steps + 1, channels, height, width): its latents before each step, and at the end, where they are kept."""
+        return self.entry.read("source", self.device).get(LEVELS)
 
     @property
     def storage_error(self) -> float | None:

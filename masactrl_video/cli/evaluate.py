@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from masactrl_video.cli.options import add_flag
 from masactrl_video.errors import UserError
+from masactrl_video.settings.engine_parts import EngineSettings
+from masactrl_video.settings.presets import read_preset, resolve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead: characters in 20 comic panels against a clip, and two in one panel against alone",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder's files")
+    section = parser.add_argument_group("engine")
+    for name, setting in EngineSettings.model_fields.items():
+        add_flag(section, name, setting, {})
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,8 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.cases = 4 if arguments.panels else 24
     if arguments.cases < 1:
         raise UserError(f"--cases: got {arguments.cases}; give 1 or more")
+    given = {name: value for name in EngineSettings.model_fields if (value := vars(arguments)[name]) is not None}
     if arguments.panels:
+        if given:
+            raise UserError(f"--{next(iter(given)).replace('_', '-')}: --panels runs in this process; leave it out")
         return _run_panels(arguments)
+    engine = resolve(read_preset("demo"), {"clip": "evaluation", **given})
     from masactrl_video.evaluate.evaluate import evaluate
 
     table = evaluate(
@@ -46,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         world=arguments.world,
         curves=not arguments.no_curves,
         overwrite=arguments.overwrite,
+        engine=engine,
     )
     print(table)
     return 0

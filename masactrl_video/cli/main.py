@@ -19,6 +19,7 @@ COMMANDS = {
     "render": "render a clip: one character, the same from frame to frame",
     "animate": "render a character from a pose sequence",
     "pose": "extract, show, convert, smooth, retarget or tween pose sequences",
+    "sprites": "a sprite sheet of a character: movements as even, transparent cells, and their description for games",
     "synthesize": "still pictures of one character from prompts",
     "edit": "change a given picture by a prompt and keep its character",
     "sweep": "a grid of pictures over two settings, to find those for a model",
@@ -31,6 +32,7 @@ COMMANDS = {
     "encode": "stage 6: rendered frames become a video with a clip's times and sound",
     "measure": "figures of any clip: same character, flicker, motion, colour drift, what was kept",
     "evaluate": "figures of a model of the cartoon world, where the right answers are known",
+    "web": "a page in the browser: clips, stills, characters and comics, without flags",
     "schema": "the settings of a command as JSON Schema, for forms and editors",
     "doctor": "look at this machine: versions, devices, ffmpeg, model files, cache, and what to do",
     "cache": "list, show, verify or prune recorded sources",
@@ -71,7 +73,7 @@ def _end(argv: Sequence[str], message: str, status: int) -> int:
 
 
 def _how_to_go_on(argv: Sequence[str]) -> str:
-    if list(argv[:1]) not in (["render"], ["animate"], ["comic"]):
+    if list(argv[:1]) not in (["render"], ["animate"], ["comic"], ["sprites"]):
         return ""
     return "; the same command goes on where it was" + (", without --restart" if "--restart" in argv else "")
 

@@ -73,6 +73,10 @@ def add_settings(
     if "sources" in names:
         text = f"{kind.model_fields['sources'].description} (repeatable)"
         sections["source"].add_argument("--source-at", dest="sources", action=Pairs, metavar="FRAME=WHAT", help=text)
+    for name, flag, pair in (("cast", "--cast", "PERSON=CHARACTER"), ("cast_prompts", "--cast-prompt", "PERSON=TEXT")):
+        if name in names:
+            text = f"{kind.model_fields[name].description} (repeatable)"
+            sections["source"].add_argument(flag, dest=name, action=Pairs, metavar=pair, help=text)
     if "guidance" in names:
         add_control_flags(sections["guidance"], weights="controls" in names)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from masactrl_video.controls.clip import pose_canvas
 from masactrl_video.errors import UserError, counted
+from masactrl_video.poses.pose_clip import is_pose_json
 from masactrl_video.poses.pose_json import read_poses
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.clip import Clip, open_clip
@@ -17,6 +18,8 @@ def check_given(settings: Settings, clip: Clip) -> None:
     Raises:
         UserError: one cannot be read, or is for another number of frames.
     """
+    if settings.background == "clip" and is_pose_json(settings.clip):
+        raise UserError(f"background clip: {settings.clip} holds poses, no pictures; take source, own or still")
     if settings.pose_json is not None:
         size_px = pose_canvas(settings) or (clip.info.width_px, clip.info.height_px)
         is_for_whole_clip(clip, len(read_poses(settings.pose_json, size_px=size_px)), settings.pose_json)

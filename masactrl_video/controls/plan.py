@@ -33,11 +33,15 @@ from masactrl_video.controls.extractors import (
 from masactrl_video.controls.given import is_for_whole_clip
 from masactrl_video.controls.pose_plan import detector_named, plan_treatment
 from masactrl_video.controls.store import GuidanceFrames
-from masactrl_video.errors import UserError
+from masactrl_video.errors import UserError, counted
 from masactrl_video.plugins import plugin_names
+from masactrl_video.poses.carried import carried_places, places_picture
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json
 from masactrl_video.poses.pose_json import pose_remarks, read_poses
+from masactrl_video.poses.tracking import track_people
+from masactrl_video.poses.whose import HEAD_REACH, INSIDE, REACH, as_picture, whose_points
+from masactrl_video.settings.cast import cast_members
 from masactrl_video.settings.settings import Settings
 from masactrl_video.storage.fingerprint import hash_json
 from masactrl_video.video.clip import open_clip
@@ -78,6 +82,50 @@ def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: 
     """Given masks, one for each frame, at the frames' size; white is the object."""
     make, made_from = GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
     return _extract(clip, folder, make, _key(settings, clip, made_from))
+
+
+def keep_clip(settings: Settings, clip: FittedClip, folder: Path) -> GuidanceFrames:
+    """The clip's own frames, at the frames' size, for whoever renders."""
+    return _extract(clip, folder, GivenFrames(frame for frame in clip), _key(settings, clip, "own frames"))
+
+
+def draw_people(settings: Settings, clip: FittedClip, poses: GuidanceFrames, folder: Path) -> GuidanceFrames:
+    """Whose each pixel of a frame is, of the cast's people (see `poses.whose.as_picture`).
+
+    Args:
+        poses: the guidance of the clip by poses.
+
+    Raises:
+        UserError: a person whom no frame shows.
+    """
+    assert poses.pose_path is not None
+    members = [person for person, _ in cast_members(settings)]
+    tracked = track_people(read_poses(poses.pose_path))
+    count = max((len(pose.people) for pose in tracked), default=0)
+    if members[-1] >= count:
+        people = counted(count, "person", "people")
+        raise UserError(f"cast: got person {members[-1]}; {people} told apart in these frames, numbered from 0")
+
+    pictures = (as_picture(whose_points(pose, members)) for pose in tracked)
+    key = _key(settings, clip, [poses.key, members, REACH, HEAD_REACH, INSIDE])
+    return _extract(clip, folder, GivenFrames(pictures), key)
+
+
+def draw_places(
+    settings: Settings, clip: FittedClip, poses: GuidanceFrames, grid: tuple[int, int], folder: Path
+) -> GuidanceFrames:
+    """Where each point of a frame's noise lies in the source's, that follows bodies (see `poses.carried`).
+
+    Args:
+        poses: the guidance of the clip by poses.
+        grid: height and width of the latents.
+    """
+    assert poses.pose_path is not None
+    tracked = track_people(read_poses(poses.pose_path))
+    of_source = 0 if settings.sources or settings.key_frames is not None else settings.source_frame
+    pictures = (places_picture(carried_places(tracked[of_source], pose, grid), grid, clip.size_px) for pose in tracked)
+    key = _key(settings, clip, [poses.key, of_source, grid, REACH, HEAD_REACH])
+    return _extract(clip, folder, GivenFrames(pictures), key)
 
 
 def _key(settings: Settings, clip: FittedClip, made_from: Any) -> str:

@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from masactrl_video.errors import UserError, counted
 from masactrl_video.progress import check_cancelled
-from masactrl_video.render.chunks import Pending
-from masactrl_video.render.plan import Chunk, ChunkResult
-from masactrl_video.render.steps import RenderSteps
+from masactrl_video.render.plan import Chunk
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +45,35 @@ class StepsTaken(NamedTuple):
     """Which one that was."""
 
 
-class Worker(Protocol):
+class Done(Protocol):
+    """What comes of a chunk."""
+
+    @property
+    def frames_rendered(self) -> int:
+        """How many pictures were made for it."""
+
+    @property
+    def seconds(self) -> float:
+        """Of work at it."""
+
+
+class Progress(Protocol):
+    """Who is told how far all are, such as `RenderSteps`."""
+
+    def taken_elsewhere(self, steps: int, frames_done: int, frame: int, step: int) -> None:
+        """So many steps are taken in all; the frame that took the last one, and which that was."""
+
+
+_Done = TypeVar("_Done", bound=Done)
+
+
+class Worker(Protocol[_Done]):
     """Renders chunks elsewhere, one at a time. What it answers with may be NodeFault or WorkerLost."""
 
     def begin(self) -> Future[str]:
         """Load what the plan needs; the name of its node when that is done."""
 
-    def run(self, chunk: Chunk, /) -> Future[Pending]:
+    def run(self, chunk: Chunk, /) -> Future[Callable[[], _Done]]:
         """Render a chunk; what comes is to be called, in the thread of the run, when the next chunk is handed out."""
 
     def steps(self) -> Future[StepsTaken]:
@@ -79,7 +99,7 @@ class WorkerFigures:
 class _Hand:
     """A worker, and what it has in hand."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker[Any]) -> None:
         self.worker, self.figures = worker, WorkerFigures()
         self.chunk: Chunk | None = None
         self.ready_seconds: float | None = None
@@ -94,18 +114,23 @@ class _Event(NamedTuple):
     answer: Future[Any]
 
 
-class Handing:
+def _frames_of(chunk: Chunk) -> str:
+    return f"frames {chunk.batches[0][0]} to {chunk.batches[-1][1] - 1}"
+
+
+class Handing(Generic[_Done]):
     """Hands out the chunks of a plan. All that is said of time is by the clock of this process."""
 
     def __init__(
         self,
-        hire: Callable[[int], Sequence[Worker]],
-        progress: RenderSteps,
+        hire: Callable[[int], Sequence[Worker[_Done]]],
+        progress: Progress,
         steps: int,
         *,
         lost_seconds: float = 60.0,
         waiting_seconds: float = 60.0,
         why_waiting: Callable[[], str] = lambda: "",
+        called: Callable[[Chunk], str] = _frames_of,
     ) -> None:
         """Begin nothing yet.
 
@@ -115,9 +140,11 @@ class Handing:
             lost_seconds: a worker that does not answer for so long is given up.
             waiting_seconds: when nobody has begun for so long, that is warned of.
             why_waiting: what is said then.
+            called: how a message names a chunk.
         """
         self._hire, self._progress, self._steps = hire, progress, steps
         self._lost_seconds, self._waiting_seconds, self._why = lost_seconds, waiting_seconds, why_waiting
+        self._called = called
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._hands: dict[_Hand, None] = {}
         self._turns: deque[_Hand] = deque()
@@ -137,7 +164,7 @@ class Handing:
             _count_waiting(hand, now)
         return self._figures
 
-    def map_unordered(self, chunks: Iterable[Chunk], /) -> Iterator[ChunkResult]:
+    def map_unordered(self, chunks: Iterable[Chunk], /) -> Iterator[_Done]:
         """The result of each chunk as it comes.
 
         Raises:
@@ -191,7 +218,7 @@ class Handing:
             hand.chunk, hand.steps = self._todo.popleft(), StepsTaken()
             self._listen(hand, "run", hand.worker.run(hand.chunk))
 
-    def _take(self, event: _Event) -> Pending | None:
+    def _take(self, event: _Event) -> Callable[[], _Done] | None:
         hand = event.hand
         try:
             answer = event.answer.result()
@@ -210,7 +237,7 @@ class Handing:
             self._advance(hand, answer)
             return None
         self._count_done(hand)
-        pending: Pending = answer
+        pending: Callable[[], _Done] = answer
         return pending
 
     def _count_done(self, hand: _Hand) -> None:
@@ -225,7 +252,7 @@ class Handing:
         self._tell(last, self._steps - 1)
         self._idle.append(hand)
 
-    def _finish(self, figures: WorkerFigures, result: ChunkResult) -> ChunkResult:
+    def _finish(self, figures: WorkerFigures, result: _Done) -> _Done:
         figures.chunks += 1
         figures.frames += result.frames_rendered
         figures.seconds = round(figures.seconds + result.seconds, 3)
@@ -274,9 +301,8 @@ class Handing:
             return
         self._lost[chunk] += 1
         if self._lost[chunk] >= _MOST_TRIES:
-            first, last = chunk.batches[0][0], chunk.batches[-1][1] - 1
             workers = counted(_MOST_TRIES, "worker")
-            raise UserError(f"frames {first} to {last}: {workers} were lost on them, the last one: {error}")
+            raise UserError(f"{workers} were lost on {self._called(chunk)}, the last one: {error}")
         self._todo.appendleft(chunk)
 
     def _drop(self, hand: _Hand) -> None:

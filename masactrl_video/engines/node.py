@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import getpass
-import logging
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from masactrl_video.cache.index import CacheDamaged
-from masactrl_video.controls.store import INDEX_NAME
+from masactrl_video.engines.answers import Said, tried
 from masactrl_video.engines.letter import Answer, Fetch, Letter
-from masactrl_video.errors import StorageError, UserError
+from masactrl_video.engines.place import Place
+from masactrl_video.engines.work import own_device
+from masactrl_video.errors import UserError
 from masactrl_video.progress import RenderProgress
-from masactrl_video.render.plan import Chunk, ControlPictures, RenderPlan
+from masactrl_video.render.plan import Chunk, RenderPlan
 from masactrl_video.render.steps import RenderSteps
 from masactrl_video.render.worker import ChunkWorker
-from masactrl_video.storage.lock import is_abandoned, lock_file, lock_folder
-
-_BEGUN = "begun"
 
 
 class NodeWorker:
@@ -36,24 +28,18 @@ class NodeWorker:
         Args:
             letter: the fields of a `Letter`.
             fetch: see there.
-            quiet: close the process's output, where libraries would write prompts and paths.
+            quiet: see `Said`.
         """
         self._letter, self._fetch = Letter(**letter), fetch
-        self._said = _Said()
         self._worker: ChunkWorker | None = None
-        self._place: _Place | None = None
+        self._place: Place | None = None
         self._steps = (0, 0, 0)
         self._batches: tuple[tuple[int, int], ...] = ()
-        logger = logging.getLogger("masactrl_video")
-        if quiet:
-            _close_output()
-            logger.handlers[:], logger.propagate = [], False
-            logger.setLevel(logging.WARNING)
-        logger.addHandler(self._said)
+        self._said = Said(quiet=quiet)
 
     def begin(self) -> Answer:
         """Load all that the plan needs: ("ok",), or a fault."""
-        return _tried(lambda: self._opened() and ("ok",), opening=True)
+        return tried(lambda: self._opened() and ("ok",), opening=True)
 
     def run(self, chunk: str, pictures: Mapping[str, bytes]) -> Answer:
         """Render a chunk: ("ok", the result as JSON, contents of files by name, warnings), or a fault.
@@ -64,7 +50,7 @@ class NodeWorker:
         """
         if self._worker is None and (begun := self.begin())[0] != "ok":  # the process is another than began
             return begun
-        return _tried(lambda: self._ran(Chunk.model_validate_json(chunk), pictures))
+        return tried(lambda: self._ran(Chunk.model_validate_json(chunk), pictures))
 
     def steps(self) -> Answer:
         """("ok", steps that the frames in hand have taken, the last frame, its step)."""
@@ -74,7 +60,7 @@ class NodeWorker:
         """Remove what was laid down here."""
         if self._place is not None:
             self._place.remove()
-        logging.getLogger("masactrl_video").removeHandler(self._said)
+        self._said.leave()
         return ("ok",)
 
     def _opened(self) -> ChunkWorker:
@@ -83,10 +69,10 @@ class NodeWorker:
             _check_mark(letter)
             plan = RenderPlan.from_json(letter.plan)
             if not (letter.sources is None and letter.indices is None and not letter.files_back):
-                self._place = _Place(letter.run)
+                self._place = Place(letter.run)
                 plan = self._place.lay_down(plan, letter, self._fetch)
-            if plan.settings.device is not None and plan.settings.device.startswith("cuda:"):  # it sees its own alone
-                plan = plan.model_copy(update={"settings": plan.settings.model_copy(update={"device": "cuda"})})
+            own = {"device": own_device(plan.settings.device)}
+            plan = plan.model_copy(update={"settings": plan.settings.model_copy(update=own)})
             progress = RenderSteps(plan.todo_frames, plan.frames, plan.settings.num_inference_steps, self._count)
             torch.set_num_threads(letter.threads)
             worker = ChunkWorker(plan, progress=progress, by_chunk=letter.indices is not None)
@@ -118,77 +104,6 @@ class NodeWorker:
         return ("ok", result.model_dump_json(), files, self._said.taken())
 
 
-class _Place:
-    """A folder of this node for what a run sends there; one of it for all workers, and one in it for each."""
-
-    def __init__(self, run: str) -> None:
-        above = Path(tempfile.gettempdir()) / f"masactrl-video-{getpass.getuser()}"
-        above.mkdir(mode=0o700, exist_ok=True)
-        for other in above.iterdir():
-            if other.is_dir() and other.name != run and is_abandoned(other):
-                shutil.rmtree(other, ignore_errors=True)
-        self.folder = above / run
-        self.folder.mkdir(exist_ok=True)
-        self._lock = lock_folder(self.folder, shared=True)
-        self._own = Path(tempfile.mkdtemp(dir=self.folder, prefix="worker-"))
-
-    def remove(self) -> None:
-        """Its own part, and all of it where no other worker is there any more."""
-        shutil.rmtree(self._own, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
-        if (alone := lock_folder(self.folder, shared=False)) is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            alone.close()
-
-    def lay_down(self, plan: RenderPlan, letter: Letter, fetch: Fetch) -> RenderPlan:
-        """The plan with this node's places, where what was sent lies."""
-        changes: dict[str, Any] = {}
-        if letter.sources is not None:
-            changes["sources"] = tuple(
-                entry.model_copy(update={"folder": self._source(entry.folder.name, files, fetch)})
-                for entry, files in zip(plan.sources, letter.sources, strict=True)
-            )
-        if letter.indices is not None:
-            given = [*plan.controls, *([plan.target_masks] if plan.target_masks else [])]
-            both = zip(given, letter.indices, strict=True)
-            placed = [self._control(number, pictures, index) for number, (pictures, index) in enumerate(both)]
-            changes["controls"] = tuple(placed[: len(plan.controls)])
-            changes["target_masks"] = placed[-1] if plan.target_masks else None
-        if letter.files_back:
-            changes["pictures"] = self._own / plan.pictures.name
-            changes["masks"] = plan.masks and self._own / plan.masks.name
-        return plan.model_copy(update=changes)
-
-    def lay_pictures(self, pictures: Mapping[str, bytes]) -> list[Path]:
-        """Where the control pictures of a chunk lie now."""
-        for name, content in pictures.items():
-            (self._own / name).write_bytes(content)
-        return [self._own / name for name in pictures]
-
-    def _source(self, name: str, files: Mapping[str, Any], fetch: Fetch) -> Path:
-        folder, whole = self.folder / "source" / name, self.folder / "source" / f"{name}.whole"
-        folder.parent.mkdir(exist_ok=True)
-        lock = lock_file(self.folder / "source.lock", "the source")  # the first worker here writes, the others wait
-        assert lock is not None
-        try:
-            if not whole.exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                for file, content in files.items():
-                    (folder / file).write_bytes(fetch(content))
-                whole.touch()
-        finally:
-            lock.close()
-        return folder
-
-    def _control(self, number: int, pictures: ControlPictures, index: bytes) -> ControlPictures:
-        folder = self._own / str(number)
-        folder.mkdir()
-        (folder / INDEX_NAME).write_bytes(index)
-        return pictures.model_copy(update={"folder": folder})
-
-
 def _check_mark(letter: Letter) -> None:
     if letter.mark is None:
         return
@@ -202,44 +117,3 @@ def _check_mark(letter: Letter) -> None:
             f"the folder of --storage, {path.parent}, is not there, or is another than the owner's; mount it under the "
             "same path on all nodes, or leave --storage out"
         )
-
-
-def _tried(work: Callable[[], Any], *, opening: bool = False) -> Answer:
-    """What work answers, or its fault: the node's where it opens things, or where nobody knows whose it is."""
-    try:
-        answer: Answer = work()
-        return answer
-    except (StorageError, CacheDamaged) as error:
-        return ("node", str(error))
-    except UserError as error:
-        return ("node" if opening or "memory" in str(error) else "plan", str(error))
-    except Exception as error:
-        return ("node", f"{type(error).__name__}: {error}")
-
-
-class _Said(logging.Handler):
-    """Keeps warnings for the owner."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep a message."""
-        self._messages.append(record.getMessage())
-
-    def taken(self) -> list[str]:
-        """Those since the last time."""
-        messages, self._messages = self._messages, []
-        return messages
-
-
-def _close_output() -> None:
-    os.environ["TQDM_DISABLE"] = "1"
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(nowhere, descriptor)
-    os.close(nowhere)
-    sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115, as long as the process

@@ -44,7 +44,7 @@ class Parcels:
         """
         self.plan, self._storage = plan, None if storage is None else storage.resolve()
         self._all = everything_is_seen
-        self._pictures = [*plan.controls, *([plan.target_masks] if plan.target_masks else [])]
+        self._pictures = [*plan.given]
         self._send_sources = not all(self._seen(entry.folder) for entry in plan.sources)
         self._send_pictures = not all(self._seen(pictures.folder) for pictures in self._pictures)
         self._files_back = not self._seen(plan.pictures)
@@ -84,9 +84,7 @@ class Parcels:
                 mark.unlink(missing_ok=True)
 
     def _sources(self, put: Put) -> list[dict[str, Any]]:
-        folders = [entry.folder for entry in self.plan.sources]
-        names = {folder: [INDEX_NAME, CHECKSUM_NAME, *read_index(folder).files] for folder in folders}
-        return [{name: put(np.fromfile(folder / name, np.uint8)) for name in names[folder]} for folder in folders]
+        return [sent_source(entry.folder, put) for entry in self.plan.sources]
 
     def _indices(self) -> list[bytes]:
         return [(pictures.folder / store.INDEX_NAME).read_bytes() for pictures in self._pictures]
@@ -126,6 +124,12 @@ class Parcels:
         with replacing(path) as partial:
             partial.write_bytes(content)
         return WrittenFile(path=path, sha256=file.sha256)
+
+
+def sent_source(folder: Path, put: Put) -> dict[str, Any]:
+    """The files of a recorded source by name, each left where all workers can fetch it."""
+    names = [INDEX_NAME, CHECKSUM_NAME, *read_index(folder).files]
+    return {name: put(np.fromfile(folder / name, np.uint8)) for name in names}
 
 
 def _wait_for(path: Path) -> None:

@@ -113,7 +113,8 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Clust
             own = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES, "_temp_dir": str(folder)}
             ray.init(address="local", include_dashboard=False, **own, **quiet)
         else:
-            ray.init(address=address, **quiet)
+            with _environment(**_token_mode()):
+                ray.init(address=address, **quiet)
         with _saying_nothing(ray):
             yield Cluster(ray, is_own=address is None)
     except (OSError, RuntimeError, ValueError) as error:  # the last where this is not the main thread
@@ -135,6 +136,12 @@ def _loaded(*, loopback: bool) -> Any:
     with _environment(**here):
         import ray
     return ray
+
+
+def _token_mode() -> dict[str, str]:
+    """What has Ray send the token that is here; a cluster that asks for none does not mind."""
+    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return {"RAY_AUTH_MODE": "token"} if given or (Path.home() / ".ray" / "auth_token").is_file() else {}
 
 
 @contextmanager
@@ -202,7 +209,7 @@ def _refused(address: str | None, error: Exception) -> UserError:
         return UserError(f"ray_address {address}: the cluster is of another version, {here}: {told[:300]}")
     return UserError(
         f"ray_address {address}: no cluster of Ray answers there ({_first_line(error)}); start one with ray start "
-        "--head, or leave --ray-address out for one on this machine"
+        "--head, set RAY_AUTH_TOKEN where it asks for a token, or leave --ray-address out for one on this machine"
     )
 
 

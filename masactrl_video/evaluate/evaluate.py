@@ -1,14 +1,17 @@
 """The whole evaluation of a model of the cartoon world: a folder with table, values and picture sheet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from masactrl_video.demo.world.identity import WORLDS
+from masactrl_video.engines.choose import each_of
+from masactrl_video.engines.work import Each, check_weights
 from masactrl_video.errors import counted
 from masactrl_video.evaluate.cases import make_cases
-from masactrl_video.evaluate.measure import Evaluation, Measured
+from masactrl_video.evaluate.measure import Evaluation, Measured, joined
 from masactrl_video.evaluate.rendering import Way
 from masactrl_video.evaluate.results import model_folder, result_files, write_results
 from masactrl_video.evaluate.table import as_markdown
@@ -18,6 +21,8 @@ from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.loading.load import load_model
 from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.poses.detectors.network import NetworkPoseDetector
+from masactrl_video.progress import counting
+from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.names import AdapterKind
 from masactrl_video.settings.presets import read_preset, resolve
 
@@ -26,7 +31,16 @@ _TARGETS = 2
 _ON_SHEET = 6
 
 
-def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, overwrite: bool) -> str:
+def evaluate(
+    folder: Path,
+    *,
+    model: str,
+    cases: int,
+    world: str,
+    curves: bool,
+    overwrite: bool,
+    engine: EngineSettings | None = None,
+) -> str:
     """Measure a model by the demo preset's settings and write `figures.md`, `values.json` and `sheet.png`.
 
     Args:
@@ -36,30 +50,61 @@ def evaluate(folder: Path, *, model: str, cases: int, world: str, curves: bool, 
         world: what the model was trained on, a name of `demo.world.identity.WORLDS`.
         curves: also the curves over S and L.
         overwrite: replace the files.
+        engine: who measures the cases, by default this process.
 
     Returns:
         The table in Markdown.
 
     Raises:
-        UserError: the folder has such files already, or the model's weights are not there.
+        UserError: the folder has such files already, the model's weights are not there, or see `each_of`.
     """
     asked = {"model": model, "cases": cases, "world": world, "curves": curves}
     with alone(Place.folder(folder), asked, lambda: result_files(folder, _FILES, overwrite)) as report:
         files = result_files(folder, _FILES, overwrite)
-        return _evaluate(files, model, cases, world, curves, report)
+        with each_of(engine or EngineSettings()) as each:
+            return _evaluate(files, _Cases(model, cases, world, curves), each, report)
 
 
 _FILES = ("figures.md", "values.json", "sheet.png")
 
 
-def _evaluate(files: Sequence[Path], model: str, cases: int, world: str, curves: bool, report: Report) -> str:
-    evaluation = _evaluation(model, world)
+@dataclass(frozen=True)
+class _Cases:
+    """The cases of an evaluation, as a `Work`: a number gives what is measured of a case."""
+
+    model: str
+    cases: int
+    world: str
+    curves: bool
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Of the owner's model."""
+    sources: Sequence[Path] = ()
+
+    def open(self, sources: Sequence[Path]) -> Callable[[int], Measured]:
+        """Load the model; what measures a case."""
+        evaluation = _evaluation(self.model, self.world)
+        check_weights(evaluation.way.model, self.weights)
+        return self.measuring(evaluation)
+
+    def measuring(self, evaluation: Evaluation) -> Callable[[int], Measured]:
+        """What measures a case by a loaded model."""
+        cases = make_cases(self.cases, _TARGETS, evaluation.way.model.native_size_px[0], evaluation.world)
+        return lambda number: evaluation.measure(cases[number], curves=self.curves)
+
+
+def _evaluate(files: Sequence[Path], work: _Cases, each: Each, report: Report) -> str:
+    evaluation = _evaluation(work.model, work.world)
     report.model = evaluation.way.model
+    work = replace(work, weights=each.weights(evaluation.way.model))
+    numbers, done = range(work.cases), dict[int, Measured]()
+    results = each(work, numbers, work.measuring(evaluation))
+    for number, case in counting(results, "evaluate", "case", total=work.cases):
+        done[number] = case
+    report.figures |= each.figures()
+    measured = joined([done[number] for number in numbers])
     size_px = evaluation.way.model.native_size_px[0]
-    measured = evaluation.run(make_cases(cases, _TARGETS, size_px, evaluation.world), curves=curves)
-    table = as_markdown(
-        measured, f"{counted(cases, 'held-out character')} in {_TARGETS} poses each, {size_px}x{size_px}."
-    )
+    heading = f"{counted(work.cases, 'held-out character')} in {_TARGETS} poses each, {size_px}x{size_px}."
+    table = as_markdown(measured, heading)
     write_results(files, table, measured, sheet(measured))
     return table
 

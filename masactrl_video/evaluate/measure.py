@@ -21,7 +21,6 @@ from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
 from masactrl_video.measure.moments import enlarged
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.poses.detectors.base import PoseDetector
-from masactrl_video.progress import counting
 
 Curve = dict[str, tuple[float, float]]
 """Setting → error on the figure (levels of 255), keypoints found (0 to 1)."""
@@ -42,6 +41,16 @@ class Measured:
     def mean(self, name: str) -> float:
         """The figure."""
         return float(np.mean(self.values[name]))
+
+
+def joined(cases: Sequence[Measured]) -> Measured:
+    """The values of several cases, in their order."""
+    whole = Measured()
+    for case in cases:
+        for name, values in case.values.items():
+            whole.values.setdefault(name, []).extend(values)
+        whole.rows.extend(case.rows)
+    return whole
 
 
 @dataclass(frozen=True)
@@ -83,15 +92,14 @@ class Evaluation:
         over_layers = {f"L = {at}": Variant(first.masa_step, at) for at in (0, 4, 7, 8, 10, 13) if at < layers}
         return over_steps | over_layers | {"layers 4-10": Variant(first.masa_step, 4, "source", 10)}
 
-    def run(self, cases: Sequence[Case], *, curves: bool = True) -> Measured:
-        """Measure everything."""
+    def measure(self, case: Case, *, curves: bool = True) -> Measured:
+        """Measure a case."""
         measured = Measured()
-        for case in counting(cases, "evaluate", "case"):
-            self._autoencoder(case, measured)
-            self._generated(case, measured, self.curve() if curves else {})
-            self._leakage(case.in_ground_colours(), measured)
-            self._adapter(case, measured)
-            self._real(case, measured)
+        self._autoencoder(case, measured)
+        self._generated(case, measured, self.curve() if curves else {})
+        self._leakage(case.in_ground_colours(), measured)
+        self._adapter(case, measured)
+        self._real(case, measured)
         return measured
 
     def _autoencoder(self, case: Case, measured: Measured) -> None:

@@ -24,6 +24,7 @@ from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import FramesJob, denoise_chunk
 from masactrl_video.settings.modes import needs_of
+from masactrl_video.settings.names import Rim
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
@@ -41,6 +42,8 @@ class Variant:
     mode: str = "source"
     last_layer: int | None = None
     """Control ends with this layer; with the UNet's last one if not given."""
+    rim: Rim = 0
+    """Of the masks, see `MaskRule`."""
 
     def layers(self) -> list[str] | None:
         """Layers by number where not all from the first one on are controlled."""
@@ -69,11 +72,14 @@ class Way:
     model: DiffusionModel
     settings: Settings
 
-    def render(self, case: Case, variants: Sequence[Variant], *, real: bool = False) -> Rendered:
+    def render(
+        self, case: Case, variants: Sequence[Variant], *, real: bool = False, own_noise: bool = False
+    ) -> Rendered:
         """Make the source and the targets of a case.
 
         Args:
             real: invert the exact picture of the character as the source, instead of making one from its caption.
+            own_noise: targets start from noise of the case's seed, so that attention alone knows of an inverted source.
         """
         steps = self.settings.num_inference_steps
         scheduler = make_scheduler(self.model, "ddim", steps)
@@ -84,7 +90,7 @@ class Way:
             targets: dict[Variant, Pictures] = {}
             target_maps = None
             for variant in variants:
-                targets[variant], maps = self._targets(case, variant, recorded, scheduler)
+                targets[variant], maps = self._targets(case, variant, recorded, scheduler, own_noise)
                 target_maps = target_maps if maps is None else maps
             source_maps = np.stack([_map_of(recorded, step) for step in recorded.steps])
             picture = decode_latents(self.model, recorded.latents)[0]
@@ -112,7 +118,7 @@ class Way:
         return RealSource(self.model, scheduler, picture, text), branches, ObjectWords(tokens, caption)
 
     def _targets(
-        self, case: Case, variant: Variant, source: CachedSource, scheduler: Schedule
+        self, case: Case, variant: Variant, source: CachedSource, scheduler: Schedule, own_noise: bool
     ) -> tuple[Pictures, NDArray[np.float32] | None]:
         prompt = case.prompt(case.targets[0])
         size_px = (case.source.size_px, case.source.size_px)
@@ -122,10 +128,10 @@ class Way:
             denoising=Denoising(self.model, self._text(prompt, size_px), self.settings.guidance_scale, case.seed),
             scheduler=scheduler,
             source=source,
-            source_noise=source.initial_noise,
+            source_noise=initial_noise(self.model, size_px, case.seed) if own_noise else source.initial_noise,
             plan=self._plan(variant),
             guidance=[np.stack([posed.skeleton() for posed in case.targets])],
-            masks=MaskRule(tokens, self.settings.mask_threshold) if masked else None,
+            masks=MaskRule(tokens, self.settings.mask_threshold, rim=variant.rim) if masked else None,
         )
         with job.controlled() as control:
             latents = denoise_chunk(job, control, [range(len(case.targets))])[0]

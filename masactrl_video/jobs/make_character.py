@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -46,6 +47,8 @@ from masactrl_video.sources.source import GeneratedSource, RealSource
 from masactrl_video.storage.write_errors import check_writable
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
+
+logger = logging.getLogger(__name__)
 
 
 def make_character(
@@ -96,6 +99,7 @@ def _make(
     guidance = [pose_control(settings, "--pose")] if pose not in (None, "none") else []
     settings = with_guidance(settings, guidance)
     report.model = model = with_networks(settings, model)
+    settings = _with_layers_of(settings, model)
     text = caption if settings.real_source else settings.prompt
     if words:
         find_words(model.tokenizer, text or "", words)
@@ -122,6 +126,15 @@ def _make(
     hold(recorded.entry.folder, folder_of(root, name) / INDEX_NAME)
     say_cache_size(settings)
     return saved
+
+
+def _with_layers_of(settings: Settings, model: DiffusionModel) -> Settings:
+    """L of a preset for a larger model means nothing here, and no flag of this command says another one."""
+    layers = len(model.backbone.layers(model.denoiser))
+    if settings.masa_layers is not None or settings.masa_layer < layers:
+        return settings
+    logger.info("masa_layer: %d is past the model's %d layers; all are recorded", settings.masa_layer, layers)
+    return settings.model_copy(update={"masa_layer": 0})
 
 
 def _check(settings: Settings, pose: str | None, caption: str | None, words: Sequence[str]) -> None:
@@ -188,6 +201,7 @@ def _recipe(
         controls=_used(settings),
         pose=pose,
         prediction_type=settings.prediction_type,
+        true_cfg_scale=settings.true_cfg_scale,
     )
 
 

@@ -260,12 +260,8 @@ def write_source_picture(settings: Settings, model: DiffusionModel, source: Cach
 
 def describe(clip: FittedClip, guidance: list[GuidanceFrames], sources: ClipSources) -> dict[str, object]:
     """Facts for the report that are not figures of one stage."""
-    planned, source, starts = sources.planned, sources.first, sources.timeline.starts
-    along = [
-        {"frame": frame, "cache_entry": str(each.entry.folder)}
-        for frame, each in zip(starts, sources.recorded, strict=True)
-    ]
-    return ({"sources": along} if len(along) > 1 else {}) | {
+    planned, source, along = sources.planned, sources.first, sources.along()
+    return ({"sources": along} if along else {}) | {
         "fit": clip.fit.describe(),
         "frames_without_person": sorted({frame for kind in guidance for frame in kind.missing}),
         "controlled_steps": list(planned.plan.steps),
@@ -273,4 +269,5 @@ def describe(clip: FittedClip, guidance: list[GuidanceFrames], sources: ClipSour
         "cache_entry": str(source.entry.folder),
         "cache_bytes": sum(file.bytes for file in source.entry.index.files.values()),
         "cache_error": source.storage_error,
+        "inversion_error": planned.reconstruction_error(source),
     }

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from masactrl_video.controls.clip import FittedClip
 from masactrl_video.controls.extract import GuidanceBeside
-from masactrl_video.controls.plan import make_target_masks
+from masactrl_video.controls.plan import draw_people, draw_places, keep_clip, make_target_masks
+from masactrl_video.controls.store import GuidanceFrames
 from masactrl_video.errors import counted
 from masactrl_video.jobs.run.folder import Outputs
 from masactrl_video.jobs.timeline import ClipSources
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.versions import versions
 from masactrl_video.render.fit_batch import largest_batch
-from masactrl_video.render.frames import FramesJob
+from masactrl_video.render.frames import Beside, FramesJob
 from masactrl_video.render.job import frames_job, made_from
 from masactrl_video.render.kept import check_kept
 from masactrl_video.render.plan import (
@@ -48,14 +49,13 @@ def plan_render(
     Raises:
         UserError: frames that are there were made from something else.
     """
-    target_masks, pictures = None, outputs.frames(len(clip))
-    if settings.target_masks is not None:
-        target_masks = make_target_masks(settings, clip, settings.target_masks, outputs.folder / "target-masks")
-    planned, along = sources.planned, (sources.first, target_masks, sources.later, sources.timeline)
+    pictures, beside = outputs.frames(len(clip)), _beside(settings, model, clip, guidance, outputs.folder)
+    planned, skeletons = sources.planned, sources.skeletons
+    along = (sources.first, Beside(**beside), sources.later, sources.timeline, skeletons)
     job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, *along)
     _say_shortcuts(settings)
-    keys = [*(kind.key for kind in guidance), *([target_masks.key] if target_masks else [])]
-    names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline)
+    keys = [*(kind.key for kind in guidance), *(given.key for given in beside.values())]
+    names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline, skeletons)
     text = picture_text(settings) | {"made-from": names}
     check_kept(pictures, text["made-from"])
     batch_size = settings.batch_size
@@ -78,7 +78,8 @@ def plan_render(
         controls=tuple(
             _pictures(kind, outputs.guidance(kind), shown.key) for kind, shown in zip(kinds, guidance, strict=True)
         ),
-        target_masks=target_masks and _pictures("masks", target_masks.folder, target_masks.key),
+        skeletons=skeletons,
+        **{name: _pictures(name, given.folder, given.key) for name, given in beside.items()},
         pictures=made[0][0].parent.absolute(),
         masks=made[1][0].parent.absolute() if settings.save_masks else None,
         text=text,
@@ -93,6 +94,24 @@ def _say_shortcuts(settings: Settings) -> None:
     if settings.reuse_deep_features is not None:
         whole = -(-settings.num_inference_steps // settings.reuse_deep_features)
         logger.info("reuse_deep_features: the whole UNet runs at %d of %s", whole, steps)
+
+
+def _beside(
+    settings: Settings, model: DiffusionModel, clip: FittedClip, guidance: Sequence[GuidanceBeside], folder: Path
+) -> dict[str, GuidanceFrames]:
+    """Pictures for each frame that the settings want, by the names of `Beside`; poses are waited for."""
+    found: dict[str, GuidanceFrames] = {}
+    kinds = [settings.controls[name].kind for name in settings.guidance]
+    if settings.target_masks is not None:
+        found["target_masks"] = make_target_masks(settings, clip, settings.target_masks, folder / "target-masks")
+    if settings.background == "clip":
+        found["clip"] = keep_clip(settings, clip, folder / "clip-frames")
+    if settings.cast:
+        found["whose"] = draw_people(settings, clip, guidance[kinds.index("pose")].whole(), folder / "whose")
+    if settings.noise == "body":
+        poses, grid = guidance[kinds.index("pose")].whole(), model.latent_size(*clip.size_px)
+        found["places"] = draw_places(settings, clip, poses, grid, folder / "noise-places")
+    return found
 
 
 def _pictures(kind: str, folder: Path, key: str) -> ControlPictures:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.holders import hold
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.clip import fit_for, read_fitted
@@ -21,9 +22,11 @@ from masactrl_video.jobs.run.inputs import check_inputs, check_prompt
 from masactrl_video.jobs.run.prompts import tell_prompts
 from masactrl_video.jobs.run.report import Report, Tell
 from masactrl_video.jobs.run.still_folder import SHEET, check_still_folder, claimed_folder
+from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.sampling.latents import decode_latents
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
 from masactrl_video.render.job import frames_job, made_from
@@ -32,6 +35,7 @@ from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.cache_limit import check_cache
 from masactrl_video.sources.control import plan_attention
 from masactrl_video.sources.plan import PlannedSource, plan_source
+from masactrl_video.sources.skeletons import pair_of_skeletons
 from masactrl_video.sources.source import RealSource
 from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.video.image_folder import read_image
@@ -98,6 +102,7 @@ def stills_run(
         canvas = open_canvas(settings, model)
         for target in targets:
             check(target, model)
+            target_skeletons(target, canvas)
     with claimed_folder(folder, command, settings, overwrite, report):
         tell_prompts(targets, model)
         yield StillRun(model, canvas, report)
@@ -191,6 +196,16 @@ class StillTarget:
     """For its picture's text chunks."""
 
 
+Guidance = Sequence[Sequence[NDArray[np.uint8]]]
+"""One guidance picture for each network that has one, RGB (height, width, 3)."""
+
+
+def target_guidance(settings: StillSettings, model: DiffusionModel, canvas: StillCanvas) -> Guidance:
+    """The guidance pictures of one target."""
+    paths = {kind: paths[0] for kind, paths in settings.target_guidance.items()}
+    return _pictures(settings, _guided_by(settings, model, list(paths)), paths, canvas)
+
+
 def plan_target(
     settings: StillSettings, model: DiffusionModel, canvas: StillCanvas, planned: PlannedSource, source: CachedSource
 ) -> StillTarget:
@@ -199,14 +214,40 @@ def plan_target(
     Args:
         settings: of one target.
     """
-    paths = {kind: paths[0] for kind, paths in settings.target_guidance.items()}
-    guided = _guided_by(settings, with_weights(settings, model), list(paths))
-    pictures = _pictures(settings, guided, paths, canvas)
+    pictures, skeletons = target_guidance(settings, model, canvas), target_skeletons(settings, canvas)
+    return join_target(settings, model, canvas, pictures, (planned.scheduler, planned.plan), source, skeletons)
+
+
+def join_target(
+    settings: StillSettings,
+    model: DiffusionModel,
+    canvas: StillCanvas,
+    pictures: Guidance,
+    control: tuple[Schedule, ControlPlan],
+    source: CachedSource,
+    skeletons: Skeletons | None,
+) -> StillTarget:
+    """The same where all has been read already.
+
+    Args:
+        pictures: see `target_guidance`.
+        control: the scheduler, and where the source is used.
+        skeletons: see `target_skeletons`.
+    """
+    guided = _guided_by(settings, with_weights(settings, model), list(settings.target_guidance))
     shared_noise = settings.model_copy(update={"noise": "shared"})
-    job = frames_job(shared_noise, guided, canvas.size_px, pictures, planned.scheduler, planned.plan, source)
+    job = frames_job(shared_noise, guided, canvas.size_px, pictures, *control, source, skeletons=skeletons)
     keys = [hash_bytes(picture.tobytes()) for (picture,) in pictures]
-    text = picture_text(settings) | {"made-from": made_from(guided, job.denoising.text, keys, source)}
+    made = made_from(guided, job.denoising.text, keys, source, skeletons=skeletons)
+    text = picture_text(settings) | {"made-from": made}
     return StillTarget(settings, job, text)
+
+
+def target_skeletons(settings: StillSettings, canvas: StillCanvas) -> Skeletons | None:
+    """Of a target and its source, where keys go with the limbs."""
+    given = (settings.source_guidance.get("pose"), *settings.target_guidance.get("pose", [])[:1])
+    source, target = (None if path is None else str(path) for path in (*given, None)[:2])
+    return pair_of_skeletons(settings, source, target, canvas.size_px)
 
 
 def render_target(target: StillTarget, path: Path) -> None:

@@ -108,6 +108,8 @@ def _make_pictures(
             of_seed = f"-seed{seed}" if len(seeds) > 1 else ""
             targets = settings.targets(seed)
             sources = record_sources(targets, model, canvas)
+            error = sources[0].planned.reconstruction_error(sources[0].recorded)
+            run.report.figures |= {} if error is None else {"inversion_error": error}
             made.append([folder / f"source{of_seed}.png"])
             write_source(targets[0], model, sources[0].recorded, made[-1][0])
             for number, (target, source) in enumerate(zip(targets, sources, strict=True), 1):

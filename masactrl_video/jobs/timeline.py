@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 
 from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.controls.canvas import EmptyCanvas
 from masactrl_video.controls.clip import FittedClip
 from masactrl_video.controls.extract import GuidanceBeside
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.plan import RecordedEntry
+from masactrl_video.settings.cast import cast_alone, cast_members
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import (
     GENERATED,
@@ -21,8 +25,11 @@ from masactrl_video.settings.timeline import (
     source_alone,
     source_frames,
 )
+from masactrl_video.sources.control import plan_attention
 from masactrl_video.sources.key_frames import chosen, distance_in, spread
 from masactrl_video.sources.plan import PlannedSource, plan_generated_later, plan_source
+from masactrl_video.sources.saved import open_saved
+from masactrl_video.sources.skeletons import clip_skeletons
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
 
@@ -39,6 +46,10 @@ class ClipSources:
     characters: tuple[bool, ...]
     """Which of them are saved characters."""
     timeline: Timeline
+    skeletons: Skeletons | None = None
+    """Where the sources' keys go with the limbs."""
+    people: tuple[int, ...] = ()
+    """Who follows each, where people have sources of their own."""
 
     @property
     def first(self) -> CachedSource:
@@ -58,9 +69,24 @@ class ClipSources:
                 content=source.entry.index.content,
                 frame=frame,
                 of_character=is_character,
+                person=person,
             )
-            for source, frame, is_character in zip(self.recorded, self.timeline.starts, self.characters, strict=True)
+            for source, frame, is_character, person in zip(
+                self.recorded, self._frames(), self.characters, self.people or repeat(None), strict=False
+            )
         )
+
+    def _frames(self) -> Sequence[int]:
+        return (0,) * len(self.people) or self.timeline.starts
+
+    def along(self) -> list[dict[str, object]]:
+        """For the report, where there are several: from which frame on each holds, or who follows it."""
+        entries = [{"cache_entry": str(source.entry.folder)} for source in self.recorded]
+        if self.people:
+            return [{"person": person, **entry} for person, entry in zip(self.people, entries, strict=True)]
+        if len(entries) == 1:
+            return []
+        return [{"frame": frame, **entry} for frame, entry in zip(self.timeline.starts, entries, strict=True)]
 
 
 def record_sources(
@@ -79,28 +105,59 @@ def record_sources(
     Raises:
         UserError: see `plan_source`; or guidance by which no frames can be chosen.
     """
+    if settings.cast:
+        return _record_cast(settings, model, clip, on_recorded)
     guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
     first = first_source(settings)
     planned = plan_source(first, model, clip, guidance)
-    recorded, owners = [planned.record(model, first)], [first]
+    skeletons = None
+    if settings.source_positions == "pose":  # what is wrong with a pose is said before anything is recorded
+        owners = _owners(settings, first, _placed(settings, len(clip), kinds))
+        skeletons = clip_skeletons(settings, owners, kinds, clip.size_px)
+    recorded = [planned.record(model, first)]
     on_recorded(0, recorded[0])
     placed = _placed(settings, len(clip), kinds)
-    for frame, what in placed[1:]:
-        alone = source_alone(settings, frame, what)
+    owners = _owners(settings, first, placed)
+    for (frame, what), alone in zip(placed[1:], owners[1:], strict=True):
         if what == GENERATED:
-            later = plan_generated_later(alone, model, clip, guidance, recorded[0])
+            limbs = None if skeletons is None else Skeletons(skeletons.sources[:1], (skeletons.frames[frame],))
+            later = plan_generated_later(alone, model, clip, guidance, recorded[0], limbs)
         else:
             later = plan_source(alone, model, clip, guidance)
         _check_same_steps(frame, later, planned)
         recorded.append(later.record(model, alone))
-        owners.append(alone)
         on_recorded(frame, recorded[-1])
     starts = tuple(frame for frame, _ in placed)
     if len(starts) > 1:
         logger.info("sources: %s, from frames %s on", counted(len(starts), "source"), ", ".join(map(str, starts)))
     mixed = settings.hand_over_frames if settings.hand_over == "mix" and len(starts) > 1 else 0
     characters = tuple(own.character is not None for own in owners)
-    return ClipSources(planned, tuple(recorded), characters, Timeline(starts, mixed))
+    return ClipSources(planned, tuple(recorded), characters, Timeline(starts, mixed), skeletons)
+
+
+def _owners(settings: Settings, first: Settings, placed: Sequence[tuple[int, str]]) -> list[Settings]:
+    """Settings of each source alone."""
+    return [first, *(source_alone(settings, frame, what) for frame, what in placed[1:])]
+
+
+def _record_cast(
+    settings: Settings, model: DiffusionModel, clip: FittedClip, on_recorded: Callable[[int, CachedSource], None]
+) -> ClipSources:
+    """The sources of people: saved characters, each with the mask of its own words, if it has some."""
+    members, recorded = cast_members(settings), []
+    for number, (_, who) in enumerate(members):
+        alone = cast_alone(settings, who)
+        recipe = open_saved(alone).index.recipe
+        if recipe.words:
+            words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
+            alone = alone.model_validate(alone.model_dump(mode="json") | words)
+        later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
+        recorded.append(later.record(model, alone))
+        on_recorded(number, recorded[-1])
+    scheduler, plan = plan_attention(settings, model, clip.size_px)
+    planned = replace(later, plan=plan, scheduler=scheduler)
+    people = tuple(person for person, _ in members)
+    return ClipSources(planned, tuple(recorded), (True,) * len(people), Timeline(), people=people)
 
 
 def _placed(settings: Settings, frames: int, kinds: Mapping[str, Pictures]) -> list[tuple[int, str]]:

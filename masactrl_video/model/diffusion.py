@@ -70,6 +70,12 @@ class DiffusionModel:
         return cast(Placed, self.denoiser).dtype
 
     @property
+    def modules(self) -> list[torch.nn.Module]:
+        """All its networks, each once."""
+        parts = [*self.pipe.components.values(), *(network.module for network in self.networks), self.preview]
+        return list({id(part): part for part in parts if isinstance(part, torch.nn.Module)}.values())
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """That of the prompt which the picture attends to."""
         return self.backbone.tokenizer(self.pipe)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -69,6 +70,23 @@ def execution_device(network: Any) -> torch.device:
     hook = getattr(network, "_hf_hook", None)
     device: torch.device = hook.execution_device if isinstance(hook, OneGroup) else network.device
     return device
+
+
+@contextmanager
+def set_aside(modules: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Inside the context, weights on a GPU lie in the CPU's memory: others work there. Afterwards they are back.
+
+    What comes to the GPU layer by layer stays as it is: it lies in the CPU's memory already.
+    """
+    with ExitStack() as stack:
+        for module in modules:
+            place = next((parameter.device for parameter in module.parameters()), _CPU)
+            if place.type == "cuda" and not any(hasattr(part, "_diffusers_hook") for part in module.modules()):
+                stack.callback(module.to, place)
+                module.to(_CPU)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        yield
 
 
 class OneGroup(ModelHook):  # type: ignore[misc]

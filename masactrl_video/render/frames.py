@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -22,8 +22,12 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.clean import predicted_clean, with_clean
 from masactrl_video.model.sampling.colours import aligned
 from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch
+from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.latents import initial_noise
-from masactrl_video.settings.names import Ground, NoiseKind
+from masactrl_video.poses.carried import read_places
+from masactrl_video.poses.warp import Skeleton, Skeletons
+from masactrl_video.render.grounds import ClipGround, StillGround
+from masactrl_video.settings.names import Background, Ground, NoiseKind
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
 
@@ -41,6 +45,24 @@ class HeldColours:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Pictures that some settings want for every frame, beside the guidance; the names are those of a `RenderPlan`."""
+
+    target_masks: Pictures | None = None
+    """Given masks of the frames, white where the object is, instead of masks by words."""
+    clip: Pictures | None = None
+    """The clip's own frames, whose ground is attended to."""
+    whose: Pictures | None = None
+    """With a cast, the parts of people: red is 0, or the place from 1 of the part whose person a pixel is."""
+    places: Pictures | None = None
+    """Noise that follows bodies: where each point of it lies in the source's (see `poses.carried`)."""
+
+    def there(self) -> list[Pictures]:
+        """Those that there are, in this order."""
+        return [given for field in fields(self) if (given := getattr(self, field.name)) is not None]
+
+
+@dataclass(frozen=True)
 class FramesJob:
     """Everything that rendering a frame needs besides its number."""
 
@@ -53,8 +75,7 @@ class FramesJob:
     guidance: Sequence[Pictures]
     """One for each network of the model."""
     masks: MaskRule | None = None
-    target_masks: Pictures | None = None
-    """Given masks of the frames, white where the object is, instead of masks by words."""
+    beside: Beside = Beside()
     noise: NoiseKind = "shared"
     parts: Sequence[SourcePart] = ()
     """Several sources, and what part each has in the frames; then `source` is not asked."""
@@ -64,6 +85,14 @@ class FramesJob:
     """None: frames have the colours that come."""
     ground: Ground = "self"
     """In the mode `regions`: what the rest of the picture attends to."""
+    skeletons: Skeletons | None = None
+    """Of the sources and of all frames of the clip, where the plan's positions are `pose`."""
+    background: Background = "source"
+    """With masks of an object: what the rest of the picture attends to, or is."""
+    clip_ground: ClipGround | None = None
+    """For the background `clip`."""
+    still_ground: StillGround | None = None
+    """For the background `still`."""
 
     @property
     def height_px(self) -> int:
@@ -75,8 +104,18 @@ class FramesJob:
         """Of every frame."""
         return self.source_noise.shape[-1] * self.denoising.model.vae_scale_factor
 
+    @property
+    def given(self) -> list[Pictures]:
+        """All pictures that it reads, in the order of `RenderPlan.given`."""
+        return [*self.guidance, *self.beside.there()]
+
     def noise_of(self, frames: Sequence[int]) -> torch.Tensor:
         """Initial noise (frames, channels, height, width), standard normal; the source's for all unless per frame."""
+        if self.beside.places is not None:
+            size = self.source_noise.shape[2:]
+            places = [read_places(np.asarray(self.beside.places[frame]), (size[0], size[1])) for frame in frames]
+            moved = [self.source_noise.flatten(2)[..., torch.from_numpy(place)] for place in places]
+            return torch.cat(moved).reshape(-1, *self.source_noise.shape[1:])
         if self.noise == "shared":
             return self.source_noise.expand(len(frames), -1, -1, -1)
         size_px, model = (self.height_px, self.width_px), self.denoising.model
@@ -90,10 +129,23 @@ class FramesJob:
 
     def given_masks(self, frames: Sequence[int]) -> torch.Tensor | None:
         """Given masks of a batch, (frames, height, width) bool."""
-        if self.target_masks is None:
+        if self.beside.target_masks is None:
             return None
-        stacked = np.stack([self.target_masks[frame] for frame in frames])
+        stacked = np.stack([self.beside.target_masks[frame] for frame in frames])
         return torch.from_numpy(stacked[..., 0] > 127).to(self.denoising.model.device)
+
+    def people_in(self, frames: Sequence[int]) -> torch.Tensor | None:
+        """Whose each pixel of a batch is, (frames, height, width) uint8."""
+        if self.beside.whose is None:
+            return None
+        stacked = np.stack([self.beside.whose[frame] for frame in frames])
+        return torch.from_numpy(stacked[..., 0].copy()).to(self.denoising.model.device)
+
+    def inverted_clip(self, frames: Sequence[int]) -> Trajectory | None:
+        """Latents of the clip's own frames at every noise level, where their ground is attended to."""
+        if self.clip_ground is None:
+            return None
+        return self.clip_ground.inverted(self.denoising.model, self.scheduler, frames)
 
     def weights_of(self, frames: Sequence[int]) -> list[Weight]:
         """How much each frame of a batch follows each source."""
@@ -103,6 +155,10 @@ class FramesJob:
         if len(set(rows)) == 1:
             return list(rows[0])
         return [torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True)]
+
+    def skeletons_of(self, frames: Sequence[int]) -> Sequence[Skeleton]:
+        """Of a batch; none where keys do not move."""
+        return () if self.skeletons is None else [self.skeletons.frames[frame] for frame in frames]
 
     def holding_colours(self, control: AttentionControl, frames: Sequence[int]) -> Alter | None:
         """What aligns the colours of a batch, each frame by itself."""
@@ -156,8 +212,10 @@ class FramesJob:
                 masks=self.masks,
                 ground=self.ground,
                 clock=model.clock,
+                background=self.background,
             ) as control,
         ):
+            control.source_skeletons = () if self.skeletons is None else self.skeletons.sources
             yield control
 
 
@@ -198,13 +256,21 @@ def denoise_chunk(
         Latents (frames, channels, height, width) of each batch.
     """
     started = [job.batch(frames) for frames in batches]
-    masks = [job.given_masks(frames) for frames in batches]
+    masks, people = ([of(frames) for frames in batches] for of in (job.given_masks, job.people_in))
+    with control.looking():
+        clips = [job.inverted_clip(frames) for frames in batches]
     for frames, batch in zip(batches, started, strict=True):
         batch.alter = job.holding_colours(control, frames)
     for step in range(len(job.scheduler.timesteps)):
-        for frames, batch, mask in zip(batches, started, masks, strict=True):
-            control.target_mask, control.weights = mask, job.weights_of(frames)
+        for frames, batch, mask, clip, whose in zip(batches, started, masks, clips, people, strict=True):
+            control.target_mask, control.whose, control.weights = mask, whose, job.weights_of(frames)
+            control.frame_skeletons = job.skeletons_of(frames)
             control.use_branches(job.branches_at(step))
+            if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
+                with control.looking():
+                    job.clip_ground.look(job.denoising.model, job.scheduler, clip, step)
             job.denoising.step(batch, step)
+            if job.still_ground is not None:
+                batch.latents = job.still_ground.kept(control, batch.latents, step)
             on_step(step, frames)
     return [batch.latents for batch in started]

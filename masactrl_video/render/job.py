@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
+from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -13,7 +16,11 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
-from masactrl_video.render.frames import FramesJob, HeldColours
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.poses.warp import Skeletons
+from masactrl_video.render.frames import Beside, FramesJob, HeldColours
+from masactrl_video.render.grounds import ClipGround, StillGround
+from masactrl_video.settings.cast import cast_members, cast_prompt
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.control import mask_rule
 from masactrl_video.sources.plan import shared_noise, source_part
@@ -30,42 +37,81 @@ def frames_job(
     scheduler: Schedule,
     plan: ControlPlan,
     source: CachedSource,
-    target_masks: Pictures | None = None,
+    beside: Beside | None = None,
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
+    skeletons: Skeletons | None = None,
 ) -> FramesJob:
     """Everything that rendering a frame against the recorded source needs besides its number.
 
     Args:
+        beside: pictures for each frame that the settings want; with a cast, the sources are its people's, in order.
         later: further sources of the timeline; frames start from the noise of the first one all the same.
         timeline: which of several sources a frame follows.
+        skeletons: of sources and frames, where keys go with the limbs.
 
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
     """
-    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, size_px)
+    beside = beside or Beside()
+    guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
+    condition = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     parts = [source_part(each, model, size_px) for each in (source, *later)]
+    if settings.cast:
+        parts = _people(settings, model, parts, size_px)
     return FramesJob(
         denoising=Denoising(
             model,
             condition,
-            settings.guidance_scale,
+            settings.branch_scale,
             settings.seed,
             settings.unguided_steps,
             settings.reuse_deep_features or 1,
         ),
         scheduler=scheduler,
         source=source,
-        source_noise=shared_noise(settings, model, source, size_px),
+        source_noise=(
+            initial_noise(model, size_px, settings.seed)
+            if len(settings.cast) > 1  # which of them should it be
+            else shared_noise(settings, model, source, size_px)
+        ),
         plan=plan,
         guidance=guidance,
-        masks=mask_rule(settings, model, size_px),
-        target_masks=target_masks,
+        masks=MaskRule(threshold=settings.mask_threshold) if settings.cast else mask_rule(settings, model, size_px),
+        beside=beside,
         noise=settings.noise,
-        parts=parts if later or parts[0].latent_size is not None else (),
-        timeline=timeline if later else None,
+        parts=parts if later or settings.cast or parts[0].latent_size is not None else (),
+        timeline=timeline if later and not settings.cast else None,
         colours=_held_colours(settings, (source, *later)),
+        skeletons=skeletons,
+        background=settings.background,
+        clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
+        still_ground=_still_ground(settings, (source, *later)),
     )
+
+
+def _people(
+    settings: Settings, model: DiffusionModel, parts: Sequence[SourcePart], size_px: tuple[int, int]
+) -> list[SourcePart]:
+    """The sources as those of people, each with the prompt of its own region, if it has one."""
+    found = []
+    for part, (person, _) in zip(parts, cast_members(settings), strict=True):
+        prompt = cast_prompt(settings, person)
+        text = None if prompt is None else encode_prompt(model, prompt, "", 1.0, size_px).hidden_states
+        found.append(replace(part, person=True, text=text))
+    return found
+
+
+def _null_prompt(model: DiffusionModel, size_px: tuple[int, int]) -> TextCondition:
+    """One branch."""
+    return encode_prompt(model, "", "", 1.0, size_px)
+
+
+def _still_ground(settings: Settings, sources: Sequence[CachedSource]) -> StillGround | None:
+    if settings.background != "still":
+        return None
+    known = [levels for source in sources if (levels := source.levels) is not None]
+    return StillGround(torch.stack(known))
 
 
 def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:
@@ -85,12 +131,14 @@ def made_from(
     source: CachedSource,
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
+    skeletons: Skeletons | None = None,
 ) -> str:
     """Names the content of what the settings only name by path.
 
     Args:
         guidance: a key of each guidance's, and each given mask's, content.
         later: further sources, and which of them a frame follows.
+        skeletons: where keys go with the limbs; those of frames are the guidance's.
     """
     keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
     sources = (source, *later)
@@ -98,4 +146,6 @@ def made_from(
         keys += [hash_module(network.module) for network in model.networks]  # the source's name leaves them out
     if later:
         keys += [each.entry.folder.name for each in later] + [repr(timeline)]
+    if skeletons is not None:
+        keys.append(repr(skeletons.sources))
     return hash_bytes("\n".join(keys).encode())

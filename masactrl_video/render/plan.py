@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from masactrl_video.errors import UserError
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.home import MAY_BE_AT_HOME
@@ -103,6 +104,7 @@ def _settings_data(settings: Settings, change: Callable[[str], str]) -> dict[str
     return data
 
 
+_BESIDE = ("target_masks", "clip", "whose", "places")
 _WORK = ("offload", "cache_memory")
 
 
@@ -159,6 +161,8 @@ class RecordedEntry(_Part):
     """SHA-256 over the checksums of its files."""
     frame: NonNegativeInt = 0
     """From which on frames follow it."""
+    person: NonNegativeInt | None = None
+    """Who follows it, where people have sources of their own."""
     of_character: bool = False
     """Whether it is a saved character, with networks of its own."""
 
@@ -207,6 +211,14 @@ class RenderPlan(_Part):
     controls: tuple[ControlPictures, ...]
     """One for each network, in the order of the settings' `guidance`."""
     target_masks: ControlPictures | None = None
+    skeletons: Skeletons | None = None
+    """Of the sources and of all frames, where the sources' keys go with the limbs."""
+    clip: ControlPictures | None = None
+    """The clip's own frames, where their ground is attended to."""
+    whose: ControlPictures | None = None
+    """The parts of people in the frames, where each follows the own source."""
+    places: ControlPictures | None = None
+    """Where each point of the frames' noise lies in the source's, where it follows bodies."""
     pictures: FilePath
     """Folder of the frames."""
     masks: FilePath | None = None
@@ -222,11 +234,28 @@ class RenderPlan(_Part):
                 raise ValueError(f"chunks: frames {first} to {stop - 1} overlap with others, or are not in the clip")
             end = stop
         starts = [source.frame for source in self.sources]
-        if starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= self.frames:
+        people = [source.person for source in self.sources]
+        if people[0] is not None:
+            if None in people or len(set(people)) < len(people) or any(starts) or self.whose is None:
+                raise ValueError("sources: of people, each has one of its own, from frame 0 on, and whose says where")
+        elif starts[0] != 0 or starts != sorted(set(starts)) or starts[-1] >= self.frames:
             raise ValueError(f"sources: their frames are {starts}, and must rise from 0 and be in the clip")
         if len(self.controls) != len(self.settings.guidance):
             raise ValueError("controls: there are not as many as networks in use")
+        limbs = self.skeletons and (len(self.skeletons.sources), len(self.skeletons.frames))
+        if limbs != ((len(self.sources), self.frames) if self.settings.source_positions == "pose" else None):
+            raise ValueError("skeletons: there is not one for each source and frame, or they are not asked for")
         return self
+
+    @property
+    def given(self) -> tuple[ControlPictures, ...]:
+        """All pictures that must be there to render: of each network, then given masks, then the clip's own frames."""
+        return (*self.controls, *self.beside().values())
+
+    def beside(self) -> dict[str, ControlPictures]:
+        """Those that there are beside the controls', by the names of `render.frames.Beside`, in their order."""
+        found = {name: getattr(self, name) for name in _BESIDE}
+        return {name: pictures for name, pictures in found.items() if pictures is not None}
 
     def picture(self, frame: int) -> Path:
         """Where a frame's picture goes."""
@@ -244,6 +273,8 @@ class RenderPlan(_Part):
     @property
     def timeline(self) -> Timeline:
         """Which source a frame follows."""
+        if self.sources[0].person is not None:
+            return Timeline()
         return Timeline(tuple(source.frame for source in self.sources), self.mixed_frames)
 
     @property

@@ -18,7 +18,7 @@ from masactrl_video.model.loading.from_settings import model_from_settings
 from masactrl_video.model.versions import versions
 from masactrl_video.progress import check_cancelled
 from masactrl_video.render.chunks import ChunkRenderer, ToDo
-from masactrl_video.render.frames import FramesJob
+from masactrl_video.render.frames import Beside, FramesJob
 from masactrl_video.render.job import frames_job, made_from
 from masactrl_video.render.kept import check_kept, drop_damaged
 from masactrl_video.render.plan import (
@@ -138,7 +138,7 @@ def open_job(
     entries = [_open_source(source) for source in plan.sources]
     opened = partial(_open_pictures, plan=plan, wait_seconds=wait_seconds, by_chunk=by_chunk)
     guidance = list(map(opened, plan.controls))
-    masks = None if plan.target_masks is None else opened(plan.target_masks)
+    beside = Beside(**{name: opened(pictures) for name, pictures in plan.beside().items()})
     settings = plan.settings
     model = model or model_from_settings(settings)
     for source, entry in zip(plan.sources, entries, strict=True):
@@ -149,9 +149,11 @@ def open_job(
     if ControlledWhere.of(control) != plan.control:
         raise UserError(f"plan: its steps or layers are not those that its settings mean here; {ANEW}")
     timeline = plan.timeline
-    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, first, masks, later, timeline)
-    keys = [pictures.key for pictures in (*guidance, *([masks] if masks else []))]
-    if made_from(model, job.denoising.text, keys, first, later, timeline) != plan.text["made-from"]:
+    along = (first, beside, later, timeline, plan.skeletons)
+    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, *along)
+    keys = [pictures.key for pictures in plan.given]
+    here = made_from(model, job.denoising.text, keys, first, later, timeline, plan.skeletons)
+    if here != plan.text["made-from"]:
         raise UserError(f"plan: the model, or what reads its prompts, is another here than where it was made; {ANEW}")
     return job
 

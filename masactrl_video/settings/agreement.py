@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from masactrl_video.errors import counted
+from masactrl_video.settings.timeline import CLIP, GENERATED, source_frames
 
 if TYPE_CHECKING:  # the record asks these
     from masactrl_video.settings.settings import Settings
+
+
+_OF_CLIP = (CLIP, GENERATED)
+"""First sources whose pose is that of the clip's frame."""
 
 
 def check_guidance(settings: Settings) -> None:
@@ -39,9 +44,40 @@ def check_source(settings: Settings) -> None:
                 raise ValueError(f"character and {name} exclude each other: name one source")
         if settings.source == "clip":
             raise ValueError("character and source clip exclude each other: name one source")
-    if settings.real_source and settings.scheduler != "ddim":
+    if settings.real_source and settings.scheduler not in ("ddim", "flow"):
         raise ValueError(
-            f"scheduler {settings.scheduler}: a real source is inverted with ddim; take that, or a generated source"
+            f"scheduler {settings.scheduler}: a real source is inverted with ddim, a flow with its own; leave it out, "
+            "or take a generated source"
+        )
+
+
+def check_positions(settings: Settings) -> None:
+    """Keys that go with the limbs: there are poses."""
+    if settings.source_positions != "pose":
+        return
+    if "pose" not in settings.kinds:
+        raise ValueError(
+            "source_positions pose: it goes by the skeletons of guidance pose, which is not in use "
+            f"({', '.join(settings.kinds) or 'none is'}); give --guidance pose, or shifted or free"
+        )
+    if "pose" in settings.guidance_video:
+        raise ValueError(
+            "source_positions pose: guidance pose is given as pictures (guidance_video), which tell no poses; give "
+            "pose_json, or shifted or free"
+        )
+
+
+def check_noise(settings: Settings) -> None:
+    """Noise that follows bodies, which must be known in the source and in the frames."""
+    if settings.noise != "body":
+        return
+    if "pose" not in settings.kinds or "pose" in settings.guidance_video:
+        raise ValueError("noise body: it follows poses; take guidance pose, not as ready-made pictures")
+    first = dict(source_frames(settings)).get(0, "clip")
+    if settings.source_image is not None or settings.character is not None or settings.cast or first not in _OF_CLIP:
+        raise ValueError(
+            "noise body: where the body stands is known of a source that is a frame of the clip, or is generated under "
+            "its guidance; take one of these, or noise shared"
         )
 
 
@@ -62,6 +98,12 @@ def check_masks(settings: Settings) -> None:
         raise ValueError("mask_words: target_masks and the source's own mask leave them without effect")
     if settings.source_caption is not None and (settings.source_mask is not None or not settings.real_source):
         raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
+    if settings.mask_attributes and (settings.target_masks is not None or not settings.mask_words):
+        raise ValueError("mask_attributes: they join what mask_words find, in the frames too; leave them out")
+    if settings.background == "clip" and settings.scheduler != "ddim":
+        raise ValueError(
+            f"background clip: its frames are inverted with ddim, not with {settings.scheduler}; take that, or another"
+        )
     if settings.save_masks and settings.target_masks is not None:
         raise ValueError("save_masks: target_masks are given, so there are no others to save")
 

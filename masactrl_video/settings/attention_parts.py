@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import field_validator
 
-from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECORD, VIDEOS, Part, option
-from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnPath
+from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECORD, SPRITES, VIDEOS, Part, option
+from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
 from masactrl_video.settings.inactive import (
     CHARACTER_IS_SOURCE,
     COLOURS_FREE,
@@ -20,18 +20,19 @@ from masactrl_video.settings.inactive import (
     NOT_MIXED,
     NOT_PLACED,
     PICTURE_IS_SOURCE,
+    POSED,
     SOURCES_PLACED,
     STEPS_LISTED,
 )
 from masactrl_video.settings.modes import HELP, Mode, needs_of
-from masactrl_video.settings.names import HandOver, SourcePositions
+from masactrl_video.settings.names import Background, HandOver, Rim, SourcePositions
 from masactrl_video.settings.timeline import is_inverted
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
 _timeline = partial(option, "source", changes="source", commands=VIDEOS)
 _any_source = partial(option, "source", changes="source", commands=DENOISE - COMICS, sweepable=True)
 _attention = partial(option, "attention", changes="frames", commands=ATTEND, sweepable=True)
-_colours = partial(option, "attention", commands=VIDEOS)
+_colours = partial(option, "attention", commands=VIDEOS | SPRITES)
 _mask = partial(option, "attention", changes="source", commands=ATTEND - COMICS, only=MASKED, sweepable=True)
 
 
@@ -69,6 +70,18 @@ class SourceSettings(Part):
         "frame → the source that holds from it on: clip (that frame itself), generated (under its guidance, as the "
         "character of the first source), a picture's path, or a character's name",
         {},
+        by_hand=True,
+    )
+    cast: dict[str, str] = _timeline(
+        "several people in a clip: number of a person, by appearance from 0 → a saved character, which that person "
+        "follows; needs guidance pose",
+        {},
+        by_hand=True,
+    )
+    cast_prompts: dict[str, str] = _timeline(
+        "number of a person in cast → what their part of the picture reads instead of the prompt",
+        {},
+        changes="frames",
         by_hand=True,
     )
     key_frames: int | Literal["auto"] | None = _timeline(
@@ -119,9 +132,17 @@ class AttentionSettings(Part):
     masa_steps: list[int] | None = _attention("explicit steps instead of S", None)
     masa_layers: list[str] | None = _attention("explicit layers instead of L: numbers or names", None)
     source_positions: SourcePositions = _attention(
-        "FLUX: where the source's keys stand: as-is, as in the source; shifted, beside the frame; free, nowhere",
+        "FLUX: where the source's keys stand: as-is, as in the source; shifted, beside the frame; free, nowhere; pose, "
+        "each where the limb that it shows is in the frame (needs guidance pose)",
         "as-is",
         commands=ATTEND - COMICS,
+    )
+    source_pose: OwnName = _attention(
+        "source_positions pose: pose of a source that is no frame of the clip, a name or pose JSON",
+        None,
+        commands=ATTEND - COMICS,
+        only=POSED,
+        sweepable=False,
     )
     attention_mode: Mode = _attention(HELP, "source", changes="source", commands=ATTEND - {"comic"})
     mask_words: list[str] = _mask("masked mode: words of the object in the prompt", [])
@@ -133,6 +154,16 @@ class AttentionSettings(Part):
         changes="frames",
         commands=VIDEOS | RECORD,
         sweepable=False,
+    )
+    mask_attributes: list[str] = _mask(
+        "words of what the object wears or carries, such as scarf hat, in the prompt: their own maps join the object's",
+        [],
+    )
+    mask_rim: Rim = _mask(
+        "so many latent points around each mask, the source's and the frames', may ask, and be asked by, both sides: "
+        "hats and scarves reach beyond the words; auto: as many as the map takes from its threshold to nothing",
+        0,
+        changes="frames",
     )
     mask_threshold: float = _attention(
         "normalised attention from which a pixel is the object's",
@@ -146,6 +177,14 @@ class AttentionSettings(Part):
         "masks come from cross-attention at latent side / this", 4, changes="source", inactive=(NO_MASK_BY_WORDS,), ge=1
     )
 
+    background: Background = _colours(
+        "masked mode: what stands behind the figure: source (its ground, attended to), own (the frame's own ground, "
+        "which may move), still (the source's latents themselves), or clip (the ground of the clip's own frame, "
+        "inverted: pans stay pans, at about twice the work)",
+        "source",
+        changes="source",
+        only=MASKED,
+    )
     hold_colours: float = _colours(
         "align each frame's colours to its source's (AdaIN of the predicted clean latents in the late steps, of object "
         "and ground apart where there are masks): 0 not at all, 1 to the full",
@@ -162,6 +201,14 @@ class AttentionSettings(Part):
         ge=0,
         lt=1,
     )
+
+    @field_validator("mask_rim", mode="before")
+    @classmethod
+    def _points_or_auto(cls, value: Any) -> Any:
+        text = str(value)
+        if value == "auto" or (text.isascii() and text.isdigit() and not isinstance(value, bool)):
+            return value if value == "auto" else int(text)
+        raise ValueError(f"got {value!r}; give a number of latent points, 0 or more, or auto")
 
     @property
     def masked(self) -> bool:

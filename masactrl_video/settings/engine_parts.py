@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from masactrl_video.settings.fields import VIDEOS, Part, option
+from masactrl_video.settings.fields import ON_ENGINES, Part, option
 from masactrl_video.settings.home import OwnPath
 from masactrl_video.settings.inactive import ON_RAY
 
-_engine = partial(option, "engine", changes="speed", commands=VIDEOS)
+_engine = partial(option, "engine", changes="speed", commands=ON_ENGINES, keeps_panels=True)
 
 
 class EngineSettings(Part):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the records are made of these
 # fmt: off
 Group = Literal[
     "clip", "guidance", "model", "prompt", "source", "attention", "work", "speed", "engine", "output",
-    "targets", "inversion", "grid", "methods",
+    "targets", "inversion", "grid", "methods", "sprites",
 ]
 # fmt: on
 """Under which the command line, and a form, list a setting."""
@@ -32,7 +32,7 @@ finished frames; or no picture at all, only how fast it comes, in how much memor
 Command = Literal[
     "render", "animate", "frames", "guidance", "encode", "source record", "source make",
     "pose extract", "pose show", "pose convert", "pose smooth", "pose retarget", "pose tween",
-    "synthesize", "edit", "sweep", "compare", "comic", "story",
+    "synthesize", "edit", "sweep", "compare", "comic", "story", "sprites",
 ]
 # fmt: on
 """Where a setting can be said: a command, or `story`, which is a comic's file."""
@@ -42,21 +42,23 @@ Commands = frozenset[Command]
 VIDEOS: Commands = frozenset({"render", "animate"})
 STILLS: Commands = frozenset({"synthesize", "edit", "sweep", "compare"})
 COMICS: Commands = frozenset({"comic", "story"})
+SPRITES: Commands = frozenset({"sprites"})
 RECORD: Commands = frozenset({"source record"})
 MAKE: Commands = frozenset({"source make"})
 
 READ_CLIPS: Commands = VIDEOS | RECORD | {"frames", "guidance", "encode"}
 """Take a clip."""
 SELECT_FRAMES: Commands = READ_CLIPS | {"pose extract"}
-FIT_FRAMES: Commands = VIDEOS | RECORD | STILLS | MAKE | {"frames", "guidance"}
+FIT_FRAMES: Commands = VIDEOS | RECORD | STILLS | MAKE | SPRITES | {"frames", "guidance"}
 """Bring pictures to the model's size."""
 DRAW_GUIDANCE: Commands = VIDEOS | RECORD | {"guidance"}
 CLEAN_POSES: Commands = DRAW_GUIDANCE | {"pose extract", "pose smooth"}
 DETECT_POSES: Commands = DRAW_GUIDANCE | {"pose extract", "pose retarget"}
 READ_POSES: Commands = DRAW_GUIDANCE | {"pose show", "pose convert", "pose smooth", "pose retarget", "pose tween"}
-RETARGET_POSES: Commands = DRAW_GUIDANCE | {"pose retarget"}
+RETARGET_POSES: Commands = DRAW_GUIDANCE | SPRITES | {"pose retarget"}
 OPEN_MODELS: Commands = FIT_FRAMES | COMICS
-DENOISE: Commands = VIDEOS | RECORD | STILLS | MAKE | COMICS
+DENOISE: Commands = VIDEOS | RECORD | STILLS | MAKE | COMICS | SPRITES
+ON_ENGINES: Commands = VIDEOS | COMICS | SPRITES | {"sweep"}
 ATTEND: Commands = DENOISE - MAKE
 DECODE: Commands = ATTEND - RECORD
 """Make pictures against a source."""

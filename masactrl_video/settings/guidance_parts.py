@@ -16,6 +16,7 @@ from masactrl_video.settings.fields import (
     READ_POSES,
     RECORD,
     RETARGET_POSES,
+    SPRITES,
     STILLS,
     VIDEOS,
     Part,
@@ -35,13 +36,13 @@ class GuidanceSettings(Part):
     guidance: list[str] = _guided(
         "names of the controls in use, e.g. pose canny",
         ["canny"],
-        commands=DRAW_GUIDANCE | STILLS | {"story"},
+        commands=DRAW_GUIDANCE | STILLS | SPRITES | {"story"},
         keeps_panels=True,
     )
     controls: dict[str, Control] = _guided(
         "ControlNets and T2I-Adapters to choose from, by name",
         {},
-        commands=VIDEOS | RECORD | STILLS | {"story"},
+        commands=VIDEOS | RECORD | STILLS | SPRITES | {"story"},
         by_hand=True,
     )
     guidance_video: Annotated[dict[str, Path], MAY_BE_AT_HOME] = _guided(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from masactrl_video.settings.fields import DENOISE, MAKE, OPEN_MODELS, RECORD, STILLS, VIDEOS, Part, option
+from masactrl_video.settings.fields import DENOISE, MAKE, OPEN_MODELS, RECORD, SPRITES, STILLS, VIDEOS, Part, option
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName
 from masactrl_video.settings.inactive import INVERTED_NOISE, NO_NEGATIVE
 from masactrl_video.settings.names import DtypeName, NoiseKind, OffloadKind, PredictionType, SchedulerName
@@ -29,8 +29,8 @@ class ModelSettings(Part):
     dtype: DtypeName | None = _loaded("number format (float16 on a GPU, float32 elsewhere, if not given)", None)
     device: str | None = _loaded("cuda, mps or cpu (the first that there is, if not given)", None, keeps_panels=True)
     offload: OffloadKind | None = _loaded(
-        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet with guidance networks, and VAE "
-        "come one after the other; sequential: layer by layer, much slower",
+        "for a small GPU: weights wait in the CPU's memory. model: text encoders, UNet or transformer with guidance "
+        "networks, and VAE come one after the other; sequential: layer by layer, much slower",
         None,
         changes="speed",
         keeps_panels=True,
@@ -51,16 +51,22 @@ class ModelSettings(Part):
 class SamplingSettings(Part):
     """From noise to a picture."""
 
-    prompt: str = _sampled("what the frames show", "", commands=VIDEOS | RECORD | MAKE, keeps_panels=True)
+    prompt: str = _sampled("what the frames show", "", commands=VIDEOS | RECORD | MAKE | SPRITES, keeps_panels=True)
     negative_prompt: str = _sampled("what they should not show", "", inactive=(NO_NEGATIVE,))
     num_inference_steps: int = _sampled("denoising steps", 50, fixed_by_character=True, ge=1)
     guidance_scale: float = _sampled("classifier-free guidance; 1 or less: none", 7.5, ge=0)
+    true_cfg_scale: float = _sampled(
+        "FLUX.1 dev: real guidance by the negative prompt, beside guidance_scale, which it reads itself; 1: none",
+        1.0,
+        ge=1,
+    )
     seed: int = _sampled(
         "of the initial noise", 0, commands=DENOISE - STILLS, inactive=(INVERTED_NOISE,), ge=0, lt=2**32
     )
     noise: NoiseKind = option(
         "prompt",
-        "initial noise: the source's for all frames, or another for each",
+        "initial noise: the source's for all frames (shared), another for each (per-frame), or the source's moved with "
+        "the bodies from the source's frame to each (body): needs poses",
         "shared",
         changes="frames",
         commands=VIDEOS,
@@ -68,5 +74,10 @@ class SamplingSettings(Part):
 
     @property
     def guided(self) -> bool:
-        """Whether classifier-free guidance is on."""
-        return self.guidance_scale > 1
+        """Whether classifier-free guidance is on, or the guidance that a model reads itself."""
+        return self.guidance_scale > 1 or self.true_cfg_scale > 1
+
+    @property
+    def branch_scale(self) -> float:
+        """By how much the prediction goes away from the unconditional one, where there is such a one."""
+        return self.true_cfg_scale if self.true_cfg_scale > 1 else self.guidance_scale

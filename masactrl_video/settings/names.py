@@ -16,7 +16,7 @@ DtypeName = Literal["float32", "float16", "bfloat16"]
 """Number formats of a model."""
 
 OffloadKind = Literal["model", "sequential"]
-"""What comes to the GPU at a time: text encoders, UNet with guidance networks, or VAE; or one layer."""
+"""What comes to the GPU at a time: text encoders, denoiser with guidance networks, or VAE; or one layer."""
 
 CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
 """How recorded keys and values are stored: in the model's own number format, or smaller."""
@@ -24,14 +24,22 @@ CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
 SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm", "flow"]
 """Schedulers that visit each timestep of a fixed list once; `flow` is for models of flow matching alone."""
 
-SourcePositions = Literal["as-is", "shifted", "free"]
-"""Where a source's keys stand in a transformer that knows places: as in the source, beside the frame, or nowhere."""
+SourcePositions = Literal["as-is", "shifted", "free", "pose"]
+"""Where a source's keys stand in a transformer that knows places: as in the source, beside the frame, nowhere, or each
+where the limb that it shows is in the frame."""
 
 PredictionType = Literal["epsilon", "v_prediction", "sample"]
 """What a UNet predicts: the noise, a velocity (SD-2.x at 768 px, models that are called "vpred"), or the picture."""
 
-NoiseKind = Literal["shared", "per-frame"]
-"""Initial noise: the source's for all frames, or another for each."""
+NoiseKind = Literal["shared", "per-frame", "body"]
+"""Initial noise: the source's for all frames, another for each, or the source's, moved with the bodies."""
+
+Background = Literal["source", "own", "still", "clip"]
+"""What stands behind the figure in modes with masks: the source's ground, attended to; the frame's own; the source's
+latents themselves; or the ground of the clip's own frame, inverted."""
+
+Rim = int | Literal["auto"]
+"""Width of what belongs to both sides of a mask, in latent points; `auto`: by the slope of the map at its edge."""
 
 HandOver = Literal["nearest", "mix"]
 """How frames go from one source to the next: at once, or with both in one softmax meanwhile."""

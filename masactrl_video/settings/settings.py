@@ -11,12 +11,20 @@ from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
-from masactrl_video.settings.agreement import check_guidance, check_masks, check_source, check_speed
+from masactrl_video.settings.agreement import (
+    check_guidance,
+    check_masks,
+    check_noise,
+    check_positions,
+    check_source,
+    check_speed,
+)
 from masactrl_video.settings.attention_parts import AttentionSettings, SourceSettings
+from masactrl_video.settings.cast import check_cast
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
 from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
-from masactrl_video.settings.inactive import MASKED, ON_RAY, check_only
+from masactrl_video.settings.inactive import MASKED, ON_RAY, POSED, check_only
 from masactrl_video.settings.model_parts import ModelSettings, SamplingSettings
 from masactrl_video.settings.timeline import check_timeline
 from masactrl_video.settings.work_parts import OutputSettings, SpeedSettings, WorkSettings
@@ -53,7 +61,11 @@ class Settings(
         if self.masked:
             check_masks(self)
         check_only(self, MASKED)
+        check_positions(self)
+        check_only(self, POSED)
         check_timeline(self)
+        check_cast(self)
+        check_noise(self)
         check_only(self, ON_RAY)
         return self
 

@@ -40,6 +40,8 @@ def source_frames(settings: Settings) -> list[tuple[int, str]]:
 
 def first_source(settings: Settings) -> Settings:
     """Settings of the first source alone."""
+    if settings.cast:
+        return sources_alone(settings)[0]
     if settings.sources:
         return source_alone(settings, *source_frames(settings)[0])
     return _changed(settings, source_frame=0) if settings.key_frames is not None else settings
@@ -47,6 +49,10 @@ def first_source(settings: Settings) -> Settings:
 
 def sources_alone(settings: Settings) -> list[Settings]:
     """Settings of each source that they name."""
+    if settings.cast:
+        from masactrl_video.settings.cast import cast_alone, cast_members
+
+        return [cast_alone(settings, who) for _, who in cast_members(settings)]
     if not settings.sources:
         return [first_source(settings)]
     return [source_alone(settings, frame, what) for frame, what in source_frames(settings)]

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 from pydantic import ByteSize, TypeAdapter, ValidationError, field_validator
 
-from masactrl_video.settings.fields import COMICS, DECODE, DENOISE, VIDEOS, Part, option
+from masactrl_video.settings.fields import COMICS, DECODE, DENOISE, SPRITES, VIDEOS, Part, option
 from masactrl_video.settings.home import OwnName, OwnPath
 from masactrl_video.settings.inactive import MASKED, NO_UNCONDITIONAL, NO_VAE
 from masactrl_video.settings.names import CacheDtype
 
 _storage = partial(option, "work", changes="speed", commands=DENOISE)
-_batching = partial(option, "work", changes="speed", commands=VIDEOS)
+_batching = partial(option, "work", changes="speed", commands=VIDEOS | SPRITES)
 _faster = partial(option, "speed", changes="source", commands=DECODE)
 _encoding = partial(option, "output", changes="file", commands=VIDEOS | {"guidance", "encode"})
 
@@ -97,8 +97,8 @@ class SpeedSettings(Part):
         lt=1,
     )
     reuse_deep_features: int | None = _faster(
-        "run the whole UNet at every n-th denoising step only, at the others its outermost blocks around the same deep "
-        "features (DeepCache): not exact",
+        "Stable Diffusion: run the whole UNet at every n-th denoising step only, at the others its outermost blocks "
+        "around the same deep features (DeepCache): not exact",
         None,
         changes="frames",
         commands=DECODE - COMICS - {"compare"},
@@ -108,8 +108,8 @@ class SpeedSettings(Part):
         "channels_last memory format: exact but for the last digits; made for GPUs with float16", False
     )
     compile: bool = _faster(
-        "torch.compile for UNet and guidance networks: exact but for the last digits; takes minutes before the first "
-        "frame, and again for another size of a batch; made for GPUs",
+        "torch.compile for UNet or transformer and guidance networks: exact but for the last digits; takes minutes "
+        "before the first frame, and again for another size of a batch; made for GPUs",
         False,
     )
     taesd: OwnName = _faster(

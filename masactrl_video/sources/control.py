@@ -14,7 +14,7 @@ from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.prompts import find_words
+from masactrl_video.model.prompts import check_real_guidance, find_words
 from masactrl_video.model.sampling.invert import check_invertible
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
@@ -36,7 +36,23 @@ def mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int
         source_mask = read_mask(settings, settings.source_mask, size_px).to(model.device)
     by_words = settings.target_masks is None
     tokens = find_words(model.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
-    return MaskRule(tokens, settings.mask_threshold, source_mask)
+    attributes = find_attributes(settings, model, settings.prompt) if by_words else ()
+    return MaskRule(tokens, settings.mask_threshold, source_mask, settings.mask_rim, attributes)
+
+
+def find_attributes(settings: Settings, model: DiffusionModel, prompt: str) -> tuple[tuple[int, ...], ...]:
+    """Positions in a prompt of the words of each thing that the object wears.
+
+    Raises:
+        UserError: one that is not in it.
+    """
+    return tuple(find_words(model.tokenizer, prompt, [word], "mask_attributes") for word in settings.mask_attributes)
+
+
+def source_attributes(settings: Settings, model: DiffusionModel, prompt: str) -> tuple[tuple[int, ...], ...]:
+    """The same in a source's own text; none where it has words or a mask of its own."""
+    own = settings.source_mask is not None or settings.source_mask_words is not None
+    return find_attributes(settings, model, prompt) if settings.masked and not own else ()
 
 
 def check_source_used(settings: Settings, model: DiffusionModel) -> None:
@@ -64,14 +80,18 @@ def plan_attention(
             guidance or masks that no step would use.
     """
     _check_guidance_acts(model, settings.num_inference_steps)
-    if settings.unguided_steps and len(model.backbone.branches(model.denoiser, settings.guidance_scale)) == 1:
+    check_real_guidance(model, settings.true_cfg_scale)
+    own_branches = model.backbone.branches(model.denoiser, settings.guidance_scale)
+    if settings.unguided_steps and len(own_branches) == 1 and settings.true_cfg_scale <= 1:
         raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")
     if settings.real_source:
         check_invertible(make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px))
     if settings.masked and settings.target_masks is None:
         find_words(model.tokenizer, settings.prompt, settings.mask_words)
+        find_attributes(settings, model, settings.prompt)
     if words := source_words(settings):
         find_words(model.tokenizer, source_caption(settings), words)
+        source_attributes(settings, model, source_caption(settings))
     scheduler, plan = planned_control(settings, model, size_px)
     if settings.save_masks and not (plan.steps and plan.layers):
         raise UserError("save_masks: there are no masks, because no step or no layer is controlled; see masa_step")
@@ -92,7 +112,7 @@ def planned_control(
         masa_layer=settings.masa_layer,
         masa_steps=settings.masa_steps,
         masa_layers=settings.masa_layers,
-        mode=settings.attention_mode,
+        mode="regions" if settings.cast else settings.attention_mode,
         positions=settings.source_positions,
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )

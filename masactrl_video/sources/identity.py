@@ -13,6 +13,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from pydantic import JsonValue
 
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, layers_between_maps
 from masactrl_video.model.backbones.base import Backbone
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -21,7 +22,7 @@ from masactrl_video.model.device import is_channels_last
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource
-from masactrl_video.storage.fingerprint import hash_module, hash_tensor
+from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 
 
 def network_identity(network: torch.nn.Module, backbone: Backbone) -> dict[str, JsonValue]:
@@ -46,6 +47,7 @@ def source_identity(
     plan: ControlPlan,
     object_text: TextCondition | None,
     object_tokens: Sequence[int],
+    attributes: Sequence[Sequence[int]] = (),
 ) -> dict[str, JsonValue]:
     """What determines the recorded keys, values and maps, as JSON."""
     common: dict[str, JsonValue] = {
@@ -67,6 +69,8 @@ def source_identity(
             "layers": [layer.name for layer in plan.mask_layers],
         },
     }
+    if attributes:
+        common["attributes"] = [list(tokens) for tokens in attributes]
     if object_tokens and layers_between_maps(plan.layers, plan.mask_layers):
         common["object_maps"] = "by layer"  # before, these layers got the map of the whole pass
     if is_channels_last(model.denoiser):  # sums in another order, so other last digits
@@ -99,13 +103,22 @@ def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonVal
 
 def _followed(first: Followed) -> JsonValue:
     masks = first.masks
-    return {
+    placed: dict[str, JsonValue] = {} if first.plan.positions == "as-is" else {"positions": first.plan.positions}
+    if first.skeletons is not None:
+        placed["skeletons"] = hash_bytes(repr(first.skeletons).encode())
+    return placed | {
         "entry": first.name,
         "mode": first.plan.mode,
         "steps": list(first.plan.steps),
         "layers": [layer.name for layer in first.plan.layers],
-        "masks": None if masks is None else [list(masks.target_tokens), masks.threshold],
+        "masks": None if masks is None else [list(masks.target_tokens), masks.threshold, *_rim(masks)],
     }
+
+
+def _rim(masks: MaskRule) -> list[JsonValue]:
+    """What a rule has beside the object's words, if anything."""
+    attributes = [list(tokens) for tokens in masks.attributes]
+    return [masks.rim, _as_json(attributes)] if masks.rim or attributes else []
 
 
 def _real(source: RealSource) -> dict[str, JsonValue]:

@@ -22,17 +22,25 @@ from masactrl_video.errors import counted
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
-from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
+from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root
-from masactrl_video.sources.control import mask_rule, plan_attention, read_mask, source_caption, source_words
+from masactrl_video.sources.control import (
+    mask_rule,
+    plan_attention,
+    read_mask,
+    source_attributes,
+    source_caption,
+    source_words,
+)
 from masactrl_video.sources.record import ColourRule, ObjectWords, cached_source, check_recorded
-from masactrl_video.sources.saved import open_saved, saved_index, saved_source
-from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, unique_branches
+from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_source
+from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.image_folder import read_image
 
@@ -78,11 +86,20 @@ class PlannedSource:
                 cache_quota(settings),
                 self.cache_dtype,
                 _colour_rule(settings, model, self.source) if settings.hold_colours else None,
+                levels=settings.background == "still",
             )
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))
         check_recorded(source, source.latents, model.dtype)
+        if (error := self.reconstruction_error(source)) is not None:
+            logger.info("source: inverted and made again, the picture's latents are off by %.2g of their size", error)
         return source
+
+    def reconstruction_error(self, recorded: CachedSource) -> float | None:
+        """How far a real picture's latents, inverted and made again, are from themselves (see `relative_error`)."""
+        if not isinstance(self.source, RealSource):
+            return None
+        return relative_error(recorded.latents, self.source.picture_latents)
 
 
 def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidance: Sequence[Pictures]) -> PlannedSource:
@@ -99,8 +116,11 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
         logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
     if settings.character is not None:
         character = open_saved(settings)
-        saved = saved_source(settings, model, character, scheduler, source_words(settings), clip.size_px)
-        return PlannedSource(*saved, plan=plan, scheduler=scheduler, cache_dtype=settings.cache_dtype)
+        named = source_words(settings)
+        source, branches, words = saved_source(settings, model, character, scheduler, named, clip.size_px)
+        if named:
+            words = replace(words, attributes=source_attributes(settings, model, saved_caption(character)))
+        return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
@@ -112,6 +132,7 @@ def plan_generated_later(
     clip: Canvas,
     guidance: Sequence[Pictures],
     first: CachedSource,
+    skeletons: Skeletons | None = None,
 ) -> PlannedSource:
     """A source that is its frame as the frame comes out against the first source, so that both show the same.
 
@@ -119,6 +140,7 @@ def plan_generated_later(
         settings: of this source alone; `source_frame` is its frame.
         guidance: one for each network of the model.
         first: the first source.
+        skeletons: of the first source and of this one, where its keys go with the limbs.
 
     Raises:
         UserError: words that are not in the prompt.
@@ -130,6 +152,7 @@ def plan_generated_later(
         first.entry.folder.name,
         replace(plan, whole_every=1),
         mask_rule(settings, model, clip.size_px),
+        skeletons,
     )
     source = replace(alone, noise=shared_noise(settings, model, first, clip.size_px), followed=followed)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
@@ -158,17 +181,19 @@ def _generated(
 ) -> tuple[GeneratedSource, Sequence[str], ObjectWords]:
     """From a prompt, under the guidance of the chosen frame."""
     prompt = source_caption(settings)
-    text = encode_prompt(model, prompt, settings.negative_prompt, settings.guidance_scale, clip.size_px)
+    guided = (settings.guidance_scale, clip.size_px, settings.true_cfg_scale)
+    text = encode_prompt(model, prompt, settings.negative_prompt, *guided)
     pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
     source = GeneratedSource(
-        Denoising(model, text, settings.guidance_scale, settings.seed),
+        Denoising(model, text, settings.branch_scale, settings.seed),
         scheduler,
         initial_noise(model, clip.size_px, settings.seed),
         model.prepare_controls(pictures) if pictures else None,
     )
     words = source_words(settings)
     tokens = find_words(model.tokenizer, prompt, words) if words else ()
-    return source, text.names, ObjectWords(tokens)
+    attributes = source_attributes(settings, model, prompt) if words else ()
+    return source, text.names, ObjectWords(tokens, attributes=attributes)
 
 
 def _real(
@@ -181,9 +206,8 @@ def _real(
             hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)
-    text = encode_prompt(
-        model, settings.source_prompt or "", settings.negative_prompt, settings.guidance_scale, clip.size_px
-    )
+    guided = (settings.guidance_scale, clip.size_px, settings.true_cfg_scale)
+    text = encode_inverted(model, settings.source_prompt or "", settings.negative_prompt, *guided)
     text, branches = unique_branches(text, text.names, SHARED)
     source = RealSource(model, scheduler, encode_picture(model, picture), text)
     words = source_words(settings)
@@ -191,7 +215,8 @@ def _real(
         return source, branches, ObjectWords(())
     caption = source_caption(settings)
     tokens = find_words(model.tokenizer, caption, words)
-    return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", 1.0, clip.size_px))
+    attributes = source_attributes(settings, model, caption)
+    return source, branches, ObjectWords(tokens, encode_prompt(model, caption, "", 1.0, clip.size_px), attributes)
 
 
 def _colour_rule(settings: Settings, model: DiffusionModel, source: GeneratedSource | RealSource) -> ColourRule:

@@ -17,7 +17,7 @@ from masactrl_video.attention.recorded import RecordedSource, StepRecord
 from masactrl_video.cache.making import making, open_or_discard
 from masactrl_video.cache.manage import Quota, make_room
 from masactrl_video.cache.quantize import pack, packed_bytes_of, storage_error
-from masactrl_video.cache.recorded_source import COLOURS, OBJECT_MAP, CachedSource, _object_maps, logger
+from masactrl_video.cache.recorded_source import COLOURS, LEVELS, OBJECT_MAP, CachedSource, _object_maps, logger
 from masactrl_video.cache.store import CacheWriter, open_entry
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import UNGUIDED
@@ -44,6 +44,8 @@ class ObjectWords:
     caption: TextCondition | None = None
     """A caption that names the object, one branch, for a source whose own prompt does not (a real one with the null
     prompt): its cross-attention is taken from a side pass over the source's latents, and only the maps are used."""
+    attributes: tuple[tuple[int, ...], ...] = ()
+    """Positions of the words of each thing that the object wears, whose own map joins the object's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,8 @@ def cached_source(
     quota: Quota | None = None,
     dtype: CacheDtype = "exact",
     colours: ColourRule | None = None,
+    *,
+    levels: bool = False,
 ) -> CachedSource:
     """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
 
@@ -89,17 +93,20 @@ def cached_source(
         quota: how large the cache may become with the new entry; the longest unused others go first.
         dtype: how keys and values are stored.
         colours: what is kept of its colours; None: nothing.
+        levels: whether its latents at every step are kept.
 
     Raises:
         CacheDamaged: an entry that is damaged and cannot be removed, or is damaged again right after it was recorded.
         StorageError: no space, no permission to write, or the quota is too small.
     """
     words = words or ObjectWords(())
-    identity = source_identity(source, model, plan, words.caption, words.tokens)
+    identity = source_identity(source, model, plan, words.caption, words.tokens, words.attributes)
     if dtype != "exact":
         identity["stored_as"] = dtype
     if colours is not None:
         identity["colours"] = colours.identity()
+    if levels:
+        identity["levels"] = True
     name = fingerprint(identity)
     with making(root, name):
         entry = open_or_discard(root, name)
@@ -115,7 +122,7 @@ def cached_source(
                 layers=[layer.name for layer in plan.layers],
                 expected_bytes=needed_bytes,
             ) as writer:
-                _record(writer, model, source, branches, plan, words, dtype, colours)
+                _record(writer, model, source, branches, plan, words, dtype, colours, levels)
             entry = open_entry(root, name)
             assert entry is not None
         else:
@@ -151,6 +158,7 @@ def _record(
     words: ObjectWords,
     dtype: CacheDtype,
     colours: ColourRule | None,
+    levels: bool,
 ) -> None:
     walk = source.begin()
     object_maps: dict[int, torch.Tensor | None] = {}
@@ -159,7 +167,7 @@ def _record(
     errors: list[float] = []
     if words.caption is not None:
         assert walk.trajectory is not None
-        maps = caption_maps(model, walk.trajectory, source.scheduler, words.caption, words.tokens, plan)
+        maps = caption_maps(model, walk.trajectory, source.scheduler, words, plan)
 
     def keep(_: float, record: StepRecord) -> None:
         step = model.clock.now()
@@ -172,17 +180,20 @@ def _record(
             object_maps[step] = stored_maps.get(OBJECT_MAP)
             writer.write_step(step, packed | stored_maps)
 
-    if colours is not None:
-        rule = colours
+    passed: list[torch.Tensor] = []
 
-        def look(output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
+    def look(output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
+        if levels:
+            passed.append(latents[0])
+        if colours is not None:
             clean = predicted_clean(source.scheduler, output, latents, step)
-            figure = rule.figure(object_maps.get(step), (clean.shape[2], clean.shape[3]))
+            figure = colours.figure(object_maps.get(step), (clean.shape[2], clean.shape[3]))
             moments.append(moments_by_region(clean, figure)[0])
 
+    if levels or colours is not None:
         walk.look = look
 
-    own_words = words.tokens if words.caption is None else ()
+    own_words = words if words.caption is None else ObjectWords(())
     with (
         source.following() if isinstance(source, GeneratedSource) else nullcontext(),
         record_attention(
@@ -190,7 +201,8 @@ def _record(
             plan.layers,
             keep,
             branches=branches,
-            object_tokens=own_words,
+            object_tokens=own_words.tokens,
+            attributes=own_words.attributes,
             map_layers=plan.mask_layers,
             clock=model.clock,
         ),
@@ -200,6 +212,7 @@ def _record(
     assert walk.final_latents is not None
     about = {"storage_errors": torch.tensor(errors)} if errors else {}
     about |= {COLOURS: torch.stack(moments)} if moments else {}
+    about |= {LEVELS: torch.stack([*passed, walk.final_latents[0]])} if passed else {}
     writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
 
 
@@ -207,11 +220,11 @@ def caption_maps(
     model: DiffusionModel,
     trajectory: Trajectory,
     scheduler: Schedule,
-    caption: TextCondition,
-    tokens: Sequence[int],
+    words: ObjectWords,
     plan: ControlPlan,
 ) -> dict[int, dict[str, torch.Tensor]]:
     """Step → object maps of a real source, as stored, by a side pass under a caption that names the object."""
+    assert words.caption is not None
     maps: dict[int, dict[str, torch.Tensor]] = {}
 
     def keep(_: float, record: StepRecord) -> None:
@@ -222,12 +235,13 @@ def caption_maps(
         (),
         keep,
         branches=UNGUIDED,
-        object_tokens=tokens,
+        object_tokens=words.tokens,
+        attributes=words.attributes,
         map_layers=plan.mask_layers,
         masked_layers=plan.layers,
         clock=model.clock,
     ):
-        steps = replay(model, trajectory, caption, scheduler)
+        steps = replay(model, trajectory, words.caption, scheduler)
         for _ in counting(steps, "source: mask", "step", total=len(scheduler.timesteps), passing=True):
             pass
     return maps

@@ -14,16 +14,15 @@ from safetensors.torch import load
 
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_controls
-from masactrl_video.model.prompts import encode_prompt, find_words
+from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.characters.index import INDEX_NAME, TENSORS_NAME, CharacterDamaged, Recipe, guidance_name
+from masactrl_video.sources.characters.index import INDEX_NAME, TENSORS_NAME, CharacterDamaged, guidance_name
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
@@ -121,11 +120,14 @@ def _generated(
 ) -> Planned:
     recipe = character.index.recipe
     source_model = with_controls(settings, model, recipe.controls)
-    text = _text(recipe, model, recipe.prompt, recipe.guidance_scale)
+    size_px = (recipe.height, recipe.width)
+    guided = (recipe.guidance_scale, size_px, recipe.true_cfg_scale)
+    text = encode_prompt(model, recipe.prompt, recipe.negative_prompt, *guided)
     pictures = [_picture(character, n)[None] for n in range(len(recipe.controls))]
     guidance = source_model.prepare_controls(pictures) if pictures else None
     noise = _tensor(character, _tensors(character), NOISE, model)
-    denoising = Denoising(source_model, text, recipe.guidance_scale, recipe.seed)
+    scale = recipe.true_cfg_scale if recipe.true_cfg_scale > 1 else recipe.guidance_scale
+    denoising = Denoising(source_model, text, scale, recipe.seed)
     tokens = find_words(model.tokenizer, recipe.prompt, words) if words else ()
     return GeneratedSource(denoising, scheduler, noise, guidance), text.names, ObjectWords(tokens)
 
@@ -134,7 +136,9 @@ def _real(
     settings: Settings, model: DiffusionModel, character: Character, scheduler: Schedule, words: Sequence[str]
 ) -> Planned:
     recipe, tensors = character.index.recipe, _tensors(character)
-    text = _text(recipe, model, recipe.prompt, settings.guidance_scale)
+    size_px = (recipe.height, recipe.width)
+    guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
+    text = encode_inverted(model, recipe.prompt, recipe.negative_prompt, *guided)
     text, branches = unique_branches(text, text.names, SHARED)
     names = [level_name(step) for step in range(recipe.num_inference_steps + 1)]
     trajectory = Trajectory(tuple(_tensor(character, tensors, name, model) for name in names))
@@ -143,15 +147,8 @@ def _real(
     if not words:
         return source, branches, ObjectWords(())
     caption = saved_caption(character)
-    condition = _text(recipe, model, caption, 1.0, negative="")
+    condition = encode_prompt(model, caption, "", 1.0, size_px)
     return source, branches, ObjectWords(find_words(model.tokenizer, caption, words), condition)
-
-
-def _text(
-    recipe: Recipe, model: DiffusionModel, prompt: str, guidance_scale: float, negative: str | None = None
-) -> TextCondition:
-    negative_prompt = recipe.negative_prompt if negative is None else negative
-    return encode_prompt(model, prompt, negative_prompt, guidance_scale, (recipe.height, recipe.width))
 
 
 def _tensors(character: Character) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import Denoising, FrameBatch, predict_noise
 from masactrl_video.model.sampling.invert import Trajectory, invert
 from masactrl_video.model.sampling.schedulers import scheduler_step
+from masactrl_video.poses.warp import Skeletons
 
 
 @dataclass
@@ -63,6 +65,8 @@ class Followed:
     """Of its cache entry, which names all that it is made from."""
     plan: ControlPlan
     masks: MaskRule | None = None
+    skeletons: Skeletons | None = None
+    """Of the first source and of the later one, where keys go with the limbs."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,10 @@ class GeneratedSource:
             branches=self.text.names,
             masks=followed.masks,
             clock=model.clock,
-        ):
+        ) as control:
+            if followed.skeletons is not None:
+                control.source_skeletons = followed.skeletons.sources
+                control.frame_skeletons = followed.skeletons.frames
             yield
 
     def begin(self) -> Walk:
@@ -173,6 +180,7 @@ def replay(
     Args:
         freely: take z_T alone from the trajectory and denoise it, without guidance, as the inversion was.
     """
+    scheduler = copy.deepcopy(scheduler)  # a flow's counts its steps
     num_steps, latents = len(scheduler.timesteps), trajectory.latents[0]
     for step, timestep in enumerate(scheduler.timesteps):
         latents = latents if freely else trajectory.latents[step]
@@ -184,6 +192,12 @@ def replay(
         latents = scheduler_step(scheduler, branches[-1], timestep, latents, 0, step)  # of the conditional branch alone
     if walk is not None:
         walk.final_latents = latents
+
+
+def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Root mean square of the difference, in that of what is wanted: how near a picture's latents come back."""
+    difference = found.float() - wanted.float()
+    return float(difference.square().mean().sqrt() / wanted.float().square().mean().sqrt().clamp_min(1e-12))
 
 
 def unique_branches(text: TextCondition, names: Sequence[str], shared: str) -> tuple[TextCondition, tuple[str, ...]]:

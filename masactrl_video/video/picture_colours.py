@@ -112,6 +112,14 @@ def _without_profile(image: Image.Image) -> str:
     gamma = image.info.get("gamma")
     if gamma and "srgb" not in image.info and abs(gamma / _SCREEN_GAMMA - 1) > 0.05:
         return f"it has a gamma of its own ({gamma:g}), which is not applied: sRGB is taken"
-    if image.getexif().get_ifd(ExifTags.IFD.Interop).get(_INTEROP_INDEX) == "R03":
+    if _interop_index(image) == "R03":
         return "it is in Adobe RGB by its EXIF data, but without a profile: sRGB is taken, as players take it"
     return ""
+
+
+def _interop_index(image: Image.Image) -> object:
+    """By which EXIF data name the colour space; None where nothing does."""
+    try:
+        return image.getexif().get_ifd(ExifTags.IFD.Interop).get(_INTEROP_INDEX)
+    except KeyError:  # Pillow 12 raises it for a picture without such data
+        return None

@@ -25,12 +25,12 @@ def write_png(path: Path, picture: NDArray[np.uint8], text: Mapping[str, str] | 
 
 
 def png_bytes(picture: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
-    """An RGB picture (height, width, 3) as the content of a PNG file.
+    """An RGB or RGBA picture (height, width, 3 or 4) as the content of a PNG file.
 
     `text` becomes text chunks: any keyword of 1 to 79 Latin characters, any text (see `encodable`).
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"{picture.shape = }, {picture.dtype = }; expected uint8 (height, width, 3)")
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (3, 4):
+        raise ValueError(f"{picture.shape = }, {picture.dtype = }; expected uint8 (height, width, 3 or 4)")
     chunks = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         chunks.add_itxt(key, encodable(value))
@@ -47,6 +47,16 @@ def read_png(path: Path) -> NDArray[np.uint8]:
     """
     with open_picture(path, ["PNG"]) as image:
         return np.array(image.convert("RGB"))
+
+
+def read_rgba_png(path: Path) -> NDArray[np.uint8]:
+    """The picture as RGBA (height, width, 4).
+
+    Raises:
+        UserError: there is no such file, or it is no PNG.
+    """
+    with open_picture(path, ["PNG"]) as image:
+        return np.array(image.convert("RGBA"))
 
 
 def read_png_text(path: Path) -> dict[str, str]:

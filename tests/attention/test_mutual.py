@@ -90,3 +90,24 @@ def test_the_sources_share_is_the_mass_of_the_softmax_on_its_keys(towards_source
     share = source_share(query, own, key)
     assert torch.allclose(share, weights[..., TOKENS:].sum(-1).mean(dim=(0, 2, 3)), atol=1e-6)
     assert towards_source == 0 or bool(((share > 0.9) == (towards_source > 0)).all())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rims_belong_to_both_sides(tensors: tuple[torch.Tensor, ...], seed: int) -> None:
+    """A query of the rim sees all keys, and a key of the source's rim is seen by all queries."""
+    query, key, value = tensors
+    generator = torch.Generator().manual_seed(seed)
+    kinds = [torch.randint(0, 3, (states.shape[2],), generator=generator) for states in (query, key)]
+    kinds[1][:2] = torch.tensor([0, 2])  # a side that a source does not have is another matter
+    target, source = (Sides(kind == 0, kind == 1) for kind in kinds)
+    seen = (target.mask[:, None] == source.mask) | (kinds[0] == 1)[:, None] | (kinds[1] == 1)
+    assert (
+        masked_attention(query, key, value, target, source) - full_attention(query, key, value, seen)
+    ).abs().max() < 1e-6
+
+
+def test_a_rim_of_no_tokens_is_no_rim(tensors: tuple[torch.Tensor, ...]) -> None:
+    target, source = (torch.arange(states.shape[2]) % 3 == 0 for states in tensors[:2])
+    plain = masked_attention(*tensors, Sides(target), Sides(source))
+    rimmed = masked_attention(*tensors, Sides(target, target & False), Sides(source, source & False))
+    assert torch.equal(plain, rimmed)

@@ -6,7 +6,7 @@ import pytest
 import tiny_models
 import torch
 
-from masactrl_video.attention.masks import binary_mask, normalised
+from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, rim_around, slope_widths
 from masactrl_video.model.backbones.unet.attention import object_attention
 
 
@@ -51,3 +51,43 @@ def test_a_mask_is_cut_at_the_threshold_and_resized_to_the_layers_grid() -> None
     assert torch.equal(doubled[:, ::2, ::2].flatten(1), binary_mask(soft, 0.1, (2, 3)))
     assert torch.equal(doubled[:, 1::2, 1::2], doubled[:, ::2, ::2])
     assert binary_mask(soft, 0.1, (5, 3)).shape == (1, 15)
+
+
+def test_a_rim_is_what_lies_within_its_width_outside_of_the_object() -> None:
+    mask = torch.zeros(3, 5, 7, dtype=torch.bool)
+    mask[:, 2, 3] = True
+    rim = rim_around(mask.flatten(1), (5, 7), [0, 1, 2]).reshape(3, 5, 7)
+    assert [int(row.sum()) for row in rim] == [0, 8, 24]
+    assert not (rim & mask).any()
+    assert rim[1, 1:4, 2:5].sum() == 8
+
+
+def test_a_rim_is_as_wide_as_the_map_is_flat() -> None:
+    """A map that falls by a quarter of a cell from its threshold of one half on is at nothing two cells on."""
+    steep, flat = torch.zeros(32, 32), torch.zeros(32, 32)
+    steep[:, :16] = 1
+    flat[:] = (1 - torch.arange(32) / 4 + 2).clamp(0, 1)
+    assert slope_widths(torch.stack([steep, flat, torch.zeros(32, 32)]), 0.5) == [1, 2, 0]
+    assert slope_widths((1 - torch.arange(32) / 32).expand(1, 32, 32), 0.5) == [4]  # an eighth of the side is the most
+
+
+def test_a_rim_is_told_in_latent_points_and_is_a_cell_at_least() -> None:
+    rule = MaskRule(rim=2)
+    assert [rule.rim_widths(None, 2, 32, side) for side in (32, 16, 8)] == [[2, 2], [1, 1], [1, 1]]
+    soft = torch.zeros(1, 16, 16)
+    soft[:, :8] = 1
+    by_slope = MaskRule(rim="auto", threshold=0.4)
+    assert [by_slope.rim_widths(soft, 1, 64, side) for side in (64, 16)] == [[4], [1]]  # a cell of the map
+    assert by_slope.rim_widths(None, 1, 64, 64) == [1]  # given masks fall at once
+
+
+def test_a_faint_attribute_joins_the_map_of_the_object() -> None:
+    """In the sum of their words' maps the strong one would drown it."""
+    bear, scarf = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)
+    bear[0, 1:3, 1:3], scarf[0, 0, 1] = 0.9, 0.05
+    together = normalised([bear + scarf])
+    joined = joined_maps([[bear], [scarf]])
+    assert joined is not None
+    assert not binary_mask(together, 0.4, (4, 4))[0, 1]
+    assert binary_mask(joined, 0.4, (4, 4))[0].tolist() == ((bear + scarf) > 0).flatten().tolist()
+    assert joined_maps([[], []]) is None

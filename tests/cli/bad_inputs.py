@@ -47,6 +47,45 @@ RENDER: dict[str, Case] = {
     "an output below a file": (["clip.mp4", "-o", "text.png/out.mp4"], "text.png"),
     "a word that is not in the prompt": (["clip.mp4", *MASKED, "--mask-words", "dragon"], "'dragon' is not in the"),
     "masks without words": (["clip.mp4", *MASKED], "give mask_words"),
+    "real guidance twice": (
+        ["clip.mp4", "--true-cfg-scale", "2"],
+        "here guidance_scale is real guidance already: leave true_cfg_scale out",
+    ),
+    "keys that go with limbs, without poses": (
+        ["clip.mp4", "--source-positions", "pose", "--guidance", "canny"],
+        "it goes by the skeletons of guidance pose, which is not in use (canny)",
+    ),
+    "keys that go with the limbs of pictures": (
+        ["clip.mp4", "--source-positions", "pose", "--guidance", "pose", "--guidance-video", "pose=clip.mp4"],
+        "which tell no poses; give pose_json",
+    ),
+    "a source's pose without keys that move": (
+        ["clip.mp4", "--source-pose", "standing"],
+        "source_pose belongs to source_positions pose",
+    ),
+    "a rim that is no number": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-rim", "-1"],
+        "mask_rim: got '-1'",
+    ),
+    "a rim without masks": (["clip.mp4", "--mask-rim", "auto"], "mask_rim belongs to attention_mode masked"),
+    "an attribute that is not in the prompt": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-attributes", "crown"],
+        "mask_attributes: 'crown' is not in the prompt",
+    ),
+    "attributes beside given masks": (
+        ["clip.mp4", *MASKED, "--source-mask-words", "bear", "--target-masks", "clip.mp4", "--mask-attributes", "hat"],
+        "mask_attributes: they join what mask_words find",
+    ),
+    "a background of no kind": (["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "blue"], "--background"),
+    "a background without masks": (["clip.mp4", "--background", "own"], "background belongs to attention_mode masked"),
+    "the clip's ground without an inversion": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "clip", "--scheduler", "euler"],
+        "background clip: its frames are inverted with ddim, not with euler",
+    ),
+    "the ground of a clip of poses": (
+        ["poses.json", "--guidance", "pose", *MASKED, "--mask-words", "bear", "--background", "clip"],
+        "holds poses, no pictures; take source, own or still",
+    ),
     "words without masks": (["clip.mp4", "--mask-words", "bear"], "belongs to attention_mode masked"),
     "a source frame past the last": (["clip.mp4", "--source-frame", "2"], "source_frame: got 2"),
     "no frames": (["clip.mp4", "--frame-load-cap", "0"], "frame_load_cap: got '0'"),

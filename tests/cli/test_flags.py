@@ -99,6 +99,8 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "workers": (["2"], 2, RAY),
     "gpus_per_worker": (["0.5"], 0.5, RAY),
     "storage": (["shared"], Path("shared"), RAY),
+    "source_pose": (["standing"], "standing", ["--source-positions", "pose", "--guidance", "pose"]),
+    "true_cfg_scale": (["2"], 2.0, []),
     "compile": ([], True, []),
     "reuse_deep_features": (["3"], 3, []),
     "offload": (["sequential"], "sequential", []),

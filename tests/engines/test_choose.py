@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from masactrl_video.engines.choose import engine_of
-from masactrl_video.engines.ray_cluster import connected
+from masactrl_video.engines.ray_cluster import _refused, connected
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.doctor import examine_ray
 from masactrl_video.settings.engine_parts import EngineSettings
@@ -59,3 +61,11 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(monkeypatch: pytest.Monk
         port = unused.getsockname()[1]
     with pytest.raises(UserError, match=f"ray_address 127.0.0.1:{port}: no cluster of Ray answers there"):
         connected(f"127.0.0.1:{port}").__enter__()
+
+
+def test_a_cluster_of_another_version_is_named_with_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(__version__="2.60.0"))
+    told = "Version mismatch: The cluster was started with:\n    Ray: 2.1.0\n    Python: 3.9.1"
+    said = str(_refused("h:6379", RuntimeError(told)))
+    assert said.startswith("ray_address h:6379: the cluster is of another version, here are Ray 2.60.0 and Python 3.")
+    assert said.endswith("The cluster was started with: Ray: 2.1.0 Python: 3.9.1")

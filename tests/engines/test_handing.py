@@ -123,7 +123,7 @@ def test_what_nobody_can_render_ends_the_run(clock: Clock) -> None:
 
 def test_a_chunk_that_kills_every_worker_is_given_up(clock: Clock) -> None:
     workers = [Failing(clock, WorkerLost("killed")) for _ in range(3)]
-    with pytest.raises(UserError, match="frames 0 to 3: 3 workers were lost on them, the last one: killed"):
+    with pytest.raises(UserError, match="3 workers were lost on frames 0 to 3, the last one: killed"):
         list(handing(workers).map_unordered(chunks_of(1, frames=4)))
 
 

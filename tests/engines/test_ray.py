@@ -16,12 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from engines.test_node import short_settings
 
 import masactrl_video
+from masactrl_video.cli.main import main
+from masactrl_video.engines.ray_actors import WORK, RayActors, _chunk_actor
+from masactrl_video.engines.ray_cluster import Cluster
+from masactrl_video.errors import StorageError
 from masactrl_video.jobs.render_clip import render_clip
+from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.png import read_png, read_png_text
 
@@ -35,6 +41,7 @@ from masactrl_video.jobs.render_clip import render_clip
 from masactrl_video.settings.settings import Settings
 render_clip(Settings.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
 """
+DASHBOARD_PORT = 8265
 SECRET = "a bear in a very secret hat"
 
 
@@ -69,6 +76,16 @@ class Owner:
 
     def made(self) -> int:
         return len(list(self.frames.glob("[0-9]*.png")))
+
+    def addresses(self) -> set[tuple[str, int]]:
+        """At which any process below it listens."""
+        sockets = [socket for process in self.descendants() for socket in process.net_connections("inet")]
+        listening = [socket.laddr for socket in sockets if socket.status == psutil.CONN_LISTEN]
+        return {(address.ip.removeprefix("::ffff:"), address.port) for address in listening}
+
+    def times(self) -> dict[str, int]:
+        """Name of each frame → when it was written."""
+        return {path.name: path.stat().st_mtime_ns for path in self.frames.glob("[0-9]*.png")}
 
     def wait_for(self, frames: int, seconds: float = 120) -> None:
         """Until so many frames are there, or it has ended."""
@@ -131,19 +148,24 @@ def test_workers_are_killed_at_random_moments_and_the_frames_are_those_of_one_pr
     local: Path, tmp_path: Path, full: bool
 ) -> None:
     chance, most = random.Random(0), 20 if full else 2
-    owner = Owner(settings_of(local, engine="ray", workers=2), tmp_path)
-    kills = 0
-    while kills < most and owner.process.poll() is None and owner.made() < 20:
+    many: dict[str, Any] = {"frame_load_cap": 64, "seconds": 6.4} if full else {}
+    if full:
+        render_clip(settings_of(local, **many), local / "long.mp4")
+    owner = Owner(settings_of(local, engine="ray", workers=2, **many), tmp_path)
+    kills, times = 0, dict[str, int]()
+    while kills < most:
         owner.wait_for(owner.made() + chance.randint(1, 3))
+        assert owner.process.poll() is None, "it ended before all were killed"
+        times |= owner.times()
         for worker in owner.workers()[:1]:
             worker.kill()
             kills += 1
     assert owner.ended() == 0
-    assert kills > 0
-    assert pictures(tmp_path / "ray") == pictures(local / "local")
+    assert times.items() <= owner.times().items()  # none is rendered again once it is there
+    assert pictures(tmp_path / "ray") == pictures(local / ("long" if full else "local"))
     report = json.loads((tmp_path / "ray" / "report.json").read_text())
     assert report["engine"] == "ray"
-    assert sum(worker["chunks"] for worker in report["workers"]) == 12
+    assert sum(worker["chunks"] for worker in report["workers"]) == (32 if full else 12)
 
 
 def test_the_owner_is_killed_and_the_same_command_goes_on(local: Path, tmp_path: Path, full: bool) -> None:
@@ -154,13 +176,13 @@ def test_the_owner_is_killed_and_the_same_command_goes_on(local: Path, tmp_path:
         owner.descendants()
         owner.process.kill()
         assert owner.ended() == -signal.SIGKILL
-        now = {path.name: path.stat().st_mtime_ns for path in owner.frames.glob("[0-9]*.png")}
+        now = owner.times()
         assert times.items() <= now.items()  # none is rendered again
         times = now
     assert 4 <= len(times) < 24
     assert Owner(settings, tmp_path).ended() == 0
     assert pictures(tmp_path / "ray") == pictures(local / "local")
-    assert times.items() <= {path.name: path.stat().st_mtime_ns for path in owner.frames.iterdir()}.items()
+    assert times.items() <= owner.times().items()
 
 
 def test_ctrl_c_leaves_no_process_and_no_prompt_in_a_log(local: Path, tmp_path: Path) -> None:
@@ -171,6 +193,8 @@ def test_ctrl_c_leaves_no_process_and_no_prompt_in_a_log(local: Path, tmp_path: 
     logs = [path for path in session.rglob("*") if path.is_file() and not path.is_symlink()]
     said = "".join(path.read_text(errors="replace") for path in logs)
     assert logs and SECRET not in said and str(local) not in said
+    assert {host for host, _ in owner.addresses()} <= {"127.0.0.1", "::1"}
+    assert DASHBOARD_PORT not in {port for _, port in owner.addresses()}
     begun = time.monotonic()
     owner.process.send_signal(signal.SIGINT)
     assert owner.ended() != 0
@@ -210,3 +234,55 @@ def test_a_node_that_joins_late_gets_work_and_nothing_of_the_owners_disk_is_used
     assert len(made) == 20
     workers = json.loads((tmp_path / "ray" / "report.json").read_text())["workers"]
     assert len(workers) == 2 and all(worker["chunks"] > 0 for worker in workers)
+
+
+def test_a_grid_a_comic_and_an_evaluation_are_the_same_on_ray(tmp_path: Path) -> None:
+    """Through a cluster that this program has started, which sends sources and results."""
+    import ray
+
+    ray.init(num_cpus=1, include_dashboard=False, object_store_memory=100_000_000, log_to_driver=False)
+    try:
+        for engine in ("local", "ray"):
+            folder = tmp_path / engine
+            folder.mkdir()
+            common = ["--engine", engine, "--cache-dir", str(tmp_path / "cache"), "--num-inference-steps", "2"]
+            common += ["--masa-step", "1", "--width", "64", "--height", "64"]
+            (folder / "story.txt").write_text("waving in the meadow\nsitting in the snow\n")
+            grid = ["--prompt", "a bear", "--columns", "masa_layer=4,10", *common]
+            assert main(["sweep", "-o", str(folder / "grid"), *grid]) == 0
+            page = [str(folder / "story.txt"), "-o", str(folder / "page.png"), "--prompt", "a bear in a red shirt"]
+            assert main(["comic", *page, *common[:8]]) == 0
+            figures = ["-o", str(folder / "figures"), "--cases", "1", "--no-curves", "--engine", engine]
+            assert main(["evaluate", *figures]) == 0
+    finally:
+        ray.shutdown()
+
+    def pixels(folder: Path) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): read_png(path).tobytes() for path in sorted(folder.rglob("*.png"))}
+
+    assert pixels(tmp_path / "local") == pixels(tmp_path / "ray")
+    values = [(tmp_path / engine / "figures" / "values.json").read_text() for engine in ("local", "ray")]
+    assert values[0] == values[1]
+    workers = json.loads((tmp_path / "ray" / "grid" / "report.json").read_text())["workers"]
+    assert sum(worker["chunks"] for worker in workers) == 2
+
+
+def test_a_node_with_another_version_says_so_in_one_line() -> None:
+    actor = _chunk_actor()({"version": "0.0.1"}, WORK)
+    node, kind, said = actor.begin()
+    assert kind == "node" and "\n" not in said
+    here = masactrl_video.__version__
+    assert said.endswith(f"it is version {here}, and the owner has 0.0.1; install it on every node")
+    assert "(" in node
+
+
+def test_a_full_object_store_is_said_with_what_helps() -> None:
+    from ray.exceptions import ObjectStoreFullError
+
+    class FullRay:
+        def put(self, content: object) -> None:
+            raise ObjectStoreFullError("full")
+
+    actors = RayActors(Cluster(FullRay(), is_own=False), EngineSettings(engine="ray"), most=1, on_gpu=False)
+    with pytest.raises(StorageError, match="no room for 2 MB of the source; give ray start a larger"):
+        actors.put(np.zeros(2_000_000, np.uint8))

@@ -144,7 +144,7 @@ def test_the_script_makes_all_pictures_by_lines_of_the_pages() -> None:
     shown = {
         name for page in PAGES for name in re.findall(r"\]\((?:\.\./)?examples/([^)]+\.(?:jpg|webp))\)", text_of(page))
     }
-    made = set(re.findall(r"^(?:sheet|moving) (\S+)", SCRIPT, re.MULTILINE))
+    made = set(re.findall(r"^(?:sheet|moving|shot) (\S+)", SCRIPT, re.MULTILINE))
     assert shown == made
     assert len(shown) >= 9
     assert [line for line in commands(SCRIPT) if line not in {line for _, line in ALL_LINES}] == []

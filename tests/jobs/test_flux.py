@@ -100,14 +100,85 @@ def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: 
     assert (tmp_path / "out" / "target-1.png").is_file()
 
 
+def test_each_of_two_characters_has_its_region_of_a_panel(folder: Path, tmp_path: Path) -> None:
+    """Found by words or by boxes, under poses; what is in no region does not see another character's seed."""
+    settings = f"model: {folder / 'dev'}, num_inference_steps: 2, masa_step: 0, masa_layer: 1, mask_grid_divisor: 2"
+    settings += f", controls: {{pose: {{kind: pose, adapter: controlnet, model: {folder / 'control'}}}}}"
+    common = ["--cache-dir", str(folder / "cache")]
+    panels = {}
+    for name, seed, boxes in (("words", 1, False), ("boxes", 1, True), ("other", 2, True)):
+        left, right = ("box: [0, 0, 0.5, 1], ", "box: [0.5, 0, 1, 1], ") if boxes else ("", "")
+        (tmp_path / f"{name}.yaml").write_text(f"""
+settings: {{{settings}}}
+characters:
+  bear: {{prompt: a bear in the meadow, words: [bear], size: [64, 64], seed: 5, pose: standing}}
+  frog: {{prompt: a frog on the beach, words: [frog], size: [64, 64], seed: {seed}}}
+panels:
+  - prompt: a bear and a frog in the snow
+    size: [96, 64]
+    characters: {{bear: {{{left}pose: standing}}, frog: {{{right}pose: waving}}}}
+""")
+        assert main(["comic", str(tmp_path / f"{name}.yaml"), "-o", str(tmp_path / f"{name}.png"), *common]) == 0
+        (panel,) = json.loads((tmp_path / name / "report.json").read_text())["panels"]
+        figures = panel["attention"]
+        assert figures["controlled_attention_calls"] == figures["expected_attention_calls"] == 2 * 4
+        assert figures["tokens_of_source_0"] > 0 < figures["tokens_of_source_1"]
+        panels[name] = read_png(next((tmp_path / name / "panels").glob("*.png")))
+    assert (panels["words"] != panels["boxes"]).any()
+    assert (panels["boxes"] != panels["other"]).any()
+
+
+def test_real_guidance_stands_beside_the_distilled_one(folder: Path, tmp_path: Path) -> None:
+    common = ["--source-prompt", "a bear in the meadow", "--guidance"]
+    pictures = []
+    for name, more in (("none", []), ("real", ["--true-cfg-scale", "3", "--negative-prompt", "blue"])):
+        assert run(folder, ["synthesize"], "dev", tmp_path / name, *common, *more) == 0
+        pictures.append([read_png(tmp_path / name / f"{made}.png") for made in ("source", "target-1")])
+    assert all((one != two).any() for one, two in zip(*pictures, strict=True))
+
+
+def test_a_real_picture_is_inverted_kept_edited_and_followed(folder: Path, tmp_path: Path) -> None:
+    """In a clip by its own frame, by a picture and by a character; and in an edit, refined and not replayed."""
+    picture, kept = str(folder / "clip" / "0.png"), ["--characters-dir", str(tmp_path / "characters"), "--guidance"]
+    clip = ["render", str(folder / "clip")]
+    assert run(folder, clip, "dev", tmp_path / "clip.mp4", "--guidance", "--source", "clip") == 0
+    assert run(folder, clip, "dev", tmp_path / "picture.mp4", "--guidance", "--source-image", picture) == 0
+    errors = [
+        json.loads((tmp_path / name / "report.json").read_text())["inversion_error"] for name in ("clip", "picture")
+    ]
+    assert errors[0] == errors[1] > 0
+    make = ["source", "make", "hero", "--model", str(folder / "dev"), "--source-image", picture, *kept[:2]]
+    make += [
+        "--num-inference-steps",
+        "2",
+        "--guidance-scale",
+        "3.5",
+        "--width",
+        "64",
+        "--height",
+        "64",
+        "--cache-dir",
+        str(folder / "cache"),
+    ]
+    assert main(make) == 0
+    assert run(folder, clip, "dev", tmp_path / "hero.mp4", *kept, "--character", "hero") == 0
+    frames = [read_png(tmp_path / name / "frames" / "000001.png") for name in ("clip", "picture", "hero")]
+    assert np.array_equal(frames[0], frames[1])
+    assert np.array_equal(frames[1], frames[2])
+    edit = ["--inversion-iterations", "20", "--no-replay"]
+    assert run(folder, ["edit", picture], "base", tmp_path / "edit", *edit) == 0
+    assert json.loads((tmp_path / "edit" / "report.json").read_text())["inversion_error"] < 0.01
+    assert (tmp_path / "edit" / "target-1.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (["--width", "70"], "the width 70 is no multiple of 16, as the model needs; nearest: 64 or 80"),
         (["--negative-prompt", "blue"], "the guidance of this model is distilled"),
         (["--scheduler", "euler"], "scheduler euler: this model is a flow"),
         (["--reuse-deep-features", "2"], "FLUX.1 has no blocks that could run alone"),
         (["--skip-uncond", "0.5"], "skip_uncond: this model has no unconditional branch"),
-        (["--source-image", "clip/0.png"], "a real picture as source: FLUX.1 and other flows"),
         (["--masa-layers", "mid_block"], "this model has 0 to 4 in transformer_blocks, single_transformer_blocks"),
         (["--controlnet", "canny=vae", "--guidance", "canny"], "AutoencoderKL, not FluxControlNetModel"),
         (["--t2i-adapter", "canny=control", "--guidance", "t2i-canny"], "FLUX.1 can have ControlNets alone"),

@@ -18,7 +18,7 @@ from masactrl_video.jobs.render_clip import render_clip
 from masactrl_video.jobs.run.folder import Outputs
 from masactrl_video.model.loading.from_settings import _network, model_from_settings
 from masactrl_video.model.loading.load import load_guidance
-from masactrl_video.model.offload import OneGroup, execution_device, offload_pipeline
+from masactrl_video.model.offload import OneGroup, execution_device, offload_pipeline, set_aside
 from masactrl_video.settings.names import OffloadKind
 from masactrl_video.settings.settings import Settings
 
@@ -91,3 +91,13 @@ def test_without_a_gpu_there_is_nothing_to_move_to(demo: Callable[..., Settings]
 def test_layers_are_joined_or_parted(demo: Callable[..., Settings]) -> None:
     with pytest.raises(UserError, match="leave one out"):
         demo(offload="sequential", compile=True)
+
+
+def test_a_model_that_is_set_aside_leaves_its_gpu_and_comes_back_after_an_exception_too() -> None:
+    there, here, by_layer = Part(), Part(), Part()
+    there.place = by_layer.place = GPU
+    by_layer._diffusers_hook = None
+    with pytest.raises(KeyError), set_aside([there, here, by_layer]):
+        assert (there.place, here.place, by_layer.place) == (CPU, CPU, GPU)
+        raise KeyError
+    assert (there.place, here.place) == (GPU, CPU)

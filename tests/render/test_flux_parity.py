@@ -14,6 +14,7 @@ import tiny_flux
 import torch
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.flux.controls import FluxControlNetwork
@@ -22,6 +23,8 @@ from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.poses.warp import Skeleton, Skeletons
 from masactrl_video.render.frames import FramesJob, denoise_chunk
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource
@@ -40,10 +43,14 @@ class Case:
     masa_layer: int = 0
     masa_layers: tuple[str, ...] | None = None
     positions: Any = "as-is"
+    real: float = 1.0
+    """Real guidance beside the distilled one."""
+    moved: tuple[tuple[int, int], ...] = ()
+    """Tokens by which the person has gone down and to the right in each frame, with the positions `pose`."""
 
     @property
     def negative(self) -> str:
-        return "" if self.distilled else NEGATIVE
+        return "" if self.distilled and self.real == 1 else NEGATIVE
 
 
 @cache
@@ -86,24 +93,42 @@ def objects(model: DiffusionModel, case: Case) -> tuple[torch.Tensor, torch.Tens
     return source, target
 
 
+def giant(case: Case, down: int = 0, right: int = 0) -> Skeleton:
+    """A person who fills the picture and more, gone so many tokens down and to the right."""
+    height, width = case.size
+    body = named_pose("standing").transform(
+        lambda xy: (xy / 512 - 0.5) * 16 * max(case.size) + [width / 2 + 16 * right, height / 2 + 16 * down],
+        width_px=width,
+        height_px=height,
+    )
+    return Skeleton.of(body)
+
+
 def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, CachedSource, dict[str, Any]]:
     """Two frames in two batches of one, against the cache."""
     model = load(case)
     scheduler, plan = make_scheduler(model, "flow", STEPS, case.size), make_plan(model, case)
-    own, text = (encode_prompt(model, p, case.negative, SCALE, case.size) for p in (SOURCE_PROMPT, prompt))
+    own, text = (encode_prompt(model, p, case.negative, SCALE, case.size, case.real) for p in (SOURCE_PROMPT, prompt))
+    scale = case.real if case.real > 1 else SCALE
     guide = pictures(case)
     source = GeneratedSource(
-        Denoising(model, own, SCALE, seed=5),
+        Denoising(model, own, scale, seed=5),
         scheduler,
         initial_noise(model, case.size, 5),
         model.prepare_controls([g[:1] for g in guide]) if guide else None,
     )
     cached = cached_source(root, model, source, own.names, plan, ObjectWords(()))
     masks = MaskRule(source_mask=objects(model, case)[0]) if case.mode == "masked" else None
-    denoising = Denoising(model, text, SCALE, seed=5)
+    denoising = Denoising(model, text, scale, seed=5)
     given = [objects(model, case)[1].numpy()[..., None].repeat(3, 2).astype(np.uint8) * 255] * 3 if masks else None
     guides = [list(g) for g in guide]
     job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, given)
+    if case.mode == "regions":
+        figure, region = objects(model, case)
+        job = replace(job, parts=[SourcePart(cached, region=region, mask=figure)], masks=MaskRule(threshold=0.5))
+    if case.moved:
+        own = giant(case)
+        job = replace(job, skeletons=Skeletons((own,), (own, *(giant(case, *moved) for moved in case.moved))))
     with job.controlled() as control:
         out = denoise_chunk(job, control, [[1], [2]])
     return torch.cat(out), cached, control.check_fired(calls_per_step=2)
@@ -122,11 +147,12 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         axes=pipe.transformer.config.axes_dims_rope,
         grid=(height // 2, width // 2),
         positions=case.positions,
+        moved=case.moved,
     )
-    if case.mode == "masked":
+    if case.mode in ("masked", "regions"):
         state.source_object, state.target_object = (m[::2, ::2].flatten() for m in objects(model, case))
     prompts = [SOURCE_PROMPT, prompt, prompt]
-    branches = [prompts] if case.distilled else [[case.negative] * 3, prompts]
+    branches = [[case.negative] * 3, prompts] if case.negative else [prompts]
     guide = [torch.from_numpy(g).permute(0, 3, 1, 2) / 127.5 - 1 for g in pictures(case)]
     vae = pipe.vae
 
@@ -151,7 +177,8 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
 
     noise = initial_noise(model, case.size, 5)
     steps = list(range(case.masa_step, STEPS))
-    return side_by_side_flux.run(pipe, state, branches, noise, steps, STEPS, SCALE, residuals)
+    real = case.real if case.real > 1 else None
+    return side_by_side_flux.run(pipe, state, branches, noise, steps, STEPS, SCALE, residuals, real)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +194,14 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         Case(positions="shifted", mode="union"),
         Case(positions="free", size=(64, 96)),
         Case(masa_layers=("transformer_blocks.1", "3"), masa_step=0),
+        Case(mode="regions", size=(64, 96)),
+        Case(mode="regions", distilled=True, controls=1),
+        Case(mode="regions", positions="pose", moved=((0, 1), (0, 0)), masa_layer=1),
+        Case(distilled=True, real=2.5),
+        Case(distilled=True, real=2.5, mode="masked", controls=1, size=(64, 96)),
+        Case(positions="pose", moved=((0, 2), (-1, 0))),
+        Case(positions="pose", mode="union", distilled=True, moved=((1, 1), (0, 0)), size=(64, 96)),
+        Case(positions="pose", mode="masked", moved=((0, 1), (2, -3)), size=(96, 64)),
     ],
     ids=lambda case: str(case)[5:-1],
 )
@@ -180,19 +215,19 @@ def test_the_cached_render_equals_source_and_targets_side_by_side(case: Case, tm
     assert (expected - uncontrolled)[1:].abs().max() > 1e-3  # control has an effect that could have been missed
 
 
-@pytest.mark.parametrize("distilled", [True, False])
-def test_s_past_the_end_is_the_plain_pipeline(distilled: bool, tmp_path: Path) -> None:
-    case = Case(distilled=distilled, masa_step=STEPS, size=(64, 96))
+@pytest.mark.parametrize(("distilled", "real_scale"), [(True, 1.0), (False, 1.0), (True, 2.5)])
+def test_s_past_the_end_is_the_plain_pipeline(distilled: bool, real_scale: float, tmp_path: Path) -> None:
+    case = Case(distilled=distilled, masa_step=STEPS, size=(64, 96), real=real_scale)
     frames, _, figures = render(case, tmp_path)
     pipe, noise = _pipe(distilled), initial_noise(load(case), case.size, 5)
-    real = {} if distilled else {"negative_prompt": NEGATIVE, "true_cfg_scale": SCALE}
+    real = {"negative_prompt": NEGATIVE, "true_cfg_scale": real_scale if distilled else SCALE} if case.negative else {}
     plain = pipe(
         PROMPT, height=64, width=96, num_inference_steps=STEPS, guidance_scale=SCALE, output_type="latent",
         max_sequence_length=tiny_flux.TOKENS, latents=pipe._pack_latents(noise, 1, 4, 8, 12), **real,
     ).images  # fmt: skip
     plain = pipe._unpack_latents(plain, 64, 96, 8)
     assert figures["controlled_attention_calls"] == 0
-    if distilled:
+    if not case.negative:
         assert torch.equal(frames[:1], plain)
     else:  # both branches in one batch, where the pipeline calls twice
         assert (frames[:1] - plain).abs().max() < 1e-5

@@ -25,7 +25,7 @@ from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings, resolve_stills
 from masactrl_video.sources.characters.store import default_root
 
-NAMES = {"sources", "pose_detector", "model", "single_file_config", "lora", "taesd", "pose"}
+NAMES = {"sources", "source_pose", "pose_detector", "model", "single_file_config", "lora", "taesd", "pose"}
 """Fields of text that may be a path; all fields of class Path are paths."""
 
 

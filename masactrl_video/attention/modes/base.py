@@ -16,7 +16,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.qkv import QKV
 from masactrl_video.settings.modes import Need
-from masactrl_video.settings.names import Ground
+from masactrl_video.settings.names import Background, Ground
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,10 @@ class FrameState:
     tell_share: Callable[[torch.Tensor], None]
     """Takes how much of each frame's attention goes to the sources, (frames,) in [0, 1], for the report. What a mode
     does not tell at the last layer is estimated where the mode needs `own` keys, and 1 elsewhere."""
+    background: Background
+    """With masks: what tokens attend to that are not the object's."""
+    clip_states: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+    """Background `clip`: key and value of the clip's own frames, (rows, heads, tokens, head_dim) as in a `QKV`."""
 
     @property
     def object(self) -> Sides:
@@ -157,4 +161,8 @@ def objects_of(sources: Sequence[SourceView], mode: str) -> Sides:
     known = [side for side in sides if side is not None]
     if len(known) < len(sides):
         raise UserError(f"{mode} mode: the source was recorded without an object map, and no source mask is given")
-    return known[0] if len(known) == 1 else Sides(torch.cat([side.mask for side in known]))
+    if len(known) == 1:
+        return known[0]
+    rims = [side.mask & False if side.rim is None else side.rim for side in known]
+    has_rim = any(side.rim is not None for side in known)
+    return Sides(torch.cat([side.mask for side in known]), torch.cat(rims) if has_rim else None)

@@ -21,12 +21,14 @@ from masactrl_video.attention.modes.base import (
     own_scores,
 )
 from masactrl_video.attention.mutual import (
+    Sides,
     attention_by_region,
     chosen_attention,
     masked_attention,
     source_attention,
     union_attention,
 )
+from masactrl_video.attention.own_ground import own_ground_attention
 from masactrl_video.model.backbones.qkv import QKV, as_one_long_query, by_branch, merge_heads
 from masactrl_video.settings.modes import OWN_MODES
 
@@ -81,19 +83,40 @@ class MaskedMode(AttentionMode):
         target = frame.object
         if frame.is_last:
             frame.tell_share(target.mask.reshape(-1, qkv.tokens).float().mean(dim=1))
+        if frame.background in ("own", "clip"):
+            return self._before_own_ground(qkv, sources, frame, target)
         if qkv.text is not None:
-            return self._beside_text(qkv, sources, frame, target.mask)
+            return self._beside_text(qkv, sources, frame, target)
         query = as_one_long_query(qkv.query, frame.branches)
         key, value, log_weights = joined(sources)
         out = masked_attention(query, key, value, target, objects_of(sources, self.name), log_weights)
         return merge_heads(out).reshape(qkv.rows, qkv.tokens, -1)
 
-    def _beside_text(
-        self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: torch.Tensor
+    def _before_own_ground(
+        self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: Sides
     ) -> torch.Tensor:
+        """Figure to figure, and the ground to that of its own frame, or of the clip's."""
+        query = by_branch(qkv.query, frame.branches)
+        states = frame.clip_states() if frame.background == "clip" else (qkv.key, qkv.value)
+        ground_key, ground_value = (by_branch(of_ground, frame.branches) for of_ground in states)
+        key, value, log_weights = joined(sources)
+        figure = objects_of(sources, self.name)
+        if qkv.text is not None:
+            seen = figure.order[figure.answering()[0]]
+            region, cut = target.mask.reshape(-1, qkv.tokens), (key[:, :, seen], value[:, :, seen])
+            out = attention_by_region(query, ground_key, ground_value, [cut], [region], text=_text(qkv, frame))
+        else:
+            out = own_ground_attention(query, ground_key, ground_value, key, value, target, figure, log_weights)
+        return merge_heads(out).flatten(0, 1)
+
+    def _beside_text(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState, target: Sides) -> torch.Tensor:
         """The same with the frame's own text in each softmax."""
         figure = objects_of(sources, self.name)
-        seen = target.reshape(-1, qkv.tokens, 1) == figure.mask  # -> (rows of a branch, tokens, source tokens)
+        seen = target.mask.reshape(-1, qkv.tokens, 1) == figure.mask  # -> (rows of a branch, tokens, source tokens)
+        if target.rim is not None:
+            seen = seen | target.rim.reshape(-1, qkv.tokens, 1)
+        if figure.rim is not None:
+            seen = seen | figure.rim
         if not 0 < figure.figure < len(figure.mask):
             seen = torch.ones_like(seen)
         query, own_key, own_value = (
@@ -123,10 +146,7 @@ class RegionsMode(AttentionMode):
             in_any = torch.stack(regions).any(dim=0)
             frame.tell_share((in_any | (ground is not None)).float().mean(dim=1))
         if qkv.text is not None:
-            text_key, text_value = (by_branch(states, frame.branches) for states in own_and_text(qkv, own=False))
-            scores = own_scores(qkv, own=False, asks_text=False)
-            text = (text_key, text_value, None if scores is None else by_branch(scores, frame.branches))
-            out = attention_by_region(query, own_key, own_value, figures, regions, ground, text=text)
+            out = attention_by_region(query, own_key, own_value, figures, regions, ground, text=_text(qkv, frame))
             return merge_heads(out).flatten(0, 1)
         out = attention_by_region(query, own_key, own_value, figures, regions, ground)
         return merge_heads(out).flatten(0, 1)
@@ -138,10 +158,19 @@ def _by_branch(qkv: QKV, frame: FrameState) -> tuple[torch.Tensor, torch.Tensor,
     return query, key, value
 
 
+def _text(qkv: QKV, frame: FrameState) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Key and value of each frame's prompt, by branch, and what is added to its scores (see `attention_by_region`)."""
+    key, value = (by_branch(states, frame.branches) for states in own_and_text(qkv, own=False))
+    scores = own_scores(qkv, own=False, asks_text=False)
+    return key, value, None if scores is None else by_branch(scores, frame.branches)
+
+
 def _cut(source: SourceView, *, of_figure: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values of a source's figure or ground; of the whole source where that is not known, or empty."""
     sides = source.object
     if sides is None or sides.figure == (0 if of_figure else len(sides.mask)):
         return source.key, source.value
     mask = sides.mask if of_figure else ~sides.mask
+    if of_figure and sides.rim is not None:
+        mask = mask | sides.rim
     return source.key[:, :, mask], source.value[:, :, mask]

@@ -42,6 +42,8 @@ class Canvas:
     height_px: int
     width_px: int
     in_figure: bool = False
+    aside: tuple[float, ...] = (0.0,)
+    """Each polygon is drawn so far to the right, in picture heights, once for each: a view that is turned."""
     _picture: NDArray[np.uint8] = field(init=False)
     _mask: NDArray[np.uint8] = field(init=False)
 
@@ -57,13 +59,15 @@ class Canvas:
 
     def fill(self, points: Points, colour: Colour, outline: float = 0.0) -> None:
         """Fills a polygon, with a dark line of the given width around it. Points are (x, y) in picture heights."""
-        scaled = points * (self.height_px * _OVERSAMPLING) - 0.5  # pixel centres lie at whole numbers
-        fixed = np.round(scaled * 2**_SHIFT).astype(np.int32)[None]
-        if outline:
-            self._line(fixed, outline)
-        cv2.fillPoly(self._picture, fixed, colour, cv2.LINE_AA, _SHIFT)
-        if self.in_figure:
-            cv2.fillPoly(self._mask, fixed, 255, cv2.LINE_AA, _SHIFT)
+        for aside in self.aside:
+            moved = points + np.array([aside, 0.0]) if aside else points
+            scaled = moved * (self.height_px * _OVERSAMPLING) - 0.5  # pixel centres lie at whole numbers
+            fixed = np.round(scaled * 2**_SHIFT).astype(np.int32)[None]
+            if outline:
+                self._line(fixed, outline)
+            cv2.fillPoly(self._picture, fixed, colour, cv2.LINE_AA, _SHIFT)
+            if self.in_figure:
+                cv2.fillPoly(self._mask, fixed, 255, cv2.LINE_AA, _SHIFT)
 
     def _line(self, fixed: NDArray[np.int32], width: float) -> None:
         thickness = max(1, round(2 * width * self.height_px * _OVERSAMPLING))
@@ -85,6 +89,10 @@ class Canvas:
     def mask(self) -> NDArray[np.bool_]:
         """True where the figure covers at least half of the pixel. (height, width)"""
         return self._smaller(self._mask) >= 128
+
+    def forget_mask(self) -> None:
+        """Begin the mask of another figure."""
+        self._mask[:] = 0
 
     def _smaller(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
         smaller = cv2.resize(array, (self.width_px, self.height_px), interpolation=cv2.INTER_AREA)

@@ -75,6 +75,11 @@ def figure_of(identity: Identity, joints: Keypoints, height: float) -> Figure:
 def draw_figure(canvas: Canvas, figure: Figure) -> None:
     """Draws a figure with its shadow; all but the shadow enters the canvas's mask."""
     _shadow(canvas, figure)
+    draw_body(canvas, figure)
+
+
+def draw_body(canvas: Canvas, figure: Figure) -> None:
+    """Draws a figure alone, into the canvas's mask too."""
     canvas.in_figure = True
     _legs(canvas, figure)
     _upper_arms(canvas, figure)

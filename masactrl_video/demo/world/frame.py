@@ -1,5 +1,6 @@
 """The one right picture of an identity in a pose."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from masactrl_video.demo.world.draw import Canvas
 from masactrl_video.demo.world.figure import draw_figure, figure_of
 from masactrl_video.demo.world.identity import FULL_WORLD, Identity, World, random_identity
 from masactrl_video.demo.world.poses import Posture, random_pose
-from masactrl_video.demo.world.scene import draw_scene
+from masactrl_video.demo.world.scene import View, draw_scene
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,56 @@ class Frame:
     action: str
 
 
-def draw_frame(identity: Identity, pose: Posture, action: str, height: int, width: int) -> Frame:
+def draw_frame(
+    identity: Identity, pose: Posture, action: str, height: int, width: int, view: View | None = None
+) -> Frame:
     """Draws an identity in a pose. The same arguments give the same bytes.
 
     Args:
         action: what the caption says that the character does.
         height: of the picture in pixels.
         width: of the picture in pixels.
+        view: of a place that goes on on both sides; None: of one that has a single tree, or whatever it has.
     """
     canvas = Canvas(height, width)
     joints = pose.keypoints()
-    draw_scene(canvas, identity)
+    draw_scene(canvas, identity, view)
     draw_figure(canvas, figure_of(identity, joints, pose.height))
     return Frame(canvas.picture(), canvas.mask(), joints * height, caption(identity, action), identity, action)
+
+
+@dataclass(frozen=True)
+class GroupFrame:
+    """A drawn picture of several characters, and what is known of each."""
+
+    image: NDArray[np.uint8]
+    """RGB (height, width, 3)."""
+    masks: tuple[NDArray[np.bool_], ...]
+    """What is seen of each character: those that come later in the list stand in front. (height, width)"""
+    keypoints: tuple[NDArray[np.float64], ...]
+    """Of each, as in `Frame`."""
+    identities: tuple[Identity, ...]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Where any of them is. (height, width)"""
+        found: NDArray[np.bool_] = np.any(self.masks, axis=0)
+        return found
+
+
+def draw_group(
+    identities: Sequence[Identity], poses: Sequence[Posture], height: int, width: int, view: View | None = None
+) -> GroupFrame:
+    """Draws characters in the scene of the first, one after the other, so that the last one stands in front."""
+    canvas, whole = Canvas(height, width), []
+    draw_scene(canvas, identities[0], view)
+    for identity, pose in zip(identities, poses, strict=True):
+        draw_figure(canvas, figure_of(identity, pose.keypoints(), pose.height))
+        whole.append(canvas.mask())
+        canvas.forget_mask()
+    seen = [mask & ~np.any(whole[place + 1 :], axis=0) for place, mask in enumerate(whole)]
+    keypoints = tuple(pose.keypoints() * height for pose in poses)
+    return GroupFrame(canvas.picture(), tuple(seen), keypoints, tuple(identities))
 
 
 def random_frame(seed: int | tuple[int, ...], height: int, width: int, world: World = FULL_WORLD) -> Frame:

@@ -1,6 +1,7 @@
 """The places behind a character."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,9 +12,31 @@ HORIZON = 0.62
 _WHITE: Colour = (255, 255, 255)
 
 
-def draw_scene(canvas: Canvas, identity: Identity) -> None:
-    """Draws the identity's scene over the whole canvas."""
-    _SCENES[identity.scene](canvas, *identity.scenery)
+_ROUND = 1.6
+"""Picture widths after which a turning view shows the same again."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the camera looks, and what drifts behind a character."""
+
+    pan: float = 0.0
+    """How far the camera has turned to the right, in picture heights. Things come back after 1.6 picture widths."""
+    drift: float = 0.0
+    """How far what is up in the scene has drifted to the right, in picture widths: a cloud, in the snow the hill."""
+
+
+def draw_scene(canvas: Canvas, identity: Identity, view: View | None = None) -> None:
+    """Draws the identity's scene over the whole canvas; with a view, that of a place which goes on on both sides."""
+    foot, up, light = identity.scenery
+    if view is None:
+        _SCENES[identity.scene](canvas, foot, up, light)
+        return
+    length = _ROUND * canvas.width
+    turned = -view.pan % length
+    canvas.aside = tuple(turned + times * length for times in (-2, -1, 0, 1))
+    _SCENES[identity.scene](canvas, foot, up + view.drift % _ROUND, light)
+    canvas.aside = (0.0,)
 
 
 def _meadow(canvas: Canvas, tree: float, cloud: float, light: float) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masactrl_video.cache.holders import hold
+from masactrl_video.engines.choose import each_of
 from masactrl_video.jobs.comic.outputs import ComicOutputs, check_comic_free, comic_claimed
 from masactrl_video.jobs.comic.plan import PlannedPanel, plan_panels, styled
 from masactrl_video.jobs.run.inputs import check_models
@@ -27,6 +28,7 @@ from masactrl_video.video.png import read_png, write_png
 
 if TYPE_CHECKING:  # torch and diffusers are loaded once the story, its files and the output are in order
     from masactrl_video.cache.recorded_source import CachedSource
+    from masactrl_video.engines.work import Each
     from masactrl_video.jobs.comic.cast import CastMember
     from masactrl_video.jobs.comic.panels import PanelJob
     from masactrl_video.model.diffusion import DiffusionModel
@@ -67,19 +69,32 @@ def render_comic(
     check_cache(settings)
     if model is None:
         check_models(settings)
-    with report.stage("load"):
-        posed, cast, jobs = _loaded(story, planned, settings, path.parent, model)
-    with comic_claimed(outputs, story, inputs, overwrite, report):
-        report.model = posed
-        _make(story, path.parent, posed, cast, jobs, outputs, report, overwrite)
-        say_cache_size(settings)
+    with each_of(settings) as each:
+        with report.stage("load"):
+            studio = _loaded(story, planned, settings, path.parent, model)
+        with comic_claimed(outputs, story, inputs, overwrite, report):
+            report.model = studio.model
+            _make(studio, path.parent, outputs, each, report, overwrite)
+            say_cache_size(settings)
     return outputs
+
+
+@dataclass(frozen=True, eq=False)
+class _Studio:
+    """The model, and all that is to be made, checked against it."""
+
+    story: Story
+    settings: Settings
+    """With the control for poses, where anything has one."""
+    model: DiffusionModel
+    """With its networks."""
+    cast: Sequence[CastMember]
+    jobs: Sequence[PanelJob]
 
 
 def _loaded(
     story: Story, planned: Sequence[PlannedPanel], settings: Settings, folder: Path, model: DiffusionModel | None
-) -> tuple[DiffusionModel, list[CastMember], list[PanelJob]]:
-    """The model with its networks, and all that is to be made, checked against it."""
+) -> _Studio:
     from masactrl_video.controls.single_pose import with_guidance
     from masactrl_video.jobs.comic.cast import plan_member
     from masactrl_video.jobs.comic.panels import plan_job
@@ -89,35 +104,60 @@ def _loaded(
     posed = with_networks(settings, model)
     bare = replace(posed, networks=())
     cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
-    return posed, cast, [plan_job(panel, story, settings, posed, bare) for panel in planned]
+    jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
+    return _Studio(story, settings, posed, cast, jobs)
 
 
-def _make(
-    story: Story,
-    folder: Path,
-    posed: DiffusionModel,
-    cast: Sequence[CastMember],
-    jobs: Sequence[PanelJob],
-    outputs: ComicOutputs,
-    report: Report,
-    overwrite: bool,
-) -> None:
+def _make(studio: _Studio, folder: Path, outputs: ComicOutputs, each: Each, report: Report, overwrite: bool) -> None:
     """Characters, panels and pages."""
-    from masactrl_video.jobs.comic.panels import weights_of
     from masactrl_video.model.unread import tell_unread
 
-    tell_unread(posed.pipe, _prompts(story, cast, jobs))
+    story, jobs = studio.story, studio.jobs
+    tell_unread(studio.model.pipe, _prompts(story, studio.cast, jobs))
     with report.stage("characters"):
-        sources = {member.name: _record(member, outputs) for member in cast}
+        sources = {member.name: _record(member, outputs) for member in studio.cast}
     with report.stage("panels"):
-        weights = weights_of(posed)
-        report.figures["panels"] = []
-        for job in jobs:
-            report.figures["panels"].append(_render(job, sources, outputs, weights, overwrite))
-            report.tell({"stage": "panels", "panel": job.planned.number, "panels": len(jobs)})
+        _make_panels(studio, sources, outputs, each, report, overwrite)
     with report.stage("pages"):
         _write_pages(story, folder, [job.planned for job in jobs], outputs)
     report.figures["cache_entries"] = {name: source.entry.folder.name for name, source in sources.items()}
+
+
+def _make_panels(
+    studio: _Studio,
+    sources: Mapping[str, CachedSource],
+    outputs: ComicOutputs,
+    each: Each,
+    report: Report,
+    overwrite: bool,
+) -> None:
+    """Those that are not there yet, in this process or where the settings say."""
+    from masactrl_video.jobs.comic.elsewhere import Panels
+    from masactrl_video.jobs.comic.panels import is_panel_kept, panel_made_from, panel_picture, weights_of
+
+    jobs, weights = studio.jobs, weights_of(studio.model)
+    drawn = [job.pose_picture() for job in jobs]
+    names = [panel_made_from(job, sources, picture, weights) for job, picture in zip(jobs, drawn, strict=True)]
+    todo, figures = list[int](), dict[int, dict[str, Any]]()
+    for number, (job, picture) in enumerate(zip(jobs, drawn, strict=True)):
+        if picture is not None:
+            write_png(outputs.pose(job.planned.number), picture)
+        if is_panel_kept(job, outputs.panel(job.planned.number), names[number], overwrite=overwrite):
+            figures[number] = {"panel": job.planned.number, "kept": True}
+            report.tell({"stage": "panels", "panel": job.planned.number, "panels": len(jobs)})
+        else:
+            todo.append(number)
+    planned, folders = [job.planned for job in jobs], [source.entry.folder for source in sources.values()]
+    work = Panels(
+        studio.story, studio.settings, planned, drawn, names, list(sources), folders, each.weights(studio.model)
+    )
+    for number, made in each(work, todo, lambda n: panel_picture(jobs[n], sources, drawn[n], names[n])):
+        with replacing(outputs.panel(jobs[number].planned.number)) as partial:
+            partial.write_bytes(made.png)
+        figures[number] = made.figures
+        report.tell({"stage": "panels", "panel": jobs[number].planned.number, "panels": len(jobs)})
+    report.figures |= each.figures()
+    report.figures["panels"] = [figures[number] for number in range(len(jobs))]
 
 
 def _guidance(story: Story, planned: Sequence[PlannedPanel], settings: GuidanceSettings) -> list[str]:
@@ -168,21 +208,6 @@ def _record(member: CastMember, outputs: ComicOutputs) -> CachedSource:
     text = {"parameters": picture_text(member.settings)["parameters"]}
     write_png(outputs.source(member.name), picture, text)
     return source
-
-
-def _render(
-    job: PanelJob,
-    sources: Mapping[str, CachedSource],
-    outputs: ComicOutputs,
-    weights: Sequence[str],
-    overwrite: bool,
-) -> dict[str, Any]:
-    from masactrl_video.jobs.comic.panels import render_panel
-
-    number = job.planned.number
-    if (picture := job.pose_picture()) is not None:
-        write_png(outputs.pose(number), picture)
-    return render_panel(job, sources, outputs.panel(number), weights=weights, overwrite=overwrite)
 
 
 def _write_pages(story: Story, folder: Path, planned: Sequence[PlannedPanel], outputs: ComicOutputs) -> None:

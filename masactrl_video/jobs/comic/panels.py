@@ -7,7 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -130,48 +131,71 @@ def weights_of(model: DiffusionModel) -> list[str]:
     return [hash_module(module) for module in modules]
 
 
-def render_panel(
-    job: PanelJob, sources: Mapping[str, CachedSource], path: Path, *, weights: Sequence[str], overwrite: bool
-) -> dict[str, Any]:
-    """Render a panel, unless it is there already; returns figures for the report.
+def is_panel_kept(job: PanelJob, path: Path, made_from: str, *, overwrite: bool) -> bool:
+    """Whether a panel is there already; one that was made from something else is removed where it may be.
+
+    Args:
+        made_from: `panel_made_from` what it is to be made from.
+
+    Raises:
+        UserError: it was made from something else and may not be replaced.
+    """
+    if not path.exists():
+        return False
+    if read_png_text(path).get("made-from") == made_from:
+        logger.info("%s is there already", job.planned.where)
+        return True
+    if not overwrite:
+        raise UserError(
+            f"{job.planned.where}: {path} was made from another story, model or settings; give another output, or "
+            "--overwrite (panels that did not change are kept)"
+        )
+    path.unlink()
+    return False
+
+
+class PanelPicture(NamedTuple):
+    """A panel that is rendered."""
+
+    png: bytes
+    figures: dict[str, Any]
+    """For the report."""
+
+
+def panel_picture(
+    job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None, made_from: str
+) -> PanelPicture:
+    """Render a panel.
 
     Args:
         sources: of all characters, by name.
-        weights: `weights_of` the model with all its networks.
-
-    Raises:
-        UserError: the file was made from something else and may not be replaced.
+        picture: its pose, drawn.
+        made_from: see `is_panel_kept`; written into the picture.
     """
-    picture = job.pose_picture()
     own = {name: sources[name] for name in job.planned.cast}
-    made_from = _made_from(job, own, picture, weights)
-    if path.exists():
-        if read_png_text(path).get("made-from") == made_from:
-            logger.info("%s is there already", job.planned.where)
-            return {"panel": job.planned.number, "kept": True}
-        if not overwrite:
-            raise UserError(
-                f"{job.planned.where}: {path} was made from another story, model or settings; give another output, or "
-                "--overwrite (panels that did not change are kept)"
-            )
-        path.unlink()
     logger.info("%s: %s", job.planned.where, job.settings.prompt)
     text = _picture_text(job) | {"made-from": made_from}
     frames = _frames_job(job, own, picture)
-    figures = render_frames(frames, [path], batch_size=1, chunk_frames=1, text=text)["attention"]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "panel.png"
+        figures = render_frames(frames, [path], batch_size=1, chunk_frames=1, text=text)["attention"]
+        png = path.read_bytes()
     for number, name in enumerate(own if frames.parts else ()):
         if job.plan.steps and job.plan.layers and not figures[f"tokens_of_source_{number}"]:
             logger.warning("%s: %s was found nowhere in it; give other words, or a box", job.planned.where, name)
-    return {"panel": job.planned.number, "kept": False, "characters": list(own), "attention": figures}
+    return PanelPicture(
+        png, {"panel": job.planned.number, "kept": False, "characters": list(own), "attention": figures}
+    )
 
 
 def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None) -> FramesJob:
     settings, model = job.settings, job.model
-    text = encode_prompt(model, settings.prompt, settings.negative_prompt, settings.guidance_scale, job.size_px)
+    guided = (settings.guidance_scale, job.size_px, settings.true_cfg_scale)
+    text = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, job.size_px)
     first: Any = next(iter(sources.values()), None) or MemorySource(text.names, (), timesteps_of(scheduler))
     return FramesJob(
-        denoising=Denoising(model, text, settings.guidance_scale, settings.seed),
+        denoising=Denoising(model, text, settings.branch_scale, settings.seed),
         scheduler=scheduler,
         source=first,
         source_noise=_noise(job, list(sources.values())),
@@ -212,10 +236,14 @@ def _in_box(box: Box, size: tuple[int, int]) -> torch.Tensor:
     return ((down >= top) & (down <= bottom))[:, None] & ((across >= left) & (across <= right))[None]
 
 
-def _made_from(
+def panel_made_from(
     job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None, weights: Sequence[str]
 ) -> str:
-    """Names everything that determines the panel's pixels."""
+    """Names everything that determines the panel's pixels; for the arguments see `panel_picture`.
+
+    Args:
+        weights: `weights_of` the model with all its networks.
+    """
     settings = job.settings.as_yaml_data()
     content = {
         "settings": {name: settings[name] for name in settings_where(Settings, lambda about: not about.keeps_panels)},
@@ -223,7 +251,7 @@ def _made_from(
         "size": job.size_px,
         "cast": {name: [placed.box, job.words.get(name), placed.prompt] for name, placed in job.planned.cast.items()},
         "ground": job.ground,
-        "sources": {name: source.entry.folder.name for name, source in sources.items()},
+        "sources": {name: sources[name].entry.folder.name for name in job.planned.cast},
         "pose": hash_tensor(torch.from_numpy(np.ascontiguousarray(picture))) if picture is not None else None,
         "weights": list(weights if job.planned.posed else weights[:2]),  # no network guides the others
     }

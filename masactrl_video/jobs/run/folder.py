@@ -240,7 +240,19 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-_MADE = ("frames", "masks", "target-masks", "guidance-*", "side-by-side.*", "source.png", "source-*.png", REPORT_NAME)
+_MADE = (
+    "frames",
+    "masks",
+    "target-masks",
+    "clip-frames",
+    "whose",
+    "noise-places",
+    "guidance-*",
+    "side-by-side.*",
+    "source.png",
+    "source-*.png",
+    REPORT_NAME,
+)
 _HEADER = (
     "# Resolved settings; `masactrl-video render --config THIS_FILE -o OTHER.mp4` makes the same frames.\n"
     "# Paths are as they were given: run it from the same folder.\n"

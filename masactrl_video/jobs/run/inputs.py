@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.gpu_driver import check_device_name
@@ -83,9 +85,22 @@ def _check_sides(settings: Settings, model: Path | None) -> None:
     config = model / "vae" / "config.json" if model is not None else None
     if config is None or not config.is_file() or (settings.width is None and settings.height is None):
         return
-    channels = location.read_json(config, "model", settings.model).get("block_out_channels")
+    vae = location.read_json(config, "model", settings.model)
+    channels = vae.get("block_out_channels")
     if isinstance(channels, list) and channels:
-        check_sides(settings.width, settings.height, 2 ** (len(channels) - 1))
+        tokens = config.parents[1] / "transformer" / "config.json"
+        network = location.read_json(tokens, "model", settings.model) if tokens.is_file() else {}
+        factor = 2 ** (len(channels) - 1) * _token_side(network, vae.get("latent_channels"))
+        check_sides(settings.width, settings.height, factor)
+
+
+def _token_side(network: dict[str, Any], latent_channels: object) -> int:
+    """Side in latents of a token of a transformer whose configuration is given; 1 of other networks."""
+    patch, channels = network.get("patch_size"), network.get("in_channels")
+    sides = [side for side in (patch if isinstance(patch, list) else [patch]) if isinstance(side, int)]
+    if isinstance(channels, int) and isinstance(latent_channels, int) and latent_channels > 0:
+        sides.append(math.isqrt(channels // latent_channels))  # where latents are packed before they come
+    return max([1, *sides])
 
 
 def _inputs(settings: Settings) -> Iterator[tuple[str, Path]]:

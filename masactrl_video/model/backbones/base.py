@@ -181,6 +181,11 @@ class Backbone(Protocol):
         return False
 
     @property
+    def keys_can_move(self) -> bool:
+        """Whether each of a source's keys may be put at a place of its own (see `QKV.placed_at`)."""
+        return False
+
+    @property
     def reuses_deep_features(self) -> bool:
         """Whether its outermost blocks can run alone (see `outermost_alone`)."""
         return False
@@ -223,6 +228,10 @@ class Backbone(Protocol):
         on_end: Callable[[], None] | None = None,
     ) -> AbstractContextManager[None]:
         """Inside the context, `on_begin` and `on_end` are called at the start and the end of each call."""
+
+    def distils_guidance(self, denoiser: torch.nn.Module) -> bool:
+        """Whether the network reads a guidance scale itself, so that real guidance may stand beside it."""
+        return False
 
     def branches(self, denoiser: torch.nn.Module, guidance_scale: float) -> Sequence[Branch]:
         """The rows of a call at this guidance scale: two where it is classifier-free guidance, else one."""

@@ -55,6 +55,15 @@ class TextCondition:
         """One branch alone."""
         return self._changed({name: t[index : index + 1] for name, t in self.tensors().items() if t is not None})
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The branches of several, one after the other."""
+        named = [part.tensors() for part in parts]
+        both = {name: [each[name] for each in named] for name, first in named[0].items() if first is not None}
+        return parts[0]._changed(
+            {name: torch.cat([t for t in tensors if t is not None]) for name, tensors in both.items()}
+        )
+
     def branches_are_equal(self) -> bool:
         """Whether all branches read the same, so that one of them serves for all."""
         return all(t is None or bool((t == t[:1]).all()) for t in self.tensors().values())

@@ -27,12 +27,13 @@ class QKV:
         dtype: torch.dtype,
         unplaced_key: Callable[[], torch.Tensor] | None = None,
         place: Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor] | None = None,
+        place_at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         text: QKV | None = None,
         fill: torch.Tensor | None = None,
     ) -> None:
         """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
         self._query, self._key, self._value = query, key, value
-        self._unplaced_key, self._place = unplaced_key, place
+        self._unplaced_key, self._place, self._place_at = unplaced_key, place, place_at
         self.rows = rows
         """Branches x frames."""
         self.tokens = tokens
@@ -65,6 +66,10 @@ class QKV:
         """
         return key if self._place is None else self._place(key, grid, first)
 
+    def placed_at(self, key: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """The same with a place for each token: (tokens, 2), row and column, with fractions."""
+        return key if self._place_at is None else self._place_at(key, places)
+
     @cached_property
     def key(self) -> torch.Tensor:
         """(rows, heads, tokens, head_dim)."""
@@ -87,6 +92,7 @@ class QKV:
             dtype=self.dtype,
             unplaced_key=lambda: self.unplaced_key[rows],
             place=self._place,
+            place_at=self._place_at,
             text=None if self.text is None else self.text.of_rows(rows),
             fill=None if self.fill is None else self.fill[rows],
         )

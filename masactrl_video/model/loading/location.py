@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from masactrl_video.demo.folder import CONDITIONS, WEIGHTS
+from masactrl_video.demo.folder import CONDITIONS, TRAINING, WEIGHTS
 from masactrl_video.errors import UserError
 from masactrl_video.settings.home import at_home
 
@@ -144,3 +144,9 @@ def _refusal(pickles: Iterable[str]) -> str:
         "trust it: load it with diffusers (from_pretrained, or from_single_file for a checkpoint), then "
         "pipe.save_pretrained(FOLDER) writes .safetensors"
     )
+
+
+def is_of_cartoon_world(model: str) -> bool:
+    """Whether a model has learnt nothing but the cartoon world, whose characters always face us."""
+    folder = local_path(model, "model")
+    return folder is not None and (folder / TRAINING).is_file()

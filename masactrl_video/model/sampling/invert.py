@@ -1,4 +1,4 @@
-"""Deterministic DDIM inversion: from a picture's latents to the noise that leads back to it."""
+"""Deterministic inversion, by DDIM or along a flow: from a picture's latents to the noise that leads back to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import predict_noise
 from masactrl_video.model.sampling.flow import FlowSchedule
+from masactrl_video.model.sampling.invert_flow import flow_levels
 from masactrl_video.progress import counting
 
 
@@ -28,13 +29,9 @@ def check_invertible(scheduler: Schedule) -> None:
     """See that a picture can be brought back to noise along a schedule.
 
     Raises:
-        UserError: it is another's than DDIM's.
+        UserError: it is another's than DDIM's or a flow's.
     """
-    if isinstance(scheduler, FlowSchedule):
-        raise UserError(
-            "a real picture as source: FLUX.1 and other flows cannot be inverted yet; let the source be generated"
-        )
-    if not isinstance(scheduler, DDIMScheduler):
+    if not isinstance(scheduler, DDIMScheduler | FlowSchedule):
         raise UserError(
             f"scheduler: a real source is inverted with DDIM, got {type(scheduler).__name__}; "
             "take scheduler ddim, or let the source be generated"
@@ -43,9 +40,15 @@ def check_invertible(scheduler: Schedule) -> None:
 
 @torch.no_grad()
 def invert(
-    model: DiffusionModel, picture_latents: torch.Tensor, text: TextCondition, scheduler: Schedule, iterations: int = 0
+    model: DiffusionModel,
+    picture_latents: torch.Tensor,
+    text: TextCondition,
+    scheduler: Schedule,
+    iterations: int = 0,
+    of: str = "source",
 ) -> Trajectory:
-    """DDIM inversion without guidance (MasaCtrl, Sec. 4.1; Song et al. 2021, Eq. 13 read backwards).
+    """Inversion without guidance: on a flow see `flow_levels`, else DDIM's (MasaCtrl, Sec. 4.1; Song et al. 2021,
+    Eq. 13 read backwards).
 
     The UNet is evaluated at the latents of the lower noise level with the timestep of the higher one, the usual
     approximation, so the trajectory must be replayed rather than denoised again to come back to the picture. Each
@@ -53,20 +56,23 @@ def invert(
     come back exactly (Pan et al. 2023, Sec. 3.2; Meiri et al. 2023).
 
     Args:
-        picture_latents: (1, channels, height, width), scaled.
+        picture_latents: (1, channels, height, width), scaled; of several pictures, each is inverted by itself.
         text: one branch, usually the null prompt.
-        scheduler: the DDIM scheduler of the denoising, with its timesteps set.
+        scheduler: the flow or DDIM scheduler of the denoising, with its timesteps set.
         iterations: refinements of each step, each at the cost of another UNet call; a few are enough.
+        of: what the picture is, for the log.
 
     Raises:
-        UserError: another scheduler than DDIM, or one whose timesteps the inverse does not visit.
+        UserError: another scheduler, or one whose timesteps the inverse does not visit.
     """
     check_invertible(scheduler)
+    if isinstance(scheduler, FlowSchedule):
+        return Trajectory(tuple(reversed(flow_levels(model, picture_latents, text, scheduler, iterations))))
     assert isinstance(scheduler, DDIMScheduler)
     inverse = _inverse_of(scheduler, model.device)
     refining = _inverse_of(scheduler, model.device, prediction_type="epsilon")
     levels = [picture_latents]
-    for step in counting(range(len(inverse.timesteps)), "source: invert", "step", passing=True):
+    for step in counting(range(len(inverse.timesteps)), f"{of}: invert", "step", passing=True):
         timestep = inverse.timesteps[step]
         output = predict_noise(model, levels[-1], timestep, text, None, step, len(inverse.timesteps))[0]
         higher = inverse.step(output, timestep, levels[-1], return_dict=False)[0]

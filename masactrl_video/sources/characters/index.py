@@ -63,6 +63,7 @@ class Recipe(_Record):
     pose: str | None
     """As it was given, for people to read."""
     prediction_type: PredictionType | None = None
+    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
 
 
 class CharacterIndex(_Record):

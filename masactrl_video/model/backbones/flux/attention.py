@@ -14,7 +14,7 @@ from diffusers.models.transformers.transformer_flux import FluxAttention, FluxAt
 from masactrl_video.model.backbones.base import PictureAttention, TextAttention
 from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.layers import joint_layers
-from masactrl_video.model.backbones.flux.packing import places
+from masactrl_video.model.backbones.flux.packing import ids_of, places
 from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Opened
 from masactrl_video.model.backbones.joint.places import check_tokens
@@ -48,6 +48,7 @@ class _Call:
     def __init__(self, transformer: FluxTransformer2DModel) -> None:
         self._transformer = transformer
         self._rotations: dict[tuple[tuple[int, int], tuple[int, int]], Rotation] = {}
+        self._elsewhere: list[tuple[torch.Tensor, Rotation]] = []
         self.tokens = 0
         """Of the picture."""
 
@@ -55,6 +56,7 @@ class _Call:
         """A call of the network begins."""
         height, width = joint_layers(self._transformer)[0].grid(call.latent_size)
         self.tokens = height * width
+        self._elsewhere.clear()
 
     def rotation(self, grid: tuple[int, int], first: tuple[int, int]) -> Rotation:
         """That of the tokens of a grid (height, width) whose first one stands in this row and column."""
@@ -62,6 +64,15 @@ class _Call:
             ids = places(grid, first).to(self._transformer.device)
             self._rotations[grid, first] = self._transformer.pos_embed(ids)
         return self._rotations[grid, first]
+
+    def rotation_at(self, rows_columns: torch.Tensor) -> Rotation:
+        """That of tokens at these places (tokens, 2); the same for all layers of a call."""
+        for known, rotation in self._elsewhere:
+            if known is rows_columns:
+                return rotation
+        found: Rotation = self._transformer.pos_embed(ids_of(rows_columns).to(self._transformer.device))
+        self._elsewhere.append((rows_columns, found))
+        return found
 
     def opened(self, attn: FluxAttention, hidden: torch.Tensor, arguments: Mapping[str, Any]) -> Opened:
         """An `Open`."""
@@ -78,7 +89,8 @@ class _Call:
         if mask is not None:  # (rows, 1, tokens, tokens), which diffusers adds to the scores: 1 among those that count
             fill = mask[:, 0, -1, :length] - 1
         words = projected(attn, text, Projections.of_text(attn), of_text, fill=fill)
-        qkv = projected(attn, hidden, Projections.of_picture(attn), of_picture, place=self._place, text=words)
+        places_in = (self._place, self._place_at)
+        qkv = projected(attn, hidden, Projections.of_picture(attn), of_picture, *places_in, text=words)
 
         def finished(attended: torch.Tensor) -> Any:
             if in_one:
@@ -90,6 +102,9 @@ class _Call:
     def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
         check_tokens(key, grid)
         return _rotated(key, self.rotation(grid, first))
+
+    def _place_at(self, key: torch.Tensor, rows_columns: torch.Tensor) -> torch.Tensor:
+        return _rotated(key, self.rotation_at(rows_columns))
 
 
 def _cut(rotation: Rotation | None, tokens: slice) -> Rotation | None:

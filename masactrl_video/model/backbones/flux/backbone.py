@@ -48,6 +48,7 @@ class FluxBackbone(Backbone):
     denoiser_part = "transformer"
     files = FluxFiles()
     keys_have_places = True
+    keys_can_move = True
 
     def denoiser(self, pipe: Pipeline) -> FluxTransformer2DModel:
         """The transformer."""
@@ -91,9 +92,13 @@ class FluxBackbone(Backbone):
         """Inside the context, each call of the transformer is told of."""
         return watch_calls(denoiser, on_begin, on_end)
 
+    def distils_guidance(self, denoiser: FluxTransformer2DModel) -> bool:
+        """dev does, and what is made of it."""
+        return bool(denoiser.config.guidance_embeds)
+
     def branches(self, denoiser: FluxTransformer2DModel, guidance_scale: float) -> Sequence[Branch]:
         """One where the network itself reads the scale (dev); else real guidance above 1 (`true_cfg_scale`)."""
-        return GUIDED if guidance_scale > 1 and not denoiser.config.guidance_embeds else UNGUIDED
+        return GUIDED if guidance_scale > 1 and not self.distils_guidance(denoiser) else UNGUIDED
 
     def own_branches(self, denoiser: FluxTransformer2DModel) -> Sequence[Branch]:
         """Without real guidance; with it, a pipeline calls the network twice."""
@@ -107,11 +112,10 @@ class FluxBackbone(Backbone):
         Raises:
             UserError: a negative prompt, which a network of distilled guidance never reads.
         """
-        distilled = bool(cast(FluxTransformer2DModel, model.denoiser).config.guidance_embeds)
-        if distilled and negative_prompt:
+        if negative_prompt and self.distils_guidance(cast(FluxTransformer2DModel, model.denoiser)):
             raise UserError(
                 "negative_prompt: the guidance of this model is distilled (FLUX.1 dev): it reads guidance_scale and no "
-                "negative prompt; leave it out"
+                "negative prompt; leave it out, or give a true_cfg_scale above 1 too"
             )
         guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         prompts = [negative_prompt, prompt] if guided else [prompt]

@@ -13,7 +13,12 @@ def places(grid: tuple[int, int], first: tuple[int, int] = (0, 0)) -> torch.Tens
     """
     height, width = grid
     rows, columns = torch.meshgrid(torch.arange(height) + first[0], torch.arange(width) + first[1], indexing="ij")
-    return torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).reshape(height * width, 3).float()
+    return ids_of(torch.stack([rows, columns], dim=-1).reshape(height * width, 2).float())
+
+
+def ids_of(rows_columns: torch.Tensor) -> torch.Tensor:
+    """(tokens, 3): nothing, and the row and the column of each token (tokens, 2)."""
+    return torch.cat([torch.zeros_like(rows_columns[:, :1]), rows_columns], dim=1)
 
 
 def grid_of(img_ids: torch.Tensor) -> tuple[int, int] | None:

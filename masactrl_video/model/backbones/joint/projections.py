@@ -18,6 +18,9 @@ Rotate = Callable[[torch.Tensor], torch.Tensor]
 Place = Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor]
 """See `QKV.placed`."""
 
+PlaceAt = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""See `QKV.placed_at`."""
+
 
 @dataclass(frozen=True)
 class Projections:
@@ -61,6 +64,7 @@ def projected(
     layers: Projections,
     rotate: Rotate | None = None,
     place: Place | None = None,
+    place_at: PlaceAt | None = None,
     text: QKV | None = None,
     fill: torch.Tensor | None = None,
 ) -> QKV:
@@ -68,7 +72,7 @@ def projected(
 
     Args:
         rotate: puts these tokens' places into their queries and keys; None: they have none.
-        place: puts places into recorded keys.
+        place: puts places into recorded keys, and `place_at` a place for each token.
         text: that of the prompt's tokens, which stand in the same softmax.
         fill: see `QKV`.
     """
@@ -93,6 +97,7 @@ def projected(
         dtype=states.dtype,
         unplaced_key=key,
         place=place,
+        place_at=place_at,
         text=text,
         fill=fill,
     )

@@ -76,6 +76,16 @@ def test_processors_come_off_after_an_exception(pipe: Any) -> None:
     assert processors(pipe) == before
 
 
+def test_a_source_that_is_empty_or_still_being_recorded_is_refused(pipe: Any) -> None:
+    with (
+        record_source(pipe.transformer, masa_layer=0) as source,
+        pytest.raises(UserError, match=r"the source holds no step: nothing was denoised inside record_source"),
+        use_source(pipe.transformer, source, masa_step=0, masa_layer=0),
+    ):
+        picture(pipe, "a frog")
+    assert not source.timesteps
+
+
 def test_two_pictures_in_a_call_and_an_ip_adapter_are_refused(pipe: Any) -> None:
     with pytest.raises(UserError, match="a source is one image"), record_source(pipe.transformer, masa_layer=0):
         pipe(

@@ -1,0 +1,125 @@
+"""The tab for comics: a story in, panels as they come, and pages."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from masactrl_video.errors import UserError
+from masactrl_video.page.layout import LAYOUTS
+from masactrl_video.settings.presets import preset_names
+from masactrl_video.settings.text_file import read_text
+from masactrl_video.web.forms import SettingsForm
+from masactrl_video.web.job_view import JobView
+from masactrl_video.web.queue import Queue
+from masactrl_video.web.show import problem
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_EMPTY = "Panels appear here one by one, then the pages."
+_OF_STORY = "as the story says"
+_STORY, _SCRIPT = "Story (YAML)", "Script, a line a panel"
+_LONGEST_BYTES = 100_000
+_EXAMPLE = """\
+characters:
+  bear:
+    prompt: a bear in a red shirt and blue pants standing in the meadow
+    pose: standing
+    words: [bear, shirt, pants]
+panels:
+  - prompt: a bear in a red shirt and blue pants waving in the meadow
+    pose: waving
+    caption: One fine morning.
+    balloons:
+      - {text: "Hello! Is anybody there?", by: bear}
+  - prompt: a bear in a red shirt and blue pants running in the snow
+    pose: running
+    balloons:
+      - {text: "SNOW!", by: bear, kind: shout}
+  - prompt: a bear in a red shirt and blue pants sitting at the beach
+    pose: sitting
+    caption: The end.
+"""
+_EXAMPLE_SCRIPT = """\
+waving in the meadow # One fine morning.
+running in the snow # Then the weather changed.
+dancing at the beach # The end.
+"""
+
+
+class ComicTab:
+    """Write a story, and have it drawn."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=320):
+                self._ask()
+            with gr.Column(scale=6, min_width=320):
+                self.view = JobView(queue, ("comic",), _EMPTY)
+        self._wire()
+
+    def _ask(self) -> None:
+        self.form = SettingsForm("comic")
+        self.kind = gr.Radio([_STORY, _SCRIPT], value=_STORY, label="Written as")
+        self.text = gr.Textbox(
+            _EXAMPLE,
+            lines=18,
+            max_lines=30,
+            label="The story",
+            elem_id="comic-story",
+            elem_classes="mv-mono",
+            info="panels with prompts, poses, captions and balloons",
+        )
+        self.file = gr.UploadButton("Take a story from a file", size="sm", file_types=[".yaml", ".yml", ".txt"])
+        self.who = gr.Textbox(
+            "a bear in a red shirt and blue pants", label="What the character of the script looks like", visible=False
+        )
+        with gr.Row():
+            self.layout = gr.Dropdown([_OF_STORY, "auto", *LAYOUTS], value=_OF_STORY, label="Layout of the pages")
+            self.preset = gr.Dropdown(preset_names(), value="demo", label="Preset")
+        self.form.place_rest()
+        self.wrong = gr.HTML("")
+        self.make = gr.Button("Draw the comic", variant="primary", elem_id="comic-make")
+
+    def _wire(self) -> None:
+        self.form.wire(self.preset)
+        self.kind.input(self._of_kind, [self.kind, self.text], [self.text, self.who], **_QUIET)
+        self.file.upload(self._read, self.file, [self.kind, self.text, self.who, self.wrong], **_QUIET)
+        inputs = [self.preset, self.kind, self.text, self.who, self.layout, *self.form.inputs]
+        self.make.click(self._added, inputs, [self.view.name, self.wrong], **_QUIET)
+
+    def _of_kind(self, kind: str, text: str) -> list[Any]:
+        """The other example, unless something of one's own stands there."""
+        of_script = kind == _SCRIPT
+        example = _EXAMPLE_SCRIPT if of_script else _EXAMPLE
+        return [example if text in (_EXAMPLE, _EXAMPLE_SCRIPT, "") else gr.skip(), gr.update(visible=of_script)]
+
+    def _read(self, file: str) -> list[Any]:
+        path = Path(file)
+        try:
+            if not self.queue.places.is_inside(path) or path.is_symlink():
+                raise UserError(f"{path.name}: this is no file that was sent to this page")
+            text = read_text(path, "a story", _LONGEST_BYTES)
+        except UserError as error:
+            return [gr.skip(), gr.skip(), gr.skip(), problem(str(error).replace(f"{path.parent}/", ""))]
+        is_script = path.suffix.lower() == ".txt"
+        return [_SCRIPT if is_script else _STORY, text, gr.update(visible=is_script), ""]
+
+    def _added(self, preset: str, kind: str, text: str, who: str, layout: str, *values: Any) -> tuple[Any, str]:
+        try:
+            changes, files = self.form.changes(preset, values)
+            more: dict[str, Any] = {"story": ""}
+            if layout != _OF_STORY:
+                more["layout"] = layout
+            if kind == _SCRIPT:
+                more["prompt"] = who
+            with tempfile.TemporaryDirectory(dir=self.queue.places.uploads) as folder:
+                story = Path(folder) / ("story.txt" if kind == _SCRIPT else "story.yaml")
+                story.write_text(text, encoding="utf-8")
+                job = self.queue.add("comic", preset, changes, more, {**files, "story": story})
+        except UserError as error:
+            return gr.skip(), problem(str(error))
+        return job.name, ""
