@@ -21,7 +21,7 @@ from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
-from masactrl_video.render.frames import FramesJob, denoise_chunk
+from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource
 
@@ -132,7 +132,7 @@ def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, 
         parts = [SourcePart(cached, mask=of_source, region=of_target)]
     denoising = Denoising(model, text, case.scale, seed=5)
     guides = [list(g) for g in guide]
-    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, given, parts=parts)
+    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, Beside(given), parts=parts)
     with job.controlled() as control:
         out = denoise_chunk(job, control, [[1], [2]])
     return torch.cat(out), cached, control.check_fired(calls_per_step=2)
