@@ -51,6 +51,7 @@ class ChromaBackbone(TransformerBackbone):
     denoisers = ("ChromaTransformer2DModel",)
     files = ChromaFiles()
     keys_have_places = True
+    keys_can_move = True
     calls_each_branch = True
 
     def layers(self, denoiser: ChromaTransformer2DModel) -> tuple[AttentionLayer, ...]:

@@ -39,6 +39,7 @@ class QwenBackbone(TransformerBackbone):
     denoisers = ("QwenImageTransformer2DModel",)
     files = QwenFiles()
     keys_have_places = True
+    keys_can_move = True
     calls_each_branch = True
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:

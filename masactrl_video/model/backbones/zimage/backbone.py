@@ -37,6 +37,7 @@ class ZImageBackbone(TransformerBackbone):
     denoisers = ("ZImageTransformer2DModel",)
     files = ZImageFiles()
     keys_have_places = True
+    keys_can_move = True
     calls_each_branch = True
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
