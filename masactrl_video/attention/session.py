@@ -152,7 +152,7 @@ class AttentionControl:
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
         if self._is_looking:
-            self._of_clip[layer.name] = (qkv.key, qkv.value)
+            self._of_clip[layer.name] = (qkv.unplaced_key, qkv.value)
             return None
         if not self._is_controlled:
             return None
@@ -164,7 +164,7 @@ class AttentionControl:
         for number, group in enumerate(self._groups):
             rows = group.rows(len(self.branches), self._frames)
             some = qkv if rows is None else qkv.of_rows(rows)
-            frame = self._frame(layer, grid, number)
+            frame = self._frame(layer, grid, number, some)
             views = list(self._views(layer, frame, group, some))
             if views:
                 out = self.mode.attend(some, views, frame)
@@ -185,7 +185,7 @@ class AttentionControl:
             whole[rows] = out[:, -tokens:]
         return whole
 
-    def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int) -> FrameState:
+    def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int, qkv: QKV) -> FrameState:
         return FrameState(
             layer,
             grid,
@@ -197,15 +197,17 @@ class AttentionControl:
             partial(self._target_on, grid, self._groups[group]),
             partial(self._shares.__setitem__, group),
             self.background,
-            partial(self._clip_states, layer, self._groups[group]),
+            partial(self._clip_states, layer, grid, self._groups[group], qkv),
         )
 
-    def _clip_states(self, layer: AttentionLayer, group: FrameGroup) -> tuple[torch.Tensor, torch.Tensor]:
+    def _clip_states(
+        self, layer: AttentionLayer, grid: tuple[int, int], group: FrameGroup, qkv: QKV
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Key and value of the clip's frames (rows, heads, tokens, head_dim), the same for all branches."""
         some = slice(None) if group.frames is None else list(group.frames)
         branches = len(self.branches)
         key, value = (states[some].repeat(branches, 1, 1, 1) for states in self._of_clip[layer.name])
-        return key, value
+        return qkv.placed(key, grid), value
 
     def _views(self, layer: AttentionLayer, frame: FrameState, group: FrameGroup, qkv: QKV) -> Iterator[SourceView]:
         """The sources of some frames."""
