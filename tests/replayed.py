@@ -36,37 +36,47 @@ class Replay:
     runs: bool = False
     """Whether the denoiser is being called."""
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """(1, heads, tokens, head_dim) each."""
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """(1, heads, tokens, head_dim) each; the network's own mask is added to the scores.
+
+        For the source's keys it is as for those of the picture.
+        """
         name, own = self.inside[-1], self.picture(self.tokens, k.shape[2])
         if self.writes:
             self.kept[name] = (k[:, :, own], v[:, :, own])
-            return softmax_attention(q, k, v)
+            return softmax_attention(q, k, v, mask)
         key, value = self.kept[name]
         rest = torch.ones(k.shape[2], dtype=torch.bool)
         rest[own] = False
         beside_k, beside_v = torch.cat([k[:, :, rest], key], 2), torch.cat([v[:, :, rest], value], 2)
+        added = torch.zeros(1, 1, q.shape[2], k.shape[2]) if mask is None else mask
+        beside = torch.cat([added[..., rest], added[..., own]], 3)
         if self.mode == "source":
-            return softmax_attention(q, beside_k, beside_v)
-        out, queries = softmax_attention(q, k, v), q[:, :, own]
+            return softmax_attention(q, beside_k, beside_v, beside)
+        out, queries = softmax_attention(q, k, v, mask), q[:, :, own]
         if self.mode == "union":
-            out[:, :, own] = softmax_attention(queries, torch.cat([k, key], 2), torch.cat([v, value], 2))
+            both = torch.cat([added, added[..., own]], 3)[:, :, own]
+            out[:, :, own] = softmax_attention(queries, torch.cat([k, key], 2), torch.cat([v, value], 2), both)
             return out
         assert self.source_object is not None
         assert self.target_object is not None
         all_of_rest = torch.ones(int(rest.sum()), dtype=torch.bool)
         sides = [
-            softmax_attention(queries, beside_k, beside_v, torch.cat([all_of_rest, side]))
+            softmax_attention(
+                queries, beside_k, beside_v, beside[:, :, own].masked_fill(~torch.cat([all_of_rest, side]), -torch.inf)
+            )
             for side in (self.source_object, ~self.source_object)
         ]
+        if self.mode == "regions":  # the rest of the picture is its own
+            sides[1] = out[:, :, own]
         out[:, :, own] = torch.where(self.target_object[:, None], *sides)
         return out
 
 
-def softmax_attention(q: Any, k: Any, v: Any, seen: torch.Tensor | None = None) -> torch.Tensor:
+def softmax_attention(q: Any, k: Any, v: Any, added: torch.Tensor | None = None) -> torch.Tensor:
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    if seen is not None:
-        scores = scores.masked_fill(~seen, -torch.inf)
+    if added is not None:
+        scores = scores + added
     out: torch.Tensor = scores.softmax(-1) @ v
     return out
 
@@ -78,10 +88,8 @@ class _AtTorch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention and self.replay.inside and self.replay.runs:
-            given = dict(zip(("query", "key", "value"), args, strict=False)) | {
-                name: value for name, value in (kwargs or {}).items() if name in ("query", "key", "value")
-            }
-            return self.replay.attend(given["query"], given["key"], given["value"])
+            given = dict(zip(("query", "key", "value", "attn_mask"), args, strict=False)) | (kwargs or {})
+            return self.replay.attend(given["query"], given["key"], given["value"], given.get("attn_mask"))
         return func(*args, **(kwargs or {}))
 
 

@@ -39,6 +39,7 @@ ORDER = [
     "model/backbones/sd3",
     "model/backbones/zimage",
     "model/backbones/qwen",
+    "model/backbones/chroma",
     "model/backbones/pixart",
     "attention",
     "attention/baselines",
@@ -81,6 +82,7 @@ MAY_NAME_IT = (
     "model/backbones/sd3",
     "model/backbones/zimage",
     "model/backbones/qwen",
+    "model/backbones/chroma",
     "model/backbones/pixart",
     "attention/baselines",
 )

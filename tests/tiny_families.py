@@ -12,6 +12,8 @@ import tiny_models
 import torch
 from diffusers import (
     AutoencoderKLQwenImage,
+    ChromaPipeline,
+    ChromaTransformer2DModel,
     DPMSolverMultistepScheduler,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
@@ -379,7 +381,54 @@ PIXART = Family(
     },
 )
 
-FAMILIES = [SD3, ZIMAGE, QWEN, PIXART]
+
+def chroma_pipeline() -> ChromaPipeline:
+    """A whole tiny Chroma."""
+    torch.manual_seed(0)
+    transformer = ChromaTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        axes_dims_rope=(4, 4, 8),
+        approximator_num_channels=8,
+        approximator_hidden_dim=32,
+        approximator_layers=1,
+    )
+    pipe = ChromaPipeline(
+        scheduler=tiny_flux.scheduler(),
+        vae=tiny_flux.vae(),
+        text_encoder=tiny_flux.t5(),
+        tokenizer=tiny_flux.t5_tokenizer(),
+        transformer=lively(transformer),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def chroma_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    packed = pipe(
+        prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative,
+        latents=pipe._pack_latents(noise, 1, *noise.shape[1:]), max_sequence_length=tiny_flux.TOKENS,
+        guidance_scale=1.0 if negative is None else scale, output_type="latent",
+    ).images  # fmt: skip
+    return pipe._unpack_latents(packed, *size, 8)
+
+
+CHROMA = Family(
+    "chroma",
+    chroma_pipeline,
+    chroma_plain,
+    lambda tokens, total: slice(total - tokens, total),
+    None,
+    layers=4,
+    own_call={"guidance_scale": 1.0, "max_sequence_length": tiny_flux.TOKENS},
+)
+
+FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA]
 
 
 @cache

@@ -30,6 +30,7 @@ def union_attention(
     key: torch.Tensor,
     value: torch.Tensor,
     log_weights: torch.Tensor | None = None,
+    own_scores: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Each frame attends to its own tokens and to the source's, in one softmax.
 
@@ -37,28 +38,39 @@ def union_attention(
         query, own_key, own_value: (branches, frames, heads, tokens, head_dim).
         key, value: (branches, heads, source tokens, head_dim).
         log_weights: see `source_attention`.
+        own_scores: (branches x frames, tokens or 1, own keys), added to the scores of the frame's own keys.
     """
     branches, frames = query.shape[:2]
     if log_weights is not None:
         log_weights = F.pad(log_weights, (own_key.shape[3], 0))  # the frame's own keys count once
+    added = _to_all(log_weights)
+    if own_scores is not None:
+        of_own = F.pad(own_scores, (0, key.shape[2]))[:, None]
+        added = of_own if added is None else of_own + added
     both_keys = torch.cat([own_key, key.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
     both_values = torch.cat([own_value, value.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
     out = F.scaled_dot_product_attention(
-        query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1), _to_all(log_weights)
+        query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1), added
     )  # -> (branches x frames, heads, tokens, head_dim)
     return out.reshape(branches, frames, *out.shape[1:])
 
 
 def source_share(
-    query: torch.Tensor, own_key: torch.Tensor, key: torch.Tensor, log_weights: torch.Tensor | None = None
+    query: torch.Tensor,
+    own_key: torch.Tensor,
+    key: torch.Tensor,
+    log_weights: torch.Tensor | None = None,
+    own_scores: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """How much of `union_attention` goes to the source's keys: (frames,) in [0, 1], estimated from 64 queries a frame.
 
     Args:
         query, own_key, key, log_weights: as in `union_attention`.
+        own_scores: (branches, frames, 1, own keys), added to the scores of the frame's own keys.
     """
     some = query[..., :: max(1, query.shape[-2] // 64), :].float() / query.shape[-1] ** 0.5
-    own = torch.logsumexp(some @ own_key.float().transpose(-1, -2), dim=-1)
+    own_scored = some @ own_key.float().transpose(-1, -2)
+    own = torch.logsumexp(own_scored if own_scores is None else own_scored + own_scores[:, :, None], dim=-1)
     scores = some @ key.float().transpose(-1, -2).unsqueeze(1)
     source = torch.logsumexp(scores if log_weights is None else scores + log_weights.float(), dim=-1)
     return torch.sigmoid(source - own).mean(dim=(0, 2, 3))
@@ -167,7 +179,7 @@ def attention_by_region(
     sources: Sequence[tuple[torch.Tensor, torch.Tensor]],
     regions: Sequence[torch.Tensor],
     ground: tuple[torch.Tensor, torch.Tensor] | None = None,
-    text: tuple[torch.Tensor, torch.Tensor] | None = None,
+    text: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None] | None = None,
 ) -> torch.Tensor:
     """Eq. 6-8 with several figures: a query of region i attends to the keys of source i and no others.
 
@@ -180,7 +192,7 @@ def attention_by_region(
         ground: key and value (branches, heads, ground tokens, head_dim) for the queries that are in no region; None:
             they attend to all tokens of their own frame, the ordinary self-attention.
         text: key and value (branches, frames, heads, text tokens, head_dim) of each frame's prompt, where all queries
-            attend to it as well.
+            attend to it as well, and what is added to its scores (branches, frames, 1, text tokens), or None.
 
     Returns:
         (branches, frames, heads, tokens, head_dim).
@@ -213,15 +225,16 @@ def _by_region_beside_text(
     own_value: torch.Tensor,
     shared: Sequence[tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]],
     outside: torch.Tensor,
-    text: tuple[torch.Tensor, torch.Tensor],
+    text: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None],
 ) -> torch.Tensor:
-    out = torch.empty_like(query)
+    out, scores = torch.empty_like(query), text[2]
     for frame in range(query.shape[1]):
         own = (outside[frame], (own_key[:, frame], own_value[:, frame]))
         for region, states in (own, *((region[frame], states) for region, states in shared)):
             if tokens := region.nonzero().flatten().tolist():
-                key, value = (torch.cat([of_text[:, frame], s], dim=2) for of_text, s in zip(text, states, strict=True))
-                out[:, frame, :, tokens] = F.scaled_dot_product_attention(query[:, frame, :, tokens], key, value)
+                key, value = (torch.cat([of[:, frame], s], dim=2) for of, s in zip(text[:2], states, strict=True))
+                added = None if scores is None else F.pad(scores[:, frame], (0, states[0].shape[2]))[:, None]
+                out[:, frame, :, tokens] = F.scaled_dot_product_attention(query[:, frame, :, tokens], key, value, added)
     return out
 
 
@@ -234,19 +247,22 @@ def chosen_attention(
     log_weights: torch.Tensor | None = None,
     *,
     seen: torch.Tensor,
+    own_scores: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """`union_attention` where each query sees all own keys and some of the source's.
 
     Args:
         seen: (frames, tokens, source tokens) bool, for all branches alike.
+        own_scores: see `union_attention`.
     """
     branches, frames = query.shape[:2]
     bias = torch.zeros(seen.shape, dtype=query.dtype, device=query.device)
     bias = (bias if log_weights is None else bias + log_weights).masked_fill(~seen, -torch.inf)
     bias = F.pad(bias, (own_key.shape[3], 0))  # -> (frames, tokens, own and source tokens)
+    bias = bias.repeat(branches, 1, 1)[:, None]
+    if own_scores is not None:
+        bias = bias + F.pad(own_scores, (0, key.shape[2]))[:, None]
     both_keys = torch.cat([own_key, key.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
     both_values = torch.cat([own_value, value.unsqueeze(1).expand(-1, frames, -1, -1, -1)], dim=3)
-    out = F.scaled_dot_product_attention(
-        query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1), bias.repeat(branches, 1, 1)[:, None]
-    )
+    out = F.scaled_dot_product_attention(query.flatten(0, 1), both_keys.flatten(0, 1), both_values.flatten(0, 1), bias)
     return out.reshape(branches, frames, *out.shape[1:])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, owners, rim_around
-from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text
+from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text, own_scores
 from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
@@ -152,7 +152,7 @@ class AttentionControl:
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
         if self._is_looking:
-            self._of_clip[layer.name] = (qkv.key, qkv.value)
+            self._of_clip[layer.name] = (qkv.unplaced_key, qkv.value)
             return None
         if not self._is_controlled:
             return None
@@ -164,13 +164,15 @@ class AttentionControl:
         for number, group in enumerate(self._groups):
             rows = group.rows(len(self.branches), self._frames)
             some = qkv if rows is None else qkv.of_rows(rows)
-            frame = self._frame(layer, grid, number)
+            frame = self._frame(layer, grid, number, some)
             views = list(self._views(layer, frame, group, some))
             if views:
                 out = self.mode.attend(some, views, frame)
             else:  # no source has a weight: the frames' own attention
                 queries = some.query if some.text is None else torch.cat([some.text.query, some.query], dim=2)
-                out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True)))
+                scores = own_scores(some, own=True, asks_text=True)
+                added = None if scores is None else scores[:, None]
+                out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True), added))
                 frame.tell_share(torch.zeros(1, device=out.device))
             if frame.is_last and number not in self._shares and ("own" in self.mode.needs or some.text is not None):
                 frame.tell_share(self._estimated_share(some, views))
@@ -183,7 +185,7 @@ class AttentionControl:
             whole[rows] = out[:, -tokens:]
         return whole
 
-    def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int) -> FrameState:
+    def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int, qkv: QKV) -> FrameState:
         return FrameState(
             layer,
             grid,
@@ -195,15 +197,17 @@ class AttentionControl:
             partial(self._target_on, grid, self._groups[group]),
             partial(self._shares.__setitem__, group),
             self.background,
-            partial(self._clip_states, layer, self._groups[group]),
+            partial(self._clip_states, layer, grid, self._groups[group], qkv),
         )
 
-    def _clip_states(self, layer: AttentionLayer, group: FrameGroup) -> tuple[torch.Tensor, torch.Tensor]:
+    def _clip_states(
+        self, layer: AttentionLayer, grid: tuple[int, int], group: FrameGroup, qkv: QKV
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Key and value of the clip's frames (rows, heads, tokens, head_dim), the same for all branches."""
         some = slice(None) if group.frames is None else list(group.frames)
         branches = len(self.branches)
         key, value = (states[some].repeat(branches, 1, 1, 1) for states in self._of_clip[layer.name])
-        return key, value
+        return qkv.placed(key, grid), value
 
     def _views(self, layer: AttentionLayer, frame: FrameState, group: FrameGroup, qkv: QKV) -> Iterator[SourceView]:
         """The sources of some frames."""
@@ -252,7 +256,9 @@ class AttentionControl:
         beside, _ = own_and_text(qkv, own="own" in self.mode.needs)
         query, own_key = (by_branch(states, self._branches) for states in (qkv.query, beside))
         key, _, log_weights = joined(views, beside_own=True)
-        return source_share(query, own_key, key, log_weights)
+        scores = own_scores(qkv, own="own" in self.mode.needs, asks_text=False)
+        own = None if scores is None else by_branch(scores, self._branches)
+        return source_share(query, own_key, key, log_weights, own)
 
     def source_share(self, frames: int) -> list[float]:
         """How much of the attention of each frame of the last call went to the sources, 0 to 1.

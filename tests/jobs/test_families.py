@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_families import FAMILIES, Family, pipeline
+from tiny_families import CHROMA, FAMILIES, PIXART, QWEN, SD3, ZIMAGE, Family, pipeline
 
 from masactrl_video.cli.main import main
 from masactrl_video.video.png import read_png
 
 Folder = Callable[[Family], Path]
 each = pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES])
+some = pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in (ZIMAGE, CHROMA)])
+"""Those with a call for each branch, with and without texts of different lengths."""
 whole = pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES[:1]])
 """One family through every command: what they do with a model is the same for all."""
 
@@ -64,7 +66,7 @@ def test_a_clip_is_rendered_under_a_controlnet(family: Family, folder: Folder, t
     assert (not np.array_equal(*frames)) == (family.control is not None)
 
 
-@each
+@some
 def test_a_character_acts_in_a_page_of_another_size(family: Family, folder: Folder, tmp_path: Path) -> None:
     own = folder(family)
     kept = ["--cache-dir", str(own / "cache"), "--characters-dir", str(tmp_path / "characters")]
@@ -83,7 +85,7 @@ panels:
     assert main(["comic", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "page.png"), *kept]) == 0
 
 
-@each
+@some
 def test_a_source_later_in_the_clip_follows_the_first(family: Family, folder: Folder, tmp_path: Path) -> None:
     own = folder(family)
     render = ["render", str(own / "clip"), "-o", str(tmp_path / "out.mp4")]
@@ -118,20 +120,36 @@ def test_every_other_command_takes_it(
     assert edit == 0 or (edit == 2 and "cannot be inverted yet" in errors)
 
 
+def test_a_real_picture_can_be_the_source_where_the_model_is_no_flow(folder: Folder, tmp_path: Path) -> None:
+    own = folder(PIXART)
+    edit = ["edit", str(own / "clip" / "0.png"), "-o", str(tmp_path / "out")]
+    assert run(own, edit, *PROMPT, *SIZE) == 0
+    assert (tmp_path / "out" / "target-1.png").is_file()
+
+
+VAE = "model/vae"
+NO_NETWORK = ["--controlnet", f"canny={VAE}", "--guidance", "canny"]
+
+
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("family", "more", "said"),
     [
-        (["--scheduler", "euler"], "scheduler euler: this model is a flow"),
-        (["--reuse-deep-features", "2"], "has no blocks that could run alone"),
-        (["--t2i-adapter", "canny=control", "--guidance", "t2i-canny"], "can have ControlNets alone"),
-        (["--controlnet", "canny=model/vae", "--guidance", "canny"], "AutoencoderKL, not SD3ControlNetModel"),
-        (["--prediction-type", "epsilon"], "predicts a flow's velocity alone"),
-        (["--source-positions", "free"], "the keys of Stable Diffusion 3 hold no places"),
-        (["--width", "256"], "this model has positions for 192 px on a side"),
+        (SD3, ["--scheduler", "euler"], "scheduler euler: this model is a flow"),
+        (SD3, ["--reuse-deep-features", "2"], "has no blocks that could run alone"),
+        (SD3, ["--t2i-adapter", "canny=control", "--guidance", "t2i-canny"], "can have ControlNets alone"),
+        (SD3, NO_NETWORK, "AutoencoderKL, not SD3ControlNetModel"),
+        (SD3, ["--prediction-type", "epsilon"], "predicts a flow's velocity alone"),
+        (SD3, ["--source-positions", "free"], "the keys of Stable Diffusion 3 hold no places"),
+        (SD3, ["--width", "256"], "this model has positions for 192 px on a side"),
+        (QWEN, ["--channels-last"], "the autoencoder of this model is one for videos"),
+        (QWEN, ["--taesd", "demo/taesd"], "no tiny decoder fits a AutoencoderKLQwenImage"),
+        (PIXART, NO_NETWORK, "diffusers has no control networks for PixArt-Sigma"),
+        (PIXART, ["--lora", f"{VAE}/diffusion_pytorch_model.safetensors"], "takes no LoRAs"),
+        (PIXART, ["--scheduler", "flow"], "it is for models of flow matching"),
+        (CHROMA, NO_NETWORK, "diffusers has no control networks for Chroma"),
     ],
-    ids=lambda value: value[0][2:] if isinstance(value, list) else "",
+    ids=lambda value: value[0][2:] if isinstance(value, list) else getattr(value, "name", ""),
 )
-@whole
 def test_what_it_cannot_do_is_said_in_one_line(
     family: Family,
     folder: Folder,

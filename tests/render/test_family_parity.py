@@ -13,6 +13,7 @@ import torch
 from tiny_families import FAMILIES, Family, pipeline
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.diffusion import DiffusionModel
@@ -20,7 +21,7 @@ from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
-from masactrl_video.render.frames import FramesJob, denoise_chunk
+from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource
 
@@ -57,6 +58,7 @@ def cases() -> list[Any]:
         found += [
             Case(family, guided=True),
             Case(family, size=(64, 96), mode="union", controls=nets),
+            Case(family, mode="regions", masa_layer=1),
             Case(family, size=(96, 64), mode="masked", guided=True, controls=min(nets, 1)),
         ]
     return [pytest.param(case, id=str(case)) for case in found]
@@ -119,15 +121,18 @@ def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, 
         for p, word in ((SOURCE_PROMPT, "bear"), (prompt, "frog"))
     )
     cached = cached_source(root, model, source, own.names, plan, ObjectWords(source_words))
-    masks, given = None, None
+    masks, given, parts = None, None, []
     if case.words:
         masks = MaskRule(target_tokens=words)
     elif case.mode == "masked":
         masks = MaskRule(source_mask=objects(model, case)[0])
         given = [objects(model, case)[1].numpy()[..., None].repeat(3, 2).astype(np.uint8) * 255] * 3
+    elif case.mode == "regions":
+        of_source, of_target = objects(model, case)
+        parts = [SourcePart(cached, mask=of_source, region=of_target)]
     denoising = Denoising(model, text, case.scale, seed=5)
     guides = [list(g) for g in guide]
-    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, given)
+    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, Beside(given), parts=parts)
     with job.controlled() as control:
         out = denoise_chunk(job, control, [[1], [2]])
     return torch.cat(out), cached, control.check_fired(calls_per_step=2)
@@ -139,7 +144,7 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
     plan = make_plan(model, case)
     height, width = (side // 2 for side in model.latent_size(*case.size))
     replay = replayed.Replay({layer.name for layer in plan.layers}, case.mode, case.family.picture, height * width)
-    if case.mode == "masked":
+    if case.mode in ("masked", "regions"):
         replay.source_object, replay.target_object = (m[::2, ::2].flatten() for m in objects(model, case))
     negative, guide = NEGATIVE if case.guided else "", pictures(case)
     runs = []
@@ -160,7 +165,7 @@ def test_the_cached_render_equals_a_replay_picture_by_picture(case: Case, tmp_pa
     plan = make_plan(model, case)
     calls = 2 if case.guided and model.backbone.calls_each_branch else 1
     assert figures["controlled_attention_calls"] == 2 * calls * len(plan.steps) * len(plan.layers)
-    assert len(plan.layers) == case.family.layers
+    assert len(plan.layers) == case.family.layers - case.masa_layer
     uncontrolled = reference(replace(case, masa_step=STEPS))
     assert (expected - uncontrolled)[1:].abs().max() > 1e-3  # control has an effect that could have been missed
 

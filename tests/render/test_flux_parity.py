@@ -25,7 +25,7 @@ from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.poses.named_poses import named_pose
 from masactrl_video.poses.warp import Skeleton, Skeletons
-from masactrl_video.render.frames import FramesJob, denoise_chunk
+from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource
 
@@ -122,7 +122,7 @@ def render(case: Case, root: Path, prompt: str = PROMPT) -> tuple[torch.Tensor, 
     denoising = Denoising(model, text, scale, seed=5)
     given = [objects(model, case)[1].numpy()[..., None].repeat(3, 2).astype(np.uint8) * 255] * 3 if masks else None
     guides = [list(g) for g in guide]
-    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, given)
+    job = FramesJob(denoising, scheduler, cached, cached.initial_noise, plan, guides, masks, Beside(given))
     if case.mode == "regions":
         figure, region = objects(model, case)
         job = replace(job, parts=[SourcePart(cached, region=region, mask=figure)], masks=MaskRule(threshold=0.5))

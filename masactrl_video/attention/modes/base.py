@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 
 from masactrl_video.attention.mutual import Sides
 from masactrl_video.attention.recorded import StepRecord
@@ -132,6 +133,22 @@ def own_and_text(qkv: QKV, *, own: bool) -> tuple[torch.Tensor, torch.Tensor]:
         keys, values = [*keys, qkv.key], [*values, qkv.value]
     key, value = (states[0] if len(states) == 1 else torch.cat(states, dim=2) for states in (keys, values))
     return key, value
+
+
+def own_scores(qkv: QKV, *, own: bool, asks_text: bool) -> torch.Tensor | None:
+    """What is added to the scores of the keys that `own_and_text` gives: (rows, queries or 1, keys); None: nothing.
+
+    Args:
+        asks_text: whether the queries are the text's and then the picture's, or the picture's alone.
+    """
+    if qkv.text is None or qkv.text.fill is None:
+        return None
+    fill = qkv.text.fill
+    keys = F.pad(fill, (0, qkv.tokens if own else 0))[:, None]
+    if not asks_text:
+        return keys
+    fills = F.pad((fill < 0).to(fill.dtype), (0, qkv.tokens))  # these see all alike
+    return keys * (1 - fills)[:, :, None]
 
 
 def objects_of(sources: Sequence[SourceView], mode: str) -> Sides:

@@ -18,6 +18,7 @@ from masactrl_video.attention.modes.base import (
     joined,
     objects_of,
     own_and_text,
+    own_scores,
 )
 from masactrl_video.attention.mutual import (
     Sides,
@@ -46,7 +47,8 @@ class SourceMode(AttentionMode):
             query, key, value = (
                 by_branch(states, frame.branches) for states in (queries, *own_and_text(qkv, own=False))
             )
-            out = union_attention(query, key, value, *joined(sources, beside_own=True))
+            scores = own_scores(qkv, own=False, asks_text=True)
+            out = union_attention(query, key, value, *joined(sources, beside_own=True), own_scores=scores)
             return merge_heads(out).flatten(0, 1)
         query = as_one_long_query(qkv.query, frame.branches)  # -> (branches, heads, frames x tokens, head_dim)
         return merge_heads(source_attention(query, *joined(sources))).reshape(qkv.rows, qkv.tokens, -1)
@@ -64,7 +66,8 @@ class UnionMode(AttentionMode):
         query, own_key, own_value = (
             by_branch(states, frame.branches) for states in (qkv.query, *own_and_text(qkv, own=True))
         )
-        out = union_attention(query, own_key, own_value, *joined(sources, beside_own=True))
+        scores = own_scores(qkv, own=True, asks_text=False)
+        out = union_attention(query, own_key, own_value, *joined(sources, beside_own=True), own_scores=scores)
         return merge_heads(out).flatten(0, 1)
 
 
@@ -100,9 +103,8 @@ class MaskedMode(AttentionMode):
         figure = objects_of(sources, self.name)
         if qkv.text is not None:
             seen = figure.order[figure.answering()[0]]
-            text = tuple(by_branch(of_text, frame.branches) for of_text in own_and_text(qkv, own=False))
             region, cut = target.mask.reshape(-1, qkv.tokens), (key[:, :, seen], value[:, :, seen])
-            out = attention_by_region(query, ground_key, ground_value, [cut], [region], text=(text[0], text[1]))
+            out = attention_by_region(query, ground_key, ground_value, [cut], [region], text=_text(qkv, frame))
         else:
             out = own_ground_attention(query, ground_key, ground_value, key, value, target, figure, log_weights)
         return merge_heads(out).flatten(0, 1)
@@ -120,7 +122,10 @@ class MaskedMode(AttentionMode):
         query, own_key, own_value = (
             by_branch(states, frame.branches) for states in (qkv.query, *own_and_text(qkv, own=False))
         )
-        out = chosen_attention(query, own_key, own_value, *joined(sources, beside_own=True), seen=seen)
+        scores = own_scores(qkv, own=False, asks_text=False)
+        out = chosen_attention(
+            query, own_key, own_value, *joined(sources, beside_own=True), seen=seen, own_scores=scores
+        )
         return merge_heads(out).flatten(0, 1)
 
 
@@ -141,8 +146,7 @@ class RegionsMode(AttentionMode):
             in_any = torch.stack(regions).any(dim=0)
             frame.tell_share((in_any | (ground is not None)).float().mean(dim=1))
         if qkv.text is not None:
-            text_key, text_value = (by_branch(states, frame.branches) for states in own_and_text(qkv, own=False))
-            out = attention_by_region(query, own_key, own_value, figures, regions, ground, text=(text_key, text_value))
+            out = attention_by_region(query, own_key, own_value, figures, regions, ground, text=_text(qkv, frame))
             return merge_heads(out).flatten(0, 1)
         out = attention_by_region(query, own_key, own_value, figures, regions, ground)
         return merge_heads(out).flatten(0, 1)
@@ -152,6 +156,13 @@ def _by_branch(qkv: QKV, frame: FrameState) -> tuple[torch.Tensor, torch.Tensor,
     """Query, key and value, each (branches, frames, heads, tokens, head_dim)."""
     query, key, value = (by_branch(states, frame.branches) for states in (qkv.query, qkv.key, qkv.value))
     return query, key, value
+
+
+def _text(qkv: QKV, frame: FrameState) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Key and value of each frame's prompt, by branch, and what is added to its scores (see `attention_by_region`)."""
+    key, value = (by_branch(states, frame.branches) for states in own_and_text(qkv, own=False))
+    scores = own_scores(qkv, own=False, asks_text=False)
+    return key, value, None if scores is None else by_branch(scores, frame.branches)
 
 
 def _cut(source: SourceView, *, of_figure: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,6 +29,7 @@ class QKV:
         place: Callable[[torch.Tensor, tuple[int, int], tuple[int, int]], torch.Tensor] | None = None,
         place_at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         text: QKV | None = None,
+        fill: torch.Tensor | None = None,
     ) -> None:
         """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
         self._query, self._key, self._value = query, key, value
@@ -43,6 +44,9 @@ class QKV:
         self.text = text
         """The same of the prompt's tokens, in a layer where they stand in one softmax with the picture's; None: they
         have a layer of their own."""
+        self.fill = fill
+        """Of a prompt's tokens, (rows, tokens): what is added to the scores of those that only fill it up, below 0, and
+        0 for the others; those that fill up see all alike. None: all count the same."""
 
     @cached_property
     def query(self) -> torch.Tensor:
@@ -90,6 +94,7 @@ class QKV:
             place=self._place,
             place_at=self._place_at,
             text=None if self.text is None else self.text.of_rows(rows),
+            fill=None if self.fill is None else self.fill[rows],
         )
 
 

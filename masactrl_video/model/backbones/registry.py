@@ -16,6 +16,7 @@ _OWN = (
     "masactrl_video.model.backbones.sd3.backbone:SD3Backbone",
     "masactrl_video.model.backbones.zimage.backbone:ZImageBackbone",
     "masactrl_video.model.backbones.qwen.backbone:QwenBackbone",
+    "masactrl_video.model.backbones.chroma.backbone:ChromaBackbone",
     "masactrl_video.model.backbones.pixart.backbone:PixArtBackbone",
 )
 """Written as entry points are; a backbone is imported when it is asked for."""

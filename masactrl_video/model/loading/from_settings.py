@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.controls import NetworkChoice
 from masactrl_video.model.compile import check_compiler, compile_network
 from masactrl_video.model.diffusion import DiffusionModel
@@ -45,6 +46,11 @@ def model_from_settings(settings: Settings) -> DiffusionModel:
     if settings.vae_tiling:
         model.vae.enable_tiling()
     if settings.channels_last:
+        if any(weight.ndim == 5 for weight in model.vae.parameters()):
+            raise UserError(
+                "channels_last: the autoencoder of this model is one for videos, whose layers cannot lie so in memory; "
+                "leave it out"
+            )
         for part in (model.denoiser, model.vae, *(network.module for network in model.networks)):
             part.to(memory_format=torch.channels_last)
     if settings.compile:

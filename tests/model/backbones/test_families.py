@@ -95,6 +95,11 @@ def test_a_recorded_key_with_its_places_is_the_key_of_the_network(family: Family
         assert qkv.tokens == 24
         assert torch.equal(qkv.placed(qkv.unplaced_key, (4, 6)), qkv.key)
         assert torch.equal(qkv.unplaced_key, qkv.key) != backbone.keys_have_places
+        here = torch.stack(torch.meshgrid(torch.arange(4.0), torch.arange(6.0), indexing="ij"), -1).reshape(24, 2)
+        assert torch.equal(qkv.placed_at(qkv.unplaced_key, here), qkv.key)
+        there, beside = (here + torch.tensor([0, 6])), qkv.placed(qkv.unplaced_key, (4, 6), (0, 6))
+        assert torch.equal(qkv.placed_at(qkv.unplaced_key, there), beside)
+        assert backbone.keys_can_move == backbone.keys_have_places
         assert (qkv.text is not None) == (layer.kind == "joint") or family.fills
         seen.append(layer.name)
 

@@ -30,13 +30,14 @@ def attending(
     transformer: FluxTransformer2DModel,
     to_picture: Mapping[str, PictureAttention],
     to_text: Mapping[str, Sequence[TextAttention]],
+    title: str = "FLUX.1",
 ) -> Iterator[None]:
-    """See `Backbone.attending`."""
+    """See `Backbone.attending`; the `title` is what people call the family."""
     call = _Call(transformer)
     layers = joint_layers(transformer)
     with (
         watch_calls(transformer, call.begin),
-        joint.attending(transformer, "FLUX.1", layers, (FluxAttnProcessor,), call.opened, to_picture, to_text),
+        joint.attending(transformer, title, layers, (FluxAttnProcessor,), call.opened, to_picture, to_text),
     ):
         yield
 
@@ -84,7 +85,10 @@ class _Call:
             lambda states: _rotated(states, _cut(rotation, slice(length))),
             lambda states: _rotated(states, _cut(rotation, slice(length, None))),
         )
-        words = projected(attn, text, Projections.of_text(attn), of_text)
+        mask, fill = arguments.get("attention_mask"), None
+        if mask is not None:  # (rows, 1, tokens, tokens), which diffusers adds to the scores: 1 among those that count
+            fill = mask[:, 0, -1, :length] - 1
+        words = projected(attn, text, Projections.of_text(attn), of_text, fill=fill)
         places_in = (self._place, self._place_at)
         qkv = projected(attn, hidden, Projections.of_picture(attn), of_picture, *places_in, text=words)
 

@@ -35,7 +35,9 @@ class FluxFiles(FlowFiles):
     )
 
     def is_in(self, keys: Sequence[str]) -> bool:
-        """By the names of its blocks."""
+        """By the names of its blocks, which Chroma has too."""
+        if any(key.startswith("distilled_guidance_layer.") for key in keys):
+            return False
         return any(key.startswith(("double_blocks.", "single_transformer_blocks.")) for key in keys)
 
     def shared(self, pipe: FluxPipeline) -> Mapping[str, tuple[object, object]]:

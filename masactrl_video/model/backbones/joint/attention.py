@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.attention_processor import Attention
 
@@ -133,8 +134,13 @@ class Attending:
     def _text(self, qkv: QKV, text: QKV) -> torch.Tensor:
         """What the text's tokens attend to: themselves and the picture, as the network has it."""
         key, value = torch.cat([text.key, qkv.key], dim=2), torch.cat([text.value, qkv.value], dim=2)
+        added = None
+        if text.fill is not None:
+            added = F.pad(text.fill, (0, qkv.tokens))[:, None] * (text.fill == 0)[:, :, None].to(text.fill.dtype)
         out: torch.Tensor = dispatch_attention_fn(
-            *(states.transpose(1, 2) for states in (text.query, key, value)), backend=self._attention_backend
+            *(states.transpose(1, 2) for states in (text.query, key, value)),
+            attn_mask=None if added is None else added[:, None],
+            backend=self._attention_backend,
         )
         return out.flatten(2, 3)
 
@@ -157,7 +163,10 @@ class JointCall:
         qkv = self._opened.qkv
         assert qkv.text is not None
         query, key = qkv.query[-last_rows:].float(), qkv.text.key[-last_rows:, :, self._opened.words].float()
-        maps: torch.Tensor = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        if qkv.text.fill is not None:
+            scores = scores + qkv.text.fill[-last_rows:, None, None, self._opened.words].float()
+        maps: torch.Tensor = scores.softmax(dim=-1)
         return maps[..., list(words)].sum(dim=-1).mean(dim=1)
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,12 @@ def check_tokens(key: torch.Tensor, grid: tuple[int, int]) -> None:
         )
 
 
+def grid_places(grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
+    """(tokens, 2): row and column of each token of a grid (height, width) whose first one stands there."""
+    rows, columns = torch.meshgrid(torch.arange(grid[0]) + first[0], torch.arange(grid[1]) + first[1], indexing="ij")
+    return torch.stack([rows, columns], dim=-1).reshape(-1, 2)
+
+
 def turned(states: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     """(..., tokens, head_dim) with places put in: complex `turns` (..., tokens, head_dim / 2) of its pairs."""
     pairs = torch.view_as_complex(states.float().reshape(*states.shape[:-1], -1, 2))

@@ -66,6 +66,7 @@ def projected(
     place: Place | None = None,
     place_at: PlaceAt | None = None,
     text: QKV | None = None,
+    fill: torch.Tensor | None = None,
 ) -> QKV:
     """`QKV` of tokens (rows, tokens, channels).
 
@@ -73,6 +74,7 @@ def projected(
         rotate: puts these tokens' places into their queries and keys; None: they have none.
         place: puts places into recorded keys, and `place_at` a place for each token.
         text: that of the prompt's tokens, which stand in the same softmax.
+        fill: see `QKV`.
     """
 
     def normed(made: torch.Tensor, norm: Projection | None) -> torch.Tensor:
@@ -97,4 +99,5 @@ def projected(
         place=place,
         place_at=place_at,
         text=text,
+        fill=fill,
     )

@@ -34,21 +34,18 @@ class RaggedText(TextCondition):
         return self.hidden_states[branch, : int(self.lengths[branch])]
 
 
-def branch_by_branch(
-    model: LoadedModel, text: TextCondition, call: Callable[[torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
+def branch_by_branch(model: LoadedModel, text: TextCondition, call: Callable[[int], torch.Tensor]) -> torch.Tensor:
     """The denoiser's output (branches, frames, channels, height, width), the prompt's own branch called first.
 
     Args:
-        call: (tokens, channels) of one text → (frames, channels, height, width).
+        call: number of a branch → (frames, channels, height, width).
     """
-    assert isinstance(text, RaggedText)
     if text.branches == 1:
-        return call(text.text(0))[None]
+        return call(0)[None]
     found: dict[Branch, torch.Tensor] = {}
     for branch in reversed(range(text.branches)):
         with model.clock.of([text.names[branch]]):
-            found[text.names[branch]] = call(text.text(branch))
+            found[text.names[branch]] = call(branch)
     return torch.stack([found[name] for name in text.names])
 
 

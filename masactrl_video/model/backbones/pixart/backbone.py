@@ -121,9 +121,10 @@ class PixArtBackbone(TransformerBackbone):
     def schedule(
         self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]
     ) -> Schedule:
-        """The same noise levels for all sizes."""
-        own = cast(PixArtSigmaPipeline, model.pipe).scheduler
-        return diffusion_schedule(own.config, model.device, name, num_inference_steps)
+        """The same noise levels for all sizes; with DDIM spaced as Stable Diffusion's, so that it can be inverted."""
+        config = cast(PixArtSigmaPipeline, model.pipe).scheduler.config
+        spaced = {**config, "timestep_spacing": "leading"} if name == "ddim" else config
+        return diffusion_schedule(spaced, model.device, name, num_inference_steps)
 
     def load_control(self, choice: NetworkChoice, denoiser: PixArtTransformer2DModel) -> ControlNetwork:
         """None: diffusers has no ControlNet of this family.

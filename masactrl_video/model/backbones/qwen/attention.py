@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import QwenImageTransformer2DModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_qwenimage import QwenDoubleStreamAttnProcessor2_0
@@ -23,7 +24,7 @@ from masactrl_video.model.backbones.joint.attention import Opened
 from masactrl_video.model.backbones.joint.calls import timestep_of
 from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.joint.packing import PATCH
-from masactrl_video.model.backbones.joint.places import check_tokens, turned
+from masactrl_video.model.backbones.joint.places import check_tokens, grid_places, turned
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
 
@@ -76,6 +77,7 @@ class _Call:
             Projections.of_picture(attn),
             lambda states: turned(states, of_picture),
             place=self._place,
+            place_at=self._place_at,
             text=words,
         )
 
@@ -88,25 +90,21 @@ class _Call:
 
     def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
         check_tokens(key, grid)
-        around = grid if first == (0, 0) else self._grid
-        rows, columns = (torch.arange(grid[n]) + first[n] - (around[n] - around[n] // 2) for n in (0, 1))
-        return turned(key, self._turns(rows, columns).to(key.device))
+        return self._around(key, grid_places(grid, first), grid if first == (0, 0) else self._grid)
 
-    def _turns(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """(rows x columns, head_dim / 2), complex, for rows and columns counted from the middle."""
-        axes = [size // 2 for size in self._places.axes_dim]
-        above, below = (table.split(axes, dim=1) for table in (self._places.pos_freqs, self._places.neg_freqs))
+    def _place_at(self, key: torch.Tensor, rows_columns: torch.Tensor) -> torch.Tensor:
+        return self._around(key, rows_columns, self._grid)
 
-        def of(axis: int, places: torch.Tensor) -> torch.Tensor:
-            table = torch.where((places < 0)[:, None], below[axis][places], above[axis][places.clamp(min=0)])
-            return table.to(below[axis].dtype)
-
-        frame, height, width = of(0, torch.zeros(1, dtype=torch.long)), of(1, rows), of(2, columns)
-        shape = (len(rows), len(columns), -1)
-        turns = torch.cat(
-            [frame[:, None].expand(*shape), height[:, None].expand(*shape), width[None].expand(*shape)], dim=-1
-        )
-        return turns.flatten(0, 1)
+    def _around(self, key: torch.Tensor, rows_columns: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        """Keys at places (tokens, 2) of a grid, counted from its middle."""
+        middle = torch.tensor([side - side // 2 for side in grid])
+        places = F.pad((rows_columns.cpu() - middle).float(), (1, 0))
+        angles = []
+        for axis, size in enumerate(self._places.axes_dim):  # as the network's own tables, which have whole places
+            rates = 1.0 / torch.pow(self._places.theta, torch.arange(0, size, 2).to(torch.float32).div(size))
+            angles.append(places[:, axis, None] * rates)
+        of_token = torch.cat(angles, dim=1)
+        return turned(key, torch.polar(torch.ones_like(of_token), of_token).to(key.device))
 
 
 def watch_calls(

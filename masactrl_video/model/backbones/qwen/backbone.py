@@ -39,6 +39,7 @@ class QwenBackbone(TransformerBackbone):
     denoisers = ("QwenImageTransformer2DModel",)
     files = QwenFiles()
     keys_have_places = True
+    keys_can_move = True
     calls_each_branch = True
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
@@ -122,14 +123,15 @@ class QwenBackbone(TransformerBackbone):
         num_steps: int,
     ) -> torch.Tensor:
         """The transformer's output, with what ControlNets add between its blocks."""
+        assert isinstance(text, RaggedText)
         transformer, frames = cast(QwenImageTransformer2DModel, model.denoiser), model_input.shape[0]
         height, width = model_input.shape[-2:]
         tokens = pack(model_input)
 
-        def call(prompt: torch.Tensor) -> torch.Tensor:
+        def call(branch: int) -> torch.Tensor:
             arguments: dict[str, object] = {
                 "hidden_states": tokens,
-                "encoder_hidden_states": prompt.expand(frames, -1, -1),
+                "encoder_hidden_states": text.text(branch).expand(frames, -1, -1),
                 "encoder_hidden_states_mask": None,
                 "timestep": timestep.expand(frames).to(tokens.dtype) / 1000,
                 "img_shapes": [[(1, height // PATCH, width // PATCH)]] * frames,

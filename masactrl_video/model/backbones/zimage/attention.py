@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import ZImageTransformer2DModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_z_image import SEQ_MULTI_OF, ZSingleStreamAttnProcessor
@@ -25,7 +26,7 @@ from masactrl_video.model.backbones.joint.attention import Opened
 from masactrl_video.model.backbones.joint.calls import timestep_of
 from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.joint.packing import PATCH
-from masactrl_video.model.backbones.joint.places import check_tokens, turned
+from masactrl_video.model.backbones.joint.places import check_tokens, grid_places, turned
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
 
@@ -108,6 +109,7 @@ class _Call:
             layers,
             lambda states: turned(states, freqs[:, None, : self._tokens]),
             place=self._place,
+            place_at=self._place_at,
             text=text,
         )
         filling = _filled(self._tokens) - self._tokens
@@ -121,11 +123,16 @@ class _Call:
 
     def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
         check_tokens(key, grid)
-        rows, columns = torch.meshgrid(
-            torch.arange(grid[0]) + first[0], torch.arange(grid[1]) + first[1], indexing="ij"
-        )
-        places = torch.stack([torch.full_like(rows, self._first), rows, columns], dim=-1).reshape(-1, 3)
-        return turned(key, self._embedder(places.to(key.device)))
+        return self._place_at(key, grid_places(grid, first))
+
+    def _place_at(self, key: torch.Tensor, rows_columns: torch.Tensor) -> torch.Tensor:
+        places = F.pad(rows_columns.double().cpu(), (1, 0), value=self._first)
+        angles = []
+        for axis, size in enumerate(self._embedder.axes_dims):  # as the embedder's own table, which has whole places
+            rates = 1.0 / self._embedder.theta ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
+            angles.append((places[:, axis, None] * rates).float())
+        of_token = torch.cat(angles, dim=1)
+        return turned(key, torch.polar(torch.ones_like(of_token), of_token).to(key.device))
 
 
 def _filled(tokens: int) -> int:

@@ -37,6 +37,7 @@ class ZImageBackbone(TransformerBackbone):
     denoisers = ("ZImageTransformer2DModel",)
     files = ZImageFiles()
     keys_have_places = True
+    keys_can_move = True
     calls_each_branch = True
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
@@ -121,12 +122,13 @@ class ZImageBackbone(TransformerBackbone):
         num_steps: int,
     ) -> torch.Tensor:
         """The transformer's output, with what ControlNets add between its layers; it has the other sign."""
+        assert isinstance(text, RaggedText)
         transformer, frames = cast(ZImageTransformer2DModel, model.denoiser), model_input.shape[0]
         latents = list(model_input.unsqueeze(2).unbind())  # each (channels, 1, height, width)
         left = (1000 - timestep.expand(frames)) / 1000
 
-        def call(caption: torch.Tensor) -> torch.Tensor:
-            captions, added = [caption] * frames, None
+        def call(branch: int) -> torch.Tensor:
+            captions, added = [text.text(branch)] * frames, None
             if controls is not None:
                 assert isinstance(controls, PreparedPictures)
                 added = residuals(controls, latents, left, captions, step, num_steps)

@@ -1,0 +1,148 @@
+"""Chroma: FLUX.1's blocks with one text encoder, and real guidance.
+
+Tokens that only fill up a prompt count less than those of the prompt: diffusers adds 1 to the scores among all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from diffusers import ChromaPipeline, ChromaTransformer2DModel
+from numpy.typing import NDArray
+
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.chroma.files import ChromaFiles
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.flux.attention import attending
+from masactrl_video.model.backbones.flux.calls import watch_calls
+from masactrl_video.model.backbones.flux.layers import joint_layers, word_layers
+from masactrl_video.model.backbones.flux.packing import places
+from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
+from masactrl_video.model.backbones.joint.controls import PreparedPictures, refuse_controls
+from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
+from masactrl_video.model.backbones.joint.ragged import branch_by_branch
+from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.unread import libraries_leave_it_to_us
+
+_MOST_TOKENS = 512
+"""As diffusers' pipeline takes by default."""
+
+
+@dataclass(frozen=True)
+class ChromaText(TextCondition):
+    """Prompts of the branches of one call."""
+
+    mask: torch.Tensor | None = None
+    """(branches, text tokens): 1 for those that count in full, 0 for those that only fill up."""
+
+
+class ChromaBackbone(TransformerBackbone):
+    """The `Backbone` of Chroma."""
+
+    title = "Chroma"
+    pipelines = ("ChromaPipeline",)
+    denoisers = ("ChromaTransformer2DModel",)
+    files = ChromaFiles()
+    keys_have_places = True
+    keys_can_move = True
+    calls_each_branch = True
+
+    def layers(self, denoiser: ChromaTransformer2DModel) -> tuple[AttentionLayer, ...]:
+        """The attention of all blocks."""
+        return joint_layers(denoiser)
+
+    def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
+        """The blocks that keep text and picture apart."""
+        return word_layers(layers, divisor)
+
+    def attending(
+        self,
+        denoiser: ChromaTransformer2DModel,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> AbstractContextManager[None]:
+        """Inside the context, layers attend otherwise, by attention processors."""
+        return attending(denoiser, to_picture, to_text, self.title)
+
+    def calls(
+        self,
+        denoiser: ChromaTransformer2DModel,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, each call of the transformer is told of."""
+        return watch_calls(denoiser, on_begin, on_end)
+
+    def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
+        """Guided."""
+        return GUIDED
+
+    @torch.no_grad()
+    def encode_prompt(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
+    ) -> TextCondition:
+        """Encode a prompt by T5."""
+        pipe = cast(ChromaPipeline, model.pipe)
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
+        most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
+        with libraries_leave_it_to_us():
+            encoded = [
+                pipe.encode_prompt(
+                    text, device=model.device, do_classifier_free_guidance=False, max_sequence_length=most
+                )
+                for text in ([negative_prompt, prompt] if guided else [prompt])
+            ]
+        hidden, mask = (torch.cat([one[part] for one in encoded]).to(model.dtype) for part in (0, 2))
+        return ChromaText(hidden, mask)
+
+    def load_control(self, choice: NetworkChoice, denoiser: ChromaTransformer2DModel) -> ControlNetwork:
+        """None: diffusers has no ControlNet of this family.
+
+        Raises:
+            UserError: always.
+        """
+        raise refuse_controls(choice, self.title)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """Nothing to prepare."""
+        return PreparedPictures()
+
+    @torch.no_grad()
+    def predict(
+        self,
+        model: LoadedModel,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        text: TextCondition,
+        controls: PreparedControls | None,
+        step: int,
+        num_steps: int,
+    ) -> torch.Tensor:
+        """The transformer's output."""
+        assert isinstance(text, ChromaText)
+        transformer, frames = cast(ChromaTransformer2DModel, model.denoiser), model_input.shape[0]
+        height, width = model_input.shape[-2:]
+        tokens, mask = pack(model_input), cast(torch.Tensor, text.mask)
+
+        def call(branch: int) -> torch.Tensor:
+            prompt = text.hidden_states[branch]
+            counts = torch.cat([mask[branch], mask.new_ones(tokens.shape[1])])
+            out = transformer(
+                hidden_states=tokens,
+                encoder_hidden_states=prompt.expand(frames, -1, -1),
+                timestep=timestep.expand(frames).to(tokens.dtype) / 1000,
+                txt_ids=prompt.new_zeros(prompt.shape[0], 3),
+                img_ids=places((height // PATCH, width // PATCH)).to(tokens.device, tokens.dtype),
+                attention_mask=counts.expand(frames, -1),
+                return_dict=False,
+            )[0]
+            return unpack(out, height, width)
+
+        return branch_by_branch(model, text, call)
