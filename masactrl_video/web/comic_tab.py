@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import yaml
 
 from masactrl_video.errors import UserError
 from masactrl_video.page.layout import LAYOUTS
+from masactrl_video.poses.named_poses import pose_names
 from masactrl_video.settings.presets import preset_names
 from masactrl_video.settings.text_file import read_text
 from masactrl_video.web.forms import SettingsForm
@@ -73,6 +76,13 @@ class ComicTab:
             elem_classes="mv-mono",
             info="panels with prompts, poses, captions and balloons",
         )
+        with gr.Accordion("Add a panel", open=False):
+            self.prompt = gr.Textbox("", label="What it shows", elem_id="panel-prompt")
+            with gr.Row():
+                self.pose = gr.Dropdown(["none", *pose_names()], value="none", label="Pose")
+                self.caption = gr.Textbox("", label="Caption")
+                self.balloon = gr.Textbox("", label="Balloon")
+            self.add = gr.Button("Add it to the story", size="sm", elem_id="panel-add")
         self.file = gr.UploadButton("Take a story from a file", size="sm", file_types=[".yaml", ".yml", ".txt"])
         self.who = gr.Textbox(
             "a bear in a red shirt and blue pants", label="What the character of the script looks like", visible=False
@@ -89,13 +99,30 @@ class ComicTab:
         self.kind.input(self._of_kind, [self.kind, self.text], [self.text, self.who], **_QUIET)
         self.file.upload(self._read, self.file, [self.kind, self.text, self.who, self.wrong], **_QUIET)
         inputs = [self.preset, self.kind, self.text, self.who, self.layout, *self.form.inputs]
-        self.make.click(self._added, inputs, [self.view.name, self.wrong], **_QUIET)
+        self.view.fill(self.make, self._added, inputs, self.wrong)
+        panel = [self.prompt, self.pose, self.caption, self.balloon]
+        self.add.click(self._with_panel, [self.kind, self.text, *panel], [self.text, self.wrong], **_QUIET)
 
     def _of_kind(self, kind: str, text: str) -> list[Any]:
         """The other example, unless something of one's own stands there."""
         of_script = kind == _SCRIPT
         example = _EXAMPLE_SCRIPT if of_script else _EXAMPLE
         return [example if text in (_EXAMPLE, _EXAMPLE_SCRIPT, "") else gr.skip(), gr.update(visible=of_script)]
+
+    def _with_panel(self, kind: str, text: str, prompt: str, pose: str, caption: str, balloon: str) -> list[Any]:
+        """The story with one more panel at its end."""
+        if not prompt.strip():
+            return [gr.skip(), problem("Say what the panel shows.")]
+        if kind == _SCRIPT:
+            more = " ".join(filter(None, [prompt.strip(), caption.strip() and f"# {caption.strip()}"]))
+            return [f"{text.rstrip()}\n{more}\n", ""]
+        panel: dict[str, Any] = {"prompt": prompt.strip()}
+        panel |= {"pose": pose} if pose != "none" else {}
+        panel |= {"caption": caption.strip()} if caption.strip() else {}
+        panel |= {"balloons": [{"text": balloon.strip()}]} if balloon.strip() else {}
+        lines = yaml.safe_dump([panel], sort_keys=False, allow_unicode=True, width=10**6)
+        head = text.rstrip() if "panels:" in text else f"{text.rstrip()}\npanels:".lstrip()
+        return [f"{head}\n{textwrap.indent(lines, '  ')}", ""]
 
     def _read(self, file: str) -> list[Any]:
         path = Path(file)

@@ -48,7 +48,7 @@ _STAGES = {
     "panels": "Making the panels",
     "pages": "Setting the pages",
 }
-_MOST_FRAMES = 240
+_MOST_FRAMES, _FEW = 240, 24
 """Pictures of a run on one page; the folder has them all."""
 
 
@@ -108,6 +108,7 @@ def job_html(queue: Queue, job: Job) -> str:
         problem(job.message),
         _made(job, folder),
         _line(job, folder),
+        _settings(job, folder) if job.state in ("done", "stopped") else "",
         "</section>",
     ]
     return "".join(parts)
@@ -177,6 +178,7 @@ def _clip(job: Job, output: Path) -> str:
     if frames:
         shown = [(path, f"frame {int(path.stem)}") for path in frames[:_MOST_FRAMES]]
         parts.append(strip(shown, f"{counted(len(frames), 'frame')}", closed=job.state == "done"))
+    parts.append(_guidance(folder) if job.state != "done" else "")
     parts += [
         f"<details><summary>{escape(_spoken(path.stem))}</summary>{video(path, _spoken(path.stem))}</details>"
         for path in sorted(folder.glob(f"guidance-*{output.suffix}"))
@@ -199,7 +201,7 @@ def _pictures(job: Job, folder: Path) -> str:
     sheet = folder / "sheet.png"
     parts = [_grid(job, folder)] if job.command == "sweep" else []
     parts += [figure(sheet, "all pictures on one sheet", "mv-wide")] if sheet.exists() else []
-    made = [(path, path.stem.replace("-", " ")) for path in sorted(folder.glob("*.png")) if path != sheet]
+    made = [(path, path.stem.replace("-", " ")) for path in sorted(folder.glob("[!.]*.png")) if path != sheet]
     return "".join([*parts, strip(made, "Pictures", closed=bool(parts))]) if made else "".join(parts)
 
 
@@ -238,12 +240,33 @@ def _cell(path: Path, values: dict[str, str]) -> str:
 def _comic(job: Job, output: Path) -> str:
     """Panels as they come; the pages at the end."""
     folder = output.with_suffix("")
-    pages = sorted((folder / "pages").glob("*.png"))
+    pages = sorted((folder / "pages").glob("[!.]*.png"))
     parts = [figure(path, f"page {int(path.stem)}", "mv-page") for path in pages]
-    panels = sorted((folder / "panels").glob("*.png"))
+    panels = sorted((folder / "panels").glob("[!.]*.png"))
     if panels:
         parts.append(strip([(path, f"panel {path.stem}") for path in panels], "Panels", closed=bool(pages)))
     parts += [download(path) for path in sorted(folder.glob("*.pdf")) + sorted(folder.glob("*.cbz"))]
+    return "".join(parts)
+
+
+def _settings(job: Job, folder: Path) -> str:
+    """All settings of a run, as its folder has them."""
+    config = job.output(folder).with_suffix("") / "config.yaml"
+    if not config.is_file():
+        return ""
+    text = "\n".join(line for line in config.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
+    return (
+        f"<details class='mv-line'><summary>All its settings</summary><pre tabindex='0'>{escape(text)}</pre></details>"
+    )
+
+
+def _guidance(folder: Path) -> str:
+    """The guidance of a clip while its frames are made."""
+    parts = []
+    for kind in sorted(path for path in folder.glob("guidance-*") if path.is_dir()):
+        made = sorted(kind.glob("[0-9]*.png"))[:_FEW]
+        if made:
+            parts.append(strip([(path, f"{int(path.stem)}") for path in made], _spoken(kind.name), closed=True))
     return "".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -39,12 +40,21 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
-@pytest.fixture(scope="module")
-def clip(home: Path) -> Path:
-    path = home / "my clip.mp4"
-    source = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=4:d=0.5", "-pix_fmt", "yuv420p", str(path)]
+def written_clip(path: Path, frames: int) -> Path:
+    source = ["-f", "lavfi", "-i", f"testsrc=s=64x64:r=4:d={frames / 4}", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source], check=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def clip(home: Path) -> Path:
+    return written_clip(home / "my clip.mp4", 2)
+
+
+@pytest.fixture(scope="module")
+def long_clip(home: Path) -> Path:
+    """Long enough to be stopped in the middle."""
+    return written_clip(home / "long.mp4", 48)
 
 
 @pytest.fixture
@@ -77,8 +87,8 @@ def made(page: Any, state: str = "Done") -> Any:
     return job
 
 
-def plays(page: Any) -> bool:
-    return bool(page.evaluate("document.querySelector('.mv-result video').readyState >= 2"))
+def wait_until_it_plays(page: Any) -> None:
+    page.wait_for_function("document.querySelector('.mv-result video')?.readyState >= 2")
 
 
 def test_a_newcomer_drops_a_clip_and_sees_the_result_play(page: Any, clip: Path, full: bool) -> None:
@@ -89,7 +99,7 @@ def test_a_newcomer_drops_a_clip_and_sees_the_result_play(page: Any, clip: Path,
         steps(page, 2)
     page.click("#clip-make")
     job = made(page)
-    page.wait_for_function("document.querySelector('.mv-result video').readyState >= 2")
+    wait_until_it_plays(page)
     assert job.locator("video").count() == 3
     assert job.get_by_alt_text("source").count() == 1
     line = job.locator(".mv-line code").first.text_content()
@@ -111,6 +121,17 @@ def test_thresholds_move_live(page: Any, clip: Path) -> None:
     assert edges.get_attribute("src") != before
     number.fill("300")
     page.locator("#clip-preview [role=alert]", has_text="low 300").wait_for()
+
+
+def test_poses_that_are_found_and_the_source_are_shown_before_the_frames(page: Any) -> None:
+    page.click("#take-example")
+    page.get_by_label("pose", exact=True).check()
+    page.locator("#clip-preview").get_by_alt_text("pose 0").wait_for()
+    steps(page, 2)
+    page.click("#clip-source")
+    job = made(page)
+    assert job.get_by_alt_text("the source").count() == 1
+    assert " source record " in job.locator(".mv-line code").first.text_content()
 
 
 def test_sources_are_placed_and_dragged_on_the_frames(page: Any, clip: Path) -> None:
@@ -151,14 +172,13 @@ def test_a_wrong_file_is_told_in_one_line(page: Any, home: Path) -> None:
 
 
 def test_a_job_is_stopped_found_again_by_a_reload_and_goes_on(
-    page: Any, browser: Any, server: Server, clip: Path
+    page: Any, browser: Any, server: Server, clip: Path, long_clip: Path
 ) -> None:
-    drop(page, clip)
+    drop(page, long_clip)
     page.wait_for_selector("#clip-preview img")
-    steps(page, 400)
+    steps(page, 40)
     page.click("#clip-make")
-    page.locator(".mv-how-far", has_text="of 2 frames").wait_for()
-    assert " left" in page.locator(".mv-how-far").text_content()
+    page.locator(".mv-how-far", has_text=re.compile("of 48 frames · step [0-9]+ of 40 · about .* left")).wait_for()
     other = opened(browser, server.url)  # another tab sees it too, and a job of its own waits
     other.locator(".mv-how-far").wait_for()
     drop(other, clip)
@@ -168,11 +188,11 @@ def test_a_job_is_stopped_found_again_by_a_reload_and_goes_on(
     made(other, "Waiting")
     other.locator("#queue", has_text="waits, 1 before it").wait_for()
     page.reload()
-    page.locator(".mv-how-far", has_text="of 2 frames").wait_for()
+    page.locator(".mv-how-far", has_text="of 48 frames").wait_for()
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     made(page, "Stopped")
     made(other)
-    assert plays(other)
+    wait_until_it_plays(other)
     assert other.url != page.url
     page.reload()
     made(page, "Stopped")
@@ -253,6 +273,11 @@ def test_a_comic_is_drawn(page: Any) -> None:
     page.locator("#comic-story textarea").fill(story)
     page.click("#comic-make")
     assert made(page).get_by_alt_text("page 1").count() == 1
+    page.get_by_role("button", name="Add a panel").click()
+    page.locator("#panel-prompt textarea, #panel-prompt input").fill("a bear sitting in the snow")
+    page.get_by_label("Balloon", exact=True).fill("Brr: cold!")
+    page.click("#panel-add")
+    page.wait_for_function("document.querySelector('#comic-story textarea').value.includes(\"text: 'Brr: cold!'\")")
     page.locator("#comic-story textarea").fill("panels: [{no: 1}]")
     page.click("#comic-make")
     page.locator("[role=alert]:visible", has_text="panels").wait_for()
@@ -356,12 +381,12 @@ def test_a_picture_of_fifty_thousand_pixels_is_refused(page: Any, home: Path) ->
     page.locator("[role=alert]:visible", has_text="huge.png").wait_for()
 
 
-def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path, clip: Path) -> None:
+def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path) -> None:
     server = Server(home / "killed", home)
     page = opened(browser, server.url)
-    drop(page, clip)
+    drop(page, written_clip(home / "twelve.mp4", 12))
     page.wait_for_selector("#clip-preview img")
-    steps(page, 40)
+    steps(page, 12)
     page.click("#clip-make")
     page.locator(".mv-how-far", has_text="step ").wait_for()
     address = urlsplit(page.url)
@@ -371,6 +396,6 @@ def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path,
     again = Server(home / "killed", home)
     page = opened(browser, f"{again.url}?{address.query}")
     made(page)
-    page.wait_for_function("document.querySelector('.mv-result video').readyState >= 2")
+    wait_until_it_plays(page)
     again.end()
     assert len(list(again.folder.glob("*/out.mp4"))) == 1
