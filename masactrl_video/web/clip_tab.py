@@ -45,7 +45,7 @@ class ClipTab:
         self._wire()
 
     def _ask(self) -> None:
-        self.form = SettingsForm("render", asked_elsewhere=("clip", "audio"))
+        self.form = SettingsForm("render", asked_elsewhere=("clip",))
         self.file = gr.File(label="A video, or pose JSON", height=130, elem_id="clip-file")
         self.example = gr.Button("Take the example clip", size="sm", elem_id="take-example")
         self.form.place("prompt")

@@ -55,7 +55,7 @@ _MOST_FRAMES, _FEW = 240, 24
 def title_of(job: Job) -> str:
     """A job in a few words."""
     what = job.more.get("name") or " / ".join(job.changes.get("prompts", [])) or job.changes.get("prompt")
-    if what is None and job.preset in preset_names():
+    if what is None and job.command in VIDEOS and job.preset in preset_names():
         what = read_preset(job.preset).get("prompt")
     name = _TITLES.get(job.command, job.command)
     return f"{name}: {what[:90]}" if what else name
@@ -200,7 +200,9 @@ def _pictures(job: Job, folder: Path) -> str:
     """Single pictures as they come; the sheet at the end."""
     sheet = folder / "sheet.png"
     parts = [_grid(job, folder)] if job.command == "sweep" else []
-    parts += [figure(sheet, "all pictures on one sheet", "mv-wide")] if sheet.exists() else []
+    if sheet.exists():
+        whole = figure(sheet, "all pictures on one sheet", "mv-wide")
+        parts.append(f"<details><summary>The sheet</summary>{whole}</details>" if job.command == "sweep" else whole)
     made = [(path, path.stem.replace("-", " ")) for path in sorted(folder.glob("[!.]*.png")) if path != sheet]
     return "".join([*parts, strip(made, "Pictures", closed=bool(parts))]) if made else "".join(parts)
 
