@@ -15,10 +15,14 @@ from masactrl_video.page.layout import LAYOUTS
 from masactrl_video.poses.named_poses import pose_names
 from masactrl_video.settings.presets import preset_names
 from masactrl_video.settings.text_file import read_text
+from masactrl_video.storage.text import encodable
+from masactrl_video.web.comic_page import pages_so_far
 from masactrl_video.web.forms import SettingsForm
+from masactrl_video.web.job import Job
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.making import check_own_files
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import problem
+from masactrl_video.web.show import page_so_far, problem
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _EMPTY = "Panels appear here one by one, then the pages."
@@ -61,6 +65,8 @@ class ComicTab:
             with gr.Column(scale=5, min_width=320):
                 self._ask()
             with gr.Column(scale=6, min_width=320):
+                with gr.Accordion("The page as it is written", open=False) as self.draft:
+                    self.live = gr.HTML("", elem_id="comic-live")
                 self.view = JobView(queue, ("comic",), _EMPTY)
         self._wire()
 
@@ -91,7 +97,7 @@ class ComicTab:
             self.layout = gr.Dropdown([_OF_STORY, "auto", *LAYOUTS], value=_OF_STORY, label="Layout of the pages")
             self.preset = gr.Dropdown(preset_names(), value="demo", label="Preset")
         self.form.place_rest()
-        self.wrong = gr.HTML("")
+        self.wrong = gr.HTML("", elem_id="comic-problem")
         self.make = gr.Button("Draw the comic", variant="primary", elem_id="comic-make")
 
     def _wire(self) -> None:
@@ -100,6 +106,15 @@ class ComicTab:
         self.file.upload(self._read, self.file, [self.kind, self.text, self.who, self.wrong], **_QUIET)
         inputs = [self.preset, self.kind, self.text, self.who, self.layout, *self.form.inputs]
         self.view.fill(self.make, self._added, inputs, self.wrong)
+        story = [self.kind, self.text, self.who, self.layout]
+        gr.on(
+            [self.draft.expand, self.text.change, self.layout.input, self.who.input],
+            self._drafted,
+            story,
+            self.live,
+            trigger_mode="always_last",
+            **_QUIET,
+        )
         panel = [self.prompt, self.pose, self.caption, self.balloon]
         self.add.click(self._with_panel, [self.kind, self.text, *panel], [self.text, self.wrong], **_QUIET)
 
@@ -135,18 +150,48 @@ class ComicTab:
         is_script = path.suffix.lower() == ".txt"
         return [_SCRIPT if is_script else _STORY, text, gr.update(visible=is_script), ""]
 
+    def _drafted(self, kind: str, text: str, who: str, layout: str) -> str:
+        """The pages of what is written, with empty panels."""
+        with tempfile.TemporaryDirectory(dir=self.queue.places.uploads) as folder:
+            try:
+                more = _more(kind, who, layout) | {"story": str(_written(kind, text, Path(folder)))}
+                job = Job("", "comic", more=more)
+                if self.queue.for_others:
+                    check_own_files(job, self.queue.places.root)
+                return "".join(page_so_far(page, number) for number, page in enumerate(pages_so_far(job), 1))
+            except UserError as error:
+                return problem(str(error).replace(f"{folder}/", ""))
+
     def _added(self, preset: str, kind: str, text: str, who: str, layout: str, *values: Any) -> tuple[Any, str]:
         try:
             changes, files = self.form.changes(preset, values)
-            more: dict[str, Any] = {"story": ""}
-            if layout != _OF_STORY:
-                more["layout"] = layout
-            if kind == _SCRIPT:
-                more["prompt"] = who
             with tempfile.TemporaryDirectory(dir=self.queue.places.uploads) as folder:
-                story = Path(folder) / ("story.txt" if kind == _SCRIPT else "story.yaml")
-                story.write_text(text, encoding="utf-8")
+                story = _written(kind, text, Path(folder))
+                more = _more(kind, who, layout)
                 job = self.queue.add("comic", preset, changes, more, {**files, "story": story})
         except UserError as error:
             return gr.skip(), problem(str(error))
         return job.name, ""
+
+
+def _more(kind: str, who: str, layout: str) -> dict[str, Any]:
+    """What the command takes besides settings."""
+    more: dict[str, Any] = {"story": ""}
+    if layout != _OF_STORY:
+        more["layout"] = layout
+    if kind == _SCRIPT:
+        more["prompt"] = who
+    return more
+
+
+def _written(kind: str, text: str, folder: Path) -> Path:
+    """The story in a file.
+
+    Raises:
+        UserError: it is too long.
+    """
+    if len(text) > _LONGEST_BYTES:
+        raise UserError(f"the story has {len(text)} letters; at most {_LONGEST_BYTES} are taken")
+    path = folder / ("story.txt" if kind == _SCRIPT else "story.yaml")
+    path.write_text(encodable(text), encoding="utf-8")
+    return path

@@ -36,7 +36,7 @@ class Queue:
         Raises:
             UserError: another server works in the same folder.
         """
-        self._for_others = for_others
+        self.for_others = for_others
         self.places = places
         self._make = make
         self._changed = Condition()
@@ -95,7 +95,7 @@ class Queue:
             kept = {name: self._kept(value, folder) for name, value in (files or {}).items()}
             own = {name: kept.pop(name, value) for name, value in {**(more or {})}.items()}
             job = Job(folder.name, command, preset, {**changes, **kept}, own)
-            if self._for_others:
+            if self.for_others:
                 making.check_own_files(job, self.places.root)
             making.check(job, folder)
             job.write(folder)

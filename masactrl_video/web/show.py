@@ -9,13 +9,18 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+from numpy.typing import NDArray
+
 from masactrl_video.errors import UserError, counted
 from masactrl_video.jobs.grid import parse_grid
 from masactrl_video.settings.fields import STILLS, VIDEOS
 from masactrl_video.settings.presets import preset_names, read_preset
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.web.comic_page import pages_so_far
 from masactrl_video.web.following import Progress
 from masactrl_video.web.job import Job
+from masactrl_video.web.preview import data_url
 from masactrl_video.web.queue import Queue
 from masactrl_video.web.words import line_of
 
@@ -244,11 +249,29 @@ def _comic(job: Job, output: Path) -> str:
     folder = output.with_suffix("")
     pages = sorted((folder / "pages").glob("[!.]*.png"))
     parts = [figure(path, f"page {int(path.stem)}", "mv-page") for path in pages]
+    if not pages and job.state in ("running", "stopped"):
+        parts += _pages_so_far(job, folder / "panels")
     panels = sorted((folder / "panels").glob("[!.]*.png"))
     if panels:
         parts.append(strip([(path, f"panel {path.stem}") for path in panels], "Panels", closed=bool(pages)))
     parts += [download(path) for path in sorted(folder.glob("*.pdf")) + sorted(folder.glob("*.cbz"))]
     return "".join(parts)
+
+
+def _pages_so_far(job: Job, panels: Path) -> list[str]:
+    try:
+        return [page_so_far(page, number) for number, page in enumerate(pages_so_far(job, panels), 1)]
+    except (UserError, OSError):  # it is said elsewhere, or a panel got its name just now
+        return []
+
+
+def page_so_far(page: NDArray[np.uint8], number: int) -> str:
+    """A page of a comic that is not done."""
+    label = f"page {number} so far"
+    return (
+        f'<figure class="mv-figure mv-page"><img src="{data_url(page, 560)}" alt="{label}">'
+        f"<figcaption>{label}</figcaption></figure>"
+    )
 
 
 def _settings(job: Job, folder: Path) -> str:

@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 from web.browser import Server, choose_tab, needs_browser, opened, opened_browser
 
+from masactrl_video.web.preview import example_clip
+
 pytestmark = [needs_browser, pytest.mark.browser]
 
 TABS = ("Clip", "Stills", "Poses", "Characters", "Comic", "Runs", "Doctor")
@@ -224,7 +226,7 @@ def test_stills_and_a_grid_whose_cells_set_a_clip(page: Any) -> None:
     assert page.get_by_label("Masa layer", exact=True).locator("visible=true").input_value() == "10"
 
 
-def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any) -> None:
+def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any, home: Path) -> None:
     choose_tab(page, "Poses")
     wrist = page.get_by_label("right wrist", exact=True)
     wrist.wait_for()
@@ -245,6 +247,9 @@ def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any) -> None:
     page.locator("#poses-use:not([disabled])").click()
     page.locator("#clip-preview", has_text="13 frames").wait_for()
     page.locator("#clip-make").locator("visible=true").wait_for()
+    choose_tab(page, "Poses")
+    page.locator("#poses-file input[type=file]").set_input_files(str(example_clip(home)))
+    page.get_by_role("button", name="frame 11").wait_for()
 
 
 def test_a_character_is_made_renamed_and_given_away(page: Any) -> None:
@@ -271,6 +276,8 @@ def test_a_comic_is_drawn(page: Any) -> None:
     choose_tab(page, "Comic")
     story = "settings: {num_inference_steps: 2}\npanels:\n  - prompt: a bear waving in the meadow\n    pose: waving\n"
     page.locator("#comic-story textarea").fill(story)
+    page.get_by_role("button", name="The page as it is written").click()
+    page.locator("#comic-live").get_by_alt_text("page 1 so far").wait_for()
     page.click("#comic-make")
     assert made(page).get_by_alt_text("page 1").count() == 1
     page.get_by_role("button", name="Add a panel").click()
@@ -279,8 +286,9 @@ def test_a_comic_is_drawn(page: Any) -> None:
     page.click("#panel-add")
     page.wait_for_function("document.querySelector('#comic-story textarea').value.includes(\"text: 'Brr: cold!'\")")
     page.locator("#comic-story textarea").fill("panels: [{no: 1}]")
+    page.locator("#comic-live [role=alert]", has_text="panels").wait_for()
     page.click("#comic-make")
-    page.locator("[role=alert]:visible", has_text="panels").wait_for()
+    page.locator("#comic-problem [role=alert]", has_text="panels").wait_for()
 
 
 def test_runs_are_opened_again_and_compared(page: Any, clip: Path, server: Server) -> None:
