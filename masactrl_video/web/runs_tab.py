@@ -102,8 +102,12 @@ class RunsTab:
 
 def _pictures(job: Job, folder: Path) -> list[Path]:
     output = job.output(folder)
-    frames = sorted((output.with_suffix("") / "frames").glob("[0-9]*.png"))
-    return frames or sorted((output.with_suffix("") / "pages").glob("*.png")) or sorted(output.glob("target-*.png"))
+    whole = [output] if output.suffix == ".png" and output.is_file() else []
+    within = output.with_suffix("")
+    for found in (within / "frames").glob("[0-9]*.png"), (within / "pages").glob("[0-9]*.png"):
+        if pictures := sorted(found):
+            return pictures
+    return sorted(output.glob("target-*.png")) or whole
 
 
 def _changes(first: Job, second: Job) -> str:
