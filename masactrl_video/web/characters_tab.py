@@ -23,8 +23,8 @@ from masactrl_video.sources.characters.store import (
 )
 from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.parts import note, picture_url, problem, row
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, picture_url, problem, row
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _EMPTY = "A character that is being made is shown here."

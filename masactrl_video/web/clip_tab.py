@@ -16,9 +16,9 @@ from masactrl_video.settings.presets import preset_names, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.parts import note, problem, row
 from masactrl_video.web.preview import ClipPreview, data_url, example_clip, found_poses, preview
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, problem, row
 from masactrl_video.web.timeline_box import TimelineBox
 
 _EMPTY = "Drop a clip and press “Make the clip”. The result plays here."

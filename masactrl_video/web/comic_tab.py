@@ -21,8 +21,8 @@ from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job import Job
 from masactrl_video.web.job_view import JobView
 from masactrl_video.web.making import check_own_files
+from masactrl_video.web.parts import page_so_far, problem
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import page_so_far, problem
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _EMPTY = "Panels appear here one by one, then the pages."

@@ -24,9 +24,9 @@ from masactrl_video.settings.names import Easing
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.web.clip_tab import ClipTab
+from masactrl_video.web.parts import note, problem, row
 from masactrl_video.web.preview import data_url
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, problem, row
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SCRIPT = Path(__file__).with_name("poses.js")

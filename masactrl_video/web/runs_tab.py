@@ -14,8 +14,9 @@ from masactrl_video.settings.fields import VIDEOS
 from masactrl_video.web.clip_tab import ClipTab
 from masactrl_video.web.job import MADE_HERE, Job
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.parts import note, problem
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, problem, title_of, when_of
+from masactrl_video.web.show import title_of, when_of
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _EMPTY = "Choose a job to look at it again."

@@ -14,8 +14,8 @@ from masactrl_video.settings.presets import preset_names
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.parts import problem
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import problem
 
 _EMPTY = "Pictures appear here one by one."
 _SOURCE = "a panda in a blue shirt and red pants standing in the meadow"
