@@ -214,7 +214,7 @@ def _frames(
     from masactrl_video.jobs.run.folder import Outputs, is_made
     from masactrl_video.model.loading.from_settings import model_from_settings
 
-    write_poses(outputs.poses, movements.poses)
+    restart |= _put_poses(movements, outputs)
     wanted, rendered = settings.of_render(outputs.poses), Outputs(outputs.video)
     paths = rendered.frames(len(movements.poses))
     if restart or not (is_made(rendered, wanted) and all(path.is_file() for path in paths)):
@@ -225,6 +225,20 @@ def _frames(
     if settings.cell > len(frames[0]):
         raise _too_large(settings, len(frames[0]))
     return frames
+
+
+def _put_poses(movements: Movements, outputs: SpriteOutputs) -> bool:
+    """Write the clip of all poses; returns whether the frames of an earlier run are those of others.
+
+    Their video goes first: nobody takes them for the new ones' if this run ends here.
+    """
+    fresh = outputs.folder / "poses-next.json"
+    write_poses(fresh, movements.poses)
+    others = outputs.poses.exists() and outputs.poses.read_bytes() != fresh.read_bytes()
+    if others:
+        outputs.video.unlink(missing_ok=True)
+    fresh.replace(outputs.poses)
+    return others
 
 
 def _check_cell(settings: SpriteSettings, model: DiffusionModel) -> None:
