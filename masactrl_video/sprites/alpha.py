@@ -14,7 +14,7 @@ Rgba = NDArray[np.float32]
 
 _SAME, _ALIKE = 12, 30
 """Levels by which a pixel may differ from the ground and certainly, or probably, be ground."""
-_SHADE = (0.45, 1.05)
+_SHADE = (0.3, 1.05)
 """A shadow is the ground, so many times as bright."""
 _SHADE_OFF, _LIGHT = 50, 40
 """Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
@@ -119,4 +119,5 @@ def _nearest(core: NDArray[np.uint8]) -> NDArray[np.intp]:
     of_label = np.zeros(labels.max() + 1, np.intp)
     where = core.ravel() > 0
     of_label[labels.ravel()[where]] = np.flatnonzero(where)
-    return of_label[labels]
+    nearest: NDArray[np.intp] = of_label[labels]
+    return nearest

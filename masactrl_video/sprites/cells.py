@@ -19,7 +19,7 @@ _THERE = 0.5
 """Alpha from which a pixel counts as the figure's."""
 _FARTHEST = 0.03
 """How far a sole may be from where a pose has it, in parts of the picture's side; farther, it is something else."""
-_UNSURE = 0.012
+_UNSURE = 0.025
 """How far a sole may be from that of the other figures and still be theirs, in parts of the picture's side."""
 _MARGIN = 1 / 32
 """Left free around the largest figure, in parts of the cell."""

@@ -73,8 +73,8 @@ def test_colours_of_the_rim_are_the_figures_whatever_is_behind() -> None:
 
 
 def test_the_sole_of_one_figure_is_that_of_most_unless_it_is_clearly_elsewhere() -> None:
-    figures = [box(100, 60, 156, 200), box(100, 60, 156, 202), box(100, 60, 156, 206), box(100, 60, 156, 200)]
-    assert soles_px(figures, [190] * 4, 10) == [200.0 + 1, 201, 206, 201]  # the median is 201
+    figures = [box(100, 60, 156, end) for end in (200, 202, 208, 200)]
+    assert soles_px(figures, [190] * 4, 11) == [201, 201, 208, 201]  # the median is 201
 
 
 def test_pictures_without_a_figure_are_refused() -> None:
