@@ -70,7 +70,7 @@ class OtherProcess(logging.Handler):
         self.held.close(remove=True)
 
 
-PLACES = {"source make": "out/bear", **dict.fromkeys(["render", "animate", "comic"], "out")}
+PLACES = {"source make": "out/bear", **dict.fromkeys(["render", "animate", "comic", "sprites"], "out")}
 """What is locked, where it is not what -o names: files of the same name share their folder."""
 
 
