@@ -19,7 +19,7 @@ from masactrl_video.settings.presets import read_preset
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.sprites import SpriteSettings, resolve_sprites
 from masactrl_video.sprites.sheet import Layout, Row, split
-from masactrl_video.video.png import read_rgba_png
+from masactrl_video.video.png import read_png_text, read_rgba_png
 
 PROMPT = "a frog in a red shirt and blue pants standing in the snow"
 
@@ -103,6 +103,15 @@ def test_other_poses_are_rendered_although_all_settings_are_as_before(
     assert second.sheet.read_bytes() != first
     alone = make_sprites(settings(actions=[str(own)]), tmp_path / "alone.png", model=model)
     assert second.sheet.read_bytes() == alone.sheet.read_bytes()
+
+
+def test_masks_by_words_are_taken_too(
+    settings: Callable[..., SpriteSettings], model: DiffusionModel, tmp_path: Path
+) -> None:
+    masked = settings(attention_mode="masked", mask_words=["frog"])
+    outputs = make_sprites(masked, tmp_path / "x.png", model=model)
+    assert len(list((outputs.folder / "render" / "masks").glob("*.png"))) == 5
+    assert read_png_text(outputs.sheet)["parameters"].startswith(PROMPT)
 
 
 def test_a_run_that_was_stopped_goes_on(
