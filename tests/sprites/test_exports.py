@@ -100,7 +100,7 @@ def test_godot_opens_the_resource_as_text_that_names_what_it_uses(described: dic
     assert made == NAMES
     assert re.findall(r'SubResource\("([^"]+)"\)', text) == NAMES
     assert [tuple(map(int, found)) for found in re.findall(r"Rect2\((\d+), (\d+), (\d+), (\d+)\)", text)] == PLACES
-    assert re.findall(r'"name": &"([^"]+)",\n"speed": (\S+)', text) == [("idle", "6"), ("walk-left", "10")]
+    assert re.findall(r'"name": &"([^"]+)",\n"speed": (\S+)', text) == [("idle", "6.0"), ("walk-left", "10.0")]
     assert text.count("{") == text.count("}") and text.count("[") == text.count("]")
 
 
