@@ -58,8 +58,8 @@ def exact(identity: Identity, pose: GivenPose, side_px: int) -> tuple[Picture, P
 
 def smaller(figure: Rgba, side_px: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Colours times alpha, 0 to 255, and alpha, at the size of the picture."""
-    alpha = figure[..., 3:]
-    whole = np.concatenate([figure[..., :3] * alpha * 255, alpha], axis=2)
+    alpha = figure[..., 3:].astype(np.float32) / 255
+    whole = np.concatenate([figure[..., :3] * alpha, alpha], axis=2)
     small = cv2.resize(whole, (side_px, side_px), interpolation=cv2.INTER_AREA).astype(np.float64)
     return small[..., :3], small[..., 3]
 

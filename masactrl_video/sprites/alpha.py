@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from masactrl_video.sprites.body import Body, Flags
 from masactrl_video.sprites.ground import Ground, Picture, enlarged
 
-Rgba = NDArray[np.float32]
-"""(height, width, 4) in [0, 1]; colours are not multiplied by alpha."""
+Rgba = NDArray[np.uint8]
+"""(height, width, 4); colours are not multiplied by alpha."""
 
 _SAME, _ALIKE = 12, 30
 """Levels by which a pixel may differ from the ground and certainly, or probably, be ground."""
@@ -103,8 +103,8 @@ def _soft(large: Picture, inside: Flags) -> Rgba:
     alpha = np.where(most < _FAINT, mask, np.clip((off / np.maximum(most, 1) - 0.1) / 0.8, 0, 1))
     alpha = np.where(core > 0, 1, np.where(outer > 0, alpha, 0))
     own = ((alpha > 0.95) & (outer > 0)).astype(np.uint8)
-    colours = large.reshape(-1, 3)[_nearest(own)].astype(np.float32) / 255
-    return np.concatenate([colours, alpha[..., None]], axis=2).astype(np.float32)
+    colours = large.reshape(-1, 3)[_nearest(own)]
+    return np.concatenate([colours, np.round(255 * alpha).astype(np.uint8)[..., None]], axis=2)
 
 
 def _disc(radius_px: int) -> NDArray[np.uint8]:

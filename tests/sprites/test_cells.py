@@ -15,8 +15,8 @@ FLAT = np.array([150, 190, 150])
 
 
 def box(left: int, top: int, right: int, bottom: int, side: int = 256) -> np.ndarray:
-    figure = np.zeros((side, side, 4), np.float32)
-    figure[top:bottom, left:right] = (1.0, 0.5, 0.0, 1.0)
+    figure = np.zeros((side, side, 4), np.uint8)
+    figure[top:bottom, left:right] = (255, 128, 0, 255)
     return figure
 
 
@@ -79,4 +79,4 @@ def test_the_sole_of_one_figure_is_that_of_most_unless_it_is_clearly_elsewhere()
 
 def test_pictures_without_a_figure_are_refused() -> None:
     with pytest.raises(UserError, match="no figure was found"):
-        window_of([np.zeros((64, 64, 4), np.float32)], [60], 32, 32)
+        window_of([np.zeros((64, 64, 4), np.uint8)], [60], 32, 32)
