@@ -12,13 +12,22 @@ from PIL import Image
 from masactrl_video.video.clip import open_clip
 from masactrl_video.video.picture_file import picture_suffixes
 
-HEIGHT_PX, MOST_PX = 128, (800, 700)
+HEIGHT_PX, MOST_PX, GREY = 128, (800, 700), (190, 192, 200)
+
+
+def on_grey(picture: Image.Image) -> Image.Image:
+    """A picture as RGB, what is transparent in it in grey."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    ground = Image.new("RGBA", picture.size, GREY)
+    ground.alpha_composite(picture.convert("RGBA"))
+    return ground.convert("RGB")
 
 
 def row(path: Path, count: int) -> Image.Image:
     """A picture, or frames of a video side by side."""
     if path.suffix.lower() in picture_suffixes():
-        picture = Image.open(path).convert("RGB")
+        picture = on_grey(Image.open(path))
         picture.thumbnail(MOST_PX, Image.Resampling.LANCZOS)
         return picture
     clip = open_clip(path)

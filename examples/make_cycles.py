@@ -26,6 +26,7 @@ TRUNK, HEAD, SHOULDER, HIP = 0.29, 0.165, 0.105, 0.062
 TURNS = {"front": 0, "front-right": 45, "right": 90, "back-right": 135, "back": 180}
 """Degrees from facing us to the picture's right."""
 
+# Cycles begin where they move least, so that the step from the last frame to the first is none of the large ones.
 # A key pose every so many frames, then how high the feet are above the ground there, in heights of the figure.
 # Degrees from straight down, positive towards the picture's right:
 # right upper arm and forearm, left upper arm and forearm, right thigh and shin, left thigh and shin, lean, nod
@@ -37,10 +38,10 @@ FLAT: dict[str, tuple[int, list[tuple[tuple[float, ...], float]]]] = {
     "walk": (
         2,
         [
-            ((-38, -20, 30, 55, -24, -28, 22, 4, 4, 2), 0),
             ((-16, 0, 16, 28, -2, -12, 4, 2, 3, 0), 0),
             ((22, 50, -22, 5, 22, 4, -24, -28, 4, 2), 0),
             ((-16, 0, 16, 28, 4, 2, -2, -12, 3, 0), 0),
+            ((-38, -20, 30, 55, -24, -28, 22, 4, 4, 2), 0),
         ],
     ),
     "run": (
@@ -80,10 +81,10 @@ SPACE: dict[str, tuple[int, list[tuple[tuple[float, ...], float]]]] = {
     "walk": (
         2,
         [
-            ((-30, 12, 10, 26, 28, 10, 26, 4, 2, -24, 14, 2, 4), 0),
             ((-4, 18, 10, 4, 20, 10, 6, 8, 2, 4, 46, 2, 3), 0),
             ((26, 28, 10, -30, 12, 10, -24, 14, 2, 26, 4, 2, 4), 0),
             ((4, 20, 10, -4, 18, 10, 4, 46, 2, 6, 8, 2, 3), 0),
+            ((-30, 12, 10, 26, 28, 10, 26, 4, 2, -24, 14, 2, 4), 0),
         ],
     ),
     "run": (

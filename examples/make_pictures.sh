@@ -29,6 +29,10 @@ masactrl-video source make hero --prompt "a bear in a red shirt and blue pants s
 masactrl-video render examples/clip.mp4 -o hero.mp4 --character hero --guidance pose --frame-load-cap 6
 sheet hero.jpg 6 hero.mp4
 
+masactrl-video source make frog --prompt "a frog in a red shirt and blue pants standing in the snow" --pose standing --words frog --seed 3
+masactrl-video sprites frog -o frog.png --actions idle walk run jump wave --cell 128 --palette 32
+sheet sprites.jpg 1 frog.png
+
 masactrl-video synthesize -o stills --source-prompt "a panda in a blue shirt and red pants standing in the meadow" --prompt "a panda in a blue shirt and red pants waving in the meadow" "a panda in a blue shirt and red pants sitting in the meadow" --source-guidance pose=standing --target-guidance pose=waving pose=sitting
 sheet synthesize.jpg 1 stills/sheet.png
 

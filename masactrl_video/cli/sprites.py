@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, "sprites", SpriteSettings, by_hand={"character"})
     parser.add_argument("-o", "--output", type=Path, required=True, help="the sheet: .png")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing sheet; frames that fit are kept")
-    parser.add_argument("--restart", action="store_true", help="discard the frames of an earlier run, and begin anew")
+    parser.add_argument("--restart", action="store_true", help="discard the frames of an earlier or unfinished run")
     add_json(parser)
 
 

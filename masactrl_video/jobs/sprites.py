@@ -98,7 +98,7 @@ def make_sprites(
     Args:
         output: .png.
         overwrite: replace an existing sheet.
-        restart: discard the frames of an earlier run, also one with other settings, and begin anew.
+        restart: discard the frames of an earlier run, also one that is unfinished and has other settings.
         model: one that is loaded already, with a network for poses.
         tell: called with what happens while it happens (see `report.Tell`).
 
@@ -109,7 +109,7 @@ def make_sprites(
     settings = _of_character(settings)
 
     def check() -> None:
-        _check_free(outputs, overwrite=overwrite or restart)
+        _check_free(outputs, overwrite=overwrite, restart=restart)
 
     check()
     check_models(settings)
@@ -135,12 +135,13 @@ def make_sprites(
     return outputs
 
 
-def _check_free(outputs: SpriteOutputs, *, overwrite: bool) -> None:
+def _check_free(outputs: SpriteOutputs, *, overwrite: bool, restart: bool) -> None:
     if outputs.sheet.suffix.lower() != ".png":
         raise UserError(f"{outputs.sheet}: a sheet is a .png file; give another --output")
     check_can_be_made(outputs.sheet, folder=outputs.folder)
     if outputs.sheet.exists() and not overwrite:
-        raise UserError(f"{outputs.sheet} exists; give another --output, or --overwrite to replace it")
+        also = "; --restart alone discards an unfinished run only" if restart else ""
+        raise UserError(f"{outputs.sheet} exists; give another --output, or --overwrite to replace it{also}")
     if outputs.folder.is_dir():
         check_writable(outputs.config)
     visible = [path for path in outputs.folder.glob("*") if not path.name.startswith(".")]
@@ -214,7 +215,7 @@ def _frames(
     from masactrl_video.jobs.run.folder import Outputs, is_made
     from masactrl_video.model.loading.from_settings import model_from_settings
 
-    write_poses(outputs.poses, movements.poses)
+    restart |= _put_poses(movements, outputs)
     wanted, rendered = settings.of_render(outputs.poses), Outputs(outputs.video)
     paths = rendered.frames(len(movements.poses))
     if restart or not (is_made(rendered, wanted) and all(path.is_file() for path in paths)):
@@ -225,6 +226,20 @@ def _frames(
     if settings.cell > len(frames[0]):
         raise _too_large(settings, len(frames[0]))
     return frames
+
+
+def _put_poses(movements: Movements, outputs: SpriteOutputs) -> bool:
+    """Write the clip of all poses; returns whether the frames of an earlier run are those of others.
+
+    Their video goes first: nobody takes them for the new ones' if this run ends here.
+    """
+    fresh = outputs.folder / "poses-next.json"
+    write_poses(fresh, movements.poses)
+    others = outputs.poses.exists() and outputs.poses.read_bytes() != fresh.read_bytes()
+    if others:
+        outputs.video.unlink(missing_ok=True)
+    fresh.replace(outputs.poses)
+    return others
 
 
 def _check_cell(settings: SpriteSettings, model: DiffusionModel) -> None:
@@ -337,6 +352,7 @@ def _row(strip: Strip, side_px: float) -> Any:
 
 def _write(settings: SpriteSettings, outputs: SpriteOutputs, cells: Sequence[Cell], layout: Layout) -> None:
     """Everything that is made of cells; the sheet comes last."""
+    from masactrl_video.jobs.render_frames import picture_text
     from masactrl_video.sprites.exports import exports
     from masactrl_video.sprites.palette import hex_text, palette_of
     from masactrl_video.sprites.previews import FORMATS, preview
@@ -356,7 +372,7 @@ def _write(settings: SpriteSettings, outputs: SpriteOutputs, cells: Sequence[Cel
         (outputs.game / f"{outputs.sheet.stem}.hex").write_text(hex_text(palette_of(cells)), encoding="ascii")
     for name, text in exports(outputs.sheet.stem, layout).items():
         (outputs.game / name).write_text(text, encoding="utf-8")
-    content = png_bytes(join(layout, cells))
+    content = png_bytes(join(layout, cells), picture_text(settings))
     for path in (outputs.game / outputs.sheet.name, outputs.sheet):
         with replacing(path) as partial:
             partial.write_bytes(content)

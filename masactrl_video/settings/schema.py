@@ -8,8 +8,9 @@ from typing import Any, cast, get_args
 from pydantic import BaseModel
 
 from masactrl_video.errors import UserError
-from masactrl_video.settings.fields import STILLS, Command, settings_for
+from masactrl_video.settings.fields import SPRITES, STILLS, Command, settings_for
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.sprites import SpriteSettings
 from masactrl_video.settings.stills import StillSettings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -26,12 +27,27 @@ def settings_schema(command: str | None = None) -> dict[str, Any]:
         UserError: there is no such command, or it has no settings.
     """
     if command is None:
-        return _schema(StillSettings, StillSettings.model_fields, "configuration")
+        return _configuration()
     if command not in get_args(Command):
         raise UserError(f"schema: {command!r} has no settings; these have: {', '.join(get_args(Command))}")
     known = cast(Command, command)
-    record = StillSettings if known in STILLS else Settings
+    record = record_of(known)
     return _schema(record, settings_for(record, known), known)
+
+
+def record_of(command: Command) -> type[Settings]:
+    """The record that has a command's settings."""
+    if command in SPRITES:
+        return SpriteSettings
+    return StillSettings if command in STILLS else Settings
+
+
+def _configuration() -> dict[str, Any]:
+    """Everything that may stand in a file, whatever it is for."""
+    whole = _schema(StillSettings, StillSettings.model_fields, "configuration")
+    own = [name for name in SpriteSettings.model_fields if name not in StillSettings.model_fields]
+    whole["properties"] |= _schema(SpriteSettings, own, "sprites")["properties"]
+    return whole
 
 
 def _schema(record: type[BaseModel], names: Collection[str], title: str) -> dict[str, Any]:

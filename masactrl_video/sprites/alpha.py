@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from masactrl_video.sprites.body import Body, Flags
 from masactrl_video.sprites.ground import Ground, Picture, enlarged
 
-Rgba = NDArray[np.float32]
-"""(height, width, 4) in [0, 1]; colours are not multiplied by alpha."""
+Rgba = NDArray[np.uint8]
+"""(height, width, 4); colours are not multiplied by alpha."""
 
 _SAME, _ALIKE = 12, 30
 """Levels by which a pixel may differ from the ground and certainly, or probably, be ground."""
-_SHADE = (0.45, 1.05)
+_SHADE = (0.3, 1.05)
 """A shadow is the ground, so many times as bright."""
 _SHADE_OFF, _LIGHT = 50, 40
 """Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
@@ -103,8 +103,8 @@ def _soft(large: Picture, inside: Flags) -> Rgba:
     alpha = np.where(most < _FAINT, mask, np.clip((off / np.maximum(most, 1) - 0.1) / 0.8, 0, 1))
     alpha = np.where(core > 0, 1, np.where(outer > 0, alpha, 0))
     own = ((alpha > 0.95) & (outer > 0)).astype(np.uint8)
-    colours = large.reshape(-1, 3)[_nearest(own)].astype(np.float32) / 255
-    return np.concatenate([colours, alpha[..., None]], axis=2).astype(np.float32)
+    colours = large.reshape(-1, 3)[_nearest(own)]
+    return np.concatenate([colours, np.round(255 * alpha).astype(np.uint8)[..., None]], axis=2)
 
 
 def _disc(radius_px: int) -> NDArray[np.uint8]:
@@ -119,5 +119,5 @@ def _nearest(core: NDArray[np.uint8]) -> NDArray[np.intp]:
     of_label = np.zeros(labels.max() + 1, np.intp)
     where = core.ravel() > 0
     of_label[labels.ravel()[where]] = np.flatnonzero(where)
-    found: NDArray[np.intp] = of_label[labels]
-    return found
+    nearest: NDArray[np.intp] = of_label[labels]
+    return nearest

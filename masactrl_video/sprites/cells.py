@@ -15,11 +15,11 @@ from masactrl_video.sprites.alpha import Rgba
 Cell = NDArray[np.uint8]
 """RGBA (side, side, 4); where alpha is 0, all is 0."""
 
-_THERE = 0.5
+_THERE = 128
 """Alpha from which a pixel counts as the figure's."""
 _FARTHEST = 0.03
 """How far a sole may be from where a pose has it, in parts of the picture's side; farther, it is something else."""
-_UNSURE = 0.012
+_UNSURE = 0.025
 """How far a sole may be from that of the other figures and still be theirs, in parts of the picture's side."""
 _MARGIN = 1 / 32
 """Left free around the largest figure, in parts of the cell."""
@@ -96,17 +96,17 @@ def to_cell(figure: Rgba, sole_px: float, window: Window, *, hard: bool) -> Cell
     top = round(sole_px - window.side * window.ground_px / window.cell_px)
     cut = np.zeros((window.side, window.side, 4), np.float32)
     rows, columns = (slice(max(0, at), min(side, at + window.side)) for at in (top, left))
-    part = figure[rows, columns]
+    part = figure[rows, columns].astype(np.float32) / 255
     part = np.concatenate([part[..., :3] * part[..., 3:], part[..., 3:]], axis=2)  # colours count as much as alpha
     cut[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = part
     small = cv2.resize(cut, (window.cell_px, window.cell_px), interpolation=cv2.INTER_AREA)
     return _as_bytes(small, hard=hard)
 
 
-def _as_bytes(small: Rgba, *, hard: bool) -> Cell:
+def _as_bytes(small: NDArray[np.float32], *, hard: bool) -> Cell:
     alpha = small[..., 3:]
     colours = np.where(alpha > 0, small[..., :3] / np.maximum(alpha, 1e-6), 0)
     if hard:
-        alpha = (alpha >= _THERE).astype(np.float32)
+        alpha = (alpha >= _THERE / 255).astype(np.float32)
     whole = np.round(np.concatenate([colours, alpha], axis=2).clip(0, 1) * 255).astype(np.uint8)
     return np.where(whole[..., 3:] > 0, whole, 0).astype(np.uint8)

@@ -113,7 +113,7 @@ def godot_resource(image: str, layout: Layout) -> str:
             f'{{\n"duration": 1.0,\n"texture": SubResource("{place.name}")\n}}' for place in places if place.row is row
         )
         animations.append(
-            f'{{\n"frames": [{frames}],\n"loop": true,\n"name": &"{row.name}",\n"speed": {row.rate:.4g}\n}}'
+            f'{{\n"frames": [{frames}],\n"loop": true,\n"name": &"{row.name}",\n"speed": {float(row.rate)!r}\n}}'
         )
     return "\n".join([*lines, "[resource]", f"animations = [{', '.join(animations)}]", ""])
 

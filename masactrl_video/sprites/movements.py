@@ -187,10 +187,8 @@ def _standing(poses: list[Pose], action: str, change: Change | None) -> tuple[li
     lowest = np.array([_lowest_px(pose) for pose in poses])
     middles = np.array([pose.people[0].body[HIPS, 0].mean() for pose in poses])
     walked = np.polyval(np.polyfit(np.arange(len(poses)), middles, 1), np.arange(len(poses)))
-    if np.ptp(walked) < 0.1 * SIDE_PX:  # no one who walks through the picture
-        walked = np.full(
-            len(poses), SIDE_PX / 2 if abs(middles.mean() - SIDE_PX / 2) < 0.1 * SIDE_PX else middles.mean()
-        )
+    if np.ptp(walked) < 0.02 * SIDE_PX:  # nobody who walks through the picture: sway stays
+        walked = np.full(len(poses), middles.mean())
     line = (GROUND - SOLE * HEIGHT) * SIDE_PX
     lifts = (lowest.max() - lowest) / (HEIGHT * SIDE_PX)
     placed = [

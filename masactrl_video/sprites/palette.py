@@ -19,38 +19,34 @@ Colours = NDArray[np.uint8]
 
 _MOST_SAMPLES = 20_000
 _MOST_IN_FILE = 256
-_AT_ONCE = 65_536
+_MOST_PAIRS = 4_000_000
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
 
 
 def choose_palette(cells: Sequence[Cell], count: int) -> Colours:
-    """The colours that stand best for those of all cells: k-means in CIE Lab, then every one of them in use.
+    """The colours that stand best for those of all cells: k-means in CIE Lab, each mean then the colour nearest to it.
+
+    Colours that are there are all in use, so there are exactly so many.
 
     Returns:
         So many colours; fewer where the cells have not so many.
     """
-    seen = np.unique(_visible(cells), axis=0)
+    pixels = _visible(cells)
+    seen = np.unique(pixels, axis=0)
     if len(seen) <= count:
         return seen
-    pixels = _visible(cells)
-    samples = pixels[:: max(1, len(pixels) // _MOST_SAMPLES)]
+    samples = _lab(pixels[:: max(1, len(pixels) // _MOST_SAMPLES)])
     cv2.setRNGSeed(0)
-    ends = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 40, 0.1)
-    _, _, centres = cv2.kmeans(_lab(samples), count, None, ends, 3, cv2.KMEANS_PP_CENTERS)
-    return _all_used(_rgb(centres), seen, count)
-
-
-def _all_used(palette: Colours, seen: Colours, count: int) -> Colours:
-    """So many colours, each the nearest to one that is seen; idle ones make place for what is farthest from all."""
-    for _ in range(count + 8):
-        nearest, distances = _nearest(seen, palette)
-        used = np.unique(palette[np.unique(nearest)], axis=0)
-        missing = count - len(used)
-        if missing <= 0:
-            return used
-        farthest = seen[np.argsort(-distances, kind="stable")[:missing]]
-        palette = np.unique(np.concatenate([used, farthest]), axis=0)
-    return palette
+    ends = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.1)
+    means = cv2.kmeans(samples, min(count, len(samples)), None, ends, 1, cv2.KMEANS_PP_CENTERS)[2]
+    lab = _lab(seen)
+    chosen = np.unique(_nearest_lab(means, lab)[0])
+    distances = _nearest_lab(lab, lab[chosen])[1]
+    while len(chosen) < count:  # two means had the same colour next to them
+        farthest = int(distances.argmax())
+        chosen = np.append(chosen, farthest)
+        distances = np.minimum(distances, ((lab - lab[farthest]) ** 2).sum(axis=1))
+    return np.asarray(seen[np.sort(chosen)], np.uint8)
 
 
 def with_palette(cell: Cell, palette: Colours, *, dither: bool) -> Cell:
@@ -85,18 +81,16 @@ def _visible(cells: Sequence[Cell]) -> Colours:
     return np.concatenate([cell[..., :3][cell[..., 3] > 0] for cell in cells])
 
 
-def _nearest(colours: Colours, palette: Colours) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    return _nearest_lab(_lab(colours), _lab(palette))
-
-
 def _nearest_lab(
     colours: NDArray[np.float32], palette: NDArray[np.float32]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Number of the nearest colour of a palette for each, and how far it is."""
     numbers, distances = np.zeros(len(colours), np.intp), np.zeros(len(colours), np.float32)
-    for start in range(0, len(colours), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        apart = ((colours[part, None] - palette[None]) ** 2).sum(axis=2)
+    own = (palette**2).sum(axis=1)
+    at_once = max(1, _MOST_PAIRS // len(palette))
+    for start in range(0, len(colours), at_once):
+        part = slice(start, start + at_once)
+        apart = own - 2 * colours[part] @ palette.T + (colours[part] ** 2).sum(axis=1, keepdims=True)
         numbers[part] = apart.argmin(axis=1)
         distances[part] = apart.min(axis=1)
     return numbers, distances
@@ -105,11 +99,6 @@ def _nearest_lab(
 def _lab(colours: Colours) -> NDArray[np.float32]:
     values = (colours.astype(np.float32) / 255)[None]
     return np.asarray(cv2.cvtColor(values, cv2.COLOR_RGB2LAB)[0], np.float32)
-
-
-def _rgb(colours: NDArray[np.float32]) -> Colours:
-    values = cv2.cvtColor(colours[None].astype(np.float32), cv2.COLOR_LAB2RGB)[0]
-    return np.unique(np.round(values.clip(0, 1) * 255).astype(np.uint8), axis=0)
 
 
 def read_palette(path: Path) -> Colours:

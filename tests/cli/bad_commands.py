@@ -96,6 +96,8 @@ COMICS: dict[str, Case] = {
 
 NEW = ("-o", "out", "--source-prompt", "a bear")
 
+SPRITES = ("sprites", "-o", "out.png", "--prompt", "a bear")
+
 OTHERS: dict[str, Case] = {
     "no command": ([], "COMMAND"),
     "a command that there is not": (["rendr", "clip.mp4"], "'rendr'"),
@@ -118,6 +120,34 @@ OTHERS: dict[str, Case] = {
         "list.yaml",
     ),
     "measure: a prompt without CLIP": (["measure", "clip.mp4", "--prompt", "a bear", "-o", "out"], "without --clip"),
+    "sprites: nobody": (["sprites", "-o", "out.png"], "prompt: missing; name a saved character"),
+    "sprites: a character that there is not": (["sprites", "nobody", "-o", "out.png"], "there is none of that name"),
+    "sprites: a movement that there is not": ([*SPRITES, "--actions", "fly"], "there is no 'fly'; there are: idle,"),
+    "sprites: a movement twice": ([*SPRITES, "--actions", "run", "run"], "'run' is named twice"),
+    "sprites: no movement": ([*SPRITES, "--actions"], "actions: none given"),
+    "sprites: a video as a movement": ([*SPRITES, "--actions", "clip.mp4"], "there is no 'clip.mp4'"),
+    "sprites: poses without a body": ([*SPRITES, "--actions", "dot.json"], "dot.json"),
+    "sprites: three facings": ([*SPRITES, "--facings", "3"], "facings: got 3; give 1, 2, 4 or 8"),
+    "sprites: facings that the model cannot draw": (
+        [*SPRITES, "--facings", "4"],
+        "characters of the cartoon world always face us; this model can draw no side",
+    ),
+    "sprites: a cell of no size": ([*SPRITES, "--cell", "0"], "cell: got '0'"),
+    "sprites: a cell larger than the pictures": (
+        [*SPRITES, "--cell", "512"],
+        "cells are never enlarged; give at most 128",
+    ),
+    "sprites: a palette of one colour": ([*SPRITES, "--palette", "1"], "give 2 to 256 colours"),
+    "sprites: a palette that is not there": ([*SPRITES, "--palette", "none.hex"], "there is no file none.hex"),
+    "sprites: a palette of no kind": ([*SPRITES, "--palette", "text.mp4"], "a .hex, .gpl or .png file"),
+    "sprites: dither without a palette": ([*SPRITES, "--dither"], "it mixes the colours of a palette"),
+    "sprites: a sheet of no kind": (["sprites", "-o", "out.gif", "--prompt", "a bear"], "a sheet is a .png file"),
+    "sprites: a folder that is another's": (["sprites", "-o", "broken.png", "--prompt", "a bear"], "not made by this"),
+    "sprites: pictures that are not square": (
+        [*SPRITES, "--width", "128", "--height", "64"],
+        "sprites are rendered on a square",
+    ),
+    "sprites: edges as guidance": ([*SPRITES, "--guidance", "canny"], "sprites are made of poses, got canny"),
     "probe: no such file": (["probe", "none.mp4"], "no such file"),
     "frames: a folder that exists": (["frames", "clip.mp4", "-o", "empty"], "empty exists"),
     "frames: a text": (["frames", "text.mp4", "-o", "out"], "text.mp4"),

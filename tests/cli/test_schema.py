@@ -9,9 +9,11 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from masactrl_video.settings.fields import STILLS, Command, option_of, settings_for
+from masactrl_video.settings.fields import Command, option_of, settings_for
 from masactrl_video.settings.presets import preset_folder
+from masactrl_video.settings.schema import record_of
 from masactrl_video.settings.settings import Settings
+from masactrl_video.settings.sprites import SpriteSettings
 from masactrl_video.settings.stills import StillSettings
 
 Run = Callable[..., Any]
@@ -35,7 +37,7 @@ def references(data: Any) -> Iterator[str]:
 @pytest.mark.parametrize("command", [name for name in get_args(Command) if name != "story"])
 def test_a_commands_schema_has_its_settings_and_no_other(run: Run, command: Command) -> None:
     found = schema(run, *command.split())
-    record = StillSettings if command in STILLS else Settings
+    record = record_of(command)
     assert list(found["properties"]) == settings_for(record, command)
     assert found["additionalProperties"] is False
     for name, about in found["properties"].items():
@@ -61,7 +63,7 @@ def test_limits_choices_and_conditions_are_told(run: Run) -> None:
 
 def test_without_a_command_it_is_of_a_configuration_file(run: Run) -> None:
     found = schema(run)
-    assert set(found["properties"]) == set(StillSettings.model_fields)
+    assert set(found["properties"]) == {*StillSettings.model_fields, *SpriteSettings.model_fields}
     assert found["properties"]["clip"]["commands"] != []
     for preset in preset_folder().glob("*.yaml"):
         assert set(yaml.safe_load(preset.read_text())) <= set(found["properties"])

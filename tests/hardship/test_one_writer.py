@@ -26,6 +26,7 @@ pages: [{panels: [{prompt: a bear, characters: [bear]}]}]
 COMMANDS = {
     "render": (f"render clip.mp4 -o out.mp4 --frame-load-cap 2 --no-side-by-side {FAST}", "out.mp4"),
     "animate": (f"animate poses.json -o out.mp4 {FAST}", "out.mp4"),
+    "sprites": (f"sprites -o out.png --prompt bear --actions idle {FAST}", "out.png"),
     "synthesize": (f"synthesize -o out --source-prompt bear --prompt fox {FAST}", "out/sheet.png"),
     "edit": (f"edit picture.png -o out --prompt fox {FAST}", "out/sheet.png"),
     "sweep": (f"sweep -o out --prompt fox --rows seed=1,2 {FAST}", "out/sheet.png"),
@@ -69,7 +70,7 @@ class OtherProcess(logging.Handler):
         self.held.close(remove=True)
 
 
-PLACES = {"source make": "out/bear", **dict.fromkeys(["render", "animate", "comic"], "out")}
+PLACES = {"source make": "out/bear", **dict.fromkeys(["render", "animate", "comic", "sprites"], "out")}
 """What is locked, where it is not what -o names: files of the same name share their folder."""
 
 

@@ -18,7 +18,6 @@ from masactrl_video.jobs.grid import sweepable
 from masactrl_video.jobs.run.folder import changed_settings
 from masactrl_video.jobs.run.inputs import check_inputs
 from masactrl_video.settings.fields import (
-    STILLS,
     VIDEOS,
     Changes,
     Command,
@@ -29,6 +28,7 @@ from masactrl_video.settings.fields import (
     settings_where,
 )
 from masactrl_video.settings.presets import read_preset
+from masactrl_video.settings.schema import record_of
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.characters.index import Recipe
@@ -117,7 +117,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 @pytest.mark.parametrize("command", [name for name in get_args(Command) if name != "story"])
 def test_a_command_has_an_argument_for_each_of_its_settings_and_no_other(command: Command) -> None:
-    record = StillSettings if command in STILLS else Settings
+    record = record_of(command)
     names = {name: option_of(record, name) for name in settings_for(record, command)}
     arguments = {action.dest for action in parsers()[command]._actions}
     assert {name for name, about in names.items() if not about.by_hand} - arguments == set()

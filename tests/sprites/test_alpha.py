@@ -1,0 +1,48 @@
+"""Figures cut out of pictures whose silhouette is known: as large as they are, and nothing of the ground in the rim."""
+
+import cv2
+import numpy as np
+import pytest
+from sprites.conftest import SIDE_PX, Drawn
+
+from masactrl_video.errors import UserError
+from masactrl_video.poses.pose import Pose
+from masactrl_video.sprites.body import Body
+
+
+def figures(drawn: list[Drawn]) -> np.ndarray:
+    """For each figure IoU, error over black and over white in a rim of 2 px."""
+    rows = []
+    for one in drawn:
+        alpha = one.figure[..., 3:].astype(np.float32) / 255
+        whole = np.concatenate([one.figure[..., :3] * alpha, alpha], axis=2)
+        small = cv2.resize(whole, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        colours, alpha = small[..., :3], small[..., 3]
+        true = 1 - (one.over_white.astype(float) - one.over_black).mean(axis=2) / 255
+        mask, kernel = (true >= 0.5).astype(np.uint8), np.ones((3, 3), np.uint8)
+        rim = (cv2.dilate(mask, kernel, iterations=2) - cv2.erode(mask, kernel, iterations=2)) > 0
+        ours = alpha >= 0.5
+        rows.append(
+            (
+                (ours & (mask > 0)).sum() / (ours | (mask > 0)).sum(),
+                np.abs(colours - one.over_black)[rim].mean(),
+                np.abs(colours + 255 * (1 - alpha[..., None]) - one.over_white)[rim].mean(),
+            )
+        )
+    return np.array(rows)
+
+
+def test_the_silhouette_is_the_true_one_and_no_halo_is_left(drawn: list[Drawn]) -> None:
+    overlap, black, white = figures(drawn).T
+    assert overlap.min() >= 0.95
+    assert black.mean() <= 12
+    assert white.mean() <= 12
+
+
+def test_nothing_is_at_the_edge_of_the_picture(drawn: list[Drawn]) -> None:
+    assert not any(one.figure[[0, -1], :, 3].any() or one.figure[:, [0, -1], 3].any() for one in drawn)
+
+
+def test_a_body_without_hips_is_refused(drawn: list[Drawn]) -> None:
+    with pytest.raises(UserError, match="without neck and hips"):
+        Body.of(Pose((), 512, 512), 512)
