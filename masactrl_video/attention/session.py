@@ -15,7 +15,7 @@ from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.recorded import StepRecord, branch_rows
+from masactrl_video.attention.recorded import MadeAgain, StepRecord, branch_rows
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
@@ -70,7 +70,7 @@ class AttentionControl:
         self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
         self._moved: dict[tuple[int, Skeleton, tuple[int, int]], torch.Tensor] = {}
         self._step = self._frames = 0
-        self._is_controlled = False
+        self._is_controlled = self._is_paused = False
         self._last: AttentionLayer | None = None
         self._latent_size = (0, 0)
         self._set_rows()
@@ -86,8 +86,26 @@ class AttentionControl:
         shared = max(map(len, self._rows))  # 1 where the branches share the sources: then all rows are frames of one
         self._branches = len(self.branches) if "regions" in self.mode.needs else shared
 
+    def prepare(self, step: int, frames: Sequence[Sequence[Weight]]) -> None:
+        """Before the calls of a step: have the sources made that are kept nowhere.
+
+        Args:
+            frames: weights of the sources for each batch of frames to come.
+        """
+        if not self.plan.layers_at(step):
+            return
+        for number, part in enumerate(self.parts):
+            if isinstance(part.source, MadeAgain) and any(_counts(weights[number]) for weights in frames):
+                self._is_paused = True
+                try:
+                    part.source.prepare(step)
+                finally:
+                    self._is_paused = False
+
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
+        if self._is_paused:
+            return
         if call.rows % len(self.branches):
             raise UserError(
                 f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}"
@@ -113,7 +131,7 @@ class AttentionControl:
 
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
-        if not self._is_controlled:
+        if not self._is_controlled or self._is_paused:
             return None
         grid = layer.grid(self._latent_size)
         if grid[0] * grid[1] != qkv.tokens:
@@ -267,7 +285,7 @@ class AttentionControl:
 
     def map_size(self) -> tuple[int, int] | None:
         """Latent size for the object maps of the call in progress; None at a step that is not controlled."""
-        return self._latent_size if self._is_controlled else None
+        return self._latent_size if self._is_controlled and not self._is_paused else None
 
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
@@ -338,6 +356,11 @@ class AttentionControl:
             raise RuntimeError(f"the words of source {number} have no map yet; control a layer after the map layers")
         resized = F.interpolate(soft[:, None], size=grid, mode="nearest").flatten(1)
         return resized if allowed is None else resized * allowed
+
+
+def _counts(weight: Weight) -> bool:
+    """Whether any frame follows a source of this weight."""
+    return bool(weight.any()) if isinstance(weight, torch.Tensor) else weight > 0
 
 
 def _map_so_far(maps: dict[str, torch.Tensor]) -> torch.Tensor | None:
