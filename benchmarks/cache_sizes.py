@@ -119,9 +119,9 @@ def peak_bytes_of_flux(network: FluxTransformer2DModel, plan: ControlPlan, size_
         return peak_bytes(lambda: network(**call))
 
 
-def count(name: str) -> dict[str, str]:
-    """A row of the table."""
-    settings = resolve(read_preset(name), {"clip": "clip.mp4", "prompt": "a bear"})
+def count(name: str, **changes: Any) -> dict[str, str]:
+    """A row of the table, for a preset with some settings changed."""
+    settings = resolve(read_preset(name), {"clip": "clip.mp4", "prompt": "a bear", **changes})
     shape = SHAPES[name]()
     plan = _plan(settings, shape)
     branches = len(backbone_of(shape.denoiser).branches(shape.denoiser, settings.guidance_scale))
@@ -137,7 +137,7 @@ def count(name: str) -> dict[str, str]:
     weights, step = shape.gpu_bytes(plan) if shape.gpu_bytes is not None else (None, None)
     steps = len(plan.steps)
     return {
-        "preset": name,
+        "preset": ", ".join([name, *(f"{key} {value}" for key, value in changes.items() if value is not None)]),
         "picture": f"{shape.size_px[1]}×{shape.size_px[0]}",
         "layers": f"{len(plan.layers)} of {len(backbone_of(shape.denoiser).layers(shape.denoiser))}",
         "steps": f"{steps} of {settings.num_inference_steps}",
@@ -170,6 +170,7 @@ def main() -> None:
     arguments = parser.parse_args()
     counted = [name for name in preset_names() if name in SHAPES]
     rows = [count(name) for name in counted]
+    rows.append(count("flux1-dev", masa_layers=None, masa_layer=0))
     missing = [name for name in preset_names() if name not in SHAPES]
     rows += [{**dict.fromkeys(rows[0], "not counted"), "preset": name} for name in missing]
     write_table(arguments.output, "What a recorded source takes, and its step, by preset: counted, not measured", rows)

@@ -139,9 +139,9 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=256, help="of the pictures in px")
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--chunks", type=int, nargs="+", default=[1, 2, 4, 8], help="frames of a chunk")
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--chunks", type=int, nargs="+", default=[1, 4, 8], help="frames of a chunk")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"), help="table to write")
     arguments = parser.parse_args()
     rows = measure(arguments.side, arguments.steps, arguments.rounds, arguments.chunks)

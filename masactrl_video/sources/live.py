@@ -19,6 +19,7 @@ from masactrl_video.cache.recorded_source import OBJECT_MAP, CachedSource
 from masactrl_video.cache.store import CacheEntry
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import predict_noise
@@ -52,6 +53,7 @@ class LiveSource(CachedSource):
     steps_kept: Sequence[int]
     _made: dict[int, StepRecord] = field(default_factory=dict)
     _stored: dict[str, torch.Tensor] = field(default_factory=dict)
+    _guidance: dict[torch.dtype, PreparedControls] = field(default_factory=dict)
 
     @property
     def steps(self) -> Sequence[int]:
@@ -66,17 +68,14 @@ class LiveSource(CachedSource):
 
     @torch.no_grad()
     def prepare(self, step: int) -> None:
-        """Make a step, unless it is there; what was there of others goes. Not to be called inside a denoiser's call."""
-        if step in self._made:
-            return
+        """Make a step; what was made before goes. Not to be called inside a denoiser's call."""
         self._made.clear()
         found: list[StepRecord] = []
         model, stored, timestep = self.model, self._tensors(), self.scheduler.timesteps[step]
         level = stored[LEVELS][step][None].to(model.dtype)
         level = copy.deepcopy(self.scheduler).scale_model_input(level, timestep)
-        shown = [stored[name] for number in range(len(model.networks)) if (name := picture_name(number)) in stored]
         text = self.text if self.text.hidden_states.dtype == model.dtype else self.text.in_float32()
-        guidance = model.prepare_controls([picture.cpu().numpy()[None] for picture in shown]) if shown else None
+        guidance = self._prepared()
         with (
             record_attention(
                 model.denoiser, self.layers_kept, lambda _, record: found.append(record), branches=self.branches
@@ -88,6 +87,14 @@ class LiveSource(CachedSource):
         names = {layer: map_name(step, f"{layer}.{OBJECT_MAP}") for layer in self.layers}
         early = {layer: stored[name] for layer, name in names.items() if name in stored}
         self._made[step] = StepRecord(record.keys, record.values, stored.get(map_name(step, OBJECT_MAP)), early)
+
+    def _prepared(self) -> PreparedControls | None:
+        """Its control pictures, ready for the number format that the model has now."""
+        model, stored = self.model, self._tensors()
+        shown = [stored[name] for number in range(len(model.networks)) if (name := picture_name(number)) in stored]
+        if shown and model.dtype not in self._guidance:
+            self._guidance[model.dtype] = model.prepare_controls([picture.cpu().numpy()[None] for picture in shown])
+        return self._guidance.get(model.dtype)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         if not self._stored:
