@@ -61,7 +61,8 @@ class _FusedAttention(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not F.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
-        query, _, value = args[:3]
+        named = {**dict(zip(("query", "key", "value"), args, strict=False)), **(kwargs or {})}
+        query, value = named["query"], named["value"]
         rows, heads, tokens, _ = query.shape
         return query.new_empty(rows, tokens, heads, value.shape[-1]).transpose(1, 2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -56,6 +56,14 @@ class RecordedSource(Protocol):
 
     def read(self, step: int) -> StepRecord:
         """Everything recorded at `step`."""
+
+
+@runtime_checkable
+class MadeAgain(Protocol):
+    """A `RecordedSource` whose steps are not kept, but made before they are read."""
+
+    def prepare(self, step: int) -> None:
+        """Make a step by a call of the denoiser; outside of any other one."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.recorded import StepRecord, branch_rows
+from masactrl_video.attention.recorded import MadeAgain, StepRecord, branch_rows
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
@@ -86,7 +86,7 @@ class AttentionControl:
         self._of_clip: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._is_looking = False
         self._step = self._frames = 0
-        self._is_controlled = False
+        self._is_controlled = self._is_paused = False
         self._last: AttentionLayer | None = None
         self._latent_size = (0, 0)
         self._set_rows()
@@ -119,9 +119,25 @@ class AttentionControl:
         finally:
             self._is_looking = False
 
+    def prepare(self, step: int, frames: Sequence[Sequence[Weight]]) -> None:
+        """Before the calls of a step: have the sources made that are kept nowhere.
+
+        Args:
+            frames: weights of the sources for each batch of frames to come.
+        """
+        if not self.plan.layers_at(step):
+            return
+        for number, part in enumerate(self.parts):
+            if isinstance(part.source, MadeAgain) and any(_counts(weights[number]) for weights in frames):
+                self._is_paused = True
+                try:
+                    part.source.prepare(step)
+                finally:
+                    self._is_paused = False
+
     def begin(self, call: DenoiserCall) -> None:
         """Start of a call of the denoiser: find its step, and the records of that step."""
-        if self._is_looking:
+        if self._is_looking or self._is_paused:
             return
         self._use(self._rows_of.of(call))
         if call.rows % len(self.branches):
@@ -154,7 +170,7 @@ class AttentionControl:
         if self._is_looking:
             self._of_clip[layer.name] = (qkv.unplaced_key, qkv.value)
             return None
-        if not self._is_controlled:
+        if not self._is_controlled or self._is_paused:
             return None
         grid = layer.grid(self._latent_size)
         if grid[0] * grid[1] != qkv.tokens:
@@ -324,10 +340,11 @@ class AttentionControl:
     def map_size(self) -> tuple[int, int] | None:
         """Latent size for the object maps of the call in progress; None where it makes none.
 
-        That is so at a step that is not controlled, in the call of a negative prompt alone, and in calls on the clip.
+        That is so at a step that is not controlled, in the call of a negative prompt alone, and in calls on the clip or
+        on a source.
         """
-        makes = self._is_controlled and not self._is_looking and self.branches != ["unconditional"]
-        return self._latent_size if makes else None
+        is_for_frames = self._is_controlled and not (self._is_looking or self._is_paused)
+        return self._latent_size if is_for_frames and self.branches != ["unconditional"] else None
 
     def source_figure(self) -> tuple[int, torch.Tensor]:
         """The source that all frames of the last call follow most, and where the objects of their sources are.
@@ -444,6 +461,11 @@ class AttentionControl:
             raise RuntimeError(f"the words of source {number} have no map yet; control a layer after the map layers")
         resized = F.interpolate(soft[:, None], size=grid, mode="nearest").flatten(1)
         return resized if allowed is None else resized * allowed
+
+
+def _counts(weight: Weight) -> bool:
+    """Whether any frame follows a source of this weight."""
+    return bool(weight.any()) if isinstance(weight, torch.Tensor) else weight > 0
 
 
 def _map_so_far(maps: dict[str, torch.Tensor]) -> torch.Tensor | None:

@@ -260,6 +260,8 @@ def write_source_picture(settings: Settings, model: DiffusionModel, source: Cach
 
 def describe(clip: FittedClip, guidance: list[GuidanceFrames], sources: ClipSources) -> dict[str, object]:
     """Facts for the report that are not figures of one stage."""
+    from masactrl_video.sources.live import is_live
+
     planned, source, along = sources.planned, sources.first, sources.along()
     return ({"sources": along} if along else {}) | {
         "fit": clip.fit.describe(),
@@ -269,5 +271,6 @@ def describe(clip: FittedClip, guidance: list[GuidanceFrames], sources: ClipSour
         "cache_entry": str(source.entry.folder),
         "cache_bytes": sum(file.bytes for file in source.entry.index.files.values()),
         "cache_error": source.storage_error,
+        "source_storage": "live" if is_live(source.entry) else "cache",
         "inversion_error": planned.reconstruction_error(source),
     }

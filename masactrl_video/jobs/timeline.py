@@ -114,7 +114,8 @@ def record_sources(
     if settings.source_positions == "pose":  # what is wrong with a pose is said before anything is recorded
         owners = _owners(settings, first, _placed(settings, len(clip), kinds))
         skeletons = clip_skeletons(settings, owners, kinds, clip.size_px)
-    recorded = [planned.record(model, first)]
+    is_own = not settings.sources and settings.key_frames is None and settings.character is None
+    recorded = [planned.record(model, first, may_be_live=is_own)]
     on_recorded(0, recorded[0])
     placed = _placed(settings, len(clip), kinds)
     owners = _owners(settings, first, placed)

@@ -57,6 +57,7 @@ def try_batch(job: FramesJob, frames: int) -> None:
     with job.controlled() as control:
         control.target_mask, control.weights = job.given_masks(range(frames)), job.weights_of(range(frames))
         control.frame_skeletons = job.skeletons_of(range(frames))
+        control.prepare(step, [control.weights])
         control.use_branches(job.branches_at(step))
         job.denoising.step(batch, step)
 

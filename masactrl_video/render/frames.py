@@ -12,7 +12,7 @@ import torch
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.parts import SourcePart, Weight
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.recorded import RecordedSource
+from masactrl_video.attention.recorded import MadeAgain, RecordedSource
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.attention.use import control_attention
 from masactrl_video.cache.feed import reading_ahead
@@ -231,7 +231,7 @@ def fed(job: FramesJob, chunks: int, memory_bytes: int = 0) -> Iterator[FramesJo
     with ExitStack() as stack:
 
         def feed(source: RecordedSource, memory_bytes: int) -> RecordedSource:
-            if not isinstance(source, CachedSource):
+            if not isinstance(source, CachedSource) or isinstance(source, MadeAgain):
                 return source
             return stack.enter_context(reading_ahead(source, order, memory_bytes))
 
@@ -261,7 +261,9 @@ def denoise_chunk(
         clips = [job.inverted_clip(frames) for frames in batches]
     for frames, batch in zip(batches, started, strict=True):
         batch.alter = job.holding_colours(control, frames)
+    weights = [job.weights_of(frames) for frames in batches]
     for step in range(len(job.scheduler.timesteps)):
+        control.prepare(step, weights)
         for frames, batch, mask, clip, whose in zip(batches, started, masks, clips, people, strict=True):
             control.target_mask, control.whose, control.weights = mask, whose, job.weights_of(frames)
             control.frame_skeletons = job.skeletons_of(frames)

@@ -34,6 +34,8 @@ from masactrl_video.render.plan import (
 from masactrl_video.render.steps import RenderSteps
 from masactrl_video.sources.control import planned_control
 from masactrl_video.sources.identity import network_identity
+from masactrl_video.sources.live import is_live
+from masactrl_video.sources.reopen import reopened
 from masactrl_video.storage.fingerprint import hash_file, hash_module
 
 _LOOK_AGAIN_SECONDS = 0.2
@@ -143,14 +145,17 @@ def open_job(
     model = model or model_from_settings(settings)
     for source, entry in zip(plan.sources, entries, strict=True):
         _check_weights(source, plan, model, entry)
-    dtype = None if settings.cache_dtype == "exact" else model.dtype
-    first, *later = (CachedSource(entry, model.device, dtype) for entry in entries)
     scheduler, control = planned_control(settings, model, plan.size_px)
+    dtype = None if settings.cache_dtype == "exact" else model.dtype
+    along = (settings, model, plan.size_px, scheduler, control.layers, control.steps)
+    first, *later = (
+        reopened(entry, *along) if is_live(entry) else CachedSource(entry, model.device, dtype) for entry in entries
+    )
     if ControlledWhere.of(control) != plan.control:
         raise UserError(f"plan: its steps or layers are not those that its settings mean here; {ANEW}")
     timeline = plan.timeline
-    along = (first, beside, later, timeline, plan.skeletons)
-    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, *along)
+    opened_for = (first, beside, later, timeline, plan.skeletons)
+    job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, *opened_for)
     keys = [pictures.key for pictures in plan.given]
     here = made_from(model, job.denoising.text, keys, first, later, timeline, plan.skeletons)
     if here != plan.text["made-from"]:

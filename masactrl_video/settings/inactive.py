@@ -46,6 +46,7 @@ NOT_MIXED = Inactive("sources are not mixed without hand_over mix", lambda s: s.
 NOT_PLACED = Inactive("no frames are chosen without key_frames auto", lambda s: s.key_frames != "auto")
 COLOURS_FREE = Inactive("colours are not held without hold_colours", lambda s: s.hold_colours == 0)
 NO_VAE = Inactive("taesd decodes, and nothing is encoded", lambda s: s.taesd is not None and not s.real_source)
+KEPT_LIVE = Inactive("keys and values of a live source are kept nowhere", lambda s: s.source_storage == "live")
 STEPS_LISTED = Inactive("masa_steps lists the steps", lambda s: s.masa_steps is not None)
 LAYERS_LISTED = Inactive("masa_layers lists the layers", lambda s: s.masa_layers is not None)
 NO_MASK_BY_WORDS = Inactive("no mask is found by words", lambda s: not s.masked_by_words)

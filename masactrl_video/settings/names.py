@@ -21,6 +21,9 @@ OffloadKind = Literal["model", "sequential"]
 CacheDtype = Literal["exact", "float16", "bfloat16", "float8", "int8"]
 """How recorded keys and values are stored: in the model's own number format, or smaller."""
 
+SourceStorage = Literal["auto", "cache", "live"]
+"""Where a source's keys and values are: on the disk, or nowhere, made again when they are asked for."""
+
 SchedulerName = Literal["ddim", "ddpm", "dpm++", "unipc", "deis", "euler", "euler-a", "lcm", "flow"]
 """Schedulers that visit each timestep of a fixed list once; `flow` is for models of flow matching alone."""
 

@@ -91,6 +91,10 @@ def check_timeline(settings: Settings) -> None:
         raise ValueError("key_frames auto: it goes by guidance pose or canny, and there is neither; give a number")
     if (settings.sources or settings.key_frames not in (None, 1)) and settings.source_mask is not None:
         raise ValueError("source_mask: it shows one source, and there are several; give source_mask_words")
+    if settings.source_storage == "live" and (settings.sources or settings.key_frames is not None):
+        raise ValueError("source_storage live: it is for a clip with one source; give cache, or auto")
+    if settings.source_storage == "live" and settings.character is not None:
+        raise ValueError("source_storage live: a character's keys and values are in the cache; give cache, or auto")
     if not settings.sources:
         return
     for name, default in (("source", "generate"), ("source_image", None), ("character", None)):

@@ -9,8 +9,8 @@ from pydantic import ByteSize, TypeAdapter, ValidationError, field_validator
 
 from masactrl_video.settings.fields import COMICS, DECODE, DENOISE, SPRITES, VIDEOS, Part, option
 from masactrl_video.settings.home import OwnName, OwnPath
-from masactrl_video.settings.inactive import MASKED, NO_UNCONDITIONAL, NO_VAE
-from masactrl_video.settings.names import CacheDtype
+from masactrl_video.settings.inactive import KEPT_LIVE, MASKED, NO_UNCONDITIONAL, NO_VAE
+from masactrl_video.settings.names import CacheDtype, SourceStorage
 
 _storage = partial(option, "work", changes="speed", commands=DENOISE)
 _batching = partial(option, "work", changes="speed", commands=VIDEOS | SPRITES)
@@ -46,6 +46,13 @@ class WorkSettings(Part):
         "(float8 and int8: with a scale for each channel); the report tells the error and the size",
         "exact",
         changes="source",
+        inactive=(KEPT_LIVE,),
+    )
+    source_storage: SourceStorage = _batching(
+        "a clip's source: cache (recorded on the disk), live (made again beside the frames of each chunk_frames), or "
+        "auto (live where it would be larger than cache_quota)",
+        "auto",
+        keeps_panels=True,
     )
     characters_dir: OwnPath = _storage(
         "saved characters (~/.local/share/masactrl-video/characters if not given)", None, keeps_panels=True
@@ -83,6 +90,7 @@ class SpeedSettings(Part):
         ByteSize(0),
         changes="speed",
         commands=VIDEOS,
+        inactive=(KEPT_LIVE,),
         ge=0,
     )
     skip_uncond: float = option(

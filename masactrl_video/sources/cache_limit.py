@@ -30,6 +30,27 @@ def cache_quota(settings: WorkSettings) -> Quota | None:
     return default_quota(cache_root(settings)) if settings.cache_quota == "auto" else Quota(settings.cache_quota)
 
 
+def is_kept_live(settings: WorkSettings, needed_bytes: int, live_bytes: int) -> bool:
+    """Whether a source is not kept, but made again beside the frames; where it is, that is said.
+
+    Args:
+        needed_bytes: of its keys and values.
+        live_bytes: of what is kept of a live source.
+    """
+    quota, again = cache_quota(settings), f"it is made again for each chunk of {settings.chunk_frames} frames"
+    if settings.source_storage == "live":
+        logger.info("source: live, %s, and %.1f MB are kept of it", again, live_bytes / 1e6)
+        return True
+    if settings.source_storage == "cache" or quota is None or not live_bytes <= quota.bytes < needed_bytes:
+        return False  # what does not fit either way is told elsewhere
+    logger.warning(
+        "source: its keys and values would take %.1f MB, more than the cache's limit of %.1f MB: live, %s "
+        "(source_storage auto; --source-storage cache and a larger --cache-quota keep it)",
+        *(needed_bytes / 1e6, quota.bytes / 1e6, again),
+    )
+    return True
+
+
 def say_cache_size(settings: WorkSettings) -> None:
     """At the end of a run, say how large the cache is, when that is much."""
     root, quota = cache_root(settings), cache_quota(settings)

@@ -60,11 +60,11 @@ def source_identity(
             "config": _as_json({k: v for k, v in dict(source.scheduler.config).items() if not k.startswith("_")}),
             "timesteps": [float(t) for t in timesteps_of(source.scheduler)],
         },
-        "prompts": _text_identity(source.text),
+        "prompts": text_identity(source.text),
         "steps": list(plan.steps),
         "layers": [layer.name for layer in plan.layers],
         "object": {
-            "prompt": _text_identity(object_text) if object_text is not None else None,
+            "prompt": text_identity(object_text) if object_text is not None else None,
             "tokens": list(object_tokens),
             "layers": [layer.name for layer in plan.mask_layers],
         },
@@ -133,7 +133,8 @@ def _real(source: RealSource) -> dict[str, JsonValue]:
     return own
 
 
-def _text_identity(text: TextCondition) -> JsonValue:
+def text_identity(text: TextCondition) -> JsonValue:
+    """What a denoiser reads of prompts, for the identity of a source."""
     return [hash_tensor(t) if t is not None else None for t in text.tensors().values()]
 
 

@@ -29,7 +29,7 @@ from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.cache_limit import cache_quota, cache_root
+from masactrl_video.sources.cache_limit import cache_quota, cache_root, is_kept_live
 from masactrl_video.sources.control import (
     mask_rule,
     plan_attention,
@@ -38,7 +38,14 @@ from masactrl_video.sources.control import (
     source_caption,
     source_words,
 )
-from masactrl_video.sources.record import ColourRule, ObjectWords, cached_source, check_recorded
+from masactrl_video.sources.record import (
+    ColourRule,
+    ObjectWords,
+    cached_source,
+    check_recorded,
+    expected_bytes,
+    live_bytes,
+)
 from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_source
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
 from masactrl_video.video.frame import Pictures
@@ -70,11 +77,18 @@ class PlannedSource:
     cache_dtype: CacheDtype = "exact"
     """How its keys and values are stored."""
 
-    def record(self, model: DiffusionModel, settings: Settings) -> CachedSource:
-        """The recorded source, from the cache or recorded now; that of a saved character is held for it."""
+    def record(self, model: DiffusionModel, settings: Settings, *, may_be_live: bool = False) -> CachedSource:
+        """The recorded source, from the cache or recorded now; that of a saved character is held for it.
+
+        Args:
+            may_be_live: whether who follows it can have it made again (see `sources.live`), if the settings want that.
+        """
         root = cache_root(settings)
         steps, layers = counted(len(self.plan.steps), "step"), counted(len(self.plan.layers), "layer")
-        logger.info("source: %s x %s x %s", steps, layers, counted(len(self.branches), "branch", "branches"))
+        needed = expected_bytes(model, self.source, len(self.branches), self.plan, self.cache_dtype)
+        branches = counted(len(self.branches), "branch", "branches")
+        logger.info("source: %s x %s x %s: %.1f MB of keys and values", steps, layers, branches, needed / 1e6)
+        live = may_be_live and is_kept_live(settings, needed, live_bytes(self.source))
         with enough_memory(f"the source on {model.device}"):
             source = cached_source(
                 root,
@@ -87,6 +101,7 @@ class PlannedSource:
                 self.cache_dtype,
                 _colour_rule(settings, model, self.source) if settings.hold_colours else None,
                 levels=settings.background == "still",
+                live=live,
             )
         if settings.character is not None:
             hold(source.entry.folder, saved_index(settings))
@@ -189,6 +204,7 @@ def _generated(
         scheduler,
         initial_noise(model, clip.size_px, settings.seed),
         model.prepare_controls(pictures) if pictures else None,
+        pictures=pictures,
     )
     words = source_words(settings)
     tokens = find_words(model.tokenizer, prompt, words) if words else ()

@@ -31,6 +31,7 @@ from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.progress import counting
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.sources.identity import source_identity
+from masactrl_video.sources.live import LIVE, STORED_AS, LiveSource, map_name, stored_pictures
 from masactrl_video.sources.source import GeneratedSource, RealSource, replay
 from masactrl_video.storage.fingerprint import fingerprint, hash_tensor
 
@@ -82,6 +83,7 @@ def cached_source(
     colours: ColourRule | None = None,
     *,
     levels: bool = False,
+    live: bool = False,
 ) -> CachedSource:
     """The recorded source from the cache at `root`; recorded now if it is not there, or damaged.
 
@@ -94,6 +96,7 @@ def cached_source(
         dtype: how keys and values are stored.
         colours: what is kept of its colours; None: nothing.
         levels: whether its latents at every step are kept.
+        live: keep no keys and values, but what it takes to make them again (see `live_bytes`).
 
     Raises:
         CacheDamaged: an entry that is damaged and cannot be removed, or is damaged again right after it was recorded.
@@ -101,8 +104,8 @@ def cached_source(
     """
     words = words or ObjectWords(())
     identity = source_identity(source, model, plan, words.caption, words.tokens, words.attributes)
-    if dtype != "exact":
-        identity["stored_as"] = dtype
+    if live or dtype != "exact":
+        identity[STORED_AS] = LIVE if live else dtype
     if colours is not None:
         identity["colours"] = colours.identity()
     if levels:
@@ -111,7 +114,7 @@ def cached_source(
     with making(root, name):
         entry = open_or_discard(root, name)
         if entry is None:
-            needed_bytes = expected_bytes(model, source, len(branches), plan, dtype)
+            needed_bytes = live_bytes(source) if live else expected_bytes(model, source, len(branches), plan, dtype)
             if quota is not None:
                 make_room(root, quota, needed_bytes)
             with CacheWriter(
@@ -122,12 +125,22 @@ def cached_source(
                 layers=[layer.name for layer in plan.layers],
                 expected_bytes=needed_bytes,
             ) as writer:
-                _record(writer, model, source, branches, plan, words, dtype, colours, levels)
+                _record(writer, model, source, branches, plan, words, dtype, colours, levels=levels, live=live)
             entry = open_entry(root, name)
             assert entry is not None
         else:
             logger.info("source: cache entry %s is reused", name)
     entry.touch()
+    if live:
+        return LiveSource(
+            entry,
+            model.device,
+            model=source.denoising.model if isinstance(source, GeneratedSource) else model,
+            text=source.text,
+            scheduler=source.scheduler,
+            layers_kept=plan.layers,
+            steps_kept=plan.steps,
+        )
     return CachedSource(entry, model.device, None if dtype == "exact" else model.dtype)
 
 
@@ -139,7 +152,7 @@ def expected_bytes(
     dtype: CacheDtype = "exact",
 ) -> int:
     """Size of a cache entry before anything is computed: keys and values of all steps and layers."""
-    latents = source.noise if isinstance(source, GeneratedSource) else source.picture_latents
+    latents = _latents_of(source)
     size = (latents.shape[-2], latents.shape[-1])
     step_bytes = 0
     for layer in plan.layers:
@@ -147,6 +160,16 @@ def expected_bytes(
         channels = 2 * branches * layer.key_channels
         step_bytes += packed_bytes_of(height * width * channels, channels, dtype, model.dtype.itemsize)
     return len(plan.steps) * step_bytes + 2 * latents.nbytes
+
+
+def live_bytes(source: GeneratedSource | RealSource) -> int:
+    """Size of a cache entry without keys and values: the latents of every step, and control pictures."""
+    pictures = source.pictures if isinstance(source, GeneratedSource) else ()
+    return (len(source.scheduler.timesteps) + 2) * _latents_of(source).nbytes + sum(p.nbytes for p in pictures)
+
+
+def _latents_of(source: GeneratedSource | RealSource) -> torch.Tensor:
+    return source.noise if isinstance(source, GeneratedSource) else source.picture_latents
 
 
 def _record(
@@ -158,13 +181,17 @@ def _record(
     words: ObjectWords,
     dtype: CacheDtype,
     colours: ColourRule | None,
+    *,
     levels: bool,
+    live: bool,
 ) -> None:
     walk = source.begin()
     object_maps: dict[int, torch.Tensor | None] = {}
     moments: list[torch.Tensor] = []
     maps: dict[int, dict[str, torch.Tensor]] = {}
     errors: list[float] = []
+    passed: list[torch.Tensor] = []
+    about: dict[str, torch.Tensor] = {}
     if words.caption is not None:
         assert walk.trajectory is not None
         maps = caption_maps(model, walk.trajectory, source.scheduler, words, plan)
@@ -172,25 +199,25 @@ def _record(
     def keep(_: float, record: StepRecord) -> None:
         step = model.clock.now()
         if step in plan.steps:
+            stored_maps = maps[step] if maps else _object_maps(record)
+            object_maps[step] = stored_maps.get(OBJECT_MAP)
+            if live:
+                about.update({map_name(step, name): tensor for name, tensor in stored_maps.items()})
+                return
             states = _keys_and_values(record)
             packed = pack(states, dtype)
             if dtype != "exact":
                 errors.append(storage_error(states, packed))
-            stored_maps = maps[step] if maps else _object_maps(record)
-            object_maps[step] = stored_maps.get(OBJECT_MAP)
             writer.write_step(step, packed | stored_maps)
 
-    passed: list[torch.Tensor] = []
-
     def look(output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
-        if levels:
-            passed.append(latents[0])
+        passed.append(latents[0])
         if colours is not None:
             clean = predicted_clean(source.scheduler, output, latents, step)
             figure = colours.figure(object_maps.get(step), (clean.shape[2], clean.shape[3]))
             moments.append(moments_by_region(clean, figure)[0])
 
-    if levels or colours is not None:
+    if levels or live or colours is not None:
         walk.look = look
 
     own_words = words if words.caption is None else ObjectWords(())
@@ -210,9 +237,12 @@ def _record(
         for _ in counting(walk.steps, "source: record", "step", total=len(source.scheduler.timesteps), passing=True):
             pass
     assert walk.final_latents is not None
-    about = {"storage_errors": torch.tensor(errors)} if errors else {}
+    about |= {"storage_errors": torch.tensor(errors)} if errors else {}
+    if levels or live:
+        about |= {LEVELS: torch.stack([*passed, walk.final_latents[0]])}
+    if live:
+        about |= stored_pictures(source.pictures) if isinstance(source, GeneratedSource) else {}
     about |= {COLOURS: torch.stack(moments)} if moments else {}
-    about |= {LEVELS: torch.stack([*passed, walk.final_latents[0]])} if passed else {}
     writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
 
 

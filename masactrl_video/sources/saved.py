@@ -129,7 +129,8 @@ def _generated(
     scale = recipe.true_cfg_scale if recipe.true_cfg_scale > 1 else recipe.guidance_scale
     denoising = Denoising(source_model, text, scale, recipe.seed)
     tokens = find_words(model.tokenizer, recipe.prompt, words) if words else ()
-    return GeneratedSource(denoising, scheduler, noise, guidance), text.names, ObjectWords(tokens)
+    source = GeneratedSource(denoising, scheduler, noise, guidance, pictures=pictures)
+    return source, text.names, ObjectWords(tokens)
 
 
 def _real(

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.parts import SourcePart
@@ -79,6 +81,8 @@ class GeneratedSource:
     """(1, channels, height, width), standard normal."""
     guidance: PreparedControls | None
     followed: Followed | None = None
+    pictures: Sequence[NDArray[np.uint8]] = ()
+    """What `guidance` was prepared from, (1, height, width, 3) for each network."""
 
     @property
     def text(self) -> TextCondition:

@@ -47,6 +47,14 @@ RENDER: dict[str, Case] = {
     "an output below a file": (["clip.mp4", "-o", "text.png/out.mp4"], "text.png"),
     "a word that is not in the prompt": (["clip.mp4", *MASKED, "--mask-words", "dragon"], "'dragon' is not in the"),
     "masks without words": (["clip.mp4", *MASKED], "give mask_words"),
+    "a live source of several": (
+        ["clip.mp4", "--source-storage", "live", "--key-frames", "2"],
+        "source_storage live: it is for a clip with one source",
+    ),
+    "a live source that is stored small": (
+        ["clip.mp4", "--source-storage", "live", "--cache-dtype", "int8"],
+        "cache_dtype: it would have no effect, because keys and values of a live source are kept nowhere",
+    ),
     "real guidance twice": (
         ["clip.mp4", "--true-cfg-scale", "2"],
         "here guidance_scale is real guidance already: leave true_cfg_scale out",

@@ -101,6 +101,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "storage": (["shared"], Path("shared"), RAY),
     "source_pose": (["standing"], "standing", ["--source-positions", "pose", "--guidance", "pose"]),
     "true_cfg_scale": (["2"], 2.0, []),
+    "source_storage": (["live"], "live", []),
     "compile": ([], True, []),
     "reuse_deep_features": (["3"], 3, []),
     "offload": (["sequential"], "sequential", []),
