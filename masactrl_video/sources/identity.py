@@ -102,8 +102,9 @@ def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonVal
 
 
 def _followed(first: Followed) -> JsonValue:
-    masks = first.masks
-    return {
+    masks, held = first.masks, first.colours
+    colours: dict[str, JsonValue] = {} if held is None else {"colours": [held.strength, held.first_step]}
+    return colours | {
         "entry": first.name,
         "mode": first.plan.mode,
         "steps": list(first.plan.steps),

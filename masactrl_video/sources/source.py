@@ -17,7 +17,8 @@ from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.sampling.denoise import Denoising, FrameBatch, predict_noise
+from masactrl_video.model.sampling.colours import HeldColours
+from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch, predict_noise
 from masactrl_video.model.sampling.invert import Trajectory, invert
 from masactrl_video.model.sampling.schedulers import scheduler_step
 
@@ -34,6 +35,8 @@ class Walk:
     """The source picture's latents, once all steps are walked."""
     trajectory: Trajectory | None = None
     """Of a real picture: its latents at every step."""
+    alter: Alter | None = None
+    """What the output of a generated source becomes before the scheduler's step, and before it is shown."""
     look: Callable[[torch.Tensor, torch.Tensor, int], None] | None = None
     """Shown the output, the latents and the step, of every step; to be set before the first."""
 
@@ -63,6 +66,8 @@ class Followed:
     """Of its cache entry, which names all that it is made from."""
     plan: ControlPlan
     masks: MaskRule | None = None
+    colours: HeldColours | None = None
+    """Its colours, where the later one is aligned to them as frames are."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,8 @@ class GeneratedSource:
         return self.denoising.text
 
     @contextmanager
-    def following(self) -> Iterator[None]:
-        """Context for the walk, in which it follows another source, if it does."""
+    def following(self, walk: Walk) -> Iterator[None]:
+        """Context for a walk, in which it follows another source, if it does."""
         if self.followed is None:
             yield
             return
@@ -95,7 +100,9 @@ class GeneratedSource:
             branches=self.text.names,
             masks=followed.masks,
             clock=model.clock,
-        ):
+        ) as control:
+            if followed.colours is not None:
+                walk.alter = followed.colours.aligning(self.scheduler, [[1.0]], control.target_figure)
             yield
 
     def begin(self) -> Walk:
@@ -106,13 +113,15 @@ class GeneratedSource:
 
     def _steps(self, walk: Walk) -> Iterator[int]:
         batch = FrameBatch.from_noise(self.noise, self.guidance, self.scheduler)
-        if (look := walk.look) is not None:
 
-            def shown(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
-                look(output, latents, step)
-                return output
+        def shown(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
+            if walk.alter is not None:
+                output = walk.alter(output, latents, step)
+            if walk.look is not None:
+                walk.look(output, latents, step)
+            return output
 
-            batch.alter = shown
+        batch.alter = shown
         for step in range(len(self.scheduler.timesteps)):
             self.denoising.step(batch, step)
             yield step
