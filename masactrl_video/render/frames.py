@@ -155,6 +155,7 @@ class FramesJob:
             self,
             denoising=replace(self.denoising, text=text),
             source_noise=self.source_noise.to(torch.float32),
+            clip_ground=self.clip_ground and replace(self.clip_ground, text=self.clip_ground.text.in_float32()),
             parts=[
                 part if part.text is None else replace(part, text=part.text.to(torch.float32)) for part in self.parts
             ],
