@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ class Variant:
     """Control ends with this layer; with the UNet's last one if not given."""
     rim: Rim = 0
     """Of the masks, see `MaskRule`."""
+    background: Literal["source", "own"] = "source"
+    """What the ground attends to, with masks."""
 
     def layers(self) -> list[str] | None:
         """Layers by number where not all from the first one on are controlled."""
@@ -132,6 +135,7 @@ class Way:
             plan=self._plan(variant),
             guidance=[np.stack([posed.skeleton() for posed in case.targets])],
             masks=MaskRule(tokens, self.settings.mask_threshold, rim=variant.rim) if masked else None,
+            background=variant.background,
         )
         with job.controlled() as control:
             latents = denoise_chunk(job, control, [range(len(case.targets))])[0]

@@ -19,8 +19,7 @@ from masactrl_video.cache.feed import reading_ahead
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.schedule import Schedule
-from masactrl_video.model.sampling.clean import predicted_clean, with_clean
-from masactrl_video.model.sampling.colours import aligned
+from masactrl_video.model.sampling.colours import HeldColours
 from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch
 from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.latents import initial_noise
@@ -30,18 +29,6 @@ from masactrl_video.render.grounds import ClipGround, StillGround
 from masactrl_video.settings.names import Background, Ground, NoiseKind
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
-
-
-@dataclass(frozen=True, eq=False)
-class HeldColours:
-    """The colours that frames are aligned to in the late steps."""
-
-    of_sources: torch.Tensor
-    """(sources, steps, regions, 2, channels), as their recording has left them."""
-    strength: float
-    """Above 0; 1: to the full."""
-    first_step: int
-    """Denoising step from which frames are aligned."""
 
 
 @dataclass(frozen=True)
@@ -164,23 +151,9 @@ class FramesJob:
         """What aligns the colours of a batch, each frame by itself."""
         if self.colours is None:
             return None
-        held, timeline = self.colours, self.timeline or Timeline()
-        weights = torch.tensor([timeline.weights(frame) for frame in frames], device=held.of_sources.device)
-        parts = zip(weights.T, held.of_sources, strict=True)  # no NaN of a source that a frame does not follow
-        wanted = sum(
-            torch.where(share[:, None, None, None, None] > 0, share[:, None, None, None, None] * colours, 0.0)
-            for share, colours in parts
-        )
-        assert isinstance(wanted, torch.Tensor)  # (frames, steps, regions, 2, channels)
-
-        def alter(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
-            if step < held.first_step:
-                return output
-            clean = predicted_clean(self.scheduler, output, latents, step)
-            change = aligned(clean, wanted[:, step], control.target_figure(), held.strength)
-            return with_clean(self.scheduler, output, change, step)
-
-        return alter
+        timeline = self.timeline or Timeline()
+        weights = [timeline.weights(frame) for frame in frames]
+        return self.colours.aligning(self.scheduler, weights, control.target_figure)
 
     def in_float32(self) -> FramesJob:
         """The same frames from the same noise under the same prompt; for a model that computes in float32 meanwhile."""
@@ -189,6 +162,7 @@ class FramesJob:
             self,
             denoising=replace(self.denoising, text=text),
             source_noise=self.source_noise.to(torch.float32),
+            clip_ground=self.clip_ground and replace(self.clip_ground, text=self.clip_ground.text.in_float32()),
             parts=[
                 part if part.text is None else replace(part, text=part.text.to(torch.float32)) for part in self.parts
             ],

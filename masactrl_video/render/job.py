@@ -15,15 +15,16 @@ from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.colours import HeldColours
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.poses.warp import Skeletons
-from masactrl_video.render.frames import Beside, FramesJob, HeldColours
+from masactrl_video.render.frames import Beside, FramesJob
 from masactrl_video.render.grounds import ClipGround, StillGround
 from masactrl_video.settings.cast import cast_members, cast_prompt
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.control import mask_rule
-from masactrl_video.sources.plan import shared_noise, source_part
+from masactrl_video.sources.plan import held_colours, shared_noise, source_part
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures
@@ -119,9 +120,7 @@ def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldCo
     known = [colours for colours in found if colours is not None]
     if not known:
         return None
-    steps = settings.num_inference_steps
-    first = min(steps - 1, round(settings.colours_from * steps))
-    return HeldColours(torch.stack(known), settings.hold_colours, first)
+    return held_colours(settings, known)
 
 
 def made_from(

@@ -102,10 +102,12 @@ def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonVal
 
 
 def _followed(first: Followed) -> JsonValue:
-    masks = first.masks
+    masks, held = first.masks, first.colours
     placed: dict[str, JsonValue] = {} if first.plan.positions == "as-is" else {"positions": first.plan.positions}
     if first.skeletons is not None:
         placed["skeletons"] = hash_bytes(repr(first.skeletons).encode())
+    if held is not None:
+        placed["colours"] = [held.strength, held.first_step]
     return placed | {
         "entry": first.name,
         "mode": first.plan.mode,

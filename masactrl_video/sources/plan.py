@@ -23,6 +23,7 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
 from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
+from masactrl_video.model.sampling.colours import HeldColours
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
 from masactrl_video.poses.warp import Skeletons
@@ -168,6 +169,7 @@ def plan_generated_later(
         replace(plan, whole_every=1),
         mask_rule(settings, model, clip.size_px),
         skeletons,
+        held_colours(settings, [first.colours]) if first.colours is not None else None,
     )
     source = replace(alone, noise=shared_noise(settings, model, first, clip.size_px), followed=followed)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
@@ -189,6 +191,13 @@ def source_part(source: CachedSource, model: DiffusionModel, size_px: tuple[int,
     """A source for pictures of (height, width) px: a saved character may have another size than they."""
     own = tuple(source.initial_noise.shape[-2:])
     return SourcePart(source, None if own == model.latent_size(*size_px) else (own[0], own[1]))
+
+
+def held_colours(settings: Settings, colours: Sequence[torch.Tensor]) -> HeldColours:
+    """The colours of sources (steps, regions, 2, channels), and from when on, and how much, they are held."""
+    steps = settings.num_inference_steps
+    first = min(steps - 1, round(settings.colours_from * steps))
+    return HeldColours(torch.stack(list(colours)), settings.hold_colours, first)
 
 
 def _generated(

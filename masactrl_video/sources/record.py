@@ -222,7 +222,7 @@ def _record(
 
     own_words = words if words.caption is None else ObjectWords(())
     with (
-        source.following() if isinstance(source, GeneratedSource) else nullcontext(),
+        source.following(walk) if isinstance(source, GeneratedSource) else nullcontext(),
         record_attention(
             model.denoiser,
             plan.layers,

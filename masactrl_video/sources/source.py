@@ -20,7 +20,8 @@ from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.sampling.denoise import Denoising, FrameBatch, predict_noise
+from masactrl_video.model.sampling.colours import HeldColours
+from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch, predict_noise
 from masactrl_video.model.sampling.invert import Trajectory, invert
 from masactrl_video.model.sampling.schedulers import scheduler_step
 from masactrl_video.poses.warp import Skeletons
@@ -38,6 +39,8 @@ class Walk:
     """The source picture's latents, once all steps are walked."""
     trajectory: Trajectory | None = None
     """Of a real picture: its latents at every step."""
+    alter: Alter | None = None
+    """What the output of a generated source becomes before the scheduler's step, and before it is shown."""
     look: Callable[[torch.Tensor, torch.Tensor, int], None] | None = None
     """Shown the output, the latents and the step, of every step; to be set before the first."""
 
@@ -69,6 +72,8 @@ class Followed:
     masks: MaskRule | None = None
     skeletons: Skeletons | None = None
     """Of the first source and of the later one, where keys go with the limbs."""
+    colours: HeldColours | None = None
+    """Its colours, where the later one is aligned to them as frames are."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,8 @@ class GeneratedSource:
         return self.denoising.text
 
     @contextmanager
-    def following(self) -> Iterator[None]:
-        """Context for the walk, in which it follows another source, if it does."""
+    def following(self, walk: Walk) -> Iterator[None]:
+        """Context for a walk, in which it follows another source, if it does."""
         if self.followed is None:
             yield
             return
@@ -107,6 +112,8 @@ class GeneratedSource:
             if followed.skeletons is not None:
                 control.source_skeletons = followed.skeletons.sources
                 control.frame_skeletons = followed.skeletons.frames
+            if followed.colours is not None:
+                walk.alter = followed.colours.aligning(self.scheduler, [[1.0]], control.target_figure)
             yield
 
     def begin(self) -> Walk:
@@ -117,13 +124,15 @@ class GeneratedSource:
 
     def _steps(self, walk: Walk) -> Iterator[int]:
         batch = FrameBatch.from_noise(self.noise, self.guidance, self.scheduler)
-        if (look := walk.look) is not None:
 
-            def shown(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
-                look(output, latents, step)
-                return output
+        def shown(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
+            if walk.alter is not None:
+                output = walk.alter(output, latents, step)
+            if walk.look is not None:
+                walk.look(output, latents, step)
+            return output
 
-            batch.alter = shown
+        batch.alter = shown
         for step in range(len(self.scheduler.timesteps)):
             self.denoising.step(batch, step)
             yield step

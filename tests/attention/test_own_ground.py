@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
+from masactrl_video.attention.modes.own import MaskedMode
 from masactrl_video.attention.mutual import Sides
 from masactrl_video.attention.own_ground import own_ground_attention
+from masactrl_video.model.backbones.qkv import QKV
 
 BRANCHES, FRAMES, HEADS, TOKENS, SOURCE, DIM = 2, 3, 2, 12, 9, 4
 
@@ -47,3 +52,32 @@ def test_frames_that_are_all_figure_or_all_ground_are_answered() -> None:
     plain = torch.nn.functional.scaled_dot_product_attention
     assert torch.allclose(out[:, 0], plain(states[0][:, 0], key[:, :, :4], value[:, :, :4]), atol=1e-6)
     assert torch.allclose(out[:, 1], plain(*(of[:, 1] for of in states)), atol=1e-6)
+
+
+def test_beside_a_prompt_figure_and_ground_see_it_too() -> None:
+    """In a joint layer each softmax has the frame's own text; the ground sees its frame as a whole there."""
+    query, key, value, text_query, text_key, text_value = (
+        normal(n, FRAMES, HEADS, tokens, DIM) for n, tokens in enumerate((TOKENS, TOKENS, TOKENS, 3, 3, 3))
+    )
+    source_key, source_value = (normal(n, 1, HEADS, SOURCE, DIM) for n in (7, 8))
+    mask, of_source = torch.arange(FRAMES * TOKENS) % 3 == 0, torch.arange(SOURCE) < 4
+
+    def qkv(states: tuple[torch.Tensor, ...], text: QKV | None = None) -> QKV:
+        three = [lambda one=one: one for one in states]
+        rows, heads, tokens = states[0].shape[:3]
+        return QKV(*three, rows=rows, tokens=tokens, heads=heads, dtype=torch.float32, text=text)
+
+    both = qkv((query, key, value), qkv((text_query, text_key, text_value)))
+    view: Any = SimpleNamespace(key=source_key, value=source_value, weight=1.0, object=Sides(of_source))
+    frame: Any = SimpleNamespace(object=Sides(mask), is_last=False, background="own", branches=1)
+    out = MaskedMode().attend(both, [view], frame).reshape(FRAMES, TOKENS, HEADS, DIM).transpose(1, 2)
+    figure = mask.reshape(FRAMES, TOKENS)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    for row in range(FRAMES):
+        of_figure = [
+            torch.cat([text[row], states[0][:, of_source]], dim=1)
+            for text, states in ((text_key, source_key), (text_value, source_value))
+        ]
+        of_ground = [torch.cat([text[row], own[row]], dim=1) for text, own in ((text_key, key), (text_value, value))]
+        for tokens, (keys, values) in ((figure[row], of_figure), (~figure[row], of_ground)):
+            assert torch.allclose(out[row][:, tokens], attention(query[row][:, tokens], keys, values), atol=1e-5)

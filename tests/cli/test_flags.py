@@ -16,6 +16,8 @@ NO_FLAG = {
     "clip": "the positional argument",
     "controls": "--controlnet, --t2i-adapter and their weights",
     "sources": "--source-at",
+    "cast": "--cast, of pairs",
+    "cast_prompts": "--cast-prompt",
 }
 MASKED = ["--attention-mode", "masked", "--mask-words", "bear"]
 POSE = ["--guidance", "pose"]
@@ -82,8 +84,11 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "source_mask_words": (["frog"], ["frog"], MASKED),
     "source_mask": (["m.png"], Path("m.png"), MASKED),
     "target_masks": (["masks"], Path("masks"), MASKED),
+    "mask_attributes": (["red", "shirt"], ["red", "shirt"], MASKED),
+    "mask_rim": (["auto"], "auto", MASKED),
     "mask_threshold": (["0.5"], 0.5, MASKED),
     "mask_grid_divisor": (["4"], 4, MASKED),
+    "background": (["still"], "still", MASKED),
     "hold_colours": (["0.5"], 0.5, []),
     "colours_from": (["0.6"], 0.6, ["--hold-colours", "1"]),
     "batch_size": (["2"], 2, []),
@@ -143,6 +148,13 @@ def test_what_is_on_can_be_switched_off(name: str) -> None:
     after = settings(SWITCHED_OFF[name])
     assert getattr(after, name) is False
     assert changed(settings(), after) == {name}
+
+
+def test_people_are_said_one_by_one() -> None:
+    before = settings(*POSE)
+    after = settings(*POSE, "--cast", "0=anna", "--cast", "1=ben", "--cast-prompt", "1=a bear, x=y")
+    assert (after.cast, after.cast_prompts) == ({"0": "anna", "1": "ben"}, {"1": "a bear, x=y"})
+    assert changed(before, after) == {"cast", "cast_prompts"}
 
 
 def test_sources_are_said_frame_by_frame() -> None:

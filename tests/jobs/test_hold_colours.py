@@ -82,3 +82,10 @@ def test_a_given_mask_says_where_the_sources_object_is(render: Render, tmp_path:
 def test_steps_without_strength_are_refused(render: Render, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="colours_from: it would have no effect, because colours are not held"):
         render(tmp_path / "out.mp4", **ALL, colours_from=0.5)
+
+
+def test_a_source_generated_later_is_aligned_to_the_first_as_its_frame_is(held: Outputs, render: Render) -> None:
+    """It is that frame, as it comes out against the first source: with the same colours."""
+    later = render(held.video.parent / "later.mp4", **HELD, sources={"0": "generated", "3": "generated"})
+    source = read_png(later.source_at(3)).astype(int)
+    assert np.abs(source - frames(held)[3]).max() <= 1

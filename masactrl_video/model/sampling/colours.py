@@ -6,7 +6,14 @@ stay independent, and no error adds up.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import torch
+
+from masactrl_video.model.backbones.schedule import Schedule
+from masactrl_video.model.sampling.clean import predicted_clean, with_clean
+from masactrl_video.model.sampling.denoise import Alter
 
 REGIONS = ("whole", "object", "ground")
 """The whole picture, and where its object is known, that and the rest."""
@@ -67,3 +74,39 @@ def aligned(clean: torch.Tensor, wanted: torch.Tensor, figure: torch.Tensor | No
         moved = (clean - mean) * (new_deviation / deviation.clamp_min(1e-6)) + new_mean - clean
         change = torch.where(inside[:, None] & moved.isfinite(), moved, change)
     return strength * change
+
+
+@dataclass(frozen=True, eq=False)
+class HeldColours:
+    """The colours that frames, or later sources, are aligned to in the late steps."""
+
+    of_sources: torch.Tensor
+    """(sources, steps, regions, 2, channels), as their recording has left them."""
+    strength: float
+    """Above 0; 1: to the full."""
+    first_step: int
+    """Denoising step from which frames are aligned."""
+
+    def aligning(
+        self, schedule: Schedule, weights: Sequence[Sequence[float]], figure: Callable[[], torch.Tensor | None]
+    ) -> Alter:
+        """What aligns the colours of a batch, each frame by itself.
+
+        Args:
+            schedule: of the frames.
+            weights: how much each frame follows each source, summing to 1.
+            figure: gives (frames, height, width) bool, where the object is in the step in progress; None: not known.
+        """
+        by_source = torch.tensor(weights, device=self.of_sources.device).T[..., None, None, None, None]
+        parts = zip(by_source, self.of_sources, strict=True)  # no NaN of a source that a frame does not follow
+        wanted = sum(torch.where(share > 0, share * colours, 0.0) for share, colours in parts)
+        assert isinstance(wanted, torch.Tensor)  # (frames, steps, regions, 2, channels)
+
+        def alter(output: torch.Tensor, latents: torch.Tensor, step: int) -> torch.Tensor:
+            if step < self.first_step:
+                return output
+            clean = predicted_clean(schedule, output, latents, step)
+            change = aligned(clean, wanted[:, step], figure(), self.strength)
+            return with_clean(schedule, output, change, step)
+
+        return alter
