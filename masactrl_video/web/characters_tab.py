@@ -23,8 +23,8 @@ from masactrl_video.sources.characters.store import (
 )
 from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.parts import note, picture_url, problem, row
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, picture_url, problem, row
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _EMPTY = "A character that is being made is shown here."
@@ -80,7 +80,7 @@ class CharactersTab:
     def _wire(self) -> None:
         self.form.wire(self.preset)
         asked = [self.name, self.prompt, self.pose, self.words, self.picture, self.caption]
-        self.make.click(self._added, [self.preset, *asked, *self.form.inputs], [self.view.name, self.wrong], **_QUIET)
+        self.view.fill(self.make, self._added, [self.preset, *asked, *self.form.inputs], self.wrong)
         again = [self.gallery, self.chosen, self.told]
         self.view.html.change(self._renewed, self.chosen, [self.gallery, self.chosen], **_QUIET)
         self.chosen.input(self._described, self.chosen, self.details, **_QUIET)

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from masactrl_video.controls.domain_check import OWN_MODEL
 from masactrl_video.errors import UserError, counted
 from masactrl_video.poses.pose_clip import is_pose_json
 from masactrl_video.settings.fields import settings_for
@@ -15,9 +16,9 @@ from masactrl_video.settings.presets import preset_names, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job_view import JobView
-from masactrl_video.web.preview import ClipPreview, data_url, example_clip, preview
+from masactrl_video.web.parts import note, problem, row
+from masactrl_video.web.preview import ClipPreview, data_url, example_clip, found_poses, preview
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, problem, row
 from masactrl_video.web.timeline_box import TimelineBox
 
 _EMPTY = "Drop a clip and press “Make the clip”. The result plays here."
@@ -44,7 +45,7 @@ class ClipTab:
         self._wire()
 
     def _ask(self) -> None:
-        self.form = SettingsForm("render", asked_elsewhere=("clip", "audio"))
+        self.form = SettingsForm("render", asked_elsewhere=("clip",))
         self.file = gr.File(label="A video, or pose JSON", height=130, elem_id="clip-file")
         self.example = gr.Button("Take the example clip", size="sm", elem_id="take-example")
         self.form.place("prompt")
@@ -83,8 +84,8 @@ class ClipTab:
             trigger_mode="always_last",
             **_QUIET,
         )
-        self.make.click(self._make, inputs, [self.view.name, self.wrong], **_QUIET)
-        self.look.click(self._look, inputs, [self.view.name, self.wrong], **_QUIET)
+        self.view.fill(self.make, self._make, inputs, self.wrong)
+        self.view.fill(self.look, self._look, inputs, self.wrong)
 
     @property
     def inputs(self) -> list[Any]:
@@ -110,7 +111,7 @@ class ClipTab:
             seen = preview(settings)
             names = changes.get("guidance", settings.guidance)
             kinds = {settings.controls[name].kind for name in names if name in settings.controls}
-            html = _described(seen) + self._frames(seen) + self._guidance(seen, kinds, preset, values)
+            html = _described(seen) + self._frames(seen) + self._guidance(seen, settings, kinds, preset, values)
             return [html, self.timeline.shown(seen, line, pictures)]
         except UserError as error:
             return [problem(str(error).replace(f"{Path(file).parent}/", "")), gr.skip()]
@@ -119,7 +120,9 @@ class ClipTab:
         shown = zip(seen.shown, seen.pictures, strict=True)
         return row([(data_url(one), f"frame {n}") for n, one in shown], "Poses" if seen.is_poses else "Frames")
 
-    def _guidance(self, seen: ClipPreview, kinds: set[str], preset: str, values: Sequence[Any]) -> str:
+    def _guidance(
+        self, seen: ClipPreview, settings: Settings, kinds: set[str], preset: str, values: Sequence[Any]
+    ) -> str:
         if seen.is_poses:
             return ""
         html = ""
@@ -128,7 +131,14 @@ class ClipTab:
             shown = zip(seen.shown, seen.guidance(low, high), strict=True)
             pictures = [(data_url(one, kind="PNG"), f"edges {n}") for n, one in shown]
             html += row(pictures, f"Guidance: edges from {low:g} to {high:g}")
-        return html + (note("Poses are found in the frames when the job begins.") if "pose" in kinds else "")
+        return html + (self._poses(seen, settings) if "pose" in kinds else "")
+
+    def _poses(self, seen: ClipPreview, settings: Settings) -> str:
+        """Those that the package's own detector finds, which knows the demo model's world; others take their time."""
+        if settings.model != OWN_MODEL or not self.queue.wait_until_loaded():
+            return note("Poses are found in the frames when the job begins.")
+        shown = zip(seen.shown, found_poses(settings), strict=True)
+        return row([(data_url(one, kind="PNG"), f"pose {n}") for n, one in shown], "Guidance: poses that are found")
 
     def _sent(self, file: str) -> Path:
         """Where a file that was sent lies.

@@ -13,7 +13,7 @@ from masactrl_video.cache.manage import EntrySummary, default_cache_root, list_e
 from masactrl_video.errors import UserError, counted
 from masactrl_video.jobs.doctor import examine
 from masactrl_video.settings.presets import preset_names
-from masactrl_video.web.show import note, problem
+from masactrl_video.web.parts import note, problem
 
 _QUIET: dict[str, Any] = {"show_progress": "minimal", "api_visibility": "private"}
 _DAY_SECONDS = 24 * 3600

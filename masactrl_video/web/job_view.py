@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -20,6 +21,13 @@ element.addEventListener('click', event => {
 });
 """
 """Buttons that the job's HTML has: one copies its line, others pick a cell of a grid."""
+
+_LOOK = """(name) => {
+  if (!name || window.innerWidth > 800) return name;
+  setTimeout(() => [...document.querySelectorAll('.mv-job')].find(job => job.offsetParent)
+    ?.scrollIntoView({behavior: 'smooth'}), 600);
+  return name;
+}"""
 
 REMEMBER = """(name) => {
   const place = new URL(window.location);
@@ -49,6 +57,17 @@ class JobView:
         self.name.change(self.refresh, [self.name, self.shown], self.outputs, js=None, **quiet)
         self.name.change(None, self.name, None, js=REMEMBER)
 
+    def fill(self, button: Any, add: Callable[..., Any], inputs: list[Any], wrong: Any) -> None:
+        """Have a button add a job, and show it here; on a narrow screen the page goes there.
+
+        Args:
+            add: returns the job's name and what is wrong, as HTML.
+            wrong: where the latter is shown.
+        """
+        quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        added = button.click(add, inputs, [self.name, wrong], **quiet)
+        added.then(None, self.name, None, js=_LOOK)
+
     @property
     def inputs(self) -> list[Any]:
         """For `refresh`."""
@@ -66,6 +85,8 @@ class JobView:
         try:
             job = self.queue.job(name)
             html, state = job_html(self.queue, job), str(job.state)
+        except OSError:  # a file has gone or got its name while it was looked at
+            return [gr.skip()] * 4
         except UserError as error:
             html, state = f'<div class="mv-empty">{escape(str(error))}</div>', ""
         if (html, state) == tuple(shown):

@@ -14,6 +14,7 @@ from masactrl_video.jobs.run.folder import Outputs, is_made
 from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.report import Tell
 from masactrl_video.jobs.run.still_folder import FIGURES, SHEET, check_files
+from masactrl_video.page.story import Story
 from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import STILLS, VIDEOS
@@ -35,7 +36,7 @@ def check(job: Job, folder: Path) -> None:
         UserError: anything in it cannot be used.
     """
     if job.command == "comic":
-        _story(job)
+        story_of(job)
         return
     settings = job.settings()
     if isinstance(settings, StillSettings):
@@ -59,7 +60,7 @@ def check_own_files(job: Job, root: Path) -> None:
     said = [job.changes, job.more]
     base = root
     if job.command == "comic":
-        said.append(_story(job).model_dump(mode="json"))
+        said.append(story_of(job).model_dump(mode="json"))
         base = Path(job.more["story"]).parent
     for text in _texts(said):
         try:
@@ -155,7 +156,12 @@ def _still(command: str, settings: StillSettings, output: Path) -> Callable[...,
     return edit if command == "edit" else synthesize
 
 
-def _story(job: Job) -> Any:
+def story_of(job: Job) -> Story:
+    """The story of a comic.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     who = {name: job.more[name] for name in ("prompt",) if job.more.get(name)}
     story = read_story(Path(job.more["story"]), who)
     if job.preset != DEFAULT_PRESET:
@@ -170,4 +176,4 @@ def _story(job: Job) -> Any:
 def _make_comic(job: Job, output: Path, tell: Tell) -> None:
     from masactrl_video.jobs.comic.comic import render_comic
 
-    render_comic(_story(job), Path(job.more["story"]), output, changes=job.changes, tell=tell)
+    render_comic(story_of(job), Path(job.more["story"]), output, changes=job.changes, tell=tell)

@@ -12,19 +12,21 @@ from typing import Any, get_args
 import gradio as gr
 import numpy as np
 
+from masactrl_video.controls.plan import OWN_DETECTOR
 from masactrl_video.errors import UserError, counted
-from masactrl_video.jobs.poses import load_poses, save_poses, treat_poses
+from masactrl_video.jobs.poses import detect_poses, load_poses, save_poses, treat_poses
 from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.named_poses import named_pose, pose_names
 from masactrl_video.poses.pose import BODY_NAMES, LIMBS, Person, Pose
+from masactrl_video.poses.pose_clip import is_pose_json
 from masactrl_video.poses.tween import tween
 from masactrl_video.settings.names import Easing
 from masactrl_video.settings.presets import read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.web.clip_tab import ClipTab
+from masactrl_video.web.parts import note, problem, row
 from masactrl_video.web.preview import data_url
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, problem, row
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _SCRIPT = Path(__file__).with_name("poses.js")
@@ -58,7 +60,11 @@ class PosesTab:
         with gr.Row():
             self.named = gr.Dropdown(pose_names(), value=_START, label="A pose that ships with the package")
             self.take = gr.Button("Add it as a key pose", size="sm", elem_id="poses-add")
-        self.file = gr.File(label="Poses as JSON: they become the key poses", height=140, elem_id="poses-file")
+        self.file = gr.File(
+            label="Pose JSON, or a clip whose poses are found: they become the key poses",
+            height=140,
+            elem_id="poses-file",
+        )
         with gr.Row():
             self.easing = gr.Dropdown(list(get_args(Easing)), value="ease-in-out", label="From key to key")
             self.loop = gr.Checkbox(False, label="Loop", info="after the last frame comes the first")
@@ -98,7 +104,7 @@ class PosesTab:
         try:
             if path.is_symlink() or not self.queue.places.is_inside(path):
                 raise UserError(f"{path.name}: this is no file that was sent to this page")
-            poses = load_poses(_settings(path), path)
+            poses = load_poses(_settings(path), path) if is_pose_json(path) else self._found(path)
             if len(poses) > _MOST_KEYS:
                 raise UserError(f"{path.name}: {len(poses)} poses; at most {_MOST_KEYS} are edited here")
             dropped = any(len(person.parts()) > 1 for pose in poses for person in pose.people)
@@ -106,6 +112,15 @@ class PosesTab:
             return [_value(poses), said]
         except UserError as error:
             return [gr.skip(), problem(str(error).replace(f"{path.parent}/", ""))]
+
+    def _found(self, path: Path) -> list[Pose]:
+        """The poses in a clip, by the detector that ships with the package: it knows the demo model's world."""
+        self.queue.wait_until_loaded()
+        settings = resolve(
+            {**read_preset("demo"), "guidance": ["pose"]},
+            {"clip": str(path), "pose_detector": OWN_DETECTOR, "frame_load_cap": _MOST_KEYS},
+        )
+        return treat_poses(settings, detect_poses(settings))
 
     def _make(self, value: str, easing: str, loop: bool, back: float, smooth: float | None, body: Any) -> list[Any]:
         """A pose for every frame, as pictures and as JSON."""

@@ -17,10 +17,13 @@ from PIL import Image
 
 from masactrl_video.controls.clip import open_selected
 from masactrl_video.controls.extractors import canny_edges
+from masactrl_video.controls.plan import OWN_DETECTOR
+from masactrl_video.controls.pose_plan import detector_named
 from masactrl_video.model.loading.location import local_path
+from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.pose_clip import is_pose_json
 from masactrl_video.settings.settings import Settings
-from masactrl_video.video.fit import plan_fit
+from masactrl_video.video.fit import Fit, plan_fit
 
 SHOWN_FRAMES = 6
 
@@ -42,6 +45,8 @@ class ClipPreview:
     shown: tuple[int, ...]
     """Numbers of the frames that are shown."""
     pictures: tuple[Picture, ...]
+    fit: Fit
+    """How frames get the model's size."""
     is_poses: bool
     """Whether it is pose JSON: the pictures are skeletons then."""
 
@@ -105,8 +110,27 @@ def _preview(key: _Key) -> ClipPreview:
         own_size_px=(info.width_px, info.height_px),
         shown=shown,
         pictures=tuple(fit.apply(clip.frame(number).pixels) for number in shown),
+        fit=fit,
         is_poses=is_pose_json(settings.clip),
     )
+
+
+def found_poses(settings: Settings) -> list[Picture]:
+    """The poses of the people in the frames that `preview` shows, drawn; by the detector that ships with the package.
+
+    Raises:
+        UserError: see `preview`.
+    """
+    return _found_poses(_Key(settings))
+
+
+@functools.lru_cache(maxsize=8)
+def _found_poses(key: _Key) -> list[Picture]:
+    detector, clip, seen = detector_named(OWN_DETECTOR, None), open_selected(key.settings), _preview(key)
+    fit = seen.fit
+    poses = (detector(clip.frame(number).pixels) for number in seen.shown)
+    placed = (pose.transform(fit.apply_points, width_px=fit.width_px, height_px=fit.height_px) for pose in poses)
+    return [draw_pose(pose.on_canvas()) for pose in placed]
 
 
 def _sizes(settings: Settings) -> tuple[int, int]:

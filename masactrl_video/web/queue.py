@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from typing import Any
 
 from masactrl_video.errors import UserError, printable
@@ -36,7 +36,7 @@ class Queue:
         Raises:
             UserError: another server works in the same folder.
         """
-        self._for_others = for_others
+        self.for_others = for_others
         self.places = places
         self._make = make
         self._changed = Condition()
@@ -48,6 +48,7 @@ class Queue:
             raise UserError(f"--folder: another server works in {places.root}; stop it, or give another folder")
         self._lock = lock
         self._jobs = {job.name: job for job in map(self._found, places.job_names()) if job}
+        self._loaded = Event()
         self._first: Callable[[], None] = lambda: None
         self._thread = Thread(target=self._work, name="jobs", daemon=True)
 
@@ -94,7 +95,7 @@ class Queue:
             kept = {name: self._kept(value, folder) for name, value in (files or {}).items()}
             own = {name: kept.pop(name, value) for name, value in {**(more or {})}.items()}
             job = Job(folder.name, command, preset, {**changes, **kept}, own)
-            if self._for_others:
+            if self.for_others:
                 making.check_own_files(job, self.places.root)
             making.check(job, folder)
             job.write(folder)
@@ -173,8 +174,13 @@ class Queue:
             return None
         return job
 
+    def wait_until_loaded(self, seconds: float = 60) -> bool:
+        """Wait for what `start` has done first; returns whether it is done."""
+        return self._loaded.wait(seconds)
+
     def _work(self) -> None:
         self._first()
+        self._loaded.set()
         while (job := self._next()) is not None:
             state, message = self._do(job)
             with self._changed:

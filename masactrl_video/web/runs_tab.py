@@ -14,8 +14,9 @@ from masactrl_video.settings.fields import VIDEOS
 from masactrl_video.web.clip_tab import ClipTab
 from masactrl_video.web.job import MADE_HERE, Job
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.parts import note, problem
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import note, problem, title_of, when_of
+from masactrl_video.web.show import title_of, when_of
 
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _EMPTY = "Choose a job to look at it again."
@@ -102,8 +103,12 @@ class RunsTab:
 
 def _pictures(job: Job, folder: Path) -> list[Path]:
     output = job.output(folder)
-    frames = sorted((output.with_suffix("") / "frames").glob("[0-9]*.png"))
-    return frames or sorted((output.with_suffix("") / "pages").glob("*.png")) or sorted(output.glob("target-*.png"))
+    whole = [output] if output.suffix == ".png" and output.is_file() else []
+    within = output.with_suffix("")
+    for found in (within / "frames").glob("[0-9]*.png"), (within / "pages").glob("[0-9]*.png"):
+        if pictures := sorted(found):
+            return pictures
+    return sorted(output.glob("target-*.png")) or whole
 
 
 def _changes(first: Job, second: Job) -> str:

@@ -14,10 +14,9 @@ from masactrl_video.settings.presets import preset_names
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.web.forms import SettingsForm
 from masactrl_video.web.job_view import JobView
+from masactrl_video.web.parts import problem
 from masactrl_video.web.queue import Queue
-from masactrl_video.web.show import problem
 
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 _EMPTY = "Pictures appear here one by one."
 _SOURCE = "a panda in a blue shirt and red pants standing in the meadow"
 _TARGET = "a panda in a blue shirt and red pants waving in the meadow"
@@ -96,6 +95,11 @@ class StillForm:
         with gr.Row():
             self.preset = gr.Dropdown(preset_names(), value="demo", label="Preset")
             form.place("num_inference_steps")
+        with gr.Accordion("Guidance pictures instead of poses", open=False):
+            self.kind = gr.Dropdown(["canny", "pose"], value="canny", label="What they show: edges, or poses")
+            self.pictures = gr.File(
+                file_count="multiple", label="One for all pictures, or one for each, in this order", height=140
+            )
         form.place_rest()
         self.wrong = gr.HTML("")
         self.make = gr.Button(_TABS[command][1], variant="primary", elem_id=f"{command}-make")
@@ -107,15 +111,16 @@ class StillForm:
         """Have the button add a job, which the view shows."""
         self.form.wire(self.preset)
         asked = [self.picture, self.source_prompt, self.prompts, self.source_pose, self.poses, self.seeds]
+        asked += [self.kind, self.pictures]
         self._asked = [component is not None for component in asked]
         inputs = [self.preset, *(component for component in asked if component is not None), *self.form.inputs]
-        self.make.click(self._added, inputs, [view.name, self.wrong], **_QUIET)
+        view.fill(self.make, self._added, inputs, self.wrong)
 
     def _added(self, preset: str, *values: Any) -> tuple[Any, str]:
         """The name of a new job, or what is wrong with it."""
         given = iter(values)
         asked: list[Any] = [next(given) if is_there else None for is_there in self._asked]
-        picture, source_prompt, prompts, source_pose, poses, seeds = asked
+        picture, source_prompt, prompts, source_pose, poses, seeds, kind, pictures = asked
         try:
             changes, files = self.form.changes(preset, list(given))
             if picture:
@@ -127,8 +132,12 @@ class StillForm:
                 prompts=[line.strip() for line in prompts.splitlines() if line.strip()],
                 seeds=[int(seed) for seed in _numbers(seeds)],
                 source_guidance={"pose": source_pose} if source_pose and not picture else None,
-                target_guidance={"pose": list(poses)} if poses else None,
+                target_guidance={"pose": list(poses)} if poses and not pictures else None,
             )
+            if pictures:
+                files["target_guidance"] = {kind: [Path(one) for one in pictures]}
+                if changes.get("source_guidance") and kind != "pose":
+                    del changes["source_guidance"]  # poses beside edges would be another control
             job = self.queue.add(self.command, preset, changes, files=files)
         except UserError as error:
             return gr.skip(), problem(str(error))

@@ -297,5 +297,10 @@ OTHERS: dict[str, Case] = {
     "cache: days that are no number": (["cache", "prune", "--older-than-days", "nan"], "got nan"),
     "cache: a negative age": (["cache", "prune", "--older-than-days", "-1"], "negative"),
     "cache: all and a size": (["cache", "prune", "--all", "--max-size", "1GB"], "give it alone"),
+    "web: open to everybody": (["web", "--share"], "give --auth NAME:PASSWORD too"),
+    "web: a port that is none": (["web", "--port", "70000"], "--port: got 70000; allowed: 1 to 65535"),
+    "web: a name without a password": (["web", "--auth", "ann"], "--auth: write it as NAME:PASSWORD"),
+    "web: a size that is none": (["web", "--max-upload", "much"], "--max-upload: got 'much'"),
+    "web: a size of nothing": (["web", "--max-upload", "0"], "it has to be above 0"),
     "doctor: an unknown preset": (["doctor", "--preset", "sd3"], "there is no 'sd3'"),
 }

@@ -69,7 +69,7 @@ def test_a_source_later_in_the_clip_is_recorded_while_it_follows_the_first(folde
 
 
 def test_a_character_of_another_size_acts(folder: Path, tmp_path: Path) -> None:
-    """Alone in a clip, as the first of two sources, and beside a character whose steps have other timesteps."""
+    """Alone in a clip or panel, as the first of two sources, beside a character whose steps have other timesteps."""
     kept = ["--cache-dir", str(folder / "cache"), "--characters-dir", str(tmp_path / "characters")]
     model = f"{{model: {folder / 'dev'}, num_inference_steps: 2, masa_step: 0, masa_layer: 1, mask_grid_divisor: 2}}"
     config = tmp_path / "config.yaml"
@@ -86,8 +86,10 @@ settings: {model}
 characters:
   bear: {{prompt: a bear in the meadow, words: [bear], size: [64, 64]}}
   frog: {{source: hero, words: [frog]}}
+  cat: {{prompt: a cat in the meadow, size: [64, 64]}}
 panels:
   - {{prompt: a bear and a frog in the snow, size: [64, 64], characters: [bear, frog]}}
+  - {{prompt: a cat in the snow, size: [96, 64], characters: [cat]}}
 """)
     assert main(["comic", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "page.png"), *kept]) == 0
 

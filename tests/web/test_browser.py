@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -15,6 +16,8 @@ import imageio_ffmpeg
 import pytest
 from PIL import Image
 from web.browser import Server, choose_tab, needs_browser, opened, opened_browser
+
+from masactrl_video.web.preview import example_clip
 
 pytestmark = [needs_browser, pytest.mark.browser]
 
@@ -39,12 +42,21 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
-@pytest.fixture(scope="module")
-def clip(home: Path) -> Path:
-    path = home / "my clip.mp4"
-    source = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=4:d=0.5", "-pix_fmt", "yuv420p", str(path)]
+def written_clip(path: Path, frames: int) -> Path:
+    source = ["-f", "lavfi", "-i", f"testsrc=s=64x64:r=4:d={frames / 4}", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source], check=True)
     return path
+
+
+@pytest.fixture(scope="module")
+def clip(home: Path) -> Path:
+    return written_clip(home / "my clip.mp4", 2)
+
+
+@pytest.fixture(scope="module")
+def long_clip(home: Path) -> Path:
+    """Long enough to be stopped in the middle."""
+    return written_clip(home / "long.mp4", 48)
 
 
 @pytest.fixture
@@ -77,8 +89,8 @@ def made(page: Any, state: str = "Done") -> Any:
     return job
 
 
-def plays(page: Any) -> bool:
-    return bool(page.evaluate("document.querySelector('.mv-result video').readyState >= 2"))
+def wait_until_it_plays(page: Any) -> None:
+    page.wait_for_function("document.querySelector('.mv-result video')?.readyState >= 2")
 
 
 def test_a_newcomer_drops_a_clip_and_sees_the_result_play(page: Any, clip: Path, full: bool) -> None:
@@ -89,7 +101,7 @@ def test_a_newcomer_drops_a_clip_and_sees_the_result_play(page: Any, clip: Path,
         steps(page, 2)
     page.click("#clip-make")
     job = made(page)
-    page.wait_for_function("document.querySelector('.mv-result video').readyState >= 2")
+    wait_until_it_plays(page)
     assert job.locator("video").count() == 3
     assert job.get_by_alt_text("source").count() == 1
     line = job.locator(".mv-line code").first.text_content()
@@ -111,6 +123,17 @@ def test_thresholds_move_live(page: Any, clip: Path) -> None:
     assert edges.get_attribute("src") != before
     number.fill("300")
     page.locator("#clip-preview [role=alert]", has_text="low 300").wait_for()
+
+
+def test_poses_that_are_found_and_the_source_are_shown_before_the_frames(page: Any) -> None:
+    page.click("#take-example")
+    page.get_by_label("pose", exact=True).check()
+    page.locator("#clip-preview").get_by_alt_text("pose 0").wait_for()
+    steps(page, 2)
+    page.click("#clip-source")
+    job = made(page)
+    assert job.get_by_alt_text("the source").count() == 1
+    assert " source record " in job.locator(".mv-line code").first.text_content()
 
 
 def test_sources_are_placed_and_dragged_on_the_frames(page: Any, clip: Path) -> None:
@@ -151,14 +174,13 @@ def test_a_wrong_file_is_told_in_one_line(page: Any, home: Path) -> None:
 
 
 def test_a_job_is_stopped_found_again_by_a_reload_and_goes_on(
-    page: Any, browser: Any, server: Server, clip: Path
+    page: Any, browser: Any, server: Server, clip: Path, long_clip: Path
 ) -> None:
-    drop(page, clip)
+    drop(page, long_clip)
     page.wait_for_selector("#clip-preview img")
-    steps(page, 400)
+    steps(page, 40)
     page.click("#clip-make")
-    page.locator(".mv-how-far", has_text="of 2 frames").wait_for()
-    assert " left" in page.locator(".mv-how-far").text_content()
+    page.locator(".mv-how-far", has_text=re.compile("of 48 frames · step [0-9]+ of 40 · about .* left")).wait_for()
     other = opened(browser, server.url)  # another tab sees it too, and a job of its own waits
     other.locator(".mv-how-far").wait_for()
     drop(other, clip)
@@ -168,11 +190,11 @@ def test_a_job_is_stopped_found_again_by_a_reload_and_goes_on(
     made(other, "Waiting")
     other.locator("#queue", has_text="waits, 1 before it").wait_for()
     page.reload()
-    page.locator(".mv-how-far", has_text="of 2 frames").wait_for()
+    page.locator(".mv-how-far", has_text="of 48 frames").wait_for()
     page.get_by_role("button", name="Stop", exact=True).locator("visible=true").click()
     made(page, "Stopped")
     made(other)
-    assert plays(other)
+    wait_until_it_plays(other)
     assert other.url != page.url
     page.reload()
     made(page, "Stopped")
@@ -204,7 +226,7 @@ def test_stills_and_a_grid_whose_cells_set_a_clip(page: Any) -> None:
     assert page.get_by_label("Masa layer", exact=True).locator("visible=true").input_value() == "10"
 
 
-def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any) -> None:
+def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any, home: Path) -> None:
     choose_tab(page, "Poses")
     wrist = page.get_by_label("right wrist", exact=True)
     wrist.wait_for()
@@ -225,6 +247,9 @@ def test_joints_are_dragged_and_key_poses_become_a_clip(page: Any) -> None:
     page.locator("#poses-use:not([disabled])").click()
     page.locator("#clip-preview", has_text="13 frames").wait_for()
     page.locator("#clip-make").locator("visible=true").wait_for()
+    choose_tab(page, "Poses")
+    page.locator("#poses-file input[type=file]").set_input_files(str(example_clip(home)))
+    page.get_by_role("button", name="frame 11").wait_for()
 
 
 def test_a_character_is_made_renamed_and_given_away(page: Any) -> None:
@@ -251,11 +276,19 @@ def test_a_comic_is_drawn(page: Any) -> None:
     choose_tab(page, "Comic")
     story = "settings: {num_inference_steps: 2}\npanels:\n  - prompt: a bear waving in the meadow\n    pose: waving\n"
     page.locator("#comic-story textarea").fill(story)
+    page.get_by_role("button", name="The page as it is written").click()
+    page.locator("#comic-live").get_by_alt_text("page 1 so far").wait_for()
     page.click("#comic-make")
     assert made(page).get_by_alt_text("page 1").count() == 1
+    page.get_by_role("button", name="Add a panel").click()
+    page.locator("#panel-prompt textarea, #panel-prompt input").fill("a bear sitting in the snow")
+    page.get_by_label("Balloon", exact=True).fill("Brr: cold!")
+    page.click("#panel-add")
+    page.wait_for_function("document.querySelector('#comic-story textarea').value.includes(\"text: 'Brr: cold!'\")")
     page.locator("#comic-story textarea").fill("panels: [{no: 1}]")
+    page.locator("#comic-live [role=alert]", has_text="panels").wait_for()
     page.click("#comic-make")
-    page.locator("[role=alert]:visible", has_text="panels").wait_for()
+    page.locator("#comic-problem [role=alert]", has_text="panels").wait_for()
 
 
 def test_runs_are_opened_again_and_compared(page: Any, clip: Path, server: Server) -> None:
@@ -264,7 +297,7 @@ def test_runs_are_opened_again_and_compared(page: Any, clip: Path, server: Serve
     assert names
     for label in ("Job", "First", "Second"):
         page.get_by_label(label, exact=True).click()
-        page.get_by_role("option").filter(has_text="Clip").filter(has_text="(done)").first.click()
+        page.get_by_role("option").filter(has_text=re.compile(r"\d  Clip: .*\(done\)")).first.click()
     made(page)
     page.locator("[role=tabpanel]:visible", has_text="All settings that change a picture are the same").wait_for()
     page.click("#runs-take-up")
@@ -350,18 +383,18 @@ def test_a_picture_of_fifty_thousand_pixels_is_refused(page: Any, home: Path) ->
     Image.new("1", (50_000, 50_000)).save(huge)
     choose_tab(page, "Stills")
     page.get_by_role("tab", name="Change a picture").click()
-    page.locator("[role=tabpanel]:visible input[type=file]").first.set_input_files(str(huge))
+    panel(page).locator("input[type=file]").first.set_input_files(str(huge))
     page.get_by_text("huge.png").locator("visible=true").first.wait_for()
     page.click("#edit-make")
     page.locator("[role=alert]:visible", has_text="huge.png").wait_for()
 
 
-def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path, clip: Path) -> None:
+def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path) -> None:
     server = Server(home / "killed", home)
     page = opened(browser, server.url)
-    drop(page, clip)
+    drop(page, written_clip(home / "twelve.mp4", 12))
     page.wait_for_selector("#clip-preview img")
-    steps(page, 40)
+    steps(page, 12)
     page.click("#clip-make")
     page.locator(".mv-how-far", has_text="step ").wait_for()
     address = urlsplit(page.url)
@@ -371,6 +404,6 @@ def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path,
     again = Server(home / "killed", home)
     page = opened(browser, f"{again.url}?{address.query}")
     made(page)
-    page.wait_for_function("document.querySelector('.mv-result video').readyState >= 2")
+    wait_until_it_plays(page)
     again.end()
     assert len(list(again.folder.glob("*/out.mp4"))) == 1

@@ -26,13 +26,16 @@ def wait_for(holds: Callable[[], bool]) -> None:
 
 
 def frames_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((folder / "frames").glob("*.png"))}
+    return {path.name: path.read_bytes() for path in sorted((folder / "frames").glob("[0-9]*.png"))}
 
 
-def test_a_job_and_its_line_make_the_same_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_and_its_line_make_the_same_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("MASACTRL_VIDEO_CACHE", str(tmp_path / "cache"))
     places = Places.at(tmp_path / "runs")
     queue = Queue(places)
+    request.addfinalizer(queue.close)
     job = queue.add("render", "demo", QUICK, files={"clip": example_clip(places.uploads)})
     folder = places.folder_of(job.name)
     queue.start()
@@ -53,4 +56,3 @@ def test_a_job_and_its_line_make_the_same_frames(tmp_path: Path, monkeypatch: py
     wait_for(lambda: queue.job(job.name).state in ("done", "failed"))
     assert queue.job(job.name).state == "done", queue.job(job.name).message
     assert queue.progress().part is None
-    queue.close()

@@ -180,7 +180,7 @@ def panel_picture(
         path = Path(folder) / "panel.png"
         figures = render_frames(frames, [path], batch_size=1, chunk_frames=1, text=text)["attention"]
         png = path.read_bytes()
-    for number, name in enumerate(own if frames.parts else ()):
+    for number, name in enumerate(own if job.by_regions else ()):
         if job.plan.steps and job.plan.layers and not figures[f"tokens_of_source_{number}"]:
             logger.warning("%s: %s was found nowhere in it; give other words, or a box", job.planned.where, name)
     return PanelPicture(
@@ -194,6 +194,7 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
     text = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, job.size_px)
     first: Any = next(iter(sources.values()), None) or MemorySource(text.names, (), timesteps_of(scheduler))
+    latent_size, parts = model.latent_size(*job.size_px), _parts(job, sources)
     return FramesJob(
         denoising=Denoising(model, text, settings.branch_scale, settings.seed),
         scheduler=scheduler,
@@ -202,7 +203,7 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
         plan=job.plan,
         guidance=[[picture]] if picture is not None else [],
         masks=MaskRule(threshold=settings.mask_threshold),
-        parts=_parts(job, sources) if job.by_regions else (),
+        parts=parts if job.by_regions or any(part.latent_size != latent_size for part in parts) else (),
         ground=job.ground,
     )
 
