@@ -44,7 +44,10 @@ class ModelSettings(Part):
         None,
     )
     scheduler: SchedulerName = _weights(
-        "sampler; ddim as in the paper; FLUX goes by its own, flow", "ddim", commands=DENOISE - {"edit"}, sweepable=True
+        "sampler; ddim as in the paper; flows go by their own, flow",
+        "ddim",
+        commands=DENOISE - {"edit"},
+        sweepable=True,
     )
 
 

@@ -66,7 +66,7 @@ def test_a_clip_is_rendered_under_a_controlnet(family: Family, folder: Folder, t
     assert (not np.array_equal(*frames)) == (family.control is not None)
 
 
-@some
+@pytest.mark.parametrize("family", [pytest.param(ZIMAGE, id="zimage")])
 def test_a_character_acts_in_a_page_of_another_size(family: Family, folder: Folder, tmp_path: Path) -> None:
     own = folder(family)
     kept = ["--cache-dir", str(own / "cache"), "--characters-dir", str(tmp_path / "characters")]
@@ -97,9 +97,7 @@ def test_a_source_later_in_the_clip_follows_the_first(family: Family, folder: Fo
 
 
 @whole
-def test_every_other_command_takes_it(
-    family: Family, folder: Folder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_other_command_takes_it(family: Family, folder: Folder, tmp_path: Path) -> None:
     own = folder(family)
     stills = ["--source-prompt", "a bear in the meadow", *PROMPT, *SIZE, "--guidance-scale", "3", "--guidance"]
     masked = ["--attention-mode", "masked", "--mask-words", "frog", "--mask-grid-divisor", "2"]
@@ -113,11 +111,7 @@ def test_every_other_command_takes_it(
     (tmp_path / "poses.json").write_text(json.dumps([pose, pose]))
     animate = ["animate", str(tmp_path / "poses.json"), "-o", str(tmp_path / "out.mp4")]
     assert run(own, animate, *PROMPT, *SIZE, *control, "--guidance-scale", "1") == 0
-    capsys.readouterr()
-    edit = run(own, ["edit", str(own / "clip" / "0.png"), "-o", str(tmp_path / "edit")], *PROMPT, *SIZE)
-    errors = capsys.readouterr().err
-    assert "Traceback" not in errors
-    assert edit == 0 or (edit == 2 and "cannot be inverted yet" in errors)
+    assert run(own, ["edit", str(own / "clip" / "0.png"), "-o", str(tmp_path / "edit")], *PROMPT, *SIZE) == 0
 
 
 def test_a_real_picture_can_be_the_source_where_the_model_is_no_flow(folder: Folder, tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def diffusion_schedule(
     own = {"clip_sample": False} if name in ("ddim", "ddpm", "lcm") else {}
     own |= {"set_alpha_to_one": False} if name == "ddim" else {}
     if name not in _CLASSES:
-        raise UserError(f"scheduler {name}: it is for models of flow matching (FLUX.1); take {', '.join(_CLASSES)}")
+        raise UserError(
+            f"scheduler {name}: it is for models of flow matching (FLUX.1 and others); take {', '.join(_CLASSES)}"
+        )
     kind = getattr(diffusers, _CLASSES[name])
     _check_knows(name, kind, config)
     scheduler = kind.from_config(config, **own)

@@ -49,17 +49,17 @@ def test_a_transformer_in_one_file_takes_the_rest_from_a_folder_and_a_lora_chang
     assert torch.equal(picture(family, load_pipeline(str(file), config=str(tmp_path / "model"), **CPU)), changed)
     with pytest.raises(UserError, match="the file holds the transformer alone; give as config the folder"):
         load_pipeline(str(file), **CPU)
-    plain, weak, strong = (
+    plain, strong = (
         picture(
             family,
             load_pipeline(
                 str(tmp_path / "model"), loras=[LoraFile(str(tmp_path / "lora.safetensors"), s)] if s else [], **CPU
             ),
         )
-        for s in (0, 0.1, 1.0)
+        for s in (0, 1.0)
     )
     assert (plain - changed).abs().max() > 1e-3
-    assert 1e-5 < (weak - plain).abs().max() < (strong - plain).abs().max()
+    assert (strong - plain).abs().max() > 1e-4
 
 
 REAL: dict[str, tuple[str, dict[str, Any], int]] = {
