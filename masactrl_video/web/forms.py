@@ -179,7 +179,7 @@ def component_for(field: FormField, value: Any, idle: str | None = None) -> Any:
     if field.kind == "number":
         precision = 0 if field.whole else None
         return gr.Number(value, precision=precision, minimum=field.least, maximum=field.most, **common)
-    lines = {"pairs": 2, "text": 1, "words": 1}[field.kind]
+    lines = 2 if field.kind == "pairs" or field.name == "prompt" else 1
     placeholder = {"pairs": "name=value, one a line", "words": "separated by commas", "text": ""}[field.kind]
     return gr.Textbox(value, lines=lines, placeholder=placeholder, **common)
 

@@ -61,7 +61,7 @@ class PosesTab:
             self.named = gr.Dropdown(pose_names(), value=_START, label="A pose that ships with the package")
             self.take = gr.Button("Add it as a key pose", size="sm", elem_id="poses-add")
         self.file = gr.File(
-            label="Pose JSON, or a clip whose poses are found: they become the key poses",
+            label="Pose JSON, or a clip: key poses",
             height=140,
             elem_id="poses-file",
         )
