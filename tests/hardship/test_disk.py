@@ -182,7 +182,7 @@ def test_the_quota_of_the_cache_makes_the_longest_unused_go(world: Any, start: S
     (first,) = list_entries(run_folder / "cache")
     os.utime(run_folder / "cache" / first.name / "index.json", (1, 1))
     other = [*world.arguments, "--source-frame", "1"]
-    command = start(run_folder, *other, "--cache-quota", "10KiB")
+    command = start(run_folder, *other, "--source-storage", "cache", "--cache-quota", "10KiB")
     line = one_line(command)
     assert "whose quota is 0.0 MB; give a larger --cache-quota" in line
     assert len(list_entries(run_folder / "cache")) == 1
