@@ -25,7 +25,8 @@ from masactrl_video.attention.use import control_attention
 from masactrl_video.cache.quantize import packed_bytes_of
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.model.backbones.branches import UNGUIDED
-from masactrl_video.model.backbones.flux.packing import PATCH, places
+from masactrl_video.model.backbones.flux.packing import places
+from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.settings.presets import preset_names, read_preset, resolve
 from masactrl_video.settings.settings import Settings
