@@ -67,7 +67,7 @@ def attending(
     try:
         for name in {*to_picture, *to_text}:
             module: Any = network.get_submodule(name)
-            check_processor(name, module, (*kinds, Attending), title)  # contexts may stand in one another
+            check_processor(name, module.processor, (*kinds, Attending), title)  # contexts may stand in one another
             before.append((module, module.processor))
             module.processor = (processor or Attending)(
                 by_name[name], module.processor, opening, to_picture.get(name), to_text.get(name, ()), title
@@ -88,15 +88,15 @@ def check_names(layers: Sequence[AttentionLayer], names: Collection[str]) -> Non
         raise UserError(f"the network has no attention layer named {unknown[0]!r}")
 
 
-def check_processor(name: str, module: Any, kinds: tuple[type[object], ...], title: str) -> None:
+def check_processor(name: str, processor: object, kinds: tuple[type[object], ...], title: str) -> None:
     """See that a module's attention is what the family has.
 
     Raises:
         UserError: it was changed by others.
     """
-    if not isinstance(module.processor, kinds):
+    if not isinstance(processor, kinds):
         raise UserError(
-            f"{name} has a {type(module.processor).__name__}: an IP-Adapter or another change of {title}'s attention "
+            f"{name} has a {type(processor).__name__}: an IP-Adapter or another change of {title}'s attention "
             "does not go with mutual self-attention; take it off"
         )
 
@@ -140,7 +140,7 @@ class Attending:
             attn, hidden_states, {name: value for name, value in arguments.items() if value is not None}
         )
 
-    def attended(self, attn: Attention, hidden_states: torch.Tensor, given: Mapping[str, Any]) -> object:
+    def attended(self, attn: Attention, hidden_states: torch.Tensor, given: Mapping[str, object]) -> object:
         """What the module gives; `given` are the other arguments of its processor."""
         opened = self.opening(attn, hidden_states, given)
         if opened is None:

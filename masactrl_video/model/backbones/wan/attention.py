@@ -83,7 +83,7 @@ def _reading(
             if added := to_text.get(layer.name):
                 name = f"{layer.block}.{_TEXT}"
                 module: Any = transformer.get_submodule(name)
-                joint.check_processor(name, module, (WanAttnProcessor, ToText), TITLE)
+                joint.check_processor(name, module.processor, (WanAttnProcessor, ToText), TITLE)
                 before.append((module, module.processor))
                 module.processor = ToText(layer, module.processor, added, _TextCall)
         yield
@@ -159,7 +159,7 @@ def _turned(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> t
     Args:
         cosine: and `sine`, (..., tokens, head_dim): each value twice.
     """
-    one, other = states.unflatten(-1, (-1, 2)).unbind(-1)
+    one, other = states[..., 0::2], states[..., 1::2]
     cosines, sines = cosine[..., 0::2], sine[..., 1::2]
     out = torch.empty_like(states)
     out[..., 0::2] = one * cosines - other * sines
