@@ -23,8 +23,8 @@ from turns import by_turns, ratio
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.backbones.branches import UNGUIDED
-from masactrl_video.model.backbones.flux.packing import PATCH, pack
 from masactrl_video.model.backbones.flux.prompts import FluxText
+from masactrl_video.model.backbones.joint.packing import PATCH, pack
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.flow import flow_schedule

@@ -72,7 +72,7 @@ class CachedSource:
 
     @property
     def levels(self) -> torch.Tensor | None:
-        """(steps + 1, channels, height, width): its latents before each step, and at the end, where they are kept."""
+        """(steps + 1, channels, height, width): its latents before each step, and at the end, which a live one may lack."""
         return self.entry.read("source", self.device).get(LEVELS)
 
     @property

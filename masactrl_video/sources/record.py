@@ -239,7 +239,7 @@ def _record(
     assert walk.final_latents is not None
     about |= {"storage_errors": torch.tensor(errors)} if errors else {}
     if levels or live:
-        about |= {LEVELS: torch.stack([*passed, walk.final_latents[0]])}
+        about |= {LEVELS: torch.stack([*passed, walk.final_latents[0]] if levels else passed)}
     if live:
         about |= stored_pictures(source.pictures) if isinstance(source, GeneratedSource) else {}
     about |= {COLOURS: torch.stack(moments)} if moments else {}

@@ -56,7 +56,7 @@ def test_a_full_disk_is_said_and_after_room_is_made_it_goes_on(
         folder = small_disk / str(number) if place == "output" else run_folder / str(number)
         folder.mkdir()
         cache = run_folder / f"cache-{number}" if place == "output" else small_disk / f"cache-{number}"
-        arguments = [*world.arguments, "--cache-dir", str(cache)]
+        arguments = [*world.arguments, "--source-storage", "cache", "--cache-dir", str(cache)]
         filler = small_disk / "filler"
         free_bytes = shutil.disk_usage(small_disk).free
         filler.write_bytes(bytes(free_bytes - int(share * needed_bytes) // 4096 * 4096))

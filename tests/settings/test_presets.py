@@ -26,7 +26,6 @@ def refusal(base: dict[str, object], **changes: object) -> str:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_gives_settings(name: str) -> None:
     settings = resolve(read_preset(name), {"clip": "clip.mp4", "prompt": "a bear"})
-    assert settings.controls
     assert set(settings.guidance) <= set(settings.controls)
 
 
