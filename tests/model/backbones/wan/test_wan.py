@@ -12,6 +12,7 @@ import tiny_flux
 import torch
 from accelerate import init_empty_weights
 from diffusers import UniPCMultistepScheduler, WanTransformer3DModel
+from safetensors.torch import save_file
 
 from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
@@ -184,3 +185,46 @@ def test_a_real_picture_is_inverted_along_the_flow(pipe: Any) -> None:
     check_invertible(make_scheduler(model, "flow", 4))
     with pytest.raises(UserError, match="take scheduler ddim"):
         check_invertible(make_scheduler(model, "unipc", 4))
+
+
+def test_a_transformer_in_its_authors_layout_takes_the_rest_from_a_folder(tmp_path: Path) -> None:
+    pipe = tiny_families.wan_pipeline()
+    pipe.save_pretrained(tmp_path / "model")
+    plain = tiny_families.wan_plain(pipe, "a bear", None, 1.0, (64, 64), 1, noise())
+    file = tmp_path / "wan.safetensors"
+    save_file({f"model.diffusion_model.{authors(n)}": t for n, t in pipe.transformer.state_dict().items()}, file)
+    pipe.transformer.proj_out.weight.data.zero_()
+    pipe.transformer.save_pretrained(tmp_path / "model" / "transformer")
+    loaded = load_pipeline(str(file), config=str(tmp_path / "model"), **CPU)
+    loaded.set_progress_bar_config(disable=True)
+    assert torch.equal(tiny_families.wan_plain(loaded, "a bear", None, 1.0, (64, 64), 1, noise()), plain)
+
+
+AUTHORS = {
+    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
+    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
+    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
+    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
+    "condition_embedder.time_proj": "time_projection.1",
+    "proj_out": "head.head",
+    "attn1": "self_attn",
+    "attn2": "cross_attn",
+    "to_out.0": "o",
+    "to_q": "q",
+    "to_k": "k",
+    "to_v": "v",
+    "ffn.net.0.proj": "ffn.0",
+    "ffn.net.2": "ffn.2",
+    "norm2": "norm3",
+}
+"""Part of a weight's name in diffusers' layout → in the authors'."""
+
+
+def authors(name: str) -> str:
+    """A weight's name in the authors' layout."""
+    if name == "scale_shift_table":
+        return "head.modulation"
+    name = name.replace("scale_shift_table", "modulation")
+    for ours, theirs in AUTHORS.items():
+        name = name.replace(f"{ours}.", f"{theirs}.")
+    return name
