@@ -41,6 +41,7 @@ ORDER = [
     "model/backbones/qwen",
     "model/backbones/chroma",
     "model/backbones/pixart",
+    "model/backbones/wan",
     "attention",
     "attention/baselines",
     "cache",
@@ -84,6 +85,7 @@ MAY_NAME_IT = (
     "model/backbones/qwen",
     "model/backbones/chroma",
     "model/backbones/pixart",
+    "model/backbones/wan",
     "attention/baselines",
 )
 

@@ -12,6 +12,7 @@ import tiny_models
 import torch
 from diffusers import (
     AutoencoderKLQwenImage,
+    AutoencoderKLWan,
     ChromaPipeline,
     ChromaTransformer2DModel,
     DPMSolverMultistepScheduler,
@@ -23,6 +24,9 @@ from diffusers import (
     SD3ControlNetModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
     ZImageControlNetModel,
     ZImagePipeline,
     ZImageTransformer2DModel,
@@ -36,6 +40,8 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
     Qwen3Model,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from masactrl_video.model.backbones.controls import ControlNetwork
@@ -73,6 +79,10 @@ class Family:
     """The highest without real guidance."""
     own_call: dict[str, Any] = field(default_factory=dict)
     """Arguments of a user's call without guidance."""
+    pictures: str = "images"
+    """What the pictures are called in what a user's call gives."""
+    several: str = "num_images_per_prompt"
+    """What a user's call names the number of pictures."""
 
 
 def lively(network: Any) -> Any:
@@ -428,7 +438,66 @@ CHROMA = Family(
     own_call={"guidance_scale": 1.0, "max_sequence_length": tiny_flux.TOKENS},
 )
 
-FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA]
+
+def wan_pipeline(*, unipc: bool = False) -> WanPipeline:
+    """A whole tiny Wan; with `unipc`, with its authors' scheduler."""
+    torch.manual_seed(0)
+    transformer = WanTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=4,
+        out_channels=4,
+        text_dim=32,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=3,
+        rope_max_seq_len=32,
+    )
+    torch.manual_seed(1)
+    vae = AutoencoderKLWan(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        latents_mean=[0.1, -0.2, 0.0, 0.3],
+        latents_std=[1.2, 0.8, 1.0, 1.5],
+    )
+    torch.manual_seed(3)
+    words = 3 + len(tiny_flux.WORDS)
+    text = UMT5Config(vocab_size=words, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+    pipe = WanPipeline(
+        tokenizer=tiny_flux.t5_tokenizer(),
+        text_encoder=UMT5EncoderModel(text).eval(),
+        vae=vae.eval(),
+        scheduler=UniPCMultistepScheduler(**flow) if unipc else tiny_flux.scheduler(use_dynamic_shifting=False),
+        transformer=lively(transformer),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def wan_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    return pipe(
+        prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative, num_frames=1,
+        latents=noise[:, :, None], max_sequence_length=tiny_flux.TOKENS,
+        guidance_scale=1.0 if negative is None else scale, output_type="latent",
+    ).frames[:, :, 0]  # fmt: skip
+
+
+WAN = Family(
+    "wan",
+    wan_pipeline,
+    wan_plain,
+    lambda tokens, total: slice(total),
+    None,
+    layers=3,
+    own_call={"guidance_scale": 1.0, "max_sequence_length": tiny_flux.TOKENS, "num_frames": 1},
+    pictures="frames",
+    several="num_videos_per_prompt",
+)
+
+FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA, WAN]
 
 
 @cache

@@ -132,8 +132,9 @@ class AttentionSettings(Part):
     masa_steps: list[int] | None = _attention("explicit steps instead of S", None)
     masa_layers: list[str] | None = _attention("explicit layers instead of L: numbers or names", None)
     source_positions: SourcePositions = _attention(
-        "FLUX, Chroma, Z-Image, Qwen-Image: where the source's keys stand: as-is, as in the source; shifted, beside "
-        "the frame; free, nowhere; pose, each where the limb that it shows is in the frame (needs guidance pose)",
+        "FLUX, Chroma, Z-Image, Qwen-Image, Wan: where the source's keys stand: as-is, as in the source; shifted, "
+        "beside the frame; free, nowhere; pose, each where the limb that it shows is in the frame (needs guidance "
+        "pose)",
         "as-is",
         commands=ATTEND - COMICS,
     )

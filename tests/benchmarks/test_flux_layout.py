@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,19 @@ def test_what_a_preset_takes_is_counted_on_shapes(monkeypatch: pytest.MonkeyPatc
     assert row["the source, GB"] == f"{28 * 13 * each * 2 / 1e9:.2f}"
     assert float(row["in int8, MB"]) == pytest.approx(float(row["a step, MB"]) / 2, abs=0.1)
     assert float(row["step and two of the cache, GB"]) > 2 * 13 * each * 2 / 1e9
+
+
+def test_another_transformer_is_counted_with_both_branches_in_their_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cache_sizes
+
+    narrow = {"num_attention_heads": 2, "attention_head_dim": 16, "ffn_dim": 32, "num_layers": 30}
+    wan = replace(cache_sizes.TRANSFORMERS["wan21-t2i"], arguments=narrow)
+    monkeypatch.setitem(cache_sizes.SHAPES, "wan21-t2i", wan.shape)
+    row = cache_sizes.count("wan21-t2i")
+    each = 2 * 2 * 30 * 52 * 32  # keys and values, branches, tokens, channels
+    assert (row["picture"], row["layers"], row["branches"]) == ("832×480", "11 of 30", "2")
+    assert row["a step, MB"] == f"{11 * each * 2 / 1e6:.1f}"
+    assert float(row["step and two of the cache, GB"]) > 2 * 11 * each * 2 / 1e9
 
 
 def test_the_ways_make_the_same_latents(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_families import CHROMA, FAMILIES, PIXART, QWEN, SD3, ZIMAGE, Family, pipeline
+from tiny_families import CHROMA, FAMILIES, PIXART, QWEN, SD3, WAN, ZIMAGE, Family, pipeline
 
 from masactrl_video.cli.main import main
 from masactrl_video.video.png import read_png
@@ -140,6 +140,8 @@ NO_NETWORK = ["--controlnet", f"canny={VAE}", "--guidance", "canny"]
         (PIXART, NO_NETWORK, "diffusers has no control networks for PixArt-Sigma"),
         (PIXART, ["--lora", f"{VAE}/diffusion_pytorch_model.safetensors"], "takes no LoRAs"),
         (PIXART, ["--scheduler", "flow"], "it is for models of flow matching"),
+        (WAN, NO_NETWORK, "diffusers has no control networks for Wan"),
+        (WAN, ["--scheduler", "euler"], "scheduler euler: Wan is a flow; give unipc"),
         (CHROMA, NO_NETWORK, "diffusers has no control networks for Chroma"),
     ],
     ids=lambda value: value[0][2:] if isinstance(value, list) else getattr(value, "name", ""),

@@ -18,6 +18,7 @@ _OWN = (
     "masactrl_video.model.backbones.qwen.backbone:QwenBackbone",
     "masactrl_video.model.backbones.chroma.backbone:ChromaBackbone",
     "masactrl_video.model.backbones.pixart.backbone:PixArtBackbone",
+    "masactrl_video.model.backbones.wan.backbone:WanBackbone",
 )
 """Written as entry points are; a backbone is imported when it is asked for."""
 

@@ -73,6 +73,11 @@ REAL: dict[str, tuple[str, dict[str, Any], int]] = {
     "z-image-turbo": ("ZImageTransformer2DModel", {}, 12),
     "z-image": ("ZImageTransformer2DModel", {}, 12),
     "qwen-image": ("QwenImageTransformer2DModel", {}, 30),
+    "wan21-t2i": (
+        "WanTransformer3DModel",
+        {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30, "text_dim": 4096},
+        11,
+    ),
     "pixart-sigma": ("PixArtTransformer2DModel", {"caption_channels": 4096}, 10),
 }
 """Preset → class and arguments of its real transformer, and how many layers are controlled."""

@@ -6,7 +6,7 @@ is the only thing that differs from family to family.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,37 +49,56 @@ def attending(
     opening: Open,
     to_picture: Mapping[str, PictureAttention],
     to_text: Mapping[str, Sequence[TextAttention]],
+    processor: type[Attending] | None = None,
 ) -> Iterator[None]:
     """See `Backbone.attending`.
 
     Args:
         title: what people call the family.
         kinds: the family's own processors; with another one on a module, its attention is not what `opening` knows.
+        processor: what is put on a module, if another than `Attending`.
 
     Raises:
         UserError: the network has no layer of a name, or one whose attention was changed by others.
     """
     by_name = {layer.name: layer for layer in layers}
-    if unknown := sorted({*to_picture, *to_text} - set(by_name)):
-        raise UserError(f"the network has no attention layer named {unknown[0]!r}")
+    check_names(layers, {*to_picture, *to_text})
     before: list[tuple[Any, Any]] = []
     try:
         for name in {*to_picture, *to_text}:
             module: Any = network.get_submodule(name)
-            original: Any = module.processor
-            if not isinstance(original, (*kinds, Attending)):  # contexts may stand in one another
-                raise UserError(
-                    f"{name} has a {type(original).__name__}: an IP-Adapter or another change of {title}'s attention "
-                    "does not go with mutual self-attention; take it off"
-                )
-            before.append((module, original))
-            module.processor = Attending(
+            check_processor(name, module.processor, (*kinds, Attending), title)  # contexts may stand in one another
+            before.append((module, module.processor))
+            module.processor = (processor or Attending)(
                 by_name[name], module.processor, opening, to_picture.get(name), to_text.get(name, ()), title
             )
         yield
     finally:
         for module, original in before:
             module.processor = original
+
+
+def check_names(layers: Sequence[AttentionLayer], names: Collection[str]) -> None:
+    """See that there is a layer of each name.
+
+    Raises:
+        UserError: there is none of one.
+    """
+    if unknown := sorted(set(names) - {layer.name for layer in layers}):
+        raise UserError(f"the network has no attention layer named {unknown[0]!r}")
+
+
+def check_processor(name: str, processor: object, kinds: tuple[type[object], ...], title: str) -> None:
+    """See that a module's attention is what the family has.
+
+    Raises:
+        UserError: it was changed by others.
+    """
+    if not isinstance(processor, kinds):
+        raise UserError(
+            f"{name} has a {type(processor).__name__}: an IP-Adapter or another change of {title}'s attention "
+            "does not go with mutual self-attention; take it off"
+        )
 
 
 class Attending:
@@ -117,7 +136,12 @@ class Attending:
             "freqs_cis": freqs_cis,
             "encoder_hidden_states_mask": encoder_hidden_states_mask,
         }
-        given = {name: value for name, value in arguments.items() if value is not None}
+        return self.attended(
+            attn, hidden_states, {name: value for name, value in arguments.items() if value is not None}
+        )
+
+    def attended(self, attn: Attention, hidden_states: torch.Tensor, given: Mapping[str, object]) -> object:
+        """What the module gives; `given` are the other arguments of its processor."""
         opened = self.opening(attn, hidden_states, given)
         if opened is None:
             return self.original(attn, hidden_states, **given)

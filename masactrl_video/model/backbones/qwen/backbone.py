@@ -19,11 +19,11 @@ from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
+from masactrl_video.model.backbones.joint.video_latents import VideoLatents
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qwen.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.qwen.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.qwen.files import QwenFiles
-from masactrl_video.model.backbones.qwen.latents import QwenLatents
 from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.unread import libraries_leave_it_to_us
 
@@ -47,11 +47,11 @@ class QwenBackbone(TransformerBackbone):
         own = cast(QwenImagePipeline, pipe)
         return WrittenInto(own.tokenizer, own.prompt_template_encode.format, own.prompt_template_encode_start_idx)
 
-    def latents(self, pipe: Pipeline) -> QwenLatents:
+    def latents(self, pipe: Pipeline) -> VideoLatents:
         """Those of one frame of a video."""
         vae = cast(QwenImagePipeline, pipe).vae
         factor: int = 2 ** len(vae.temperal_downsample)
-        return QwenLatents(vae.config.z_dim, factor, factor * PATCH, (_NATIVE_PX, _NATIVE_PX))
+        return VideoLatents(vae.config.z_dim, factor, factor * PATCH, (_NATIVE_PX, _NATIVE_PX))
 
     def layers(self, denoiser: QwenImageTransformer2DModel) -> tuple[AttentionLayer, ...]:
         """The joint attention of all blocks."""

@@ -44,7 +44,7 @@ def processors_for(
         if (attention := to_picture.get(layer.name)) is not None:
             found[layer.self_processor] = _ToPicture(layer, before[layer.self_processor], attention)
         if added := to_text.get(layer.name):
-            found[layer.cross_processor] = _ToText(
+            found[layer.cross_processor] = ToText(
                 layer, before[layer.cross_processor], added, text_call or CrossAttentionCall
             )
     return found
@@ -76,7 +76,7 @@ def _opened(attn: Attention, hidden_states: torch.Tensor) -> QKV:
     )
 
 
-class _ToText:
+class ToText:
     """diffusers attention processor: the original cross-attention, and what is added to it."""
 
     def __init__(

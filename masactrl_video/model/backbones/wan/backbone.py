@@ -1,0 +1,165 @@
+"""Wan 2.1 and 2.2 as models of single pictures: a transformer for videos of one frame, on a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import cast
+
+import numpy as np
+import torch
+from diffusers import WanPipeline, WanTransformer3DModel
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
+from numpy.typing import NDArray
+
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.branches import GUIDED, Branch
+from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
+from masactrl_video.model.backbones.joint.controls import PreparedPictures, refuse_controls
+from masactrl_video.model.backbones.joint.packing import PATCH
+from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
+from masactrl_video.model.backbones.joint.video_latents import VideoLatents
+from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.schedule import Schedule
+from masactrl_video.model.backbones.steps import DenoiserCall
+from masactrl_video.model.backbones.wan.attention import TITLE, all_layers, attending, watch_calls
+from masactrl_video.model.backbones.wan.files import WanFiles
+from masactrl_video.model.backbones.wan.schedule import wan_schedule
+from masactrl_video.model.unread import libraries_leave_it_to_us
+from masactrl_video.settings.names import SchedulerName
+
+_MOST_TOKENS = 512
+"""As diffusers' pipeline takes by default."""
+_NATIVE_PX = {8: (480, 832), 16: (704, 1280)}
+"""Factor of the autoencoder → height and width as the authors give them; no file of the model says it."""
+
+
+class WanBackbone(TransformerBackbone):
+    """The `Backbone` of Wan with one transformer, which makes a video of one frame."""
+
+    title = TITLE
+    pipelines = ("WanPipeline",)
+    denoisers = ("WanTransformer3DModel",)
+    files = WanFiles()
+    keys_have_places = True
+    keys_can_move = True
+    calls_each_branch = True
+
+    def tokenizer(self, pipe: Pipeline) -> Tokenizer:
+        """Of prompts as the pipeline reads them."""
+        return WrittenInto(super().tokenizer(pipe), prompt_clean)
+
+    def latents(self, pipe: Pipeline) -> VideoLatents:
+        """Those of one frame of a video."""
+        config = cast(WanPipeline, pipe).vae.config
+        factor: int = config.scale_factor_spatial
+        return VideoLatents(config.z_dim, factor, factor * PATCH, _NATIVE_PX.get(factor, _NATIVE_PX[8]))
+
+    def layers(self, denoiser: WanTransformer3DModel) -> tuple[AttentionLayer, ...]:
+        """The picture's own attention of all blocks."""
+        return all_layers(denoiser)
+
+    def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
+        """All of them: each has a layer for the text beside it.
+
+        Raises:
+            UserError: maps of another size than the tokens' are asked for.
+        """
+        if divisor != layers[0].downscale:
+            raise UserError(
+                f"mask_grid_divisor: got {divisor}; {TITLE} attends to words on its own grid alone: give "
+                f"{layers[0].downscale}, or masks"
+            )
+        return tuple(layers)
+
+    def attending(
+        self,
+        denoiser: WanTransformer3DModel,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> AbstractContextManager[None]:
+        """Inside the context, layers attend otherwise, by attention processors."""
+        return attending(denoiser, to_picture, to_text)
+
+    def calls(
+        self,
+        denoiser: WanTransformer3DModel,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, each call of the transformer is told of."""
+        return watch_calls(denoiser, on_begin, on_end)
+
+    def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
+        """Guided, in two calls."""
+        return GUIDED
+
+    @torch.no_grad()
+    def encode_prompt(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
+    ) -> TextCondition:
+        """Encode a prompt by T5; what fills it up is zero, and is read too."""
+        pipe = cast(WanPipeline, model.pipe)
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
+        most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
+        with libraries_leave_it_to_us():
+            encoded = [
+                pipe.encode_prompt(
+                    text, do_classifier_free_guidance=False, device=model.device, max_sequence_length=most
+                )[0][0]
+                for text in ([negative_prompt, prompt] if guided else [prompt])
+            ]
+        return RaggedText.of([states.to(model.dtype) for states in encoded])
+
+    def schedule(
+        self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]
+    ) -> Schedule:
+        """UniPC or Euler's steps, with the same noise levels for all sizes."""
+        own = model.pipe.components["scheduler"]
+        self.files.check_scheduler(self.title, type(own).__name__)
+        return wan_schedule(own, model.device, name, num_inference_steps)
+
+    def load_control(self, choice: NetworkChoice, denoiser: WanTransformer3DModel) -> ControlNetwork:
+        """None: diffusers has no ControlNet of this family.
+
+        Raises:
+            UserError: always.
+        """
+        raise refuse_controls(choice, TITLE)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """Nothing to prepare."""
+        return PreparedPictures()
+
+    @torch.no_grad()
+    def predict(
+        self,
+        model: LoadedModel,
+        model_input: torch.Tensor,
+        timestep: torch.Tensor,
+        text: TextCondition,
+        controls: PreparedControls | None,
+        step: int,
+        num_steps: int,
+    ) -> torch.Tensor:
+        """The transformer's output for videos of one frame."""
+        assert isinstance(text, RaggedText)
+        transformer, frames = cast(WanTransformer3DModel, model.denoiser), model_input.shape[0]
+        times = timestep.expand(frames)
+        if cast(WanPipeline, model.pipe).config.expand_timesteps:  # 2.2 TI2V-5B reads one for each token
+            tokens = (model_input.shape[-2] // PATCH) * (model_input.shape[-1] // PATCH)
+            times = times[:, None].expand(-1, tokens)
+
+        def call(branch: int) -> torch.Tensor:
+            out: torch.Tensor = transformer(
+                hidden_states=model_input.unsqueeze(2),
+                timestep=times,
+                encoder_hidden_states=text.text(branch).expand(frames, -1, -1),
+                return_dict=False,
+            )[0]
+            return out.squeeze(2)
+
+        return branch_by_branch(model, text, call)
