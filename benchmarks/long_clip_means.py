@@ -174,6 +174,30 @@ def noise(studio: Studio) -> list[Row]:
     return [Row("noise follows the body", figure, shared, body, "≤ half", body <= shared / 2, _mean(costs))]
 
 
+def neighbour(studio: Studio) -> list[Row]:
+    """The frame before beside the source, with half and with the whole of its weight; all frames in one chunk."""
+    weights = (0.0, 0.5, 1.0)
+    flickers: list[list[float]] = []
+    errors: list[list[float]] = []
+    costs: list[list[float]] = []
+    for identity in studio.identities():
+        exact = list(clip_frames(identity, "dancing", min(studio.frames, 8), SIZE_PX, cycle=24))
+        clip = studio.clip(exact)
+        ways = {f"neighbour {weight}": clip.render(f"n{weight}", source="clip", neighbour=weight) for weight in weights}
+        flickers.append([_flicker(made, exact) for made in ways.values()])
+        errors.append([_mean(error_on_figure(*pair) for pair in _pairs(made, exact, 1)) for made in ways.values()])
+        costs.append([clip.cost(f"n{weight}", "n0.0", frames=4) for weight in weights[1:]])
+        studio.show("neighbour", exact, ways)
+    flicker, error = ([_mean(row[n] for row in rows) for n in range(len(weights))] for rows in (flickers, errors))
+    rows = []
+    for n, weight in enumerate(weights[1:], start=1):
+        means, cost = f"one neighbour, weight {weight:g}", _mean(row[n - 1] for row in costs)
+        figure, met = "flicker beyond the exact frames' own, levels", flicker[n] <= flicker[0] / 2
+        rows.append(Row(means, figure, flicker[0], flicker[n], "≤ half", met, cost))
+        rows.append(Row(means, "error on the character, levels", error[0], error[n], ""))
+    return rows
+
+
 RIMS: tuple[Rim, ...] = (0, "auto", 2)
 _OTHER = {"red": "blue", "blue": "yellow", "green": "red", "yellow": "red"}
 _LEAKS = 1.0
@@ -324,6 +348,7 @@ MEANS: Mapping[str, Callable[[Studio], list[Row]]] = {
     "sources": sources,
     "colours": colours,
     "noise": noise,
+    "neighbour": neighbour,
     "masks": masks,
     "backgrounds": backgrounds,
     "cast": cast,

@@ -78,6 +78,8 @@ class FrameGroup:
     """Number of a source → its weight; those of weight 0 are not there."""
     skeleton: Skeleton | None = None
     """Whose pose moves the sources' keys; None: they stay."""
+    has_neighbour: bool = False
+    """Whether each of them also attends to the frame before it."""
 
     def rows(self, branches: int, frames: int) -> list[int] | None:
         """Their rows in a call; None: all."""
@@ -87,12 +89,16 @@ class FrameGroup:
 
 
 def groups_of(
-    weights: Iterable[Weight], frames: int, skeletons: Sequence[Skeleton | None] | None = None
+    weights: Iterable[Weight],
+    frames: int,
+    skeletons: Sequence[Skeleton | None] | None = None,
+    neighbours: Sequence[bool] | None = None,
 ) -> list[FrameGroup]:
-    """The frames of a call by the weights of their sources, and by what moves these.
+    """The frames of a call by the weights of their sources, by what moves these, and by who has a neighbour.
 
     Args:
         skeletons: of each frame, where it moves the sources' keys.
+        neighbours: of each frame, whether it attends to the one before.
 
     Raises:
         UserError: weights of another number of frames, or below 0.
@@ -103,14 +109,16 @@ def groups_of(
             raise UserError(f"weights of a source: got {len(column)} for {frames} frames; each frame needs one")
         if wrong := [weight for weight in column if not 0 <= weight < math.inf]:
             raise UserError(f"weight of a source: got {wrong[0]:g}; give a number of 0 or more")
-    alike: dict[tuple[tuple[float, ...], Skeleton | None], list[int]] = {}
+    alike: dict[tuple[tuple[float, ...], Skeleton | None, bool], list[int]] = {}
     for frame, row in enumerate(zip(*columns, strict=True)):
-        alike.setdefault((row, skeletons[frame] if skeletons else None), []).append(frame)
+        skeleton, neighbour = skeletons[frame] if skeletons else None, bool(neighbours and neighbours[frame])
+        alike.setdefault((row, skeleton, neighbour), []).append(frame)
     return [
         FrameGroup(
             tuple(members) if len(alike) > 1 else None,
             {n: weight for n, weight in enumerate(row) if weight},
             skeleton,
+            neighbour,
         )
-        for (row, skeleton), members in alike.items()
+        for (row, skeleton, neighbour), members in alike.items()
     ]

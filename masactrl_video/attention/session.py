@@ -15,6 +15,7 @@ from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, n
 from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text, own_scores
 from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.mutual import Sides, source_share
+from masactrl_video.attention.neighbour import Neighbour, Neighbours
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import MadeAgain, StepRecord, branch_rows
@@ -40,6 +41,7 @@ class AttentionControl:
         clock: StepClock | None = None,
         background: Background = "source",
         calls_each_branch: bool = False,
+        neighbour: float = 0.0,
     ) -> None:
         self.mode = mode_named(plan.mode)
         check_parts(parts, plan, self.mode, clocked=clock is not None)
@@ -59,6 +61,12 @@ class AttentionControl:
         """Of each source, where the plan's positions are `pose`."""
         self.frame_skeletons: Sequence[Skeleton] = ()
         """The same of the frames in work."""
+        self.has_neighbour: Sequence[bool] = ()
+        """With a neighbour: of each frame in work, whether it comes right behind the one before it, in this batch or
+        in the last one of the same step."""
+        self.keeps_last = False
+        """Whether the last frame in work is the neighbour of the next batch's first one."""
+        self._neighbours = Neighbours(neighbour) if neighbour else None
         self.target_mask: torch.Tensor | None = None
         """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
         self.whose: torch.Tensor | None = None
@@ -160,7 +168,7 @@ class AttentionControl:
         self._shares.clear()
         self._last = layers[-1] if layers else None
         self._frames = call.rows // len(self.branches)
-        self._groups = groups_of(self.weights, self._frames, self._moving())
+        self._groups = groups_of(self.weights, self._frames, self._moving(), self._neighbouring())
         for number in sorted({number for group in self._groups for number in group.weights}) if layers else ():
             if number not in self.records:
                 self.records[number] = self.parts[number].source.read(step)
@@ -176,11 +184,14 @@ class AttentionControl:
         if grid[0] * grid[1] != qkv.tokens:
             raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
         self.fired[self._step, layer.name] += 1
+        beside = self._beside(layer, qkv)
         parts: list[tuple[list[int], torch.Tensor]] = []
         for number, group in enumerate(self._groups):
             rows = group.rows(len(self.branches), self._frames)
             some = qkv if rows is None else qkv.of_rows(rows)
-            frame = self._frame(layer, grid, number, some)
+            frame = self._frame(
+                layer, grid, number, some, beside if rows is None or not beside else beside.of_rows(rows)
+            )
             views = list(self._views(layer, frame, group, some))
             if views:
                 out = self.mode.attend(some, views, frame)
@@ -190,8 +201,9 @@ class AttentionControl:
                 added = None if scores is None else scores[:, None]
                 out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True), added))
                 frame.tell_share(torch.zeros(1, device=out.device))
-            if frame.is_last and number not in self._shares and ("own" in self.mode.needs or some.text is not None):
-                frame.tell_share(self._estimated_share(some, views))
+            is_shared = "own" in self.mode.needs or some.text is not None or frame.neighbour is not None
+            if frame.is_last and number not in self._shares and is_shared:
+                frame.tell_share(self._estimated_share(some, views, frame.neighbour))
             if rows is None:
                 return out
             parts.append((rows, out))
@@ -201,7 +213,28 @@ class AttentionControl:
             whole[rows] = out[:, -tokens:]
         return whole
 
-    def _frame(self, layer: AttentionLayer, grid: tuple[int, int], group: int, qkv: QKV) -> FrameState:
+    def _neighbouring(self) -> Sequence[bool] | None:
+        """Of each frame in work, whether it attends to the one before; None: no neighbour is asked for."""
+        if self._neighbours is None:
+            return None
+        if len(self.has_neighbour) != self._frames:
+            raise UserError(
+                f"neighbour: for {counted(self._frames, 'frame')}, {len(self.has_neighbour)} were said to have one or "
+                "not; set AttentionControl.has_neighbour for each batch"
+            )
+        return self.has_neighbour
+
+    def _beside(self, layer: AttentionLayer, qkv: QKV) -> Neighbour | None:
+        """What the frames in work see of those before them; once a call, for what the last one has is kept."""
+        if self._neighbours is None or not (any(self.has_neighbour) or self.keeps_last):
+            return None
+        return self._neighbours.beside(
+            layer.name, self.branches, qkv, is_after_another=self.has_neighbour[0], keep=self.keeps_last
+        )
+
+    def _frame(
+        self, layer: AttentionLayer, grid: tuple[int, int], group: int, qkv: QKV, beside: Neighbour | None
+    ) -> FrameState:
         return FrameState(
             layer,
             grid,
@@ -214,6 +247,7 @@ class AttentionControl:
             partial(self._shares.__setitem__, group),
             self.background,
             partial(self._clip_states, layer, grid, self._groups[group], qkv),
+            beside if self._groups[group].has_neighbour else None,
         )
 
     def _clip_states(
@@ -268,11 +302,11 @@ class AttentionControl:
             self._moved[found] = torch.from_numpy(places).float().to(device)
         return self._moved[found]
 
-    def _estimated_share(self, qkv: QKV, views: Sequence[SourceView]) -> torch.Tensor:
-        beside, _ = own_and_text(qkv, own="own" in self.mode.needs)
+    def _estimated_share(self, qkv: QKV, views: Sequence[SourceView], neighbour: Neighbour | None) -> torch.Tensor:
+        beside, _ = own_and_text(qkv, own="own" in self.mode.needs, neighbour=neighbour)
         query, own_key = (by_branch(states, self._branches) for states in (qkv.query, beside))
         key, _, log_weights = joined(views, beside_own=True)
-        scores = own_scores(qkv, own="own" in self.mode.needs, asks_text=False)
+        scores = own_scores(qkv, own="own" in self.mode.needs, asks_text=False, neighbour=neighbour)
         own = None if scores is None else by_branch(scores, self._branches)
         return source_share(query, own_key, key, log_weights, own)
 

@@ -21,7 +21,7 @@ from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
 from masactrl_video.poses.warp import Skeletons
-from masactrl_video.settings.modes import check_mode, needs_of
+from masactrl_video.settings.modes import check_mode, check_neighbour_mode, needs_of
 from masactrl_video.settings.names import Background, Ground, SourcePositions
 
 
@@ -36,6 +36,7 @@ def control_attention(
     ground: Ground = "self",
     clock: StepClock | None = None,
     background: Background = "source",
+    neighbour: float = 0.0,
 ) -> Iterator[AttentionControl]:
     """Inside the context, the denoiser's calls follow `plan`; on leaving, it is as before.
 
@@ -52,6 +53,8 @@ def control_attention(
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
         background: with masks of an object, what queries outside of it attend to. For `clip`, each controlled call
             comes after one on the clip's own frames (see `AttentionControl.looking`).
+        neighbour: above 0, frames that have another before them also attend to that one, with this weight; it must be
+            said for each batch which do (`AttentionControl.has_neighbour`, `keeps_last`).
 
     Raises:
         UserError: steps, layers or branches that a source does not have, or what the plan's mode needs is missing.
@@ -59,13 +62,17 @@ def control_attention(
     """
     needs = needs_of(plan.mode)
     by_object = "masks" in needs and "regions" not in needs
+    if neighbour:
+        check_neighbour_mode(plan.mode)
     if by_object and masks is None:
         raise UserError(f"{plan.mode} mode: give the words of the object, or masks")
     if not isinstance(source, Sequence):
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
     backbone = backbone_of(denoiser)
     each = backbone.calls_each_branch
-    control = AttentionControl(source, plan, branches, masks, ground, clock, background, calls_each_branch=each)
+    control = AttentionControl(
+        source, plan, branches, masks, ground, clock, background, calls_each_branch=each, neighbour=neighbour
+    )
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)
     wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]

@@ -65,13 +65,14 @@ def plan_render(
     made = [pictures, outputs.masks(len(clip))] if settings.save_masks else [pictures]
     path_of = [paths.__getitem__ for paths in made]
     kinds = [settings.controls[name].kind for name in settings.guidance]
+    cuts, whole = sources.timeline.cuts(), settings.neighbour > 0
     plan = RenderPlan(
         made_from=versions(),
         settings=planned_settings(settings),
         frames=len(clip),
         size_px=clip.size_px,
         batch_size=batch_size,
-        chunks=tuple(cut_chunks(len(clip), batch_size, settings.chunk_frames, path_of, sources.timeline.cuts())),
+        chunks=tuple(cut_chunks(len(clip), batch_size, settings.chunk_frames, path_of, cuts, whole=whole)),
         sources=sources.entries(),
         mixed_frames=sources.timeline.mixed_frames,
         control=ControlledWhere.of(planned.plan),

@@ -67,7 +67,7 @@ def render_frames(
         UserError: a frame's numbers are not finite, in float32 either; step and layer are named. Or there is not enough
             memory for one frame.
     """
-    cut = cut_chunks(len(paths), batch_size, chunk_frames, [paths.__getitem__])
+    cut = cut_chunks(len(paths), batch_size, chunk_frames, [paths.__getitem__], whole=job.neighbour > 0)
     chunks = [ToDo(chunk.ranges()) for chunk in cut]
     todo_frames = sum(len(frames) for chunk in chunks for frames in chunk.batches)
     progress = RenderSteps(todo_frames, len(paths), len(job.scheduler.timesteps), tell)
@@ -244,46 +244,53 @@ class ChunkRenderer:
             seen.files[path] = write_png(path, np.repeat(grey[..., None], 3, axis=2))
 
     def _look_and_write(self, batches: Sequence[Sequence[int]], latents: Sequence[torch.Tensor], seen: _Seen) -> None:
-        for frames, batch in zip(batches, latents, strict=True):
-            for frame, picture in zip(frames, self._decode(frames, batch, seen), strict=True):
+        for number, (frames, batch) in enumerate(zip(batches, latents, strict=True)):
+            upto = batches[: number + 1] if self._job.neighbour else [frames]  # what these frames depend on
+            for frame, picture in zip(frames, self._decode(upto, batch, seen), strict=True):
                 path = self._picture_of(frame)
                 if path.exists():  # it may be in the video already
                     seen.files.setdefault(path, hash_file(path))
                 else:
                     seen.files[path] = self._write(path, picture, self._text)
 
-    def _decode(self, frames: Sequence[int], latents: torch.Tensor, seen: _Seen) -> list[NDArray[np.uint8]]:
-        """A picture for each frame; those that failed in half precision are made again in float32."""
-        model = self._job.denoising.model
+    def _decode(self, batches: Sequence[Sequence[int]], latents: torch.Tensor, seen: _Seen) -> list[NDArray[np.uint8]]:
+        """A picture for each frame of the last batch; those that failed in half precision are made again in float32.
+
+        Args:
+            batches: which it takes to make them again.
+        """
+        model, frames = self._job.denoising.model, batches[-1]
         finite = finite_frames(latents)
         made = {f: decode_latents(model, latents[n : n + 1])[0] for n, f in enumerate(frames) if finite[n]}
         is_half = model.dtype != torch.float32
         bad = [f for f in frames if f not in made or (is_half and not made[f].any())]
         if bad and not is_half:
-            raise self._overflow(self._job, frames, bad)
+            raise self._overflow(self._job, batches, bad)
         if bad:
-            made |= self._decode_again(frames, bad, seen)
+            made |= self._decode_again(batches, bad, seen)
         seen.black += [f for f in frames if not made[f].any()]
         return [made[f] for f in frames]
 
-    def _decode_again(self, frames: Sequence[int], bad: Sequence[int], seen: _Seen) -> dict[int, NDArray[np.uint8]]:
-        model = self._job.denoising.model
+    def _decode_again(
+        self, batches: Sequence[Sequence[int]], bad: Sequence[int], seen: _Seen
+    ) -> dict[int, NDArray[np.uint8]]:
+        model, frames = self._job.denoising.model, batches[-1]
         which = f"{frame_ranges(bad)}: numbers ran over in {str(model.dtype).removeprefix('torch.')}"
         logger.warning("%s, or the picture came out black: made again in float32", which)
         with in_float32(model):
             job = self._job.in_float32()
-            with self._controlled(job, [frames], lambda step, frames: None, seen) as (control, on_step):
-                (latents,) = denoise_chunk(job, control, [frames], on_step)
+            with self._controlled(job, batches, lambda step, frames: None, seen) as (control, on_step):
+                *_, latents = denoise_chunk(job, control, batches, on_step)
             finite = finite_frames(latents)
             if not all(finite[frames.index(f)] for f in bad):
-                raise self._overflow(job, frames, bad)
+                raise self._overflow(job, batches, bad)
             seen.again += bad
             return {f: decode_latents(model, latents[frames.index(f)][None])[0] for f in bad}
 
-    def _overflow(self, job: FramesJob, frames: Sequence[int], bad: Sequence[int]) -> UserError:
+    def _overflow(self, job: FramesJob, batches: Sequence[Sequence[int]], bad: Sequence[int]) -> UserError:
         def denoise(tell: OnStep) -> None:
-            with self._controlled(job, [frames], tell, _Seen()) as (control, on_step):
-                denoise_chunk(job, control, [frames], on_step)
+            with self._controlled(job, batches, tell, _Seen()) as (control, on_step):
+                denoise_chunk(job, control, batches, on_step)
 
         where = first_overflow(job.denoising.model, denoise)
         return UserError(

@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from masactrl_video.attention.neighbour import neighbours_of
 from masactrl_video.errors import counted
 from masactrl_video.model.memory import is_out_of_memory
 from masactrl_video.render.frames import FramesJob
@@ -57,6 +58,7 @@ def try_batch(job: FramesJob, frames: int) -> None:
     with job.controlled() as control:
         control.target_mask, control.weights = job.given_masks(range(frames)), job.weights_of(range(frames))
         control.frame_skeletons = job.skeletons_of(range(frames))
+        control.has_neighbour, control.keeps_last = neighbours_of([range(frames)])[0], True
         control.prepare(step, [control.weights])
         control.use_branches(job.branches_at(step))
         job.denoising.step(batch, step)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.neighbour import neighbours_of
 from masactrl_video.attention.parts import SourcePart, Weight
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import MadeAgain, RecordedSource
@@ -80,6 +81,8 @@ class FramesJob:
     """For the background `clip`."""
     still_ground: StillGround | None = None
     """For the background `still`."""
+    neighbour: float = 0.0
+    """Above 0, a frame also attends to the one before, with this weight: then a chunk is rendered as a whole."""
 
     @property
     def height_px(self) -> int:
@@ -187,6 +190,7 @@ class FramesJob:
                 ground=self.ground,
                 clock=model.clock,
                 background=self.background,
+                neighbour=self.neighbour,
             ) as control,
         ):
             control.source_skeletons = () if self.skeletons is None else self.skeletons.sources
@@ -235,10 +239,13 @@ def denoise_chunk(
         clips = [job.inverted_clip(frames) for frames in batches]
     for frames, batch in zip(batches, started, strict=True):
         batch.alter = job.holding_colours(control, frames)
-    weights = [job.weights_of(frames) for frames in batches]
+    weights, neighbours = [job.weights_of(frames) for frames in batches], neighbours_of(batches)
     for step in range(len(job.scheduler.timesteps)):
         control.prepare(step, weights)
-        for frames, batch, mask, clip, whose in zip(batches, started, masks, clips, people, strict=True):
+        all_of_them = zip(batches, started, masks, clips, people, strict=True)
+        for number, (frames, batch, mask, clip, whose) in enumerate(all_of_them):
+            control.has_neighbour = neighbours[number]
+            control.keeps_last = any(row[0] for row in neighbours[number + 1 : number + 2])
             control.target_mask, control.whose, control.weights = mask, whose, job.weights_of(frames)
             control.frame_skeletons = job.skeletons_of(frames)
             control.use_branches(job.branches_at(step))

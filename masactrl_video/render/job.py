@@ -88,6 +88,7 @@ def frames_job(
         background=settings.background,
         clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
         still_ground=_still_ground(settings, (source, *later)),
+        neighbour=settings.neighbour,
     )
 
 

@@ -356,6 +356,8 @@ def cut_chunks(
     chunk_frames: int,
     made: Sequence[Callable[[int], Path]],
     cuts: Iterable[int] = (),
+    *,
+    whole: bool = False,
 ) -> list[Chunk]:
     """Chunks of those batches of which any file is not there yet.
 
@@ -365,9 +367,16 @@ def cut_chunks(
     Args:
         made: frame → each of its files.
         cuts: frames that do not share a batch with the one before (see `Timeline.cuts`).
+        whole: chunks are cut as if nothing were there, and come with all of their batches where any file is not: a
+            frame with a neighbour depends on those before it in its chunk.
     """
     firsts = sorted({*range(0, frames, batch_size), *(frame for frame in cuts if 0 < frame < frames)})
     batches = list(zip(firsts, [*firsts[1:], frames], strict=True))
-    todo = [batch for batch in batches if not all(of(frame).exists() for of in made for frame in range(*batch))]
+
+    def is_made(batch: tuple[int, int]) -> bool:
+        return all(of(frame).exists() for of in made for frame in range(*batch))
+
+    todo = [batch for batch in batches if whole or not is_made(batch)]
     each = max(1, chunk_frames // batch_size)
-    return [Chunk(batches=tuple(todo[first : first + each])) for first in range(0, len(todo), each)]
+    chunks = [tuple(todo[first : first + each]) for first in range(0, len(todo), each)]
+    return [Chunk(batches=chunk) for chunk in chunks if not all(map(is_made, chunk))]

@@ -107,6 +107,8 @@ class ChunkWorker:
         drop_damaged([path for paths in files.values() for path in paths])
         check_kept([self.plan.picture(frame) for frames in files for frame in frames], self.plan.text["made-from"])
         todo = [frames for frames, paths in files.items() if not all(path.exists() for path in paths)]
+        if todo and self.plan.settings.neighbour:  # frames depend on those before them in the chunk
+            todo = list(files)
         kept = tuple(
             WrittenFile(path=path, sha256=hash_file(path))
             for frames, paths in files.items()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from masactrl_video.errors import counted
+from masactrl_video.errors import UserError, counted
+from masactrl_video.settings.modes import check_neighbour_mode
 from masactrl_video.settings.timeline import CLIP, GENERATED, source_frames
 
 if TYPE_CHECKING:  # the record asks these
@@ -79,6 +80,18 @@ def check_noise(settings: Settings) -> None:
             "noise body: where the body stands is known of a source that is a frame of the clip, or is generated under "
             "its guidance; take one of these, or noise shared"
         )
+
+
+def check_neighbour(settings: Settings) -> None:
+    """The frame before, of which no figure is known."""
+    if not settings.neighbour:
+        return
+    if settings.cast:
+        raise ValueError("cast and neighbour exclude each other: the people of the frame before are not told apart")
+    try:
+        check_neighbour_mode(settings.attention_mode)
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 def check_masks(settings: Settings) -> None:

@@ -178,6 +178,15 @@ class AttentionSettings(Part):
         "masks come from cross-attention at latent side / this", 4, changes="source", inactive=(NO_MASK_BY_WORDS,), ge=1
     )
 
+    neighbour: float = _attention(
+        "how much each frame also attends to the frame before it, against 1 for the source, in the same softmax: 0 not "
+        "at all, 1 as much; frames then depend on batch_size and chunk_frames, whose first frame has none",
+        0.0,
+        commands=VIDEOS,
+        sweepable=False,
+        ge=0,
+        le=1,
+    )
     background: Background = _colours(
         "masked mode: what stands behind the figure: source (its ground, attended to), own (the frame's own ground, "
         "which may move), still (the source's latents themselves), or clip (the ground of the clip's own frame, "

@@ -38,6 +38,9 @@ OWN_MODES: Mapping[str, AboutMode] = {
 `masked`: figure to figure and ground to ground (Eq. 6-8); `regions`: the same for several figures, each of its own
 source, as panels of comics have them."""
 
+WITH_NEIGHBOUR = ("source", "union")
+"""Modes in which a frame may attend to the one before too; the others would have to tell its figure apart."""
+
 OWN_NAMES = tuple(name for name, about in OWN_MODES.items() if about.help)
 HELP = "; ".join(f"{name}: {OWN_MODES[name].help}" for name in OWN_NAMES)
 
@@ -60,6 +63,19 @@ def check_mode(name: str) -> None:
     """
     if name not in _KNOWN:
         raise UserError(f"attention_mode: got {name!r}; give {', '.join(_KNOWN)}")
+
+
+def check_neighbour_mode(name: str) -> None:
+    """See that a frame may attend to the one before in a mode.
+
+    Raises:
+        UserError: it may not.
+    """
+    if name not in WITH_NEIGHBOUR:
+        raise UserError(
+            f"neighbour: attention_mode {name} does not know figure and ground of the frame before; take "
+            f"{' or '.join(WITH_NEIGHBOUR)}, or leave it out"
+        )
 
 
 def needs_of(name: str) -> frozenset[Need]:

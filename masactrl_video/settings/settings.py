@@ -14,6 +14,7 @@ from pydantic import field_validator, model_validator
 from masactrl_video.settings.agreement import (
     check_guidance,
     check_masks,
+    check_neighbour,
     check_noise,
     check_positions,
     check_source,
@@ -66,6 +67,7 @@ class Settings(
         check_timeline(self)
         check_cast(self)
         check_noise(self)
+        check_neighbour(self)
         check_only(self, ON_RAY)
         return self
 

@@ -75,6 +75,18 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-rim", "-1"],
         "mask_rim: got '-1'",
     ),
+    "a neighbour heavier than the source": (
+        ["clip.mp4", "--neighbour", "2"],
+        "neighbour: got '2'; Input should be less than or equal to 1",
+    ),
+    "a neighbour in masked mode": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--neighbour", "0.5"],
+        "neighbour: attention_mode masked does not know figure and ground of the frame before; take source or union",
+    ),
+    "a neighbour with a cast": (
+        ["clip.mp4", "--guidance", "pose", "--cast", "0=anna", "--neighbour", "0.5"],
+        "cast and neighbour exclude each other",
+    ),
     "a rim without masks": (["clip.mp4", "--mask-rim", "auto"], "mask_rim belongs to attention_mode masked"),
     "an attribute that is not in the prompt": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-attributes", "crown"],

@@ -88,6 +88,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "mask_rim": (["auto"], "auto", MASKED),
     "mask_threshold": (["0.5"], 0.5, MASKED),
     "mask_grid_divisor": (["4"], 4, MASKED),
+    "neighbour": (["0.5"], 0.5, []),
     "background": (["still"], "still", MASKED),
     "hold_colours": (["0.5"], 0.5, []),
     "colours_from": (["0.6"], 0.6, ["--hold-colours", "1"]),

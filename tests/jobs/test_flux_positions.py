@@ -132,6 +132,26 @@ def test_a_characters_pose_is_known_or_asked_for(
     assert main([*render, "-o", str(tmp_path / "b.mp4"), "--character", "bare", "--source-pose", "standing"]) == 0
 
 
+@pytest.mark.parametrize("positions", ["as-is", "pose"])
+def test_a_neighbour_is_seen_whatever_moves_the_sources_keys(folder: Path, tmp_path: Path, positions: str) -> None:
+    """The same frames come of one batch and of three: the keys of the row before, or of the batch before."""
+    found = {
+        (weight, size): render(
+            folder,
+            tmp_path / f"{weight}-{size}.mp4",
+            "walk.json",
+            source_positions=positions,
+            neighbour=weight,
+            batch_size=size,
+            chunk_frames=3,
+        )[0]
+        for weight, size in ((0, 3), (1, 3), (1, 1))
+    }
+    off, whole, apart = found.values()
+    assert [np.array_equal(one, other) for one, other in zip(off, whole, strict=True)] == [True, False, False]
+    assert np.abs(np.subtract(whole, apart, dtype=np.int16)).max() <= 1
+
+
 def test_stills_follow_the_limbs_too(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "config.yaml"
     data = changes(folder, "walk.json")

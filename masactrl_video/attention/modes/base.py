@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from masactrl_video.attention.mutual import Sides
+from masactrl_video.attention.neighbour import Neighbour
 from masactrl_video.attention.recorded import StepRecord
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
@@ -66,6 +67,9 @@ class FrameState:
     """With masks: what tokens attend to that are not the object's."""
     clip_states: Callable[[], tuple[torch.Tensor, torch.Tensor]]
     """Background `clip`: key and value of the clip's own frames, (rows, heads, tokens, head_dim) as in a `QKV`."""
+    neighbour: Neighbour | None = None
+    """What the frames before have, for the modes in `settings.modes.WITH_NEIGHBOUR`; None: it is not asked for, or
+    none comes before."""
 
     @property
     def object(self) -> Sides:
@@ -122,25 +126,39 @@ def joined(
     return key, value, torch.cat(logs)
 
 
-def own_and_text(qkv: QKV, *, own: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def own_and_text(qkv: QKV, *, own: bool, neighbour: Neighbour | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values that each frame has of itself, (rows, heads, tokens, head_dim): its text, then its picture.
 
     Args:
         own: whether those of the picture are there; the text is there where it stands in the same softmax.
+        neighbour: those of the frame before come last.
     """
     keys, values = ([qkv.text.key], [qkv.text.value]) if qkv.text is not None else ([], [])
     if own:
         keys, values = [*keys, qkv.key], [*values, qkv.value]
+    if neighbour is not None:
+        keys, values = [*keys, neighbour.key], [*values, neighbour.value]
     key, value = (states[0] if len(states) == 1 else torch.cat(states, dim=2) for states in (keys, values))
     return key, value
 
 
-def own_scores(qkv: QKV, *, own: bool, asks_text: bool) -> torch.Tensor | None:
+def own_scores(qkv: QKV, *, own: bool, asks_text: bool, neighbour: Neighbour | None = None) -> torch.Tensor | None:
     """What is added to the scores of the keys that `own_and_text` gives: (rows, queries or 1, keys); None: nothing.
 
     Args:
         asks_text: whether the queries are the text's and then the picture's, or the picture's alone.
+        neighbour: as for `own_and_text`.
     """
+    scores = _fill_scores(qkv, own=own, asks_text=asks_text)
+    if neighbour is None or (scores is None and neighbour.weight == 1):
+        return scores
+    if scores is None:
+        text = 0 if qkv.text is None else qkv.text.tokens
+        scores = neighbour.key.new_zeros(qkv.rows, 1, text + (qkv.tokens if own else 0))
+    return F.pad(scores, (0, neighbour.key.shape[2]), value=neighbour.log_weight)
+
+
+def _fill_scores(qkv: QKV, *, own: bool, asks_text: bool) -> torch.Tensor | None:
     if qkv.text is None or qkv.text.fill is None:
         return None
     fill = qkv.text.fill

@@ -42,12 +42,11 @@ class SourceMode(AttentionMode):
 
     def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
         """See `AttentionMode`."""
-        if qkv.text is not None:
-            queries = torch.cat([qkv.text.query, qkv.query], dim=2)
-            query, key, value = (
-                by_branch(states, frame.branches) for states in (queries, *own_and_text(qkv, own=False))
-            )
-            scores = own_scores(qkv, own=False, asks_text=True)
+        if qkv.text is not None or frame.neighbour is not None:  # each frame has keys beside the source's
+            queries = qkv.query if qkv.text is None else torch.cat([qkv.text.query, qkv.query], dim=2)
+            beside = own_and_text(qkv, own=False, neighbour=frame.neighbour)
+            query, key, value = (by_branch(states, frame.branches) for states in (queries, *beside))
+            scores = own_scores(qkv, own=False, asks_text=True, neighbour=frame.neighbour)
             out = union_attention(query, key, value, *joined(sources, beside_own=True), own_scores=scores)
             return merge_heads(out).flatten(0, 1)
         query = as_one_long_query(qkv.query, frame.branches)  # -> (branches, heads, frames x tokens, head_dim)
@@ -63,10 +62,9 @@ class UnionMode(AttentionMode):
 
     def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
         """See `AttentionMode`."""
-        query, own_key, own_value = (
-            by_branch(states, frame.branches) for states in (qkv.query, *own_and_text(qkv, own=True))
-        )
-        scores = own_scores(qkv, own=True, asks_text=False)
+        beside = own_and_text(qkv, own=True, neighbour=frame.neighbour)
+        query, own_key, own_value = (by_branch(states, frame.branches) for states in (qkv.query, *beside))
+        scores = own_scores(qkv, own=True, asks_text=False, neighbour=frame.neighbour)
         out = union_attention(query, own_key, own_value, *joined(sources, beside_own=True), own_scores=scores)
         return merge_heads(out).flatten(0, 1)
 

@@ -275,6 +275,8 @@ def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     An interrupted run may go on with other values of the rest: they change no pixel.
     """
     frames = settings_where(StillSettings, lambda about: about.changes in ("source", "frames"))
+    if before.get("neighbour") and now.get("neighbour"):
+        frames.append("chunk_frames")  # the first frame of a chunk has no neighbour
     return [line for name in now if name in frames for line in _changed(name, before.get(name), now.get(name))]
 
 
