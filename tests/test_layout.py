@@ -57,6 +57,7 @@ ORDER = [
     "jobs/measure",
     "evaluate",
     "web",
+    "comfyui",
     "cli",
 ]
 """Folders, nested ones by their path; what a folder that is not named here holds belongs to the folder above it."""
@@ -85,6 +86,7 @@ MAY_NAME_IT = (
     "model/backbones/chroma",
     "model/backbones/pixart",
     "attention/baselines",
+    "comfyui",
 )
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord", "scipy.signal"}
