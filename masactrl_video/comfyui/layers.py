@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from masactrl_video.comfyui.comfy_types import Options, Patcher
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import LayerKind
@@ -23,7 +21,8 @@ class ComfyLayer:
     """As ComfyUI names it: input, middle or output, number of the block, number in the block."""
     downscale: int
     key_channels: int
-    attention: torch.nn.Module = field(repr=False, compare=False)
+    attention: Any = field(repr=False, compare=False)
+    """ComfyUI's module: `to_q`, `to_k`, `to_v`."""
 
     @property
     def name(self) -> str:

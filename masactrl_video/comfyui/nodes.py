@@ -61,7 +61,7 @@ class RecordedSource(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, recording: Recording, recorded: dict) -> io.NodeOutput:
+    def execute(cls, recording: Recording, recorded: dict[str, torch.Tensor]) -> io.NodeOutput:
         """See ComfyUI."""
         return io.NodeOutput(finished(recording, recorded["samples"]))
 

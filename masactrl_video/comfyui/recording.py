@@ -47,10 +47,25 @@ class MovedSource:
     kept: MemorySource
     device: torch.device
 
-    def __post_init__(self) -> None:
-        self.timesteps: Sequence[float]
-        for name in ("timesteps", "steps", "layers", "branches"):
-            object.__setattr__(self, name, getattr(self.kept, name))
+    @property
+    def timesteps(self) -> Sequence[float]:
+        """As kept."""
+        return self.kept.timesteps
+
+    @property
+    def steps(self) -> Sequence[int]:
+        """As kept."""
+        return self.kept.steps
+
+    @property
+    def layers(self) -> Sequence[str]:
+        """As kept."""
+        return self.kept.layers
+
+    @property
+    def branches(self) -> Sequence[str]:
+        """As kept."""
+        return self.kept.branches
 
     def read(self, step: int) -> StepRecord:
         """Everything recorded at `step`."""

@@ -98,8 +98,8 @@ class Use:
         others = transformer_options.get("patches_replace", {})
         ours = {
             layer.place: partial(_attend, session, layer)
-            for layer in session.plan.layers_at(step)
-            if not _leave_to_others(transformer_options, cast(ComfyLayer, layer))
+            for layer in self.layers
+            if layer in session.plan.layers_at(step) and not _leave_to_others(transformer_options, layer)
         }
         patches = {**others, "attn1": {**others.get("attn1", {}), **ours}}
         options = {**transformer_options, "patches_replace": patches}
