@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, get_args
+
 try:
+    import folder_paths
     from comfy_api.latest import ComfyExtension, io
 except ImportError as error:
     raise ImportError(
@@ -12,14 +16,24 @@ except ImportError as error:
 
 import torch
 
+from masactrl_video.comfyui import shelf
 from masactrl_video.comfyui.comfy_types import Patcher
+from masactrl_video.comfyui.measuring import as_text, measured
+from masactrl_video.comfyui.poses import drawn, retargeted, smoothed, tweened
 from masactrl_video.comfyui.recording import Recording, Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
+from masactrl_video.settings.names import Easing
 
 CATEGORY = "MasaCtrl video"
 
 RecordingType = io.Custom("MASACTRL_RECORDING")
 SourceType = io.Custom("MASACTRL_SOURCE")
+PosesType = io.Custom("POSE_KEYPOINT")
+
+
+def sources_folder() -> Path:
+    """Where sources are kept: in ComfyUI's own output folder."""
+    return Path(folder_paths.get_output_directory()) / "masactrl_sources"
 
 
 class RecordSource(io.ComfyNode):
@@ -36,7 +50,6 @@ class RecordSource(io.ComfyNode):
             "the recording to Recorded Source.",
             inputs=[io.Model.Input("model")],
             outputs=[io.Model.Output(display_name="model"), RecordingType.Output(display_name="recording")],
-            search_aliases=["masactrl", "mutual self-attention", "consistent character"],
         )
 
     @classmethod
@@ -88,7 +101,6 @@ class UseSource(io.ComfyNode):
                 io.Mask.Input("target_mask", optional=True, tooltip="masked, regions: the object in the frames"),
             ],
             outputs=[io.Model.Output(display_name="model")],
-            search_aliases=["masactrl", "mutual self-attention", "consistent character"],
         )
 
     @classmethod
@@ -108,7 +120,192 @@ class UseSource(io.ComfyNode):
         return io.NodeOutput(use_source(model, part, Where(mode, first_step, first_layer)))
 
 
-NODES: list[type[io.ComfyNode]] = [RecordSource, RecordedSource, UseSource]
+class SaveSource(io.ComfyNode):
+    """A source on disk."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlSaveSource",
+            display_name="Save Source",
+            category=CATEGORY,
+            description="Writes a source into output/masactrl_sources, with checksums and its model's fingerprint.",
+            inputs=[SourceType.Input("source"), io.String.Input("name", default="hero")],
+            outputs=[SourceType.Output(display_name="source")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, source: Source, name: str) -> io.NodeOutput:
+        """See ComfyUI."""
+        shelf.save(sources_folder(), name, source)
+        return io.NodeOutput(source)
+
+
+class LoadSource(io.ComfyNode):
+    """A source from disk."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlLoadSource",
+            display_name="Load Source",
+            category=CATEGORY,
+            description="A source that Save Source wrote; Use Source refuses it for a model that it does not fit.",
+            inputs=[io.Combo.Input("name", options=shelf.names(sources_folder()))],
+            outputs=[SourceType.Output(display_name="source")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, name: str) -> str:
+        """What makes ComfyUI load it anew."""
+        return shelf.state(sources_folder(), name)
+
+    @classmethod
+    def execute(cls, name: str) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(shelf.load(sources_folder(), name))
+
+
+class RetargetPoses(io.ComfyNode):
+    """Poses with another body."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlRetargetPoses",
+            display_name="Retarget Poses",
+            category=CATEGORY,
+            description="The movement of the poses with the bone lengths of the reference's first person.",
+            inputs=[
+                PosesType.Input("poses"),
+                PosesType.Input("reference"),
+                io.Boolean.Input("keep_foreshortening", default=False),
+            ],
+            outputs=[PosesType.Output(display_name="poses")],
+        )
+
+    @classmethod
+    def execute(cls, poses: list[Any], reference: list[Any], keep_foreshortening: bool) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(retargeted(poses, reference, keep_foreshortening=keep_foreshortening))
+
+
+class SmoothPoses(io.ComfyNode):
+    """Poses without trembling."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlSmoothPoses",
+            display_name="Smooth Poses",
+            category=CATEGORY,
+            description="Fills keypoints that are missing for a few frames, and smooths over time.",
+            inputs=[
+                PosesType.Input("poses"),
+                io.Int.Input("window", default=5, min=3, max=99, step=2, tooltip="frames, odd"),
+                io.Int.Input("longest_gap", default=3, min=0, max=1000, tooltip="frames that are filled in"),
+            ],
+            outputs=[PosesType.Output(display_name="poses")],
+        )
+
+    @classmethod
+    def execute(cls, poses: list[Any], window: int, longest_gap: int) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(smoothed(poses, window=window, longest_gap=longest_gap))
+
+
+class TweenPoses(io.ComfyNode):
+    """Poses between key poses."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlTweenPoses",
+            display_name="Tween Poses",
+            category=CATEGORY,
+            description="Each frame of the keys is a key pose; limbs turn from one to the next.",
+            inputs=[
+                PosesType.Input("keys"),
+                io.Int.Input("between", default=7, min=0, max=1000, tooltip="poses between each two keys"),
+                io.Combo.Input("easing", options=list(get_args(Easing)), default="linear"),
+                io.Boolean.Input("loop", default=False, tooltip="the first key follows the last"),
+            ],
+            outputs=[PosesType.Output(display_name="poses")],
+        )
+
+    @classmethod
+    def execute(cls, keys: list[Any], between: int, easing: Easing, loop: bool) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(tweened(keys, between=between, easing=easing, loop=loop))
+
+
+class DrawPoses(io.ComfyNode):
+    """Skeletons for an OpenPose ControlNet."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlDrawPoses",
+            display_name="Draw Poses",
+            category=CATEGORY,
+            description="A skeleton for each frame, in the colours of ControlNet.",
+            inputs=[PosesType.Input("poses")],
+            outputs=[io.Image.Output(display_name="images")],
+        )
+
+    @classmethod
+    def execute(cls, poses: list[Any]) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(torch.from_numpy(drawn(poses)))
+
+
+class MeasureFrames(io.ComfyNode):
+    """How steady a batch of frames is."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlMeasure",
+            display_name="Measure",
+            category=CATEGORY,
+            description="Drift of colours and flicker; with the input clip also how much more the result trembles.",
+            inputs=[
+                io.Image.Input("frames"),
+                io.Image.Input("source", optional=True),
+                io.Image.Input("original", optional=True, tooltip="the input clip, as many frames of the same size"),
+            ],
+            outputs=[io.String.Output(display_name="figures")],
+        )
+
+    @classmethod
+    def execute(
+        cls, frames: torch.Tensor, source: torch.Tensor | None = None, original: torch.Tensor | None = None
+    ) -> io.NodeOutput:
+        """See ComfyUI."""
+        others = (None if batch is None else batch.cpu().float().numpy() for batch in (source, original))
+        return io.NodeOutput(as_text(measured(frames.cpu().float().numpy(), *others)))
+
+
+NODES: list[type[io.ComfyNode]] = [
+    RecordSource,
+    RecordedSource,
+    UseSource,
+    SaveSource,
+    LoadSource,
+    RetargetPoses,
+    SmoothPoses,
+    TweenPoses,
+    DrawPoses,
+    MeasureFrames,
+]
 
 
 class MasaCtrlExtension(ComfyExtension):

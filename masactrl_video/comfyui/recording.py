@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from masactrl_video.attention.recorded import MemorySource, StepRecord
+from masactrl_video.attention.recorded import MemorySource, RecordedSource, StepRecord
 from masactrl_video.comfyui.comfy_types import CALL, RUN, Options, Patcher, branches_of, sigma_of
 from masactrl_video.comfyui.fitting import Fit, fit_of
 from masactrl_video.comfyui.layers import ComfyLayer, unet_layers
@@ -26,7 +26,7 @@ States = dict[str, tuple[torch.Tensor, torch.Tensor]]
 class Source:
     """A recorded source, whole: what a Use Source node takes."""
 
-    recorded: MemorySource
+    recorded: RecordedSource
     """Its timesteps are the noise levels (sigma), falling."""
     schedule: tuple[float, ...]
     """Noise level at the start of each step of the sampler; a sampler may have called between them too."""
@@ -44,7 +44,7 @@ class Source:
 class MovedSource:
     """A `RecordedSource` that is kept in memory and read onto a device."""
 
-    kept: MemorySource
+    kept: RecordedSource
     device: torch.device
 
     @property

@@ -66,7 +66,7 @@ def unet() -> UNet2DConditionModel:
     with torch.no_grad():  # untrained attention hardly counts
         for name, weight in unet.named_parameters():
             if ".attn1." in name and name.endswith("weight"):
-                weight *= 4
+                weight *= 2
     return unet
 
 
@@ -172,7 +172,7 @@ def test_the_patched_sampler_equals_our_own_render(
         expected = ours(unet, comfy, model, noise(6, 2), SECOND)
     print(f"{mode}: {far(made, expected):.1e} from our own render")
     assert far(made, expected) < 1e-4
-    assert far(made, ours(unet, comfy, model, noise(6, 2), SECOND)) > 1e-2
+    assert far(made, ours(unet, comfy, model, noise(6, 2), SECOND)) > 2e-3
     assert torch.equal(in_comfyui(comfy, model, noise(5), FIRST), plain)  # the given model is as it was
 
 
@@ -210,7 +210,7 @@ def test_other_samplers_record_and_use(sampler: str, comfy: Any, model: Any) -> 
     again = in_comfyui(comfy, used(model, source), noise(5), FIRST, sampler)
     assert again.isfinite().all()
     other = in_comfyui(comfy, used(model, source), noise(6), SECOND, sampler)
-    assert far(other, in_comfyui(comfy, model, noise(6), SECOND, sampler)) > 1e-2
+    assert far(other, in_comfyui(comfy, model, noise(6), SECOND, sampler)) > 1e-3
 
 
 def test_a_lora_after_record_source_still_records(comfy: Any, model: Any) -> None:
