@@ -9,7 +9,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.measure.colour import Colour
 from masactrl_video.measure.figure import Figure
 from masactrl_video.measure.flow import DisFlow
-from masactrl_video.measure.moments import Moment
+from masactrl_video.measure.moments import Meter, Moment
 from masactrl_video.measure.steadiness import Flicker, WarpError
 
 Pictures = NDArray[np.float32]
@@ -30,13 +30,13 @@ def measured(frames: Pictures, source: Pictures | None = None, original: Picture
         raise UserError(f"frames: got {len(frames)}; give 2 or more, in their order")
     if original is not None and original.shape != frames.shape:
         raise UserError(f"original: got {_about(original)}, the frames are {_about(frames)}; give the same")
-    meters = [Colour(None if source is None else _bytes(source[0])), Flicker()]
-    flow = [] if original is None else [WarpError(DisFlow())]
+    meters: list[Meter] = [Colour(None if source is None else _bytes(source[0])), Flicker()]
+    meters += [] if original is None else [WarpError(DisFlow())]
     for number, frame in enumerate(frames):
         moment = Moment(number, _bytes(frame), None if original is None else _bytes(original[number]))
-        for meter in (*meters, *flow):
+        for meter in meters:
             meter.add(moment)
-    return [figure for meter in (*meters, *flow) for figure in meter.figures()]
+    return [figure for meter in meters for figure in meter.figures()]
 
 
 def as_text(figures: list[Figure]) -> str:

@@ -48,14 +48,17 @@ class RecordSource(io.ComfyNode):
             category=CATEGORY,
             description="Give this MODEL to the sampler that makes the source picture, and that sampler's LATENT with "
             "the recording to Recorded Source.",
-            inputs=[io.Model.Input("model")],
+            inputs=[
+                io.Model.Input("model"),
+                io.Int.Input("first_layer", default=0, min=0, max=200, tooltip="layers before it are not kept"),
+            ],
             outputs=[io.Model.Output(display_name="model"), RecordingType.Output(display_name="recording")],
         )
 
     @classmethod
-    def execute(cls, model: Patcher) -> io.NodeOutput:
+    def execute(cls, model: Patcher, first_layer: int) -> io.NodeOutput:
         """See ComfyUI."""
-        return io.NodeOutput(*record_source(model))
+        return io.NodeOutput(*record_source(model, first_layer))
 
 
 class RecordedSource(io.ComfyNode):

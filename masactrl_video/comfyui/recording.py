@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from masactrl_video.attention.plan import layers_from
 from masactrl_video.attention.recorded import MemorySource, RecordedSource, StepRecord
 from masactrl_video.comfyui.comfy_types import CALL, RUN, Options, Patcher, branches_of, sigma_of
 from masactrl_video.comfyui.fitting import Fit, fit_of
@@ -160,14 +161,20 @@ class Recording:
         return Source(source, tuple(sigmas[:-1]), self._latent_size, self.fit, made.detach().cpu())
 
 
-def record_source(model: Patcher) -> tuple[Patcher, Recording]:
+def record_source(model: Patcher, first_layer: int = 0) -> tuple[Patcher, Recording]:
     """A copy of a MODEL that records what a sampler does with it; the given one stays as it is.
 
+    Args:
+        first_layer: layers before it are not kept.
+
     Raises:
-        UserError: it is no UNet that makes pictures.
+        UserError: it is no UNet that makes pictures, or has not so many layers.
     """
     layers = unet_layers(model)
-    recording = Recording(layers, fit_of(model, layers))
+    kept = tuple(layer for layer in layers if layer in layers_from(layers, first_layer))
+    if not kept:
+        raise UserError(f"first_layer: got {first_layer}; this model has the layers 0 to {len(layers) - 1}")
+    recording = Recording(kept, fit_of(model, layers))
     patched = model.clone()
     for kind, method in ((RUN, recording.run), (CALL, recording.call)):
         patched.remove_wrappers_with_key(kind, KEY)

@@ -21,6 +21,7 @@ from masactrl_video.comfyui.fitting import fit_of
 from masactrl_video.comfyui.layers import ComfyLayer, replaced, unet_layers
 from masactrl_video.comfyui.recording import Source
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, split_heads
 from masactrl_video.model.backbones.steps import DenoiserCall
@@ -174,13 +175,20 @@ def use_source(model: Patcher, part: Part, where: Where) -> Patcher:
     before: Use | None = model.get_attachment(KEY)
     check_part(part, where, before)
     use = Use((part,), where, layers) if before is None else replace(before, parts=(*before.parts, part), _control=[])
-    layers_from(layers, where.first_layer)
+    _check_layers(part, layers_from(layers, where.first_layer))
     patched = model.clone()
     patched.set_attachments(KEY, use)
     for kind, method in ((RUN, use.run), (CALL, use.call)):
         patched.remove_wrappers_with_key(kind, KEY)
         patched.add_wrapper_with_key(kind, KEY, partial(method))
     return patched
+
+
+def _check_layers(part: Part, wanted: Sequence[AttentionLayer]) -> None:
+    if not wanted:
+        raise UserError("first_layer: no layer is controlled, so that nothing would follow the source; give less")
+    if missing := [layer.name for layer in wanted if layer.name not in part.source.recorded.layers]:
+        raise UserError(f"the source was recorded without layer {missing[0]}; record it from a lower first_layer on")
 
 
 def check_part(part: Part, where: Where, before: Use | None) -> None:

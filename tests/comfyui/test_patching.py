@@ -137,6 +137,17 @@ def test_from_the_first_step_on(model: Model, noise: torch.Tensor) -> None:
     assert torch.equal(late, sample(model, noise, prompt(3), [8.0, 4.0, 2.0]))
 
 
+def test_only_later_layers_may_be_kept(model: Model, noise: torch.Tensor) -> None:
+    patched, recording = record_source(model, 2)
+    source = finished(recording, sample(patched, noise, prompt(2)))
+    late = Where("source", 1, 2)
+    whole = sample(use_source(model, Part(recorded(model, noise)), late), noise, prompt(3))
+    assert torch.equal(sample(use_source(model, Part(source), late), noise, prompt(3)), whole)
+    assert "without layer middle_0_0" in refused(model, Part(source), ALL)
+    with pytest.raises(UserError, match="first_layer: got 3; this model has the layers 0 to 2"):
+        record_source(model, 3)
+
+
 def test_copies_of_a_patched_model_still_record(model: Model, noise: torch.Tensor) -> None:
     patched, recording = record_source(model)
     assert copy.deepcopy(recording) is recording

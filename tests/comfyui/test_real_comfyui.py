@@ -130,7 +130,7 @@ def recorded_ours(unet: Any, comfy: Any, model: Any, start: torch.Tensor, text: 
 def recorded(comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor, sampler: str = "euler") -> Any:
     from masactrl_video.comfyui.nodes import RecordedSource, RecordSource
 
-    patched, recording = RecordSource.execute(model).result
+    patched, recording = RecordSource.execute(model, 0).result
     made = in_comfyui(comfy, patched, start, text, sampler)
     return RecordedSource.execute(recording, {"samples": made}).result[0]
 
@@ -216,7 +216,7 @@ def test_other_samplers_record_and_use(sampler: str, comfy: Any, model: Any) -> 
 def test_a_lora_after_record_source_still_records(comfy: Any, model: Any) -> None:
     from masactrl_video.comfyui.nodes import RecordedSource, RecordSource
 
-    patched, recording = RecordSource.execute(model).result
+    patched, recording = RecordSource.execute(model, 0).result
     name = "diffusion_model.middle_block.1.transformer_blocks.0.attn1.to_q.weight"
     changed = patched.clone()
     changed.add_patches({name: (0.1 * torch.randn(320, 320),)}, 1.0)
