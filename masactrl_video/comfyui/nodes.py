@@ -19,9 +19,10 @@ import torch
 from masactrl_video.comfyui import shelf
 from masactrl_video.comfyui.comfy_types import Patcher
 from masactrl_video.comfyui.measuring import as_text, measured
-from masactrl_video.comfyui.poses import drawn, retargeted, smoothed, tweened
+from masactrl_video.comfyui.poses import as_json, drawn, read_json, retargeted, shipped, smoothed, tweened
 from masactrl_video.comfyui.recording import Recording, Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
+from masactrl_video.poses.cycles import RATES, VIEWS
 from masactrl_video.settings.names import Easing
 
 CATEGORY = "MasaCtrl video"
@@ -210,7 +211,7 @@ class SmoothPoses(io.ComfyNode):
             description="Fills keypoints that are missing for a few frames, and smooths over time.",
             inputs=[
                 PosesType.Input("poses"),
-                io.Int.Input("window", default=5, min=3, max=99, step=2, tooltip="frames, odd"),
+                io.Int.Input("window", default=5, min=5, max=99, step=2, tooltip="frames, odd"),
                 io.Int.Input("longest_gap", default=3, min=0, max=1000, tooltip="frames that are filled in"),
             ],
             outputs=[PosesType.Output(display_name="poses")],
@@ -259,14 +260,80 @@ class DrawPoses(io.ComfyNode):
             display_name="Draw Poses",
             category=CATEGORY,
             description="A skeleton for each frame, in the colours of ControlNet.",
-            inputs=[PosesType.Input("poses")],
+            inputs=[
+                PosesType.Input("poses"),
+                io.Float.Input("min_confidence", default=0.3, min=0.0, max=1.0, step=0.05),
+            ],
             outputs=[io.Image.Output(display_name="images")],
+        )
+
+    @classmethod
+    def execute(cls, poses: list[Any], min_confidence: float) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(torch.from_numpy(drawn(poses, min_confidence)))
+
+
+class ShippedMovement(io.ComfyNode):
+    """Poses that come with the package."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlShippedMovement",
+            display_name="Shipped Movement",
+            category=CATEGORY,
+            description="A walk, a run and others as poses; the first frame follows the last.",
+            inputs=[io.Combo.Input("movement", options=list(RATES)), io.Combo.Input("view", options=list(VIEWS))],
+            outputs=[PosesType.Output(display_name="poses")],
+        )
+
+    @classmethod
+    def execute(cls, movement: str, view: str) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(shipped(movement, view))
+
+
+class PosesFromJson(io.ComfyNode):
+    """Poses of a text."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlPosesFromJson",
+            display_name="Poses from JSON",
+            category=CATEGORY,
+            description="Pose JSON as editors and Poses to JSON write it.",
+            inputs=[io.String.Input("text", multiline=True, default="")],
+            outputs=[PosesType.Output(display_name="poses")],
+        )
+
+    @classmethod
+    def execute(cls, text: str) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(read_json(text))
+
+
+class PosesToJson(io.ComfyNode):
+    """Poses as a text."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlPosesToJson",
+            display_name="Poses to JSON",
+            category=CATEGORY,
+            description="Poses as a text that can be edited.",
+            inputs=[PosesType.Input("poses")],
+            outputs=[io.String.Output(display_name="text")],
         )
 
     @classmethod
     def execute(cls, poses: list[Any]) -> io.NodeOutput:
         """See ComfyUI."""
-        return io.NodeOutput(torch.from_numpy(drawn(poses)))
+        return io.NodeOutput(as_json(poses))
 
 
 class MeasureFrames(io.ComfyNode):
@@ -303,6 +370,9 @@ NODES: list[type[io.ComfyNode]] = [
     UseSource,
     SaveSource,
     LoadSource,
+    ShippedMovement,
+    PosesFromJson,
+    PosesToJson,
     RetargetPoses,
     SmoothPoses,
     TweenPoses,

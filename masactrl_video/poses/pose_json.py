@@ -96,11 +96,6 @@ def poses_from(frames: object, where: str) -> list[Pose]:
     return [_pose(frame, None, f"{where}: frame {index}") for index, frame in enumerate(frames)]
 
 
-def frames_of(poses: Sequence[Pose]) -> list[dict[str, Any]]:
-    """The list that `poses_from` reads, in pixels."""
-    return [_frame_json(pose, False, f"frame {index}") for index, pose in enumerate(poses)]
-
-
 def _frame_json(pose: Pose, normalised: bool, where: str) -> dict[str, Any]:
     scaled = pose.scaled(width_px=1, height_px=1) if normalised else pose
     reach = max(

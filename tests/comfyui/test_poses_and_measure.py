@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
 from masactrl_video.comfyui.measuring import as_text, measured
-from masactrl_video.comfyui.poses import drawn, retargeted, smoothed, tweened
+from masactrl_video.comfyui.poses import as_json, drawn, frames_of, read_json, retargeted, shipped, smoothed, tweened
 from masactrl_video.errors import UserError
 from masactrl_video.poses.named_poses import named_pose
-from masactrl_video.poses.pose_json import frames_of, poses_from
+from masactrl_video.poses.pose_json import poses_from
 
 STANDING, WAVING = (frames_of([named_pose(name)])[0] for name in ("standing", "waving"))
 
@@ -47,6 +48,39 @@ def test_retargeted_has_the_bones_of_the_reference() -> None:
     made = retargeted([STANDING, WAVING], [reference])
     thigh = [np.linalg.norm(np.diff(body(frame)[[8, 9], :2], axis=0)) for frame in (made[0], STANDING)]
     assert thigh[0] == pytest.approx(1.3 * thigh[1], rel=0.05)
+
+
+def test_frames_have_every_part_as_comfyui_reads_them(caplog: pytest.LogCaptureFixture) -> None:
+    face = [number for n in range(68) for number in (float(n), 1.0, 0.5)]
+    person = {**STANDING["people"][0], "face_keypoints_2d": face, "foot_keypoints_2d": [1.0] * 18}
+    made = smoothed([{**STANDING, "people": [person]}] * 5, window=5, longest_gap=0)[0]["people"][0]
+    lengths = {name: len(numbers) // 3 for name, numbers in made.items()}
+    assert lengths == {
+        "pose_keypoints_2d": 18,
+        "face_keypoints_2d": 70,
+        "hand_left_keypoints_2d": 21,
+        "hand_right_keypoints_2d": 21,
+    }
+    assert made["face_keypoints_2d"][204:206] == made["pose_keypoints_2d"][42:44]
+    assert made["face_keypoints_2d"][2] == 0.5  # how sure it was goes on
+    assert "points of feet" in caplog.text
+
+
+def test_shipped_movements_and_json_are_poses() -> None:
+    walk = shipped("walk", "right")
+    assert len(walk) > 4
+    assert read_json(as_json(walk)) == walk
+    assert read_json(json.dumps(STANDING))[0]["canvas_width"] == STANDING["canvas_width"]
+    for text, said in (("{", "poses: not JSON"), ("[]", "at least one"), ('{"a": 1}', "poses: frame 0")):
+        with pytest.raises(UserError, match=said):
+            read_json(text)
+
+
+def test_doubtful_points_are_not_drawn() -> None:
+    points = body(STANDING)
+    points[:, 2] = 0.2
+    doubtful = {**STANDING, "people": [{"pose_keypoints_2d": points.flatten().tolist()}]}
+    assert drawn([doubtful]).max() == 0 < drawn([doubtful], 0.1).max()
 
 
 def test_drawn_on_the_canvas() -> None:
