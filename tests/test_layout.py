@@ -58,6 +58,7 @@ ORDER = [
     "jobs/measure",
     "evaluate",
     "web",
+    "comfyui",
     "cli",
 ]
 """Folders, nested ones by their path; what a folder that is not named here holds belongs to the folder above it."""
@@ -87,6 +88,7 @@ MAY_NAME_IT = (
     "model/backbones/pixart",
     "model/backbones/wan",
     "attention/baselines",
+    "comfyui",
 )
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "decord", "scipy.signal"}

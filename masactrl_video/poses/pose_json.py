@@ -89,6 +89,13 @@ def write_pose_folder(folder: Path, poses: Sequence[Pose], *, normalised: bool =
             (made / f"{index:06d}_keypoints.json").write_text(json.dumps(frame), encoding="utf-8")
 
 
+def poses_from(frames: object, where: str) -> list[Pose]:
+    """One pose per frame of a list as ControlNet and ComfyUI write it. Raises UserError, naming frame and field."""
+    if not isinstance(frames, (list, tuple)) or not frames:
+        raise UserError(f"{where}: a list of frames (POSE_KEYPOINT) with at least one is wanted")
+    return [_pose(frame, None, f"{where}: frame {index}") for index, frame in enumerate(frames)]
+
+
 def _frame_json(pose: Pose, normalised: bool, where: str) -> dict[str, Any]:
     scaled = pose.scaled(width_px=1, height_px=1) if normalised else pose
     reach = max(

@@ -1,0 +1,4 @@
+"""Nodes for ComfyUI, thin over the same arithmetic, recorder and cache.
+
+`nodes` needs ComfyUI; everything else here works, and is tested, without it.
+"""

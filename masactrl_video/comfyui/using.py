@@ -1,0 +1,222 @@
+"""Use Source: a MODEL whose self-attention asks recorded sources, at whatever noise levels a sampler calls it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+
+from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.modes.registry import mode_named
+from masactrl_video.attention.parts import SourcePart
+from masactrl_video.attention.plan import ControlPlan, layers_from
+from masactrl_video.attention.session import AttentionControl
+from masactrl_video.comfyui.comfy_types import CALL, RUN, Options, Patcher, branches_of, sigma_of
+from masactrl_video.comfyui.fitting import fit_of
+from masactrl_video.comfyui.layers import ComfyLayer, replaced, unet_layers
+from masactrl_video.comfyui.recording import Source
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.branches import Branch
+from masactrl_video.model.backbones.qkv import QKV, split_heads
+from masactrl_video.model.backbones.steps import DenoiserCall
+
+logger = logging.getLogger(__name__)
+
+KEY = "masactrl_video.use"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One source, and what part it has in the frames."""
+
+    source: Source
+    weight: float = 1.0
+    source_mask: torch.Tensor | None = None
+    """(height, width) in [0, 1]: where its object is in the source's picture."""
+    target_mask: torch.Tensor | None = None
+    """(frames, height, width) in [0, 1]: where the object is in the frames; in the mode `regions` this source's own."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which steps and layers ask the sources, and how."""
+
+    mode: str = "source"
+    first_step: int = 4
+    """MasaCtrl's S: a step of the sampler that recorded the source, from 0."""
+    first_layer: int = 10
+    """MasaCtrl's L: a self-attention layer, from 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """What a patched MODEL asks; it keeps nothing from run to run."""
+
+    parts: tuple[Part, ...]
+    where: Where
+    layers: tuple[ComfyLayer, ...]
+    _control: list[AttentionControl] = field(default_factory=list, repr=False)
+    """That of the run in progress, if any."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Use:
+        return self
+
+    def run(self, executor: Callable[..., torch.Tensor], *arguments: Any, **named: Any) -> torch.Tensor:
+        """Around a whole run of a sampler: each starts anew, also after one that was interrupted."""
+        self._control.clear()
+        try:
+            return executor(*arguments, **named)
+        finally:
+            self._control.clear()
+
+    def call(
+        self,
+        executor: Callable[..., torch.Tensor],
+        x: torch.Tensor,
+        timesteps: torch.Tensor,
+        context: torch.Tensor | None,
+        y: torch.Tensor | None,
+        control: object,
+        transformer_options: Options,
+        **named: Any,
+    ) -> torch.Tensor:
+        """Around a call of the denoiser: its controlled layers ask the sources."""
+        branches = [cast(Branch, branch) for branch in branches_of(transformer_options)]
+        if not self._control:
+            self._control.append(self._start(x, branches))
+        session, size = self._control[0], (x.shape[-2], x.shape[-1])
+        session.use_branches(branches)
+        session.target_mask = self._target_mask(len(x) // len(branches), size, x.device)
+        sigma = sigma_of(transformer_options)
+        session.begin(DenoiserCall(sigma, len(x), size))
+        step = session.timesteps.index(sigma)
+        others = transformer_options.get("patches_replace", {})
+        ours = {
+            layer.place: partial(_attend, session, layer)
+            for layer in self.layers
+            if layer in session.plan.layers_at(step) and not _leave_to_others(transformer_options, layer)
+        }
+        patches = {**others, "attn1": {**others.get("attn1", {}), **ours}}
+        options = {**transformer_options, "patches_replace": patches}
+        return executor(x, timesteps, context, y, control, options, **named)
+
+    def _start(self, x: torch.Tensor, branches: Sequence[Branch]) -> AttentionControl:
+        first = self.parts[0].source
+        start = first.schedule[self.where.first_step]
+        steps = [step for step, sigma in enumerate(first.recorded.timesteps) if sigma <= start]
+        plan = ControlPlan(tuple(steps), layers_from(self.layers, self.where.first_layer), self.where.mode)
+        by_region = "regions" in mode_named(self.where.mode).needs
+        parts = [self._part(part, x, by_region) for part in self.parts]
+        return AttentionControl(parts, plan, branches, MaskRule())
+
+    def _part(self, part: Part, x: torch.Tensor, by_region: bool) -> SourcePart:
+        size = (x.shape[-2], x.shape[-1])
+        region = None
+        if by_region and part.target_mask is not None:
+            region = on_grid(part.target_mask[:1], size)[0].to(x.device)
+        mask = None
+        if part.source_mask is not None:
+            mask = on_grid(part.source_mask[None], part.source.latent_size)[0].to(x.device)
+        return SourcePart(
+            part.source.on(x.device), part.source.latent_size, weight=part.weight, region=region, mask=mask
+        )
+
+    def _target_mask(self, frames: int, size: tuple[int, int], device: torch.device) -> torch.Tensor | None:
+        mask = self.parts[0].target_mask
+        if mask is None or "regions" in mode_named(self.where.mode).needs:
+            return None
+        if len(mask) not in (1, frames):
+            raise UserError(f"target_mask: got {len(mask)} masks for {frames} frames; give 1, or one for each frame")
+        return on_grid(mask, size).expand(frames, -1, -1).to(device)
+
+
+def on_grid(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(frames, height, width) in [0, 1] → bool on the latents: where at least half of a cell is covered."""
+    return F.interpolate(masks[:, None].float(), size=size, mode="area")[:, 0] >= 0.5
+
+
+def _attend(
+    session: AttentionControl, layer: ComfyLayer, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, extra: Options
+) -> torch.Tensor:
+    """ComfyUI's attention replacement: states (rows, tokens, channels) in and out, before the output projection."""
+    heads = extra["n_heads"]
+    query, key, value = (partial(split_heads, states, heads) for states in (q, k, v))
+    qkv = QKV(query, key, value, rows=len(q), tokens=q.shape[1], heads=heads, dtype=q.dtype)
+    out = session.attend(layer, qkv)
+    if out is None:
+        raise RuntimeError(f"{layer.name}: it was to be controlled at this step, and was not")
+    return out
+
+
+def _leave_to_others(options: Options, layer: ComfyLayer) -> bool:
+    if not replaced(options, layer.place):
+        return False
+    logger.warning(
+        "Use Source: another node answers for the attention of block %s in this call; there the source is not asked",
+        layer.block,
+    )
+    return True
+
+
+def use_source(model: Patcher, part: Part, where: Where) -> Patcher:
+    """A copy of a MODEL that asks a source, beside those that it asks already; the given one stays as it is.
+
+    Raises:
+        UserError: the source does not fit the model or those before it, or what the mode needs is missing.
+    """
+    layers = unet_layers(model)
+    part.source.fit.check(fit_of(model, layers))
+    before: Use | None = model.get_attachment(KEY)
+    check_part(part, where, before)
+    use = Use((part,), where, layers) if before is None else replace(before, parts=(*before.parts, part), _control=[])
+    _check_layers(part, layers_from(layers, where.first_layer))
+    patched = model.clone()
+    patched.set_attachments(KEY, use)
+    for kind, method in ((RUN, use.run), (CALL, use.call)):
+        patched.remove_wrappers_with_key(kind, KEY)
+        patched.add_wrapper_with_key(kind, KEY, partial(method))
+    return patched
+
+
+def _check_layers(part: Part, wanted: Sequence[AttentionLayer]) -> None:
+    if not wanted:
+        raise UserError("first_layer: no layer is controlled, so that nothing would follow the source; give less")
+    if missing := [layer.name for layer in wanted if layer.name not in part.source.recorded.layers]:
+        raise UserError(f"the source was recorded without layer {missing[0]}; record it from a lower first_layer on")
+
+
+def check_part(part: Part, where: Where, before: Use | None) -> None:
+    """See that a source has what its mode needs, and goes with those before it.
+
+    Raises:
+        UserError: it does not.
+    """
+    needs = mode_named(where.mode).needs
+    if "masks" in needs and part.target_mask is None and (before is None or "regions" in needs):
+        raise UserError(
+            f"mode {where.mode}: it needs a target_mask; connect a MASK of where the object is in the frames"
+        )
+    if "masks" in needs and "regions" not in needs and part.source_mask is None:
+        raise UserError(
+            f"mode {where.mode}: it needs a source_mask; connect a MASK of where the object is in the source"
+        )
+    if "masks" not in needs and (part.target_mask is not None or part.source_mask is not None):
+        raise UserError(f"mode {where.mode}: it asks no mask; disconnect them, or take the mode masked or regions")
+    steps = len(part.source.schedule)
+    if where.first_step >= steps:
+        raise UserError(f"first_step: got {where.first_step}, the source has the steps 0 to {steps - 1}; give less")
+    if before is None:
+        return
+    if before.where != where:
+        raise UserError(
+            f"second Use Source: mode, first_step and first_layer must be those of the one before "
+            f"({before.where.mode}, {before.where.first_step}, {before.where.first_layer})"
+        )
+    if "regions" not in needs and part.target_mask is not None:
+        raise UserError("second Use Source: the target_mask of the first one counts for all; disconnect this one")

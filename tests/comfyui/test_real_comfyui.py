@@ -1,0 +1,238 @@
+"""The nodes in a real ComfyUI: `COMFYUI_PATH=/its/folder pytest tests/comfyui/test_real_comfyui.py -n 0`.
+
+ComfyUI's own requirements must be installed beside ours. It runs on the CPU in float32, on a model made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from ldm_layout import unet_keys
+from safetensors.torch import save_file
+
+from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
+from masactrl_video.attention.plan import plan_control
+from masactrl_video.attention.record import record_source as record_ours
+from masactrl_video.attention.recorded import MemorySource
+from masactrl_video.attention.use import control_attention
+from masactrl_video.comfyui.using import on_grid
+
+pytestmark = pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not say where ComfyUI is")
+
+STEPS, SCALE = 4, 5.0
+
+
+@pytest.fixture(scope="module")
+def comfy() -> Iterator[Any]:
+    sys.path.insert(0, os.environ["COMFYUI_PATH"])
+    import comfy.options
+    from comfy.cli_args import args
+
+    args.cpu = args.force_fp32 = True
+    import comfy.model_management
+    import comfy.sample
+    import comfy.samplers
+    import comfy.sd
+    import comfy.utils
+
+    yield comfy
+    sys.path.remove(os.environ["COMFYUI_PATH"])
+
+
+@pytest.fixture(scope="module")
+def unet() -> UNet2DConditionModel:
+    """Stable Diffusion 1 with two levels, which is what ComfyUI still knows as such."""
+    torch.manual_seed(0)
+    kinds = ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        layers_per_block=1,
+        block_out_channels=(320, 320),
+        down_block_types=kinds[0],
+        up_block_types=kinds[1],
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    ).eval()
+    with torch.no_grad():  # untrained attention hardly counts
+        for name, weight in unet.named_parameters():
+            if ".attn1." in name and name.endswith("weight"):
+                weight *= 2
+    return unet
+
+
+@pytest.fixture(scope="module")
+def model(comfy: Any, unet: UNet2DConditionModel, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("comfy") / "tiny.safetensors"
+    save_file({k: v.contiguous() for k, v in unet_keys(unet, "model.diffusion_model.").items()}, path)
+    return comfy.sd.load_diffusion_model(str(path))
+
+
+def prompt(seed: int) -> torch.Tensor:
+    return torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(seed))
+
+
+NEGATIVE, FIRST, SECOND = prompt(1), prompt(2), prompt(3)
+
+
+def noise(seed: int, frames: int = 1) -> torch.Tensor:
+    return torch.randn(frames, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def in_comfyui(
+    comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor, sampler: str = "euler", callback: Any = None
+) -> torch.Tensor:
+    latent = torch.zeros_like(start)
+    conditions = [[text, {}]], [[NEGATIVE, {}]]
+    made = comfy.sample.sample(
+        model, start, STEPS, SCALE, sampler, "normal", *conditions, latent, seed=1, disable_pbar=True, callback=callback
+    )
+    assert isinstance(made, torch.Tensor)
+    return made
+
+
+def levels(comfy: Any, model: Any) -> tuple[list[float], list[float]]:
+    """Noise levels of the sampler, and the timesteps that the network is told."""
+    sampling = model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", STEPS)
+    return sigmas.tolist(), [float(sampling.timestep(sigma)) for sigma in sigmas[:-1]]
+
+
+@torch.no_grad()
+def ours(unet: Any, comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """The same Euler steps through diffusers; latents as ComfyUI gives them out."""
+    sigmas, timesteps = levels(comfy, model)
+    sampling = model.get_model_object("model_sampling")
+    x = sampling.noise_scaling(torch.tensor(sigmas[0]), start, torch.zeros_like(start), True)
+    both = torch.cat([each.expand(len(start), -1, -1) for each in (NEGATIVE, text)])
+    for (sigma, following), timestep in zip(pairwise(sigmas), timesteps, strict=True):
+        rows = torch.cat([x, x]) / (sigma**2 + 1) ** 0.5
+        without, there = unet(rows, timestep, encoder_hidden_states=both).sample.chunk(2)
+        x = x + (without + SCALE * (there - without)) * (following - sigma)
+    return x / 0.18215
+
+
+def recorded_ours(unet: Any, comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor) -> MemorySource:
+    with record_ours(unet, masa_layer=0) as source:
+        ours(unet, comfy, model, start, text)
+    return source
+
+
+def recorded(comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor, sampler: str = "euler") -> Any:
+    from masactrl_video.comfyui.nodes import RecordedSource, RecordSource
+
+    patched, recording = RecordSource.execute(model, 0).result
+    made = in_comfyui(comfy, patched, start, text, sampler)
+    return RecordedSource.execute(recording, {"samples": made}).result[0]
+
+
+def used(model: Any, source: Any, mode: str = "source", **more: Any) -> Any:
+    from masactrl_video.comfyui.nodes import UseSource
+
+    options = {"first_step": 1, "first_layer": 2, "weight": 1.0} | more
+    return UseSource.execute(model, source, mode, **options).result[0]
+
+
+def far(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The largest difference, as a part of the largest value."""
+    return float((a - b).abs().max() / b.abs().max())
+
+
+MASK = torch.zeros(1, 64, 64)
+MASK[:, :, 24:] = 1
+ANOTHER = torch.zeros(2, 64, 64)
+ANOTHER[:, 16:48] = 1
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("mode", ["source", "union", "masked"])
+def test_the_patched_sampler_equals_our_own_render(
+    mode: str, together: bool, comfy: Any, model: Any, unet: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not together:  # no memory for both prompts in one call
+        monkeypatch.setattr(type(model.model), "memory_required", lambda *_, **__: 1 << 60)
+    plain = in_comfyui(comfy, model, noise(5), FIRST)
+    assert far(plain, ours(unet, comfy, model, noise(5), FIRST)) < 1e-4
+    source = recorded(comfy, model, noise(5), FIRST)
+    masks = {"source_mask": MASK, "target_mask": ANOTHER} if mode == "masked" else {}
+    made = in_comfyui(comfy, used(model, source, mode, **masks), noise(6, 2), SECOND)
+    plan = plan_control(unet, STEPS, masa_step=1, masa_layer=2, mode=mode)
+    rule = MaskRule(source_mask=on_grid(MASK, (8, 8))[0]) if masks else None
+    with control_attention(unet, recorded_ours(unet, comfy, model, noise(5), FIRST), plan, masks=rule) as control:
+        control.target_mask = on_grid(ANOTHER, (8, 8)) if masks else None
+        expected = ours(unet, comfy, model, noise(6, 2), SECOND)
+    print(f"{mode}: {far(made, expected):.1e} from our own render")
+    assert far(made, expected) < 1e-4
+    assert far(made, ours(unet, comfy, model, noise(6, 2), SECOND)) > 2e-3
+    assert torch.equal(in_comfyui(comfy, model, noise(5), FIRST), plain)  # the given model is as it was
+
+
+def test_two_sources_in_one_graph(comfy: Any, model: Any, unet: Any) -> None:
+    starts: Sequence[torch.Tensor] = noise(5), noise(7)
+    chained = model
+    for start, weight in zip(starts, (1.0, 0.5), strict=True):
+        chained = used(chained, recorded(comfy, model, start, FIRST), "union", weight=weight)
+    made = in_comfyui(comfy, chained, noise(6), SECOND)
+    parts = [
+        SourcePart(recorded_ours(unet, comfy, model, start, FIRST), weight=weight)
+        for start, weight in zip(starts, (1.0, 0.5), strict=True)
+    ]
+    with control_attention(unet, parts, plan_control(unet, STEPS, masa_step=1, masa_layer=2, mode="union")):
+        expected = ours(unet, comfy, model, noise(6), SECOND)
+    assert far(made, expected) < 1e-4
+
+
+def test_interrupted_in_the_middle_and_run_again(comfy: Any, model: Any) -> None:
+    patched = used(model, recorded(comfy, model, noise(5), FIRST))
+    whole = in_comfyui(comfy, patched, noise(6), SECOND)
+
+    def stop(step: int, *_: object) -> None:
+        if step == 1:
+            raise comfy.model_management.InterruptProcessingException
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        in_comfyui(comfy, patched, noise(9), FIRST, callback=stop)
+    assert torch.equal(in_comfyui(comfy, patched, noise(6), SECOND), whole)
+
+
+@pytest.mark.parametrize("sampler", ["heun", "dpm_2", "dpmpp_2m", "lcm", "dpmpp_2m_sde"])
+def test_other_samplers_record_and_use(sampler: str, comfy: Any, model: Any) -> None:
+    source = recorded(comfy, model, noise(5), FIRST, sampler)
+    again = in_comfyui(comfy, used(model, source), noise(5), FIRST, sampler)
+    assert again.isfinite().all()
+    other = in_comfyui(comfy, used(model, source), noise(6), SECOND, sampler)
+    assert far(other, in_comfyui(comfy, model, noise(6), SECOND, sampler)) > 1e-3
+
+
+def test_a_lora_after_record_source_still_records(comfy: Any, model: Any) -> None:
+    from masactrl_video.comfyui.nodes import RecordedSource, RecordSource
+
+    patched, recording = RecordSource.execute(model, 0).result
+    name = "diffusion_model.middle_block.1.transformer_blocks.0.attn1.to_q.weight"
+    changed = patched.clone()
+    changed.add_patches({name: (0.1 * torch.randn(320, 320),)}, 1.0)
+    made = in_comfyui(comfy, changed, noise(5), FIRST)
+    source = RecordedSource.execute(recording, {"samples": made}).result[0]
+    in_comfyui(comfy, used(changed, source), noise(6), SECOND)
+    in_comfyui(comfy, used(model, source), noise(6), SECOND)  # while the LoRA is in the weights
+
+
+def test_the_extension_names_its_nodes(comfy: Any) -> None:
+    from masactrl_video.comfyui.nodes import comfy_entrypoint
+
+    async def schemas() -> list[Any]:
+        extension = await comfy_entrypoint()
+        return [node.GET_SCHEMA() for node in await extension.get_node_list()]
+
+    found = asyncio.run(schemas())
+    assert {schema.node_id for schema in found} >= {"MasaCtrlRecordSource", "MasaCtrlUseSource"}
+    assert Path(os.environ["COMFYUI_PATH"]).is_dir()

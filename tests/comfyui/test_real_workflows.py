@@ -1,0 +1,164 @@
+"""The example workflows in a real ComfyUI, started without a window on the CPU (see `test_real_comfyui`).
+
+The checkpoint is made here: Stable Diffusion 1 with a UNet of two levels, weights at random.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from ldm_layout import save_checkpoint
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel
+
+import masactrl_video
+
+pytestmark = pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not say where ComfyUI is")
+
+PACK = Path(masactrl_video.__file__).parent / "comfyui" / "node_pack"
+SIDE, STEPS = 64, 5
+
+
+def checkpoint(path: Path) -> None:
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float16)
+    try:
+        text = CLIPTextModel(
+            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            latent_channels=4,
+        )
+        unet = UNet2DConditionModel(
+            layers_per_block=1,
+            block_out_channels=(320, 320),
+            down_block_types=("CrossAttnDownBlock2D",) * 2,
+            up_block_types=("CrossAttnUpBlock2D",) * 2,
+            cross_attention_dim=768,
+            attention_head_dim=8,
+        )
+    finally:
+        torch.set_default_dtype(torch.float32)
+    save_checkpoint(SimpleNamespace(unet=unet, vae=vae, text_encoder=text), path)
+
+
+class Server:
+    def __init__(self, base: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = base / "log.txt"
+        options = ["--cpu", "--force-fp32", "--disable-api-nodes", "--preview-method", "none"]
+        folders = ["--base-directory", str(base), "--front-end-root", str(base / "front")]
+        database = ["--database-url", f"sqlite:///{base}/comfyui.db"]
+        self.process = subprocess.Popen(
+            [sys.executable, "main.py", "--port", str(self.port), *options, *folders, *database],
+            cwd=os.environ["COMFYUI_PATH"],
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+
+    def ask(self, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", data)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(error.read().decode()) from error
+
+    def wait(self) -> None:
+        for _ in range(240):
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            try:
+                self.ask("system_stats")
+                return
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.5)
+        raise AssertionError(self.log.read_text()[-3000:])
+
+    def run(self, prompt: dict[str, Any]) -> Any:
+        number = self.ask("prompt", {"prompt": prompt})["prompt_id"]
+        for _ in range(600):
+            if number in (history := self.ask(f"history/{number}")):
+                return history[number]
+            time.sleep(0.5)
+        raise AssertionError(self.log.read_text()[-3000:])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("base")
+    for folder in ("models/checkpoints", "front", "input", "output", "user"):
+        (base / folder).mkdir(parents=True)
+    (base / "front" / "index.html").write_text("<html></html>")
+    shutil.copytree(PACK, base / "custom_nodes" / "masactrl_video")
+    checkpoint(base / "models" / "checkpoints" / "tiny.safetensors")
+    server = Server(base)
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.process.terminate()
+        server.process.wait(timeout=30)
+
+
+def as_prompt(workflow: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """A workflow as the page keeps it → as the server takes it, with small pictures and few steps."""
+    links = {number: [str(source), slot] for number, source, slot, *_ in workflow["links"]}
+    prompt = {}
+    for node in workflow["nodes"]:
+        inputs, given = about[node["type"]]["input"], list(node["widgets_values"])
+        linked = {each["name"]: links[each["link"]] for each in node["inputs"] if each["link"] is not None}
+        values = dict(linked)
+        for name, (kind, *options) in {**inputs.get("required", {}), **inputs.get("optional", {})}.items():
+            if isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
+                values[name] = given.pop(0)
+                if options and options[0].get("control_after_generate"):
+                    given.pop(0)
+        assert not given, f"{node['type']}: {given} is left of its widgets"
+        small = {"ckpt_name": "tiny.safetensors", "steps": STEPS, "width": values.get("width", 0) * SIDE // 512}
+        small |= {"height": SIDE, "first_layer": min(values.get("first_layer", 0), 2)}
+        values |= {name: value for name, value in small.items() if name in values}
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": values}
+    return prompt
+
+
+def test_every_example_workflow_runs(server: Server) -> None:
+    about = server.ask("object_info")
+    files = sorted((PACK / "example_workflows").glob("*.json"))
+    assert len(files) == 4
+    for file in files:  # the first saves the source that the second loads
+        done = server.run(as_prompt(json.loads(file.read_text()), about))
+        assert done["status"]["status_str"] == "success", f"{file.name}: {done['status']['messages']}"
+        about = server.ask("object_info")
+    pictures = sorted((server.log.parent / "output").glob("*.png"))
+    poses = [picture for picture in pictures if "poses" in picture.name]
+    assert len(poses) > 8
+    assert [Image.open(picture).size for picture in pictures if picture not in poses] == [(SIDE, SIDE)] * 8
+    figures = [out["text"] for out in done_outputs(server) if "text" in out]
+    assert any("flicker" in str(text).lower() for text in figures)
+    assert "IMPORT FAILED" not in "".join(line for line in server.log.read_text().splitlines() if "masactrl" in line)
+
+
+def done_outputs(server: Server) -> list[dict[str, Any]]:
+    return [out for run in server.ask("history").values() for out in run["outputs"].values()]
