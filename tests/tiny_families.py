@@ -11,10 +11,14 @@ import tiny_flux
 import tiny_models
 import torch
 from diffusers import (
+    AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     ChromaPipeline,
     ChromaTransformer2DModel,
     DPMSolverMultistepScheduler,
+    Flux2KleinPipeline,
+    Flux2Pipeline,
+    Flux2Transformer2DModel,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     QwenImageControlNetModel,
@@ -31,10 +35,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    PixtralImageProcessor,
+    PixtralProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3Model,
 )
 
@@ -166,6 +175,8 @@ CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n"
 )
+CHAT_OF_PARTS = CHAT.replace("message.content", "message.content[0].text")
+"""For messages that may hold pictures too."""
 
 
 def chat_tokenizer() -> PreTrainedTokenizerFast:
@@ -428,7 +439,119 @@ CHROMA = Family(
     own_call={"guidance_scale": 1.0, "max_sequence_length": tiny_flux.TOKENS},
 )
 
-FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA]
+
+def flux2_transformer(*, guidance: bool = False) -> Flux2Transformer2DModel:
+    """Two blocks that keep text and picture apart, and two that do not."""
+    torch.manual_seed(0)
+    network = Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=guidance,
+    )
+    with torch.no_grad():
+        for block in (*network.transformer_blocks, *network.single_transformer_blocks):
+            block.attn.norm_q.weight.mul_(3)
+            block.attn.norm_k.weight.mul_(3)
+    return network.eval()
+
+
+def flux2_vae() -> AutoencoderKLFlux2:
+    """Its batch norm has statistics."""
+    torch.manual_seed(1)
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(4, 4, 8, 8), norm_num_groups=2, latent_channels=4, sample_size=128, layers_per_block=1
+    )
+    vae.bn.running_mean.normal_(std=0.2)
+    vae.bn.running_var.uniform_(0.5, 2)
+    return vae.eval()
+
+
+def flux2_klein_pipeline() -> Flux2KleinPipeline:
+    """A whole tiny FLUX.2 klein, as its base model: not distilled."""
+    tokenizer = chat_tokenizer()
+    transformer, vae = flux2_transformer(), flux2_vae()
+    torch.manual_seed(2)
+    text = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=28, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    pipe = Flux2KleinPipeline(
+        scheduler=tiny_flux.scheduler(),
+        vae=vae,
+        text_encoder=Qwen3ForCausalLM(text).eval(),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def flux2_dev_pipeline() -> Flux2Pipeline:
+    """A whole tiny FLUX.2 dev, whose guidance is distilled."""
+    tokenizer = chat_tokenizer()
+    tokenizer.padding_side = "left"
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"]})
+    transformer, vae = flux2_transformer(guidance=True), flux2_vae()
+    torch.manual_seed(2)
+    text = {
+        "model_type": "mistral", "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16,
+        "num_hidden_layers": 31, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+    }  # fmt: skip
+    eyes = {
+        "model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "head_dim": 8, "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    config = Mistral3Config(text_config=text, vision_config=eyes)
+    pipe = Flux2Pipeline(
+        scheduler=tiny_flux.scheduler(),
+        vae=vae,
+        text_encoder=Mistral3ForConditionalGeneration(config).eval(),
+        tokenizer=PixtralProcessor(PixtralImageProcessor(), tokenizer, chat_template=CHAT_OF_PARTS),
+        transformer=transformer,
+    )
+    pipe.system_message = "a bear"
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def flux2_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    """The last latents before the autoencoder's scale is put in."""
+    last: list[torch.Tensor] = []
+
+    def keep(pipe: Any, step: int, timestep: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        last[:] = [tensors["latents"]]
+        return {}
+
+    own = {}
+    if negative is not None:
+        own = {"negative_prompt_embeds": pipe.encode_prompt(negative, max_sequence_length=64)[0]}
+    if isinstance(pipe, Flux2KleinPipeline) and negative is None:
+        scale = 1.0
+    cells = pipe._patchify_latents(noise)
+    pipe(
+        prompt=prompt, height=size[0], width=size[1], num_inference_steps=steps, latents=cells, guidance_scale=scale,
+        max_sequence_length=64, output_type="latent", callback_on_step_end=keep, **own,
+    )  # fmt: skip
+    return pipe._unpatchify_latents(pipe._unpack_latents_with_ids(last[0], pipe._prepare_latent_ids(cells)))
+
+
+FLUX2 = Family(
+    "flux2",
+    flux2_klein_pipeline,
+    flux2_plain,
+    lambda tokens, total: slice(total - tokens, total),
+    None,
+    layers=4,
+    own_call={"guidance_scale": 1.0, "max_sequence_length": 64},
+)
+
+FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA, FLUX2]
 
 
 @cache

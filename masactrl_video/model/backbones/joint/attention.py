@@ -49,12 +49,14 @@ def attending(
     opening: Open,
     to_picture: Mapping[str, PictureAttention],
     to_text: Mapping[str, Sequence[TextAttention]],
+    processor: Callable[[Any], type[Attending]] = lambda _: Attending,
 ) -> Iterator[None]:
     """See `Backbone.attending`.
 
     Args:
         title: what people call the family.
         kinds: the family's own processors; with another one on a module, its attention is not what `opening` knows.
+        processor: the kind for a module, where some of them hand on other arguments.
 
     Raises:
         UserError: the network has no layer of a name, or one whose attention was changed by others.
@@ -73,7 +75,7 @@ def attending(
                     "does not go with mutual self-attention; take it off"
                 )
             before.append((module, original))
-            module.processor = Attending(
+            module.processor = processor(module)(
                 by_name[name], module.processor, opening, to_picture.get(name), to_text.get(name, ()), title
             )
         yield
@@ -117,7 +119,10 @@ class Attending:
             "freqs_cis": freqs_cis,
             "encoder_hidden_states_mask": encoder_hidden_states_mask,
         }
-        given = {name: value for name, value in arguments.items() if value is not None}
+        return self.attend(attn, hidden_states, {name: value for name, value in arguments.items() if value is not None})
+
+    def attend(self, attn: Attention, hidden_states: torch.Tensor, given: Mapping[str, Any]) -> object:
+        """One call, with the arguments that are given."""
         opened = self.opening(attn, hidden_states, given)
         if opened is None:
             return self.original(attn, hidden_states, **given)
