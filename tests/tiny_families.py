@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -80,6 +80,8 @@ class Family:
     """(module, folder): how a ControlNet lies on disk."""
     unguided_scale: float = 1.0
     """The highest without real guidance."""
+    guides: bool = True
+    """Whether there is real guidance beside what the network itself reads of a scale."""
     own_call: dict[str, Any] = field(default_factory=dict)
     """Arguments of a user's call without guidance."""
 
@@ -175,11 +177,14 @@ CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n"
 )
-CHAT_OF_PARTS = CHAT.replace("message.content", "message.content[0].text")
-"""For messages that may hold pictures too."""
+CHAT_OF_PARTS = (
+    "{% for message in messages if message.role == 'user' %}"
+    "<|im_start|>{{ message.content[0].text }}<|im_end|>{% endfor %}"
+)
+"""For messages that may hold pictures too, without that of the system."""
 
 
-def chat_tokenizer() -> PreTrainedTokenizerFast:
+def chat_tokenizer(**more: Any) -> PreTrainedTokenizerFast:
     """Words, each with the space before it, as Qwen's byte pairs have them, and a conversation around the prompt."""
     plain = [*tiny_flux.WORDS, "user", "assistant", "system", "Ċ"]
     known = [*SPECIAL, *plain, *(f"Ġ{word}" for word in plain)]
@@ -187,7 +192,7 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
     own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     own.add_special_tokens(SPECIAL)
     special = {"pad_token": SPECIAL[0], "eos_token": SPECIAL[2], "unk_token": SPECIAL[0]}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, model_max_length=64, **special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, model_max_length=64, **special, **more)
     tokenizer.chat_template = CHAT
     return tokenizer
 
@@ -458,6 +463,8 @@ def flux2_transformer(*, guidance: bool = False) -> Flux2Transformer2DModel:
         for block in (*network.transformer_blocks, *network.single_transformer_blocks):
             block.attn.norm_q.weight.mul_(3)
             block.attn.norm_k.weight.mul_(3)
+        for name in ("double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation"):
+            getattr(network, name).linear.weight.mul_(4)
     return network.eval()
 
 
@@ -494,8 +501,7 @@ def flux2_klein_pipeline() -> Flux2KleinPipeline:
 
 def flux2_dev_pipeline() -> Flux2Pipeline:
     """A whole tiny FLUX.2 dev, whose guidance is distilled."""
-    tokenizer = chat_tokenizer()
-    tokenizer.padding_side = "left"
+    tokenizer = chat_tokenizer(padding_side="left")
     tokenizer.add_special_tokens({"additional_special_tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"]})
     transformer, vae = flux2_transformer(guidance=True), flux2_vae()
     torch.manual_seed(2)
@@ -515,7 +521,6 @@ def flux2_dev_pipeline() -> Flux2Pipeline:
         tokenizer=PixtralProcessor(PixtralImageProcessor(), tokenizer, chat_template=CHAT_OF_PARTS),
         transformer=transformer,
     )
-    pipe.system_message = "a bear"
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -551,7 +556,16 @@ FLUX2 = Family(
     own_call={"guidance_scale": 1.0, "max_sequence_length": 64},
 )
 
-FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA, FLUX2]
+FLUX2_DEV = replace(
+    FLUX2,
+    name="flux2-dev",
+    make=flux2_dev_pipeline,
+    unguided_scale=3.5,
+    guides=False,
+    own_call={"guidance_scale": 3.5, "max_sequence_length": 64},
+)
+
+FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA, FLUX2, FLUX2_DEV]
 
 
 @cache

@@ -16,7 +16,7 @@ from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.layers import joint_layers
 from masactrl_video.model.backbones.flux.packing import ids_of, places
 from masactrl_video.model.backbones.joint import attention as joint
-from masactrl_video.model.backbones.joint.attention import Opened
+from masactrl_video.model.backbones.joint.attention import Arguments, Opened
 from masactrl_video.model.backbones.joint.places import check_tokens
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
@@ -74,7 +74,7 @@ class FluxCall:
         self._elsewhere.append((rows_columns, found))
         return found
 
-    def opened(self, attn: FluxAttention, hidden: torch.Tensor, arguments: Mapping[str, Any]) -> Opened:
+    def opened(self, attn: FluxAttention, hidden: torch.Tensor, arguments: Arguments) -> Opened:
         """An `Open`."""
         text, rotation = arguments.get("encoder_hidden_states"), arguments.get("image_rotary_emb")
         in_one = text is None

@@ -25,7 +25,7 @@ from masactrl_video.model.backbones.flux import calls as flux
 from masactrl_video.model.backbones.flux.attention import FluxCall, cut, rotated
 from masactrl_video.model.backbones.flux.layers import joint_layers
 from masactrl_video.model.backbones.joint import attention as joint
-from masactrl_video.model.backbones.joint.attention import Attending, Opened
+from masactrl_video.model.backbones.joint.attention import Arguments, Attending, Opened
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
 
@@ -80,7 +80,7 @@ def _processor(module: torch.nn.Module) -> type[Attending]:
 class _Call(FluxCall):
     """What the layers must know of the call in progress."""
 
-    def opened(self, attn: Any, hidden: torch.Tensor, arguments: Mapping[str, Any]) -> Opened:
+    def opened(self, attn: Any, hidden: torch.Tensor, arguments: Arguments) -> Opened:
         """An `Open`."""
         if not isinstance(attn, Flux2ParallelSelfAttention):
             return super().opened(attn, hidden, arguments)

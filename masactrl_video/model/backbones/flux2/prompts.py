@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,9 @@ from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.parts import Tokenizer, Tokens
 from masactrl_video.model.unread import libraries_leave_it_to_us
+from masactrl_video.settings.presets import shortened
+
+logger = logging.getLogger(__name__)
 
 _MOST_TOKENS = 512
 """As diffusers' pipelines take by default."""
@@ -40,7 +44,15 @@ def encode_prompts(model: LoadedModel, prompts: list[str], guidance_scale: float
         guidance_scale: what networks of distilled guidance read.
     """
     pipe: Flux2Pipeline | Flux2KleinPipeline = model.pipe
-    most = max_tokens(pipe)
+    most, tokenizer = max_tokens(pipe), InConversation(pipe)
+    for prompt in prompts:
+        if (tokens := tokenizer.whole_length(prompt)) > most:
+            logger.warning(
+                "prompt: the model reads %d tokens with the conversation around it, it has %d; shorten %r",
+                most,
+                tokens,
+                shortened(prompt),
+            )
     with libraries_leave_it_to_us():
         encoded = [
             pipe.encode_prompt(prompt, device=model.device, max_sequence_length=most)[0].to(model.dtype)
@@ -68,18 +80,27 @@ class InConversation(Tokenizer):
 
     def __call__(self, text: str, **options: bool | int) -> Tokens:
         """A prompt as it stands before the transformer, filled up; a part of one, without special tokens, alone."""
-        own, filled = (
-            self._pipe.tokenizer,
-            {"padding": "max_length", "truncation": True, "max_length": max_tokens(self._pipe)},
-        )
+        own = self._pipe.tokenizer
+        if options.get("add_special_tokens") is False:
+            plain: Tokenizer = own if isinstance(self._pipe, Flux2KleinPipeline) else own.tokenizer
+            return plain(text, **options)
+        return _Ids(self._read(text, padding="max_length", truncation=True, max_length=self.model_max_length))
+
+    def whole_length(self, text: str) -> int:
+        """Tokens of a prompt, also those that are left out, with the conversation."""
+        return len(self._read(text))
+
+    def _read(self, text: str, **how: str | bool | int) -> list[int]:
+        """A prompt in its conversation, as the pipeline reads it."""
+        own = self._pipe.tokenizer
         if isinstance(self._pipe, Flux2KleinPipeline):
-            if options.get("add_special_tokens") is False:
-                return _Ids(own(text, **options).input_ids)
             said = [{"role": "user", "content": text}]
             asked = own.apply_chat_template(said, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-            return _Ids(own(asked, **filled).input_ids)
-        if options.get("add_special_tokens") is False:
-            return _Ids(own.tokenizer(text, **options).input_ids)
+            return list(own(asked, verbose=False, **how).input_ids)
         said = format_input(prompts=[text], system_message=self._pipe.system_message)
-        read = own.apply_chat_template(said, add_generation_prompt=False, tokenize=True, return_dict=True, **filled)
-        return _Ids(list(read["input_ids"][0]))
+        with libraries_leave_it_to_us():
+            read = own.apply_chat_template(
+                said, add_generation_prompt=False, tokenize=True, return_dict=True, return_tensors="pt", **how
+            )
+        ids: list[int] = read["input_ids"][0].tolist()
+        return ids

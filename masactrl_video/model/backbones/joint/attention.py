@@ -33,7 +33,10 @@ class Opened:
     """Which of the `text`'s tokens are the prompt's; a layer may have tokens that fill up the picture beside them."""
 
 
-Open = Callable[[Attention, torch.Tensor, Mapping[str, Any]], Opened | None]
+Arguments = Mapping[str, Any]
+"""What diffusers hands on to a processor besides the hidden states, by name, as far as it is there."""
+
+Open = Callable[[Attention, torch.Tensor, Arguments], Opened | None]
 """Opens a call of a module: the module, its hidden states, and the other arguments of its processor by name.
 
 None: the call is another network's, which shares the module.
@@ -49,7 +52,7 @@ def attending(
     opening: Open,
     to_picture: Mapping[str, PictureAttention],
     to_text: Mapping[str, Sequence[TextAttention]],
-    processor: Callable[[Any], type[Attending]] = lambda _: Attending,
+    processor: Callable[[torch.nn.Module], type[Attending]] = lambda _: Attending,
 ) -> Iterator[None]:
     """See `Backbone.attending`.
 
@@ -121,7 +124,7 @@ class Attending:
         }
         return self.attend(attn, hidden_states, {name: value for name, value in arguments.items() if value is not None})
 
-    def attend(self, attn: Attention, hidden_states: torch.Tensor, given: Mapping[str, Any]) -> object:
+    def attend(self, attn: Attention, hidden_states: torch.Tensor, given: Arguments) -> object:
         """One call, with the arguments that are given."""
         opened = self.opening(attn, hidden_states, given)
         if opened is None:
