@@ -91,7 +91,7 @@ class _Call(FluxCall):
             """Queries, keys, values (rows, text tokens + tokens, channels), and what the feed-forward part reads."""
             own = attn.inner_dim
             whole: torch.Tensor = attn.to_qkv_mlp_proj(hidden)
-            return whole.split([own, own, own, whole.shape[-1] - 3 * own], dim=-1)
+            return torch.split(whole, [own, own, own, whole.shape[-1] - 3 * own], dim=-1)
 
         def layers(tokens: slice) -> Projections:
             query, key, value = (lambda _, part=part: made()[part][:, tokens] for part in range(3))

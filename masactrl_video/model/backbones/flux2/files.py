@@ -39,7 +39,8 @@ class Flux2Files(FlowFiles):
 
     def pipeline(self, class_name: str) -> type[DiffusionPipeline]:
         """dev's or klein's."""
-        return Flux2Pipeline if class_name == Flux2Pipeline.__name__ else Flux2KleinPipeline
+        kinds: tuple[type[DiffusionPipeline], ...] = (Flux2Pipeline, Flux2KleinPipeline)
+        return next(kind for kind in kinds if kind.__name__ == class_name)
 
     def networks(self, pipeline: type[DiffusionPipeline]) -> Mapping[str, type[torch.nn.Module]]:
         """Each of its only class."""
@@ -62,7 +63,7 @@ class Flux2Files(FlowFiles):
             return None
         with safe_open(path, framework="numpy") as file:  # reads the header only
             reads_scale = any("guidance_in." in key or "guidance_embedder." in key for key in file.keys())  # noqa: SIM118
-        return (Flux2Pipeline if reads_scale else Flux2KleinPipeline).__name__
+        return "Flux2Pipeline" if reads_scale else "Flux2KleinPipeline"
 
     def shared(self, pipe: Flux2Pipeline | Flux2KleinPipeline) -> Mapping[str, tuple[object, object]]:
         """Latents, and what the text encoder gives."""
