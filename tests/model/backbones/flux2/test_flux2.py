@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from masactrl_video.attention.record import record_source
+from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.flux.packing import grid_of, places
@@ -22,6 +23,8 @@ from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.poses.warp import Skeleton, Skeletons
 
 CALL: dict[str, Any] = {"height": 64, "width": 64, "num_inference_steps": 1, "guidance_scale": 1.0}
 CALL |= {"max_sequence_length": 64, "output_type": "latent"}
@@ -138,3 +141,29 @@ def test_a_file_is_known_as_that_of_its_pipeline(name: str, tmp_path: Any) -> No
     pipe = tiny_families.pipeline(name)
     save_file(pipe.transformer.state_dict(), tmp_path / "file.safetensors")
     assert Flux2Files().pipeline_in("file", tmp_path / "file.safetensors") == type(pipe).__name__
+
+
+def test_positions_of_a_source_on_a_pipeline_as_it_is_held(pipe: Any) -> None:
+    """A frame in the source's own pose is as-is to the bit; every other position gives something else."""
+
+    def skeleton(right: int) -> Skeleton:
+        pose = named_pose("standing").transform(lambda xy: xy * 0.12 + [16 * right, 0], width_px=64, height_px=64)
+        return Skeleton.of(pose)
+
+    def drawn() -> torch.Tensor:
+        out: torch.Tensor = pipe(prompt="a frog", generator=torch.Generator().manual_seed(1), **CALL).images
+        return out
+
+    with record_source(pipe.transformer, masa_layer=0) as source:
+        pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **CALL)
+    found = {}
+    for name, more in {
+        "as-is": {}, "shifted": {}, "free": {}, "pose": {"skeletons": Skeletons((skeleton(0),), (skeleton(0),))},
+        "moved": {"skeletons": Skeletons((skeleton(0),), (skeleton(1),))},
+    }.items():  # fmt: skip
+        positions = "pose" if name == "moved" else name
+        with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, positions=positions, **more):
+            found[name] = drawn()
+    assert torch.equal(found["pose"], found["as-is"])
+    for other in ("shifted", "free", "moved"):
+        assert (found[other] - found["as-is"]).abs().max() > 1e-3, other
