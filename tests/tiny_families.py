@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -11,11 +11,15 @@ import tiny_flux
 import tiny_models
 import torch
 from diffusers import (
+    AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     AutoencoderKLWan,
     ChromaPipeline,
     ChromaTransformer2DModel,
     DPMSolverMultistepScheduler,
+    Flux2KleinPipeline,
+    Flux2Pipeline,
+    Flux2Transformer2DModel,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     QwenImageControlNetModel,
@@ -35,10 +39,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+    PixtralImageProcessor,
+    PixtralProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3Model,
     UMT5Config,
     UMT5EncoderModel,
@@ -77,6 +86,8 @@ class Family:
     """(module, folder): how a ControlNet lies on disk."""
     unguided_scale: float = 1.0
     """The highest without real guidance."""
+    guides: bool = True
+    """Whether there is real guidance beside what the network itself reads of a scale."""
     own_call: dict[str, Any] = field(default_factory=dict)
     """Arguments of a user's call without guidance."""
     pictures: str = "images"
@@ -176,9 +187,14 @@ CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n"
 )
+CHAT_OF_PARTS = (
+    "{% for message in messages if message.role == 'user' %}"
+    "<|im_start|>{{ message.content[0].text }}<|im_end|>{% endfor %}"
+)
+"""For messages that may hold pictures too, without that of the system."""
 
 
-def chat_tokenizer() -> PreTrainedTokenizerFast:
+def chat_tokenizer(**more: Any) -> PreTrainedTokenizerFast:
     """Words, each with the space before it, as Qwen's byte pairs have them, and a conversation around the prompt."""
     plain = [*tiny_flux.WORDS, "user", "assistant", "system", "Ċ"]
     known = [*SPECIAL, *plain, *(f"Ġ{word}" for word in plain)]
@@ -186,7 +202,7 @@ def chat_tokenizer() -> PreTrainedTokenizerFast:
     own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     own.add_special_tokens(SPECIAL)
     special = {"pad_token": SPECIAL[0], "eos_token": SPECIAL[2], "unk_token": SPECIAL[0]}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, model_max_length=64, **special)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=own, model_max_length=64, **special, **more)
     tokenizer.chat_template = CHAT
     return tokenizer
 
@@ -477,6 +493,60 @@ def wan_pipeline(*, unipc: bool = False) -> WanPipeline:
     return pipe
 
 
+def flux2_transformer(*, guidance: bool = False) -> Flux2Transformer2DModel:
+    """Two blocks that keep text and picture apart, and two that do not."""
+    torch.manual_seed(0)
+    network = Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=guidance,
+    )
+    with torch.no_grad():
+        for block in (*network.transformer_blocks, *network.single_transformer_blocks):
+            block.attn.norm_q.weight.mul_(3)
+            block.attn.norm_k.weight.mul_(3)
+        for name in ("double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation"):
+            getattr(network, name).linear.weight.mul_(4)
+    return network.eval()
+
+
+def flux2_vae() -> AutoencoderKLFlux2:
+    """Its batch norm has statistics."""
+    torch.manual_seed(1)
+    vae = AutoencoderKLFlux2(
+        block_out_channels=(4, 4, 8, 8), norm_num_groups=2, latent_channels=4, sample_size=128, layers_per_block=1
+    )
+    vae.bn.running_mean.normal_(std=0.2)
+    vae.bn.running_var.uniform_(0.5, 2)
+    return vae.eval()
+
+
+def flux2_klein_pipeline() -> Flux2KleinPipeline:
+    """A whole tiny FLUX.2 klein, as its base model: not distilled."""
+    tokenizer = chat_tokenizer()
+    transformer, vae = flux2_transformer(), flux2_vae()
+    torch.manual_seed(2)
+    text = Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=28, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    pipe = Flux2KleinPipeline(
+        scheduler=tiny_flux.scheduler(),
+        vae=vae,
+        text_encoder=Qwen3ForCausalLM(text).eval(),
+        tokenizer=tokenizer,
+        transformer=transformer,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
 def wan_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
     return pipe(
         prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative, num_frames=1,
@@ -497,7 +567,74 @@ WAN = Family(
     several="num_videos_per_prompt",
 )
 
-FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA, WAN]
+
+def flux2_dev_pipeline() -> Flux2Pipeline:
+    """A whole tiny FLUX.2 dev, whose guidance is distilled."""
+    tokenizer = chat_tokenizer(padding_side="left")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"]})
+    transformer, vae = flux2_transformer(guidance=True), flux2_vae()
+    torch.manual_seed(2)
+    text = {
+        "model_type": "mistral", "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16,
+        "num_hidden_layers": 31, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
+    }  # fmt: skip
+    eyes = {
+        "model_type": "pixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "head_dim": 8, "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    config = Mistral3Config(text_config=text, vision_config=eyes)
+    pipe = Flux2Pipeline(
+        scheduler=tiny_flux.scheduler(),
+        vae=vae,
+        text_encoder=Mistral3ForConditionalGeneration(config).eval(),
+        tokenizer=PixtralProcessor(PixtralImageProcessor(), tokenizer, chat_template=CHAT_OF_PARTS),
+        transformer=transformer,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def flux2_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+    """The last latents before the autoencoder's scale is put in."""
+    last: list[torch.Tensor] = []
+
+    def keep(pipe: Any, step: int, timestep: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        last[:] = [tensors["latents"]]
+        return {}
+
+    own = {}
+    if negative is not None:
+        own = {"negative_prompt_embeds": pipe.encode_prompt(negative, max_sequence_length=64)[0]}
+    if isinstance(pipe, Flux2KleinPipeline) and negative is None:
+        scale = 1.0
+    cells = pipe._patchify_latents(noise)
+    pipe(
+        prompt=prompt, height=size[0], width=size[1], num_inference_steps=steps, latents=cells, guidance_scale=scale,
+        max_sequence_length=64, output_type="latent", callback_on_step_end=keep, **own,
+    )  # fmt: skip
+    return pipe._unpatchify_latents(pipe._unpack_latents_with_ids(last[0], pipe._prepare_latent_ids(cells)))
+
+
+FLUX2 = Family(
+    "flux2",
+    flux2_klein_pipeline,
+    flux2_plain,
+    lambda tokens, total: slice(total - tokens, total),
+    None,
+    layers=4,
+    own_call={"guidance_scale": 1.0, "max_sequence_length": 64},
+)
+
+FLUX2_DEV = replace(
+    FLUX2,
+    name="flux2-dev",
+    make=flux2_dev_pipeline,
+    unguided_scale=3.5,
+    guides=False,
+    own_call={"guidance_scale": 3.5, "max_sequence_length": 64},
+)
+
+FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA, WAN, FLUX2, FLUX2_DEV]
 
 
 @cache

@@ -13,10 +13,14 @@ from masactrl_video.settings.prompt_marks import marks_in
 
 logger = logging.getLogger(__name__)
 
-_OF_LIBRARIES = ("Token indices sequence length is longer", "The following part of your input was truncated")
+_OF_LIBRARIES = (
+    "Token indices sequence length is longer",
+    "The following part of your input was truncated",
+    "Kwargs passed to `processor.__call__`",
+)
 _BEGUN_WORD = re.compile(r"(?<!\w)[0-9A-Za-z\u00c0-\u0dff]{1,30}$")
 """The read part of a word that is cut in two, in scripts that part words by spaces."""
-_TOKENIZERS = "transformers.tokenization_utils_base"
+_OF_TOKENS = ("transformers.tokenization_utils_base", "transformers.processing_utils")
 
 
 def tell_unread(pipe: Any, prompts: Iterable[tuple[str, str]]) -> None:
@@ -58,7 +62,7 @@ def words_left_out(pipe: Any, prompt: str) -> Iterator[tuple[str, int, str]]:
     found = {}
     for part, name in names.items():
         if (tokenizer := getattr(pipe, part, None)) is not None and (words := _past_limit(tokenizer, prompt)):
-            found[name] = (int(tokenizer.model_max_length), words)
+            found[name] = (int(_of_text(tokenizer).model_max_length), words)
     if len(found) == 2 and len(set(found.values())) == 1:
         yield "each of the two text encoders", *next(iter(found.values()))
         return
@@ -68,6 +72,7 @@ def words_left_out(pipe: Any, prompt: str) -> Iterator[tuple[str, int, str]]:
 
 def _past_limit(tokenizer: Any, prompt: str) -> str:
     """From the first word that is not read whole to the end; empty where all is read."""
+    tokenizer = _of_text(tokenizer)
     room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
     fast = bool(getattr(tokenizer, "is_fast", False))
     read = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=fast, verbose=False)
@@ -80,14 +85,19 @@ def _past_limit(tokenizer: Any, prompt: str) -> str:
     return prompt[start - len(begun[0]) if begun else start :].strip()
 
 
+def _of_text(tokenizer: Any) -> Any:
+    """A tokenizer itself, or that of a processor, which reads pictures too."""
+    return getattr(tokenizer, "tokenizer", tokenizer)
+
+
 @contextmanager
 def libraries_leave_it_to_us() -> Iterator[None]:
-    """Inside the context, diffusers and transformers do not say by themselves that a prompt is too long."""
+    """Inside the context, diffusers and transformers say nothing by themselves of a prompt's length and their calls."""
 
     def keep(record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith(_OF_LIBRARIES)
 
-    loggers = [logging.getLogger(name) for name in (_TOKENIZERS, *_diffusers_loggers())]
+    loggers = [logging.getLogger(name) for name in (*_OF_TOKENS, *_diffusers_loggers())]
     for each in loggers:
         each.addFilter(keep)
     try:

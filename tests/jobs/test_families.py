@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_families import CHROMA, FAMILIES, PIXART, QWEN, SD3, WAN, ZIMAGE, Family, pipeline
+from tiny_families import CHROMA, FAMILIES, FLUX2, FLUX2_DEV, PIXART, QWEN, SD3, WAN, ZIMAGE, Family, pipeline
 
 from masactrl_video.cli.main import main
 from masactrl_video.video.png import read_png
@@ -57,7 +57,9 @@ def test_a_clip_is_rendered_under_a_controlnet(family: Family, folder: Folder, t
     if family.control is not None:
         control = ["--controlnet", f"canny={own / 'control'}", "--guidance", "canny"]
     render = ["render", str(own / "clip"), "-o", str(tmp_path / "out.mp4")]
-    guided = ["--guidance-scale", "3", "--negative-prompt", "blue", "--skip-uncond", "0.5"]
+    guided = ["--guidance-scale", "3"]
+    if family.guides:
+        guided += ["--negative-prompt", "blue", "--skip-uncond", "0.5"]
     assert run(own, render, *PROMPT, *SIZE, *control, *guided) == 0
     attention = json.loads((tmp_path / "out" / "report.json").read_text())["render"]["attention"]
     assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] > 0
@@ -143,6 +145,9 @@ NO_NETWORK = ["--controlnet", f"canny={VAE}", "--guidance", "canny"]
         (WAN, NO_NETWORK, "diffusers has no control networks for Wan"),
         (WAN, ["--scheduler", "euler"], "scheduler euler: Wan is a flow; give unipc"),
         (CHROMA, NO_NETWORK, "diffusers has no control networks for Chroma"),
+        (FLUX2, NO_NETWORK, "diffusers has no control networks for FLUX.2"),
+        (FLUX2, ["--taesd", "demo/taesd"], "no tiny decoder fits a AutoencoderKLFlux2"),
+        (FLUX2_DEV, ["--negative-prompt", "blue"], "distilled (FLUX.2 dev): it reads guidance_scale and no negative"),
     ],
     ids=lambda value: value[0][2:] if isinstance(value, list) else getattr(value, "name", ""),
 )

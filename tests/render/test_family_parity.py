@@ -56,17 +56,21 @@ def cases() -> list[Any]:
     for family in FAMILIES:
         nets = 2 if family.control is not None else 0
         found += [
-            Case(family, guided=True),
+            Case(family, guided=family.guides),
             Case(family, size=(64, 96), mode="union", controls=nets),
             Case(family, mode="regions", masa_layer=1),
-            Case(family, size=(96, 64), mode="masked", guided=True, controls=min(nets, 1)),
+            Case(family, size=(96, 64), mode="masked", guided=family.guides, controls=min(nets, 1)),
         ]
     return [pytest.param(case, id=str(case)) for case in found]
 
 
-def each(*, guided: bool | None = None) -> Any:
-    kinds = (False, True) if guided is None else (guided,)
-    found = [Case(family, guided=kind, masa_step=0) for family in FAMILIES for kind in kinds]
+def each() -> Any:
+    found = [
+        Case(family, guided=kind, masa_step=0)
+        for family in FAMILIES
+        for kind in (False, True)
+        if family.guides or not kind
+    ]
     return pytest.mark.parametrize("case", [pytest.param(case, id=str(case)) for case in found])
 
 
@@ -189,7 +193,7 @@ def test_from_the_first_step_in_all_layers_the_source_comes_again(case: Case, tm
     assert (frames - cached.latents).abs().max() < 1e-5
 
 
-@each(guided=True)
+@pytest.mark.parametrize("case", [pytest.param(Case(f, guided=f.guides, masa_step=0), id=f.name) for f in FAMILIES])
 def test_a_word_makes_the_mask(case: Case, tmp_path: Path) -> None:
     """Keys and values count behind the first map."""
     backbone, denoiser = load(case).backbone, load(case).denoiser

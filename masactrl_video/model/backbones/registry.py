@@ -13,6 +13,7 @@ from masactrl_video.plugins import load_plugin, plugin_names
 _OWN = (
     "masactrl_video.model.backbones.unet.backbone:UNetBackbone",
     "masactrl_video.model.backbones.flux.backbone:FluxBackbone",
+    "masactrl_video.model.backbones.flux2.backbone:Flux2Backbone",
     "masactrl_video.model.backbones.sd3.backbone:SD3Backbone",
     "masactrl_video.model.backbones.zimage.backbone:ZImageBackbone",
     "masactrl_video.model.backbones.qwen.backbone:QwenBackbone",

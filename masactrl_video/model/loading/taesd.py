@@ -35,7 +35,7 @@ def load_taesd(name: str, vae: AutoencoderKL, dtype: torch.dtype, device: torch.
 
 
 def _check_latents(name: str, tiny: AutoencoderTiny, vae: AutoencoderKL) -> None:
-    if "block_out_channels" not in vae.config:
+    if "block_out_channels" not in vae.config or "batch_norm_eps" in vae.config:  # of videos, FLUX.2's
         raise UserError(f"{_KIND} {name!r}: no tiny decoder fits a {type(vae).__name__}; leave it out")
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     own = tiny.config.upsampling_scaling_factor ** (len(tiny.config.decoder_block_out_channels) - 1)

@@ -53,6 +53,7 @@ def flow_schedule(
     tokens: int,
     *,
     even: bool = True,
+    shift: float | None = None,
 ) -> FlowSchedule:
     """The steps of a model's own scheduler, whose configuration is given, as diffusers' pipelines set them.
 
@@ -60,6 +61,7 @@ def flow_schedule(
         name: `flow`; the default of all models, `ddim`, means it too.
         tokens: of the picture; the larger it is, the longer the noise stays high, where the model says so.
         even: the noise levels are evenly spaced before any shift, as most pipelines set them; else the scheduler's own.
+        shift: how far they are shifted then, where a family has a rule of its own.
 
     Raises:
         UserError: a scheduler or a number of steps that it cannot have.
@@ -80,7 +82,9 @@ def flow_schedule(
         )
     own = not even or config.get("use_flow_sigmas")
     sigmas = None if own else np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
-    scheduler.set_timesteps(num_inference_steps, device=device, sigmas=sigmas, mu=_shift(config, tokens))
+    scheduler.set_timesteps(
+        num_inference_steps, device=device, sigmas=sigmas, mu=_shift(config, tokens) if shift is None else shift
+    )
     scheduler.set_begin_index(0)
     return FlowSchedule(scheduler)
 

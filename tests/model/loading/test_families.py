@@ -78,6 +78,18 @@ REAL: dict[str, tuple[str, dict[str, Any], int]] = {
         {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30, "text_dim": 4096},
         11,
     ),
+    "flux2-dev": ("Flux2Transformer2DModel", {}, 21),
+    "flux2-klein-4b": (
+        "Flux2Transformer2DModel",
+        {
+            "num_layers": 5,
+            "num_single_layers": 20,
+            "num_attention_heads": 24,
+            "joint_attention_dim": 7680,
+            "guidance_embeds": False,
+        },
+        9,
+    ),
     "pixart-sigma": ("PixArtTransformer2DModel", {"caption_channels": 4096}, 10),
 }
 """Preset → class and arguments of its real transformer, and how many layers are controlled."""

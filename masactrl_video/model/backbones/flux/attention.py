@@ -16,7 +16,7 @@ from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.layers import joint_layers
 from masactrl_video.model.backbones.flux.packing import ids_of, places
 from masactrl_video.model.backbones.joint import attention as joint
-from masactrl_video.model.backbones.joint.attention import Opened
+from masactrl_video.model.backbones.joint.attention import Arguments, Opened
 from masactrl_video.model.backbones.joint.places import check_tokens
 from masactrl_video.model.backbones.joint.projections import Projections, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
@@ -33,8 +33,7 @@ def attending(
     title: str = "FLUX.1",
 ) -> Iterator[None]:
     """See `Backbone.attending`; the `title` is what people call the family."""
-    call = _Call(transformer)
-    layers = joint_layers(transformer)
+    call, layers = FluxCall(transformer), joint_layers(transformer)
     with (
         watch_calls(transformer, call.begin),
         joint.attending(transformer, title, layers, (FluxAttnProcessor,), call.opened, to_picture, to_text),
@@ -42,11 +41,12 @@ def attending(
         yield
 
 
-class _Call:
+class FluxCall:
     """What the layers must know of the call in progress."""
 
     def __init__(self, transformer: FluxTransformer2DModel) -> None:
         self._transformer = transformer
+        self._axes = len(transformer.pos_embed.axes_dim)
         self._rotations: dict[tuple[tuple[int, int], tuple[int, int]], Rotation] = {}
         self._elsewhere: list[tuple[torch.Tensor, Rotation]] = []
         self.tokens = 0
@@ -61,7 +61,7 @@ class _Call:
     def rotation(self, grid: tuple[int, int], first: tuple[int, int]) -> Rotation:
         """That of the tokens of a grid (height, width) whose first one stands in this row and column."""
         if (grid, first) not in self._rotations:
-            ids = places(grid, first).to(self._transformer.device)
+            ids = places(grid, first, self._axes).to(self._transformer.device)
             self._rotations[grid, first] = self._transformer.pos_embed(ids)
         return self._rotations[grid, first]
 
@@ -70,11 +70,11 @@ class _Call:
         for known, rotation in self._elsewhere:
             if known is rows_columns:
                 return rotation
-        found: Rotation = self._transformer.pos_embed(ids_of(rows_columns).to(self._transformer.device))
+        found: Rotation = self._transformer.pos_embed(ids_of(rows_columns, self._axes).to(self._transformer.device))
         self._elsewhere.append((rows_columns, found))
         return found
 
-    def opened(self, attn: FluxAttention, hidden: torch.Tensor, arguments: Mapping[str, Any]) -> Opened:
+    def opened(self, attn: FluxAttention, hidden: torch.Tensor, arguments: Arguments) -> Opened:
         """An `Open`."""
         text, rotation = arguments.get("encoder_hidden_states"), arguments.get("image_rotary_emb")
         in_one = text is None
@@ -82,14 +82,14 @@ class _Call:
             text, hidden = hidden[:, : -self.tokens], hidden[:, -self.tokens :]
         length: int = text.shape[1]
         of_text, of_picture = (
-            lambda states: _rotated(states, _cut(rotation, slice(length))),
-            lambda states: _rotated(states, _cut(rotation, slice(length, None))),
+            lambda states: rotated(states, cut(rotation, slice(length))),
+            lambda states: rotated(states, cut(rotation, slice(length, None))),
         )
         mask, fill = arguments.get("attention_mask"), None
         if mask is not None:  # (rows, 1, tokens, tokens), which diffusers adds to the scores: 1 among those that count
             fill = mask[:, 0, -1, :length] - 1
         words = projected(attn, text, Projections.of_text(attn), of_text, fill=fill)
-        places_in = (self._place, self._place_at)
+        places_in = (self.place, self.place_at)
         qkv = projected(attn, hidden, Projections.of_picture(attn), of_picture, *places_in, text=words)
 
         def finished(attended: torch.Tensor) -> Any:
@@ -99,19 +99,22 @@ class _Call:
 
         return Opened(qkv, finished)
 
-    def _place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
+    def place(self, key: torch.Tensor, grid: tuple[int, int], first: tuple[int, int]) -> torch.Tensor:
+        """See `QKV.placed`."""
         check_tokens(key, grid)
-        return _rotated(key, self.rotation(grid, first))
+        return rotated(key, self.rotation(grid, first))
 
-    def _place_at(self, key: torch.Tensor, rows_columns: torch.Tensor) -> torch.Tensor:
-        return _rotated(key, self.rotation_at(rows_columns))
+    def place_at(self, key: torch.Tensor, rows_columns: torch.Tensor) -> torch.Tensor:
+        """See `QKV.placed_at`."""
+        return rotated(key, self.rotation_at(rows_columns))
 
 
-def _cut(rotation: Rotation | None, tokens: slice) -> Rotation | None:
+def cut(rotation: Rotation | None, tokens: slice) -> Rotation | None:
+    """That of some of the tokens."""
     return None if rotation is None else (rotation[0][tokens], rotation[1][tokens])
 
 
-def _rotated(states: torch.Tensor, rotation: Rotation | None) -> torch.Tensor:
+def rotated(states: torch.Tensor, rotation: Rotation | None) -> torch.Tensor:
     """(..., heads, tokens, head_dim) with its tokens' places put in."""
     out: torch.Tensor = states if rotation is None else apply_rotary_emb(states, rotation)
     return out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,22 +24,31 @@ def watch_calls(
     transformer: FluxTransformer2DModel,
     on_begin: Callable[[DenoiserCall], None],
     on_end: Callable[[], None] | None = None,
+    title: str = "FLUX",
+    order: Sequence[str] = _ORDER,
 ) -> AbstractContextManager[None]:
-    """Inside the context, each call of the transformer is told of (see `watching`)."""
-    return watching(transformer, _described, on_begin, on_end)
+    """Inside the context, each call of the transformer is told of (see `watching`).
+
+    Args:
+        title: what people call the family.
+        order: of the arguments that may come without their names.
+    """
+    return watching(transformer, partial(_described, title, order), on_begin, on_end)
 
 
-def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
-    given = {**dict(zip(_ORDER, args, strict=False)), **kwargs}
+def _described(title: str, order: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
+    given = {**dict(zip(order, args, strict=False)), **kwargs}
     timestep, grid = given["timestep"], grid_of(given["img_ids"])
-    if grid is None:
+    if grid is None or given.get("kv_cache") is not None:
         raise UserError(
-            "a call of FLUX's transformer had tokens that are no single picture's (another picture beside it, or one "
-            "that is cut): mutual self-attention is for a picture made from text alone"
+            f"a call of {title}'s transformer had tokens that are no single picture's (another picture beside it, or "
+            "one that is cut): mutual self-attention is for a picture made from text alone"
         )
     values = set(timestep.flatten().tolist())
     if len(values) != 1:
-        raise UserError(f"a call of FLUX's transformer mixes the timesteps {sorted(values)}; use one timestep a call")
+        raise UserError(
+            f"a call of {title}'s transformer mixes the timesteps {sorted(values)}; use one timestep a call"
+        )
     rounding = float(torch.finfo(timestep.dtype).eps)  # a thousandth of the timestep came
     rows, (height, width) = given["hidden_states"].shape[0], grid
     return DenoiserCall(values.pop() * 1000, rows, (height * PATCH, width * PATCH), rounding)

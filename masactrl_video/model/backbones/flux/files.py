@@ -35,8 +35,8 @@ class FluxFiles(FlowFiles):
     )
 
     def is_in(self, keys: Sequence[str]) -> bool:
-        """By the names of its blocks, which Chroma has too."""
-        if any(key.startswith("distilled_guidance_layer.") for key in keys):
+        """By the names of its blocks, which Chroma and FLUX.2 have too."""
+        if any(key.startswith(("distilled_guidance_layer.", "double_stream_modulation_img.")) for key in keys):
             return False
         return any(key.startswith(("double_blocks.", "single_transformer_blocks.")) for key in keys)
 
