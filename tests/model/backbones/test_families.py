@@ -22,7 +22,7 @@ each = pytest.mark.parametrize("family", [pytest.param(family, id=family.name) f
 
 def picture(pipe: Any, family: Family, prompt: str, seed: int = 0) -> torch.Tensor:
     made = pipe(
-        prompt, height=64, width=96, num_inference_steps=2, output_type="latent",
+        prompt=prompt, height=64, width=96, num_inference_steps=2, output_type="latent",
         generator=torch.Generator().manual_seed(seed), **family.own_call,
     )  # fmt: skip
     latents: torch.Tensor = getattr(made, family.pictures)
@@ -83,7 +83,7 @@ def test_two_pictures_in_a_call_are_refused(family: Family) -> None:
         pytest.raises(UserError, match="a source is one image"),
         record_source(pipe.transformer, masa_layer=0, branches=UNGUIDED),
     ):
-        pipe("a bear", height=64, width=64, num_inference_steps=1, **{family.several: 2}, **family.own_call)
+        pipe(prompt="a bear", height=64, width=64, num_inference_steps=1, **{family.several: 2}, **family.own_call)
 
 
 @each

@@ -33,7 +33,10 @@ class Opened:
     """Which of the `text`'s tokens are the prompt's; a layer may have tokens that fill up the picture beside them."""
 
 
-Open = Callable[[Attention, torch.Tensor, Mapping[str, Any]], Opened | None]
+Arguments = Mapping[str, Any]
+"""What diffusers hands on to a processor besides the hidden states, by name, as far as it is there."""
+
+Open = Callable[[Attention, torch.Tensor, Arguments], Opened | None]
 """Opens a call of a module: the module, its hidden states, and the other arguments of its processor by name.
 
 None: the call is another network's, which shares the module.
@@ -49,14 +52,14 @@ def attending(
     opening: Open,
     to_picture: Mapping[str, PictureAttention],
     to_text: Mapping[str, Sequence[TextAttention]],
-    processor: type[Attending] | None = None,
+    processor: Callable[[torch.nn.Module], type[Attending]] = lambda _: Attending,
 ) -> Iterator[None]:
     """See `Backbone.attending`.
 
     Args:
         title: what people call the family.
         kinds: the family's own processors; with another one on a module, its attention is not what `opening` knows.
-        processor: what is put on a module, if another than `Attending`.
+        processor: the kind for a module, where some of them hand on other arguments.
 
     Raises:
         UserError: the network has no layer of a name, or one whose attention was changed by others.
@@ -69,7 +72,7 @@ def attending(
             module: Any = network.get_submodule(name)
             check_processor(name, module.processor, (*kinds, Attending), title)  # contexts may stand in one another
             before.append((module, module.processor))
-            module.processor = (processor or Attending)(
+            module.processor = processor(module)(
                 by_name[name], module.processor, opening, to_picture.get(name), to_text.get(name, ()), title
             )
         yield
@@ -136,12 +139,10 @@ class Attending:
             "freqs_cis": freqs_cis,
             "encoder_hidden_states_mask": encoder_hidden_states_mask,
         }
-        return self.attended(
-            attn, hidden_states, {name: value for name, value in arguments.items() if value is not None}
-        )
+        return self.attend(attn, hidden_states, {name: value for name, value in arguments.items() if value is not None})
 
-    def attended(self, attn: Attention, hidden_states: torch.Tensor, given: Mapping[str, object]) -> object:
-        """What the module gives; `given` are the other arguments of its processor."""
+    def attend(self, attn: Attention, hidden_states: torch.Tensor, given: Arguments) -> object:
+        """One call, with the arguments that are given."""
         opened = self.opening(attn, hidden_states, given)
         if opened is None:
             return self.original(attn, hidden_states, **given)

@@ -65,7 +65,7 @@ def attending(
     layers, opening = all_layers(transformer), _Opening(transformer)
     kinds = (WanAttnProcessor,)
     with (
-        joint.attending(transformer, TITLE, layers, kinds, opening.opened, to_picture, {}, _ToPicture),
+        joint.attending(transformer, TITLE, layers, kinds, opening.opened, to_picture, {}, lambda _: _ToPicture),
         _reading(transformer, layers, to_text),
     ):
         yield
@@ -104,7 +104,7 @@ class _ToPicture(Attending):
         rotary_emb: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> object:
         """The text has a module of its own, and no token is hidden."""
-        return self.attended(attn, hidden_states, {"rotary_emb": rotary_emb})
+        return self.attend(attn, hidden_states, {"rotary_emb": rotary_emb})
 
 
 class _Opening:
