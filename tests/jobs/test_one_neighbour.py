@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.render_clip import render_clip
 from masactrl_video.jobs.run.folder import Outputs
@@ -22,6 +23,7 @@ from masactrl_video.render.plan import RenderPlan, cut_chunks
 from masactrl_video.render.steps import RenderSteps
 from masactrl_video.render.worker import run_chunk
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.png import read_png
 
 Render = Callable[..., Outputs]
@@ -124,6 +126,18 @@ def test_with_weight_1_a_still_clip_stays_as_it_is(run: Run) -> None:
     with job.controlled() as control:
         out = torch.cat(denoise_chunk(job, control, [[0, 1], [2]]))
     assert (out - out[0]).abs().max() < 1e-5
+
+
+def test_neighbours_see_each_other_across_a_hand_over(run: Run) -> None:
+    """Frame 1 follows both sources and frame 2 the second one: each in a group of its own."""
+    job = run[2]
+    parts = [SourcePart(job.source), SourcePart(job.source)]
+    mixed = replace(job, parts=parts, timeline=Timeline((0, 1), 1))
+    found = []
+    for each, batches in ((job, [[0, 1, 2]]), (mixed, [[0, 1, 2]]), (mixed, [[0], [1], [2]])):
+        with each.controlled() as control:
+            found.append(torch.cat(denoise_chunk(each, control, batches)))
+    assert all((other - found[0]).abs().max() < 1e-5 for other in found[1:])  # both are the same source
 
 
 @pytest.mark.parametrize(
