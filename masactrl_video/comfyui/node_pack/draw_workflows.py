@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,10 @@ def draw(workflow: dict[str, Any]) -> Image.Image:
         x, y = places[node["id"]]
         colour = OURS if node["type"].startswith("MasaCtrl") else OTHERS
         pen.rounded_rectangle([*at(x, y), *at(x + NODE[0], y + NODE[1])], radius=14 * scale, fill=colour)
-        words = node.get("title", node["type"].removeprefix("MasaCtrl")).replace(": ", ":\n")
-        pen.multiline_text(at(x + NODE[0] / 2, y + NODE[1] / 2), words, PAPER, font, anchor="mm", align="center")
+        name = node.get("title") or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", node["type"].removeprefix("MasaCtrl"))
+        words = "\n".join(line for part in name.split(": ") for line in textwrap.wrap(part, 18))
+        ink, middle = NIGHT if colour == OURS else PAPER, at(x + NODE[0] / 2, y + NODE[1] / 2)
+        pen.multiline_text(middle, words, ink, font, anchor="mm", align="center")
     return picture.resize((size[0] // FINE, size[1] // FINE), Image.Resampling.LANCZOS)
 
 
