@@ -6,6 +6,7 @@ ComfyUI's own requirements must be installed beside ours. It runs on the CPU in 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from ldm_layout import unet_keys
 from safetensors.torch import save_file
 
@@ -189,6 +190,47 @@ def test_two_sources_in_one_graph(comfy: Any, model: Any, unet: Any) -> None:
     with control_attention(unet, parts, plan_control(unet, STEPS, masa_step=1, masa_layer=2, mode="union")):
         expected = ours(unet, comfy, model, noise(6), SECOND)
     assert far(made, expected) < 1e-4
+
+
+def test_a_controlnet_reaches_frames_that_follow_a_source(comfy: Any, model: Any, unet: Any, tmp_path: Path) -> None:
+    load_controlnet = importlib.import_module("comfy.controlnet").load_controlnet
+
+    torch.manual_seed(1)
+    network = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32, 96, 256)).eval()
+    with torch.no_grad():  # untrained, it adds nothing
+        for name, weight in network.named_parameters():
+            if name.startswith(("controlnet_", "controlnet_cond_embedding.conv_out")):
+                weight.normal_(0, 0.02)
+    path = tmp_path / "control.safetensors"
+    save_file({k: v.contiguous() for k, v in unet_keys(network, "control_model.").items()}, path)
+    picture = torch.rand(1, 64, 64, 3)
+    control = load_controlnet(str(path)).set_cond_hint(picture.movedim(-1, 1), 1.0, (0.0, 1.0))
+    source = recorded(comfy, model, noise(5), FIRST)
+    latent = torch.zeros(1, 4, 8, 8)
+    given = {"control": control, "control_apply_to_uncond": True}
+    conditions = [[SECOND, given]], [[NEGATIVE, {}]]
+    patched = used(model, source)
+    made = comfy.sample.sample(
+        patched, noise(6), STEPS, SCALE, "euler", "normal", *conditions, latent, seed=1, disable_pbar=True
+    )
+
+    def controlled(rows: torch.Tensor, timestep: float, encoder_hidden_states: torch.Tensor) -> Any:
+        hint = picture.movedim(-1, 1).expand(len(rows), -1, -1, -1)
+        down, middle = network(rows, timestep, encoder_hidden_states, hint, return_dict=False)
+        return unet(
+            rows,
+            timestep,
+            encoder_hidden_states=encoder_hidden_states,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+        )
+
+    plan = plan_control(unet, STEPS, masa_step=1, masa_layer=2)
+    with control_attention(unet, recorded_ours(unet, comfy, model, noise(5), FIRST), plan):
+        expected = ours(controlled, comfy, model, noise(6), SECOND)
+    print(f"with a ControlNet: {far(made, expected):.1e} from our own render")
+    assert far(made, expected) < 1e-4
+    assert far(made, in_comfyui(comfy, patched, noise(6), SECOND)) > 2e-3
 
 
 def test_interrupted_in_the_middle_and_run_again(comfy: Any, model: Any) -> None:
