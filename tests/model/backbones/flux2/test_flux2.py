@@ -16,6 +16,7 @@ from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.flux.packing import grid_of, places
 from masactrl_video.model.backbones.flux2.files import Flux2Files
 from masactrl_video.model.backbones.qkv import QKV
@@ -167,3 +168,13 @@ def test_positions_of_a_source_on_a_pipeline_as_it_is_held(pipe: Any) -> None:
     assert torch.equal(found["pose"], found["as-is"])
     for other in ("shifted", "free", "moved"):
         assert (found[other] - found["as-is"]).abs().max() > 1e-3, other
+
+
+def test_real_guidance_of_the_pipeline_is_recorded_and_used_in_its_two_calls(pipe: Any) -> None:
+    guided = {**CALL, "guidance_scale": 3.0}
+    with record_source(pipe.transformer, masa_layer=0, branches=GUIDED) as source:
+        first = pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **guided).images
+    with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, branches=GUIDED) as control:
+        again = pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **guided).images
+    assert control.fired.total() == 2 * 4
+    assert (again - first).abs().max() < 1e-5
