@@ -16,6 +16,7 @@ from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.flux.packing import grid_of, places
 from masactrl_video.model.backbones.flux2.files import Flux2Files
 from masactrl_video.model.backbones.qkv import QKV
@@ -25,6 +26,7 @@ from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.poses.named_poses import named_pose
 from masactrl_video.poses.warp import Skeleton, Skeletons
+from masactrl_video.settings.names import SourcePositions
 
 CALL: dict[str, Any] = {"height": 64, "width": 64, "num_inference_steps": 1, "guidance_scale": 1.0}
 CALL |= {"max_sequence_length": 64, "output_type": "latent"}
@@ -156,14 +158,25 @@ def test_positions_of_a_source_on_a_pipeline_as_it_is_held(pipe: Any) -> None:
 
     with record_source(pipe.transformer, masa_layer=0) as source:
         pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **CALL)
-    found = {}
-    for name, more in {
-        "as-is": {}, "shifted": {}, "free": {}, "pose": {"skeletons": Skeletons((skeleton(0),), (skeleton(0),))},
-        "moved": {"skeletons": Skeletons((skeleton(0),), (skeleton(1),))},
-    }.items():  # fmt: skip
-        positions = "pose" if name == "moved" else name
-        with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, positions=positions, **more):
+    found, here, beside = {}, skeleton(0), skeleton(1)
+    kinds: dict[str, tuple[SourcePositions, Skeleton | None]] = {
+        "as-is": ("as-is", None), "shifted": ("shifted", None), "free": ("free", None), "pose": ("pose", here),
+        "moved": ("pose", beside),
+    }  # fmt: skip
+    for name, (positions, frame) in kinds.items():
+        skeletons = None if frame is None else Skeletons((here,), (frame,))
+        with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, positions=positions, skeletons=skeletons):
             found[name] = drawn()
     assert torch.equal(found["pose"], found["as-is"])
     for other in ("shifted", "free", "moved"):
         assert (found[other] - found["as-is"]).abs().max() > 1e-3, other
+
+
+def test_real_guidance_of_the_pipeline_is_recorded_and_used_in_its_two_calls(pipe: Any) -> None:
+    guided = {**CALL, "guidance_scale": 3.0}
+    with record_source(pipe.transformer, masa_layer=0, branches=GUIDED) as source:
+        first = pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **guided).images
+    with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, branches=GUIDED) as control:
+        again = pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **guided).images
+    assert control.fired.total() == 2 * 4
+    assert (again - first).abs().max() < 1e-5
