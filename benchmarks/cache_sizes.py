@@ -32,6 +32,7 @@ from masactrl_video.model.backbones.branches import UNGUIDED, Branch
 from masactrl_video.model.backbones.chroma.backbone import ChromaText
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.flux.packing import places
+from masactrl_video.model.backbones.flux2.prompts import Flux2Text
 from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.joint.ragged import RaggedText
 from masactrl_video.model.backbones.pixart.backbone import PixArtText
@@ -119,7 +120,7 @@ class Transformer:
     @property
     def latent_channels(self) -> int:
         """Those of the autoencoder."""
-        return 4 if self.name.startswith("PixArt") else 16
+        return {"PixArtTransformer2DModel": 4, "Flux2Transformer2DModel": 32}.get(self.name, 16)
 
     def _step_bytes(self, network: torch.nn.Module, plan: ControlPlan, branches: Sequence[Branch]) -> int:
         """The most that a controlled step of one frame holds beside weights and source."""
@@ -172,6 +173,11 @@ def ragged(hidden: torch.Tensor) -> RaggedText:
     return RaggedText.of(list(hidden))
 
 
+def flux2(hidden: torch.Tensor) -> Flux2Text:
+    """Prompts of FLUX.2, with a scale for those that read one."""
+    return Flux2Text(hidden, torch.ones(len(hidden)))
+
+
 Z_IMAGE = Transformer("ZImageTransformer2DModel", {}, ragged, 512, 2560)
 TRANSFORMERS = {
     "sd3-medium": sd3(24, pos_embed_max_size=192),
@@ -180,6 +186,15 @@ TRANSFORMERS = {
     "z-image-turbo": Z_IMAGE,
     "z-image": Z_IMAGE,
     "qwen-image": Transformer("QwenImageTransformer2DModel", {}, ragged, 512, 3584, (1328, 1328)),
+    "flux2-dev": Transformer("Flux2Transformer2DModel", {}, flux2, 512, 15360),
+    "flux2-klein-4b": Transformer(
+        "Flux2Transformer2DModel",
+        {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "joint_attention_dim": 7680}
+        | {"guidance_embeds": False},
+        flux2,
+        512,
+        7680,
+    ),
     "chroma": Transformer(
         "ChromaTransformer2DModel",
         {},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from masactrl_video.comfyui.comfy_types import Patcher
 from masactrl_video.comfyui.layers import ComfyLayer
 from masactrl_video.errors import UserError
+from masactrl_video.storage.fingerprint import hash_bytes
 
 _SOME = 64
 """Numbers looked at of each layer's weights."""
@@ -46,12 +46,12 @@ class Fit:
 def fit_of(model: Patcher, layers: Sequence[ComfyLayer]) -> Fit:
     """What tells this model from others."""
     names = {id(module): name for name, module in model.model.named_modules()}
-    digest = hashlib.sha256()
+    looked_at = []
     for layer in layers:
         name = f"{names[id(layer.attention)]}.to_k.weight"
         # a LoRA in use is added to the weights themselves; the ones before it are kept here
         weight = model.backup[name].weight if name in model.backup else layer.attention.to_k.weight
         numbers = torch.as_tensor(weight).detach().flatten()
         some = numbers[:: max(1, len(numbers) // _SOME)][:_SOME].to("cpu", torch.float32)
-        digest.update(some.numpy().tobytes())
-    return Fit(tuple((layer.name, layer.key_channels) for layer in layers), digest.hexdigest()[:32])
+        looked_at.append(some.numpy().tobytes())
+    return Fit(tuple((layer.name, layer.key_channels) for layer in layers), hash_bytes(b"".join(looked_at))[:32])
