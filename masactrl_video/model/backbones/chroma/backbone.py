@@ -5,30 +5,26 @@ Tokens that only fill up a prompt count less than those of the prompt: diffusers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import ChromaPipeline, ChromaTransformer2DModel
-from numpy.typing import NDArray
 
-from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.chroma.files import ChromaFiles
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.flux.attention import attending
 from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.layers import joint_layers, word_layers
 from masactrl_video.model.backbones.flux.packing import places
-from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
-from masactrl_video.model.backbones.joint.controls import PreparedPictures, refuse_controls
+from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
-from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.unread import libraries_leave_it_to_us
 
 _MOST_TOKENS = 512
@@ -43,42 +39,24 @@ class ChromaText(TextCondition):
     """(branches, text tokens): 1 for those that count in full, 0 for those that only fill up."""
 
 
+TITLE = "Chroma"
+
+
 class ChromaBackbone(TransformerBackbone):
     """The `Backbone` of Chroma."""
 
-    title = "Chroma"
+    title = TITLE
     pipelines = ("ChromaPipeline",)
     denoisers = ("ChromaTransformer2DModel",)
     files = ChromaFiles()
+    inside = Inside(joint_layers, partial(attending, title=TITLE), watch_calls)
     keys_have_places = True
     keys_can_move = True
     calls_each_branch = True
 
-    def layers(self, denoiser: ChromaTransformer2DModel) -> tuple[AttentionLayer, ...]:
-        """The attention of all blocks."""
-        return joint_layers(denoiser)
-
     def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
         """The blocks that keep text and picture apart."""
         return word_layers(layers, divisor)
-
-    def attending(
-        self,
-        denoiser: ChromaTransformer2DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> AbstractContextManager[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        return attending(denoiser, to_picture, to_text, self.title)
-
-    def calls(
-        self,
-        denoiser: ChromaTransformer2DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
         """Guided."""
@@ -101,18 +79,6 @@ class ChromaBackbone(TransformerBackbone):
             ]
         hidden, mask = (torch.cat([one[part] for one in encoded]).to(model.dtype) for part in (0, 2))
         return ChromaText(hidden, mask)
-
-    def load_control(self, choice: NetworkChoice, denoiser: ChromaTransformer2DModel) -> ControlNetwork:
-        """None: diffusers has no ControlNet of this family.
-
-        Raises:
-            UserError: always.
-        """
-        raise refuse_controls(choice, self.title)
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """Nothing to prepare."""
-        return PreparedPictures()
 
     @torch.no_grad()
     def predict(

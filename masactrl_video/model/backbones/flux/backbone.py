@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
-from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import (
     AttentionLayer,
-    Backbone,
     LoadedModel,
-    PictureAttention,
-    TextAttention,
 )
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.flux.attention import attending
 from masactrl_video.model.backbones.flux.calls import watch_calls
 from masactrl_video.model.backbones.flux.controls import load_control, prepare_controls, residuals
@@ -29,30 +23,24 @@ from masactrl_video.model.backbones.flux.files import FluxFiles
 from masactrl_video.model.backbones.flux.layers import joint_layers, word_layers
 from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.flux.prompts import FluxText, encode_prompt
+from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
-from masactrl_video.model.backbones.schedule import Schedule
-from masactrl_video.model.backbones.steps import DenoiserCall
-from masactrl_video.model.sampling.flow import flow_schedule
-from masactrl_video.settings.names import SchedulerName
 
 
-class FluxBackbone(Backbone):
+class FluxBackbone(TransformerBackbone):
     """The `Backbone` of FLUX.1: dev, schnell and what is made of them."""
 
     title = "FLUX.1"
     pipelines = ("FluxPipeline",)
     denoisers = ("FluxTransformer2DModel",)
-    denoiser_part = "transformer"
     files = FluxFiles()
+    inside = Inside(joint_layers, attending, watch_calls)
+    controlled = Controlled(load_control, prepare_controls)
     keys_have_places = True
     keys_can_move = True
-
-    def denoiser(self, pipe: Pipeline) -> FluxTransformer2DModel:
-        """The transformer."""
-        return pipe.components["transformer"]
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """That of the text whose tokens the picture attends to; the other encoder gives a summary alone."""
@@ -66,31 +54,9 @@ class FluxBackbone(Backbone):
         channels: int = self.denoiser(pipe).config.in_channels // PATCH**2
         return LatentSpace(channels, factor, factor * PATCH, (side, side))
 
-    def layers(self, denoiser: FluxTransformer2DModel) -> tuple[AttentionLayer, ...]:
-        """The attention of all blocks."""
-        return joint_layers(denoiser)
-
     def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
         """The blocks that keep text and picture apart."""
         return word_layers(layers, divisor)
-
-    def attending(
-        self,
-        denoiser: FluxTransformer2DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> AbstractContextManager[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        return attending(denoiser, to_picture, to_text)
-
-    def calls(
-        self,
-        denoiser: FluxTransformer2DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     def distils_guidance(self, denoiser: FluxTransformer2DModel) -> bool:
         """dev does, and what is made of it."""
@@ -120,24 +86,6 @@ class FluxBackbone(Backbone):
         guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         prompts = [negative_prompt, prompt] if guided else [prompt]
         return encode_prompt(model, prompts, guidance_scale)
-
-    def schedule(
-        self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]
-    ) -> Schedule:
-        """The model's own noise levels, which may depend on the size."""
-        own, space = cast(FluxPipeline, model.pipe).scheduler, self.latents(model.pipe)
-        self.files.check_scheduler(self.title, type(own).__name__)
-        _, height, width = space.shape(size_px)
-        tokens = (height // PATCH) * (width // PATCH)
-        return flow_schedule(own.config, model.device, name, num_inference_steps, tokens)
-
-    def load_control(self, choice: NetworkChoice, denoiser: FluxTransformer2DModel) -> ControlNetwork:
-        """A ControlNet for transformers of this shape, also one for several kinds of pictures."""
-        return load_control(choice, denoiser)
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """The pictures as the autoencoder has them."""
-        return prepare_controls(model, self.latents(model.pipe), pictures)
 
     @torch.no_grad()
     def predict(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
-from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
@@ -23,13 +20,11 @@ from masactrl_video.model.backbones.flux2.attention import TITLE, attending, wat
 from masactrl_video.model.backbones.flux2.files import Flux2Files
 from masactrl_video.model.backbones.flux2.latents import Flux2Latents
 from masactrl_video.model.backbones.flux2.prompts import Flux2Text, InConversation, encode_prompts
-from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
-from masactrl_video.model.backbones.joint.controls import PreparedPictures
+from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.schedule import Schedule
-from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.sampling.flow import flow_schedule
 from masactrl_video.settings.names import SchedulerName
 
@@ -41,6 +36,7 @@ class Flux2Backbone(TransformerBackbone):
     pipelines = ("Flux2Pipeline", "Flux2KleinPipeline")
     denoisers = ("Flux2Transformer2DModel",)
     files = Flux2Files()
+    inside = Inside(joint_layers, attending, watch_calls)
     keys_have_places = True
     keys_can_move = True
     calls_each_branch = True
@@ -55,31 +51,9 @@ class Flux2Backbone(TransformerBackbone):
         factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
         return Flux2Latents(vae.config.latent_channels, factor, factor * PATCH, self.native_size_px(pipe))
 
-    def layers(self, denoiser: Flux2Transformer2DModel) -> tuple[AttentionLayer, ...]:
-        """The attention of all blocks."""
-        return joint_layers(denoiser)
-
     def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
         """The blocks that keep text and picture apart."""
         return word_layers(layers, divisor)
-
-    def attending(
-        self,
-        denoiser: Flux2Transformer2DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> AbstractContextManager[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        return attending(denoiser, to_picture, to_text)
-
-    def calls(
-        self,
-        denoiser: Flux2Transformer2DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     def distils_guidance(self, denoiser: Flux2Transformer2DModel) -> bool:
         """dev does."""
@@ -136,10 +110,6 @@ class Flux2Backbone(TransformerBackbone):
             f"{choice.kind} {choice.name!r}: diffusers has no control networks for FLUX.2; leave guidance out "
             "(--guidance with nothing behind it). diffusers' own pipeline can take a skeleton as a reference picture"
         )
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """Nothing to prepare."""
-        return PreparedPictures()
 
     @torch.no_grad()
     def predict(

@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, cast
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, ModelMixin
+from numpy.typing import NDArray
 
-from masactrl_video.model.backbones.base import AttentionLayer, Backbone, LoadedModel
+from masactrl_video.model.backbones.base import (
+    AttentionLayer,
+    Backbone,
+    LayerKind,
+    LoadedModel,
+    PictureAttention,
+    TextAttention,
+)
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
+from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
+from masactrl_video.model.backbones.joint.controls import PreparedPictures, refuse_controls
 from masactrl_video.model.backbones.joint.files import TransformerFiles
 from masactrl_video.model.backbones.joint.layers import word_layers
 from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.schedule import Schedule
+from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.sampling.flow import flow_schedule
 from masactrl_video.settings.names import SchedulerName
+
+
+class _Attending(Protocol):
+    def __call__(
+        self,
+        denoiser: torch.nn.Module,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+        /,
+    ) -> AbstractContextManager[None]:
+        """See `Backbone.attending`."""
+
+
+class _Calls(Protocol):
+    def __call__(
+        self, denoiser: torch.nn.Module, on_begin: Callable[[DenoiserCall], None], on_end: Callable[[], None] | None, /
+    ) -> AbstractContextManager[None]:
+        """See `Backbone.calls`."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A family's ways into its transformer."""
+
+    layers: Callable[[torch.nn.Module], tuple[AttentionLayer, ...]]
+    """See `Backbone.layers`."""
+    attending: _Attending
+    calls: _Calls
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """A family's ControlNets."""
+
+    load: Callable[[NetworkChoice, torch.nn.Module], ControlNetwork]
+    """See `Backbone.load_control`."""
+    prepare: Callable[[LoadedModel, LatentSpace, Sequence[NDArray[np.uint8]]], PreparedControls]
+    """See `Backbone.prepare_controls`; the space is that of the autoencoder's latents."""
 
 
 class TransformerBackbone(Backbone):
@@ -26,6 +78,11 @@ class TransformerBackbone(Backbone):
 
     denoiser_part = "transformer"
     files: TransformerFiles
+    inside: Inside
+    words_in: LayerKind = "joint"
+    """Kind of the layers that tell where the prompt's words are."""
+    controlled: Controlled | None = None
+    """None: diffusers has no ControlNet of this family."""
     sigmas_are_even = True
     """Whether its pipeline gives the scheduler evenly spaced noise levels; else that takes its own."""
 
@@ -49,9 +106,31 @@ class TransformerBackbone(Backbone):
         side: int = cast(AutoencoderKL, pipe.components["vae"]).config.sample_size
         return side, side
 
+    def layers(self, denoiser: torch.nn.Module) -> tuple[AttentionLayer, ...]:
+        """As the family's own function finds them."""
+        return self.inside.layers(denoiser)
+
+    def attending(
+        self,
+        denoiser: torch.nn.Module,
+        to_picture: Mapping[str, PictureAttention],
+        to_text: Mapping[str, Sequence[TextAttention]],
+    ) -> AbstractContextManager[None]:
+        """Inside the context, layers attend otherwise, by attention processors."""
+        return self.inside.attending(denoiser, to_picture, to_text)
+
+    def calls(
+        self,
+        denoiser: torch.nn.Module,
+        on_begin: Callable[[DenoiserCall], None],
+        on_end: Callable[[], None] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Inside the context, each call of the transformer is told of."""
+        return self.inside.calls(denoiser, on_begin, on_end)
+
     def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
         """All in which the picture reads the text."""
-        return word_layers(layers, divisor, self.title)
+        return word_layers(layers, divisor, self.title, kind=self.words_in)
 
     def branches(self, denoiser: torch.nn.Module, guidance_scale: float) -> Sequence[Branch]:
         """Two with real guidance."""
@@ -67,6 +146,22 @@ class TransformerBackbone(Backbone):
         tokens = (height // PATCH) * (width // PATCH)
         config = cast(Schedule, own).config
         return flow_schedule(config, model.device, name, num_inference_steps, tokens, even=self.sigmas_are_even)
+
+    def load_control(self, choice: NetworkChoice, denoiser: torch.nn.Module) -> ControlNetwork:
+        """A ControlNet for transformers of this shape.
+
+        Raises:
+            UserError: there is none of this family, or this is none.
+        """
+        if self.controlled is None:
+            raise refuse_controls(choice, self.title)
+        return self.controlled.load(choice, denoiser)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """The pictures as the autoencoder has them; nothing where the family has no ControlNets."""
+        if self.controlled is None:
+            return PreparedPictures()
+        return self.controlled.prepare(model, self.latents(model.pipe), pictures)
 
 
 def by_branch(out: torch.Tensor, text: TextCondition) -> torch.Tensor:

@@ -43,9 +43,9 @@ class TokenLayer:
 
 
 def word_layers(
-    layers: Sequence[AttentionLayer], divisor: int, title: str, part: str = ""
+    layers: Sequence[AttentionLayer], divisor: int, title: str, part: str = "", kind: LayerKind = "joint"
 ) -> tuple[AttentionLayer, ...]:
-    """Layers whose attention from picture to text makes the object masks: joint ones, in the blocks of one part.
+    """Layers whose attention from picture to text makes the object masks: those of a kind, in the blocks of one part.
 
     Args:
         part: beginning of the names of their blocks.
@@ -58,4 +58,4 @@ def word_layers(
         raise UserError(
             f"mask_grid_divisor: got {divisor}; {title} attends to words on its own grid alone: give {own}, or masks"
         )
-    return tuple(layer for layer in layers if layer.kind == "joint" and layer.block.startswith(part))
+    return tuple(layer for layer in layers if layer.kind == kind and layer.block.startswith(part))

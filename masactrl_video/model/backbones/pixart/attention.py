@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from diffusers import PixArtTransformer2DModel
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.base import PictureAttention, TextAttention
 from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.joint.calls import rounding_of, timestep_of
 from masactrl_video.model.backbones.steps import DenoiserCall
-from masactrl_video.model.backbones.unet.attention import CrossAttentionCall
+from masactrl_video.model.backbones.unet.attention import CrossAttentionCall, processors_for
 from masactrl_video.model.backbones.unet.layers import Layer
+from masactrl_video.model.backbones.unet.processors import installed
 
 TITLE = "PixArt-Sigma"
 _ORDER = ("hidden_states", "encoder_hidden_states", "timestep")
@@ -30,18 +31,16 @@ def all_layers(transformer: PixArtTransformer2DModel) -> tuple[Layer, ...]:
     return tuple(Layer(number, f"transformer_blocks.{number}", config.patch_size, channels) for number in blocks)
 
 
-def word_layers(layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
-    """All layers.
-
-    Raises:
-        UserError: maps of another size than the tokens' are asked for.
-    """
-    own = layers[0].downscale
-    if divisor != own:
-        raise UserError(
-            f"mask_grid_divisor: got {divisor}; {TITLE} attends to words on its own grid alone: give {own}, or masks"
-        )
-    return tuple(layers)
+@contextmanager
+def attending(
+    transformer: PixArtTransformer2DModel,
+    to_picture: Mapping[str, PictureAttention],
+    to_text: Mapping[str, Sequence[TextAttention]],
+) -> Iterator[None]:
+    """See `Backbone.attending`."""
+    processors = processors_for(transformer, all_layers(transformer), to_picture, to_text, PixArtTextCall)
+    with installed(transformer, processors):
+        yield
 
 
 class PixArtTextCall(CrossAttentionCall):

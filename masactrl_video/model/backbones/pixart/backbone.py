@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import PixArtSigmaPipeline, PixArtTransformer2DModel
-from numpy.typing import NDArray
 
-from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
-from masactrl_video.model.backbones.joint.backbone import TransformerBackbone, by_branch
-from masactrl_video.model.backbones.joint.controls import PreparedPictures, refuse_controls
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone, by_branch
 from masactrl_video.model.backbones.joint.ragged import WrittenInto
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
-from masactrl_video.model.backbones.pixart.attention import (
-    TITLE,
-    PixArtTextCall,
-    all_layers,
-    watch_calls,
-    word_layers,
-)
+from masactrl_video.model.backbones.pixart.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.pixart.files import PixArtFiles
 from masactrl_video.model.backbones.schedule import Schedule
-from masactrl_video.model.backbones.steps import DenoiserCall
-from masactrl_video.model.backbones.unet.attention import processors_for
-from masactrl_video.model.backbones.unet.processors import installed
 from masactrl_video.model.sampling.diffusion import diffusion_schedule
 from masactrl_video.model.unread import libraries_leave_it_to_us
 from masactrl_video.settings.names import SchedulerName
@@ -55,6 +42,8 @@ class PixArtBackbone(TransformerBackbone):
     pipelines = ("PixArtSigmaPipeline",)
     denoisers = ("PixArtTransformer2DModel",)
     files = PixArtFiles()
+    words_in = "self"  # each layer has one for the text beside it
+    inside = Inside(all_layers, attending, watch_calls)
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """Of prompts in small letters, as the pipeline reads them."""
@@ -66,35 +55,6 @@ class PixArtBackbone(TransformerBackbone):
         pixart = cast(PixArtSigmaPipeline, pipe)
         side: int = pixart.transformer.config.sample_size * 2 ** (len(pixart.vae.config.block_out_channels) - 1)
         return side, side
-
-    def layers(self, denoiser: PixArtTransformer2DModel) -> tuple[AttentionLayer, ...]:
-        """The picture's own attention of all blocks."""
-        return all_layers(denoiser)
-
-    def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
-        """All of them: each has a layer for the text beside it."""
-        return word_layers(layers, divisor)
-
-    @contextmanager
-    def attending(
-        self,
-        denoiser: PixArtTransformer2DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> Iterator[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        processors = processors_for(denoiser, all_layers(denoiser), to_picture, to_text, PixArtTextCall)
-        with installed(denoiser, processors):
-            yield
-
-    def calls(
-        self,
-        denoiser: PixArtTransformer2DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
         """Guided."""
@@ -125,18 +85,6 @@ class PixArtBackbone(TransformerBackbone):
         config = cast(PixArtSigmaPipeline, model.pipe).scheduler.config
         spaced = {**config, "timestep_spacing": "leading"} if name == "ddim" else config
         return diffusion_schedule(spaced, model.device, name, num_inference_steps)
-
-    def load_control(self, choice: NetworkChoice, denoiser: PixArtTransformer2DModel) -> ControlNetwork:
-        """None: diffusers has no ControlNet of this family.
-
-        Raises:
-            UserError: always.
-        """
-        raise refuse_controls(choice, TITLE)
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """Nothing to prepare."""
-        return PreparedPictures()
 
     @torch.no_grad()
     def predict(

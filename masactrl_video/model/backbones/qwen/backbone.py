@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import QwenImagePipeline, QwenImageTransformer2DModel
-from numpy.typing import NDArray
 
-from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch, classifier_free_guidance
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
-from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
@@ -24,7 +21,6 @@ from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qwen.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.qwen.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.qwen.files import QwenFiles
-from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.unread import libraries_leave_it_to_us
 
 _NATIVE_PX = 1328
@@ -38,6 +34,8 @@ class QwenBackbone(TransformerBackbone):
     pipelines = ("QwenImagePipeline",)
     denoisers = ("QwenImageTransformer2DModel",)
     files = QwenFiles()
+    inside = Inside(all_layers, attending, watch_calls)
+    controlled = Controlled(load_control, prepare_controls)
     keys_have_places = True
     keys_can_move = True
     calls_each_branch = True
@@ -52,28 +50,6 @@ class QwenBackbone(TransformerBackbone):
         vae = cast(QwenImagePipeline, pipe).vae
         factor: int = 2 ** len(vae.temperal_downsample)
         return VideoLatents(vae.config.z_dim, factor, factor * PATCH, (_NATIVE_PX, _NATIVE_PX))
-
-    def layers(self, denoiser: QwenImageTransformer2DModel) -> tuple[AttentionLayer, ...]:
-        """The joint attention of all blocks."""
-        return all_layers(denoiser)
-
-    def attending(
-        self,
-        denoiser: QwenImageTransformer2DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> AbstractContextManager[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        return attending(denoiser, to_picture, to_text)
-
-    def calls(
-        self,
-        denoiser: QwenImageTransformer2DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
         """Without a negative prompt; with one, a pipeline calls the network twice."""
@@ -102,14 +78,6 @@ class QwenBackbone(TransformerBackbone):
                 for text in ([negative_prompt, prompt] if guided else [prompt])
             ]
         return RaggedText.of([states.to(model.dtype) for states in encoded])
-
-    def load_control(self, choice: NetworkChoice, denoiser: QwenImageTransformer2DModel) -> ControlNetwork:
-        """A ControlNet for transformers of this shape."""
-        return load_control(choice, denoiser)
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """The pictures as the autoencoder has them."""
-        return prepare_controls(model, self.latents(model.pipe), pictures)
 
     @torch.no_grad()
     def predict(

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
-from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
-from masactrl_video.model.backbones.joint.backbone import TransformerBackbone, by_branch
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone, by_branch
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.parts import Pipeline
 from masactrl_video.model.backbones.sd3.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.sd3.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.sd3.files import SD3Files
-from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.unread import libraries_leave_it_to_us
 
 _MOST_TOKENS = 256
@@ -45,6 +40,8 @@ class SD3Backbone(TransformerBackbone):
     pipelines = ("StableDiffusion3Pipeline",)
     denoisers = ("SD3Transformer2DModel",)
     files = SD3Files()
+    inside = Inside(all_layers, attending, watch_calls)
+    controlled = Controlled(load_control, prepare_controls)
     sigmas_are_even = False
 
     def native_size_px(self, pipe: Pipeline) -> tuple[int, int]:
@@ -52,28 +49,6 @@ class SD3Backbone(TransformerBackbone):
         sd3 = cast(StableDiffusion3Pipeline, pipe)
         side: int = sd3.transformer.config.sample_size * 2 ** (len(sd3.vae.config.block_out_channels) - 1)
         return side, side
-
-    def layers(self, denoiser: SD3Transformer2DModel) -> tuple[AttentionLayer, ...]:
-        """The joint attention of all blocks, and the picture's own where a block has it."""
-        return all_layers(denoiser)
-
-    def attending(
-        self,
-        denoiser: SD3Transformer2DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> AbstractContextManager[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        return attending(denoiser, to_picture, to_text)
-
-    def calls(
-        self,
-        denoiser: SD3Transformer2DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     @torch.no_grad()
     def encode_prompt(
@@ -105,14 +80,6 @@ class SD3Backbone(TransformerBackbone):
             ]
         hidden, pooled = (torch.cat([one[part] for one in encoded]).to(model.dtype) for part in (0, 2))
         return SD3Text(hidden, pooled)
-
-    def load_control(self, choice: NetworkChoice, denoiser: SD3Transformer2DModel) -> ControlNetwork:
-        """A ControlNet for transformers of this shape."""
-        return load_control(choice, denoiser)
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """The pictures as the autoencoder has them."""
-        return prepare_controls(model, self.latents(model.pipe), pictures)
 
     @torch.no_grad()
     def predict(

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
-from numpy.typing import NDArray
 
-from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
-from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
-from masactrl_video.model.backbones.joint.controls import PreparedPictures, refuse_controls
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
 from masactrl_video.model.backbones.joint.video_latents import VideoLatents
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.schedule import Schedule
-from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.backbones.wan.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.wan.files import WanFiles
 from masactrl_video.model.backbones.wan.schedule import wan_schedule
@@ -44,6 +38,8 @@ class WanBackbone(TransformerBackbone):
     pipelines = ("WanPipeline",)
     denoisers = ("WanTransformer3DModel",)
     files = WanFiles()
+    words_in = "self"  # each layer has one for the text beside it
+    inside = Inside(all_layers, attending, watch_calls)
     keys_have_places = True
     keys_can_move = True
     calls_each_branch = True
@@ -57,41 +53,6 @@ class WanBackbone(TransformerBackbone):
         config = cast(WanPipeline, pipe).vae.config
         factor: int = config.scale_factor_spatial
         return VideoLatents(config.z_dim, factor, factor * PATCH, _NATIVE_PX.get(factor, _NATIVE_PX[8]))
-
-    def layers(self, denoiser: WanTransformer3DModel) -> tuple[AttentionLayer, ...]:
-        """The picture's own attention of all blocks."""
-        return all_layers(denoiser)
-
-    def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
-        """All of them: each has a layer for the text beside it.
-
-        Raises:
-            UserError: maps of another size than the tokens' are asked for.
-        """
-        if divisor != layers[0].downscale:
-            raise UserError(
-                f"mask_grid_divisor: got {divisor}; {TITLE} attends to words on its own grid alone: give "
-                f"{layers[0].downscale}, or masks"
-            )
-        return tuple(layers)
-
-    def attending(
-        self,
-        denoiser: WanTransformer3DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> AbstractContextManager[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        return attending(denoiser, to_picture, to_text)
-
-    def calls(
-        self,
-        denoiser: WanTransformer3DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
         """Guided, in two calls."""
@@ -121,18 +82,6 @@ class WanBackbone(TransformerBackbone):
         own = model.pipe.components["scheduler"]
         self.files.check_scheduler(self.title, type(own).__name__)
         return wan_schedule(own, model.device, name, num_inference_steps)
-
-    def load_control(self, choice: NetworkChoice, denoiser: WanTransformer3DModel) -> ControlNetwork:
-        """None: diffusers has no ControlNet of this family.
-
-        Raises:
-            UserError: always.
-        """
-        raise refuse_controls(choice, TITLE)
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """Nothing to prepare."""
-        return PreparedPictures()
 
     @torch.no_grad()
     def predict(

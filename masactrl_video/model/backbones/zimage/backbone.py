@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import torch
 from diffusers import ZImagePipeline, ZImageTransformer2DModel
-from numpy.typing import NDArray
 
-from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
-from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
-from masactrl_video.model.backbones.joint.backbone import TransformerBackbone
+from masactrl_video.model.backbones.controls import PreparedControls
+from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
-from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.backbones.zimage.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.zimage.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.zimage.files import ZImageFiles
@@ -36,6 +32,8 @@ class ZImageBackbone(TransformerBackbone):
     pipelines = ("ZImagePipeline",)
     denoisers = ("ZImageTransformer2DModel",)
     files = ZImageFiles()
+    inside = Inside(all_layers, attending, watch_calls)
+    controlled = Controlled(load_control, prepare_controls)
     keys_have_places = True
     keys_can_move = True
     calls_each_branch = True
@@ -51,28 +49,6 @@ class ZImageBackbone(TransformerBackbone):
             return said
 
         return WrittenInto(own, asked)
-
-    def layers(self, denoiser: ZImageTransformer2DModel) -> tuple[AttentionLayer, ...]:
-        """Those of the picture alone, then those with the caption."""
-        return all_layers(denoiser)
-
-    def attending(
-        self,
-        denoiser: ZImageTransformer2DModel,
-        to_picture: Mapping[str, PictureAttention],
-        to_text: Mapping[str, Sequence[TextAttention]],
-    ) -> AbstractContextManager[None]:
-        """Inside the context, layers attend otherwise, by attention processors."""
-        return attending(denoiser, to_picture, to_text)
-
-    def calls(
-        self,
-        denoiser: ZImageTransformer2DModel,
-        on_begin: Callable[[DenoiserCall], None],
-        on_end: Callable[[], None] | None = None,
-    ) -> AbstractContextManager[None]:
-        """Inside the context, each call of the transformer is told of."""
-        return watch_calls(denoiser, on_begin, on_end)
 
     def own_branches(self, denoiser: torch.nn.Module) -> Sequence[Branch]:
         """Turbo's; a pipeline has both branches of real guidance in one batch, which is refused."""
@@ -101,14 +77,6 @@ class ZImageBackbone(TransformerBackbone):
                 for text in ([negative_prompt, prompt] if guided else [prompt])
             ]
         return RaggedText.of([states.to(model.dtype) for states in encoded])
-
-    def load_control(self, choice: NetworkChoice, denoiser: ZImageTransformer2DModel) -> ControlNetwork:
-        """A ControlNet for transformers of this shape, for one or several kinds of pictures."""
-        return load_control(choice, denoiser)
-
-    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
-        """The pictures as the autoencoder has them."""
-        return prepare_controls(model, self.latents(model.pipe), pictures)
 
     @torch.no_grad()
     def predict(
