@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,7 +55,7 @@ class WorkWorker:
         if self._do is None:
             letter = self._letter
             torch.set_num_threads(letter.threads)
-            work: Work[Any] = pickle.loads(letter.work)
+            work: Work[Any] = self._fetch(letter.work)
             self._do = work.open([self._source(path, letter.sources[n]) for n, path in enumerate(work.sources)])
         return self._do
 

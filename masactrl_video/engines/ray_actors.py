@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import numpy as np
+
 from masactrl_video.engines.handing import NodeFault, StepsTaken, WorkerLost
 from masactrl_video.engines.letter import Answer
 from masactrl_video.engines.ray_cluster import Cluster
@@ -100,7 +102,7 @@ class RayActors:
         return f"each needs {need}, and {self._cluster.describe()}; or a model takes long to load"
 
     def put(self, content: Any) -> Any:
-        """Leave an array in the object store; what stands for it.
+        """Leave an array, or a work, in the object store; what stands for it.
 
         Raises:
             StorageError: there is no room for it.
@@ -110,9 +112,10 @@ class RayActors:
         try:
             return self._cluster.ray.put(content)
         except (exceptions.ObjectStoreFullError, exceptions.OutOfDiskError) as error:
+            what = f"{content.nbytes / 1e6:.0f} MB of the source" if isinstance(content, np.ndarray) else "the work"
             raise StorageError(
-                f"engine ray: the object store of this node has no room for {content.nbytes / 1e6:.0f} MB of the "
-                "source; give ray start a larger --object-store-memory, or --storage with a folder that all nodes see"
+                f"engine ray: the object store of this node has no room for {what}; give "
+                "ray start a larger --object-store-memory, or --storage with a folder that all nodes see"
             ) from error
 
     def leave(self) -> None:

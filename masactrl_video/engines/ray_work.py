@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -89,7 +88,7 @@ class EachOnRay:
         return vars(
             WorkLetter(
                 version=masactrl_video.__version__,
-                work=pickle.dumps(work),
+                work=put(work),
                 run=secrets.token_hex(16),
                 threads=torch.get_num_threads(),
                 sources=[str(path) if self._seen(path) else sent_source(path, put) for path in work.sources],

@@ -43,8 +43,8 @@ class WorkLetter:
 
     version: str
     """Of this package, where the letter was written."""
-    work: bytes
-    """A `Work`, pickled: as Ray does with all that travels, and as the owner alone has written it."""
+    work: Any
+    """What stands for a `Work`; it is fetched when it is known that the worker has the owner's version."""
     run: str
     """Names the run, the same for all of its workers and for nobody else."""
     threads: int

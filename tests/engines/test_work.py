@@ -40,6 +40,17 @@ STORY = {
 }
 
 
+class Travelled:
+    """A content as it is on its way."""
+
+    def __init__(self, content: object) -> None:
+        self.content = pickle.dumps(content)
+
+
+def fetch(content: Any) -> Any:
+    return pickle.loads(content.content) if isinstance(content, Travelled) else content
+
+
 class Elsewhere:
     """Does every number by a worker of its own, the last one first."""
 
@@ -50,13 +61,13 @@ class Elsewhere:
     def __call__(self, work: Work[Any], numbers: Sequence[int], here: object) -> Iterator[tuple[int, Any]]:
         letter = WorkLetter(
             version=masactrl_video.__version__,
-            work=pickle.dumps(work),
+            work=Travelled(work),
             run=f"{id(self):032x}",
             threads=1,
             sources=[sent_source(path, lambda content: content.tobytes()) for path in work.sources],
         )
         self.letters += 1
-        worker = WorkWorker(vars(letter), lambda content: content, quiet=False)
+        worker = WorkWorker(vars(letter), fetch, quiet=False)
         try:
             for number in reversed(numbers):
                 kind, result, *rest = worker.run(number)
@@ -163,8 +174,8 @@ def test_a_worker_with_another_model_says_which_part_differs() -> None:
     weights = weights_in(model)
     assert {"unet", "vae", "text_encoder", "control pose"} <= weights.keys()
     work = Different(weights | {"unet": "other"})
-    letter = WorkLetter(version="", work=pickle.dumps(work), run="0" * 32, threads=1, sources=[])
-    worker = WorkWorker(vars(letter), lambda content: content, quiet=False)
+    letter = WorkLetter(version="", work=Travelled(work), run="0" * 32, threads=1, sources=[])
+    worker = WorkWorker(vars(letter), fetch, quiet=False)
     assert worker.begin() == (
         "node",
         "its model is another than the owner's: the unet differs; give all nodes the same files",
@@ -191,9 +202,9 @@ class Different:
 
 def test_a_worker_without_the_recorded_source_says_where_it_should_be(tmp_path: Path) -> None:
     letter = WorkLetter(
-        version="", work=pickle.dumps(OneSource()), run="0" * 32, threads=1, sources=[str(tmp_path / "gone")]
+        version="", work=Travelled(OneSource()), run="0" * 32, threads=1, sources=[str(tmp_path / "gone")]
     )
-    kind, said = WorkWorker(vars(letter), lambda content: content, quiet=False).begin()
+    kind, said = WorkWorker(vars(letter), fetch, quiet=False).begin()
     assert kind == "node"
     assert said.startswith(f"the recorded source is not there: {tmp_path / 'gone'}; give --storage")
 
