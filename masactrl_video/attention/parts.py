@@ -32,7 +32,7 @@ class SourcePart:
     text: torch.Tensor | None = None
     """(1, text tokens, channels): what the region reads instead of the target's prompt; the words stand in it."""
     person: bool = False
-    """Mode `regions`: its region differs from frame to frame, and is said for each batch (`AttentionControl.whose`)."""
+    """Mode `regions`: its region differs from frame to frame, and is said for each batch (`Figures.whose`)."""
     weight: Weight = 1.0
     mask: torch.Tensor | None = None
     """(height, width) bool on the latent grid: where its object is, instead of its recorded object maps."""

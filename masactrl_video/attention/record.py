@@ -11,7 +11,7 @@ from masactrl_video.attention.masks import joined_maps
 from masactrl_video.attention.plan import layers_between_maps, layers_from
 from masactrl_video.attention.recorded import MemorySource, StepRecord
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import AttentionLayer, TextAttention, TextCall
+from masactrl_video.model.backbones.base import AttentionLayer, TextCall
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.qkv import QKV, merge_heads
 from masactrl_video.model.backbones.registry import backbone_of
@@ -42,65 +42,95 @@ def record_attention(
         masked_layers: layers that will use it, if others than `layers`; each gets the map as it is when it runs.
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
     """
-    masked_layers = layers if masked_layers is None else masked_layers
+    groups = (object_tokens, *attributes) if object_tokens else ()
     backbone = backbone_of(denoiser)
     rows_of = BranchFinder(tuple(branches), clock or StepClock(), each_has_a_call=backbone.calls_each_branch)
-    kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    of_branches: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}  # where each has a call of its own
-    groups = (object_tokens, *attributes) if object_tokens else ()
-    maps: list[dict[str, torch.Tensor]] = [{} for _ in groups]
-    rows: list[str] = []  # of the call in progress
-    current: list[DenoiserCall] = []
-
-    def begin(call: DenoiserCall) -> None:
-        rows[:] = rows_of.of(call)
-        if call.rows != len(rows):
-            raise UserError(
-                f"a source is one image: a call of the denoiser had {call.rows} rows where {len(rows)} "
-                f"({', '.join(rows)}) were expected; record one image at a time, and say with `branches` "
-                "whether classifier-free guidance is on"
-            )
-        kept.clear()
-        if of_branches and current[0].timestep != call.timestep:
-            missing = ", ".join(branch for branch in branches if branch not in of_branches)
-            raise UserError(
-                f"the call of the {missing} branch did not come at timestep {current[0].timestep:g}; say with "
-                "`branches` whether classifier-free guidance is on"
-            )
-        for found in maps if not of_branches else ():
-            found.clear()
-        current[:] = [call]
-
-    def end() -> None:
-        missing = [layer.name for layer in layers if layer.name not in kept]
-        if missing:
-            raise RuntimeError(f"the attention of {missing[0]} was not recorded: its processor was never called")
-        if len(rows) < len(branches):
-            of_branches[rows[0]] = dict(kept)
-            if len(of_branches) < len(branches):
-                return
-            for layer in layers:
-                pairs = [of_branches[branch][layer.name] for branch in branches]
-                kept[layer.name] = (torch.cat([key for key, _ in pairs]), torch.cat([value for _, value in pairs]))
-            of_branches.clear()
-        object_map = _joined(maps)
-        keys, values = ({name: pair[i] for name, pair in kept.items()} for i in (0, 1))
-        on_step(current[0].timestep, StepRecord(keys, values, object_map, _early_maps(maps, map_layers, masked_layers)))
-
-    keep = KeepKeysValues(kept)
-    to_text: Mapping[str, Sequence[TextAttention]] = {}
-
-    def map_size() -> tuple[int, int] | None:
-        return None if rows == ["unconditional"] else current[0].latent_size
-
-    keeping = [KeepObjectMap(tokens, rows, map_size, found) for tokens, found in zip(groups, maps, strict=True)]
-    if keeping:
-        to_text = {layer.name: keeping for layer in map_layers}
+    masked = layers if masked_layers is None else masked_layers
+    recording = _Recording(layers, branches, rows_of, [{} for _ in groups], (map_layers, masked), on_step)
+    keep = KeepKeysValues(recording.kept)
+    keeping = [
+        KeepObjectMap(tokens, recording.rows, recording.map_size, found)
+        for tokens, found in zip(groups, recording.maps, strict=True)
+    ]
+    to_text = {layer.name: keeping for layer in map_layers} if keeping else {}
     with (
         backbone.attending(denoiser, {layer.name: keep for layer in layers}, to_text),
-        backbone.calls(denoiser, begin, end),
+        backbone.calls(denoiser, recording.begin, recording.end),
     ):
         yield
+
+
+class _Recording:
+    """What is kept of the calls of one step, until all its branches were called."""
+
+    def __init__(
+        self,
+        layers: Sequence[AttentionLayer],
+        branches: Sequence[str],
+        rows_of: BranchFinder,
+        maps: list[dict[str, torch.Tensor]],
+        layers_of_maps: tuple[Sequence[AttentionLayer], Sequence[AttentionLayer]],
+        on_step: Callable[[float, StepRecord], None],
+    ) -> None:
+        self._layers, self._branches, self._rows_of, self._on_step = layers, branches, rows_of, on_step
+        self._layers_of_maps = layers_of_maps
+        self.kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        """Layer → key and value of the call in progress."""
+        self.maps = maps
+        """Of each group of words."""
+        self.rows: list[str] = []
+        """Branches of the call in progress."""
+        self._of_branches: dict[str, dict[str, tuple[torch.Tensor, torch.Tensor]]] = {}
+        """Where each has a call of its own."""
+        self._current: DenoiserCall | None = None
+
+    def map_size(self) -> tuple[int, int] | None:
+        """Latent size for the maps of the call in progress; None where it makes none."""
+        assert self._current is not None
+        return None if self.rows == ["unconditional"] else self._current.latent_size
+
+    def begin(self, call: DenoiserCall) -> None:
+        """A call begins."""
+        self.rows[:] = self._rows_of.of(call)
+        if call.rows != len(self.rows):
+            raise UserError(
+                f"a source is one image: a call of the denoiser had {call.rows} rows where {len(self.rows)} "
+                f"({', '.join(self.rows)}) were expected; record one image at a time, and say with `branches` "
+                "whether classifier-free guidance is on"
+            )
+        self.kept.clear()
+        if self._of_branches and self._current is not None and self._current.timestep != call.timestep:
+            missing = ", ".join(branch for branch in self._branches if branch not in self._of_branches)
+            raise UserError(
+                f"the call of the {missing} branch did not come at timestep {self._current.timestep:g}; say with "
+                "`branches` whether classifier-free guidance is on"
+            )
+        for found in self.maps if not self._of_branches else ():
+            found.clear()
+        self._current = call
+
+    def end(self) -> None:
+        """It is over, and perhaps with it the step."""
+        missing = [layer.name for layer in self._layers if layer.name not in self.kept]
+        if missing:
+            raise RuntimeError(f"the attention of {missing[0]} was not recorded: its processor was never called")
+        if len(self.rows) < len(self._branches) and not self._all_called():
+            return
+        assert self._current is not None
+        keys, values = ({name: pair[i] for name, pair in self.kept.items()} for i in (0, 1))
+        early = _early_maps(self.maps, *self._layers_of_maps)
+        self._on_step(self._current.timestep, StepRecord(keys, values, _joined(self.maps), early))
+
+    def _all_called(self) -> bool:
+        """Lay the call's branch beside the others of its step; whether all are there, and joined."""
+        self._of_branches[self.rows[0]] = dict(self.kept)
+        if len(self._of_branches) < len(self._branches):
+            return False
+        for layer in self._layers:
+            pairs = [self._of_branches[branch][layer.name] for branch in self._branches]
+            self.kept[layer.name] = (torch.cat([key for key, _ in pairs]), torch.cat([value for _, value in pairs]))
+        self._of_branches.clear()
+        return True
 
 
 def _early_maps(

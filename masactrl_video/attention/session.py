@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,10 +10,13 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 
-from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, owners, rim_around
+from masactrl_video.attention.figures import Figures
+from masactrl_video.attention.fired import CallCount
+from masactrl_video.attention.limbs import Limbs
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.modes.base import FrameState, SourceView, joined, own_and_text, own_scores
 from masactrl_video.attention.modes.registry import mode_named
-from masactrl_video.attention.mutual import Sides, source_share
+from masactrl_video.attention.mutual import source_share
 from masactrl_video.attention.neighbour import Neighbour, Neighbours
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
@@ -24,7 +26,6 @@ from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
-from masactrl_video.poses.warp import Skeleton, moved_places, moves
 from masactrl_video.settings.names import Background, Ground
 
 
@@ -57,40 +58,19 @@ class AttentionControl:
         """Number of a source → its record of the step in progress; of those that frames of this step have followed."""
         self.weights: list[Weight] = [part.weight for part in parts]
         """Of each source, for the frames in work."""
-        self.source_skeletons: Sequence[Skeleton] = ()
-        """Of each source, where the plan's positions are `pose`."""
-        self.frame_skeletons: Sequence[Skeleton] = ()
-        """The same of the frames in work."""
+        self.limbs = Limbs()
+        """Where the plan's positions are `pose`."""
         self.has_neighbour: Sequence[bool] = ()
         """With a neighbour: of each frame in work, whether it comes right behind the one before it, in this batch or
         in the last one of the same step."""
         self.keeps_last = False
         """Whether the last frame in work is the neighbour of the next batch's first one."""
         self._neighbours = Neighbours(neighbour) if neighbour else None
-        self.target_mask: torch.Tensor | None = None
-        """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
-        self.whose: torch.Tensor | None = None
-        """(frames, height, width) uint8: 0 or the place, from 1, of the source whose region a point is, for sources
-        of people in the frames in work."""
-        self.object_maps: dict[str, torch.Tensor] = {}
-        """Layer → the target's attention to the object's words (frames, height, width), of this call."""
-        self.attribute_maps: list[dict[str, torch.Tensor]] = [{} for _ in self.masks.attributes]
-        """The same for the words of each thing that the object wears."""
-        self.region_maps: list[dict[str, torch.Tensor]] = [{} for _ in parts]
-        """The same for the words of each source that has a region."""
-        self.calls: Counter[int] = Counter()
-        """Step → calls of the denoiser made at it."""
-        self._batches: Counter[int] = Counter()
-        """The same, without calls of a negative prompt alone."""
-        self.fired: Counter[tuple[int, str]] = Counter()
-        """(step, layer) → attention calls that used the sources."""
-        self.owned: Counter[int] = Counter()
-        """Number of a source → tokens of its region, over all controlled attention calls; 0: it was never found."""
+        self.figures = Figures(self.parts, self.mode, self.masks, self.records)
+        """Where objects and people are."""
+        self.count = CallCount()
         self._groups: list[FrameGroup] = []
         self._shares: dict[int, torch.Tensor] = {}
-        self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
-        self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
-        self._moved: dict[tuple[int, Skeleton, tuple[int, int]], torch.Tensor] = {}
         self._of_clip: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._is_looking = False
         self._step = self._frames = 0
@@ -153,22 +133,22 @@ class AttentionControl:
                 f"a call of the denoiser had {call.rows} rows, which do not divide into {', '.join(self.branches)}"
             )
         step = self._steps.step_of(call)
-        self.calls[step] += 1
+        self.count.calls[step] += 1
         has_prompt = self.branches != ["unconditional"]  # else the call before it had the prompt, and made the maps
-        self._batches[step] += has_prompt
+        self.count.batches[step] += has_prompt
         layers = self.plan.layers_at(step)
-        if not layers or step != self._step:
+        if new_step := not layers or step != self._step:
             self.records.clear()
-            self._source_sides.clear()
         self._is_controlled = bool(layers)
         self._step, self._latent_size = step, call.latent_size
-        for maps in (self.object_maps, *self.attribute_maps, *self.region_maps) if has_prompt else ():
-            maps.clear()
-        self._target_sides.clear()
         self._shares.clear()
         self._last = layers[-1] if layers else None
         self._frames = call.rows // len(self.branches)
-        self._groups = groups_of(self.weights, self._frames, self._moving(), self._neighbouring())
+        self.figures.begin(
+            self._latent_size, self._frames, is_controlled=bool(layers), new_step=new_step, makes_maps=has_prompt
+        )
+        moving = self.limbs.moving(len(self.parts), self._frames) if self.plan.positions == "pose" else None
+        self._groups = groups_of(self.weights, self._frames, moving, self._neighbouring())
         for number in sorted({number for group in self._groups for number in group.weights}) if layers else ():
             if number not in self.records:
                 self.records[number] = self.parts[number].source.read(step)
@@ -183,7 +163,7 @@ class AttentionControl:
         grid = layer.grid(self._latent_size)
         if grid[0] * grid[1] != qkv.tokens:
             raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
-        self.fired[self._step, layer.name] += 1
+        self.count.fired[self._step, layer.name] += 1
         beside = self._beside(layer, qkv)
         parts: list[tuple[list[int], torch.Tensor]] = []
         for number, group in enumerate(self._groups):
@@ -243,7 +223,7 @@ class AttentionControl:
             self._branches,
             self.ground,
             layer == self._last,
-            partial(self._target_on, grid, self._groups[group]),
+            partial(self.figures.target_on, grid, self._groups[group], len(self.branches) // self._branches),
             partial(self._shares.__setitem__, group),
             self.background,
             partial(self._clip_states, layer, grid, self._groups[group], qkv),
@@ -261,7 +241,7 @@ class AttentionControl:
 
     def _views(self, layer: AttentionLayer, frame: FrameState, group: FrameGroup, qkv: QKV) -> Iterator[SourceView]:
         """The sources of some frames."""
-        regions = self._regions(frame.grid, group) if "regions" in self.mode.needs else {}
+        regions = self.figures.regions(frame.grid, group) if "regions" in self.mode.needs else {}
         for number, weight in group.weights.items():
             record, rows = self.records[number], self._rows[number]
             key, value = (
@@ -272,35 +252,14 @@ class AttentionControl:
             )  # -> (branches, heads, source tokens, head_dim)
             own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
             if group.skeleton is not None:
-                key = qkv.placed_at(key, self._places(number, group.skeleton, own_grid, key.device))
+                key = qkv.placed_at(key, self.limbs.places(number, group.skeleton, own_grid, key.device))
             elif self.plan.positions != "free":
                 first_column = frame.grid[1] if self.plan.positions == "shifted" else 0
                 key = qkv.placed(key, own_grid, (0, first_column))
             key, value = (states.expand(self._branches, -1, -1, -1) for states in (key, value))
-            yield SourceView(record, weight, regions.get(number), key, value, partial(self._source_on, number, layer))
-
-    def _moving(self) -> list[Skeleton | None] | None:
-        """The skeleton of each frame in work that moves the keys of a source; None where none is to."""
-        if self.plan.positions != "pose":
-            return None
-        if len(self.source_skeletons) != len(self.parts) or len(self.frame_skeletons) != self._frames:
-            raise UserError(
-                f"source_positions pose: got {len(self.source_skeletons)} skeletons for "
-                f"{counted(len(self.parts), 'source')} and {len(self.frame_skeletons)} for "
-                f"{counted(self._frames, 'frame')}; each needs one"
+            yield SourceView(
+                record, weight, regions.get(number), key, value, partial(self.figures.source_on, number, layer)
             )
-        return [
-            frame if any(moves(source, frame) for source in self.source_skeletons) else None
-            for frame in self.frame_skeletons
-        ]
-
-    def _places(self, number: int, skeleton: Skeleton, grid: tuple[int, int], device: torch.device) -> torch.Tensor:
-        """(tokens, 2): where the tokens of a source are in frames of this pose; found once, then the same object."""
-        found = (number, skeleton, grid)
-        if found not in self._moved:
-            places = moved_places(self.source_skeletons[number], skeleton, grid)
-            self._moved[found] = torch.from_numpy(places).float().to(device)
-        return self._moved[found]
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView], neighbour: Neighbour | None) -> torch.Tensor:
         beside, _ = own_and_text(qkv, own="own" in self.mode.needs, neighbour=neighbour)
@@ -326,45 +285,10 @@ class AttentionControl:
         return shares
 
     def check_fired(self, calls_per_step: int | None = None) -> dict[str, int]:
-        """Compare the controlled attention calls with what the plan implies.
-
-        Args:
-            calls_per_step: batches that every step must have seen, where the caller knows.
-
-        Returns:
-            Figures for the run's report; with regions also the tokens that queried each source.
-
-        Raises:
-            RuntimeError: a layer was not controlled in a call where it had to be, or where it must not.
-        """
-        if calls_per_step is not None:
-            counts = {step: self._batches[step] for step in range(len(self.timesteps))}
-            wrong = {step: count for step, count in counts.items() if count != calls_per_step}
-            if wrong:
-                raise RuntimeError(f"calls of the denoiser per denoising step: expected {calls_per_step}, got {wrong}")
-        expected = Counter(
-            {
-                (step, layer.name): self.calls[step]
-                for step in self.plan.steps
-                for layer in self.plan.layers_at(step)
-                if self.calls[step]
-            }
-        )
-        if expected != self.fired:
-            (step, layer), count = next(iter((expected - self.fired or self.fired - expected).items()))
-            raise RuntimeError(
-                f"mutual self-attention was off by {count} calls at step {step}, layer {layer}: "
-                f"{self.fired.total()} controlled attention calls, expected {expected.total()}"
-            )
-        figures = {
-            "steps": len(self.plan.steps),
-            "layers": len(self.plan.layers),
-            "unet_calls": self.calls.total(),
-            "controlled_attention_calls": self.fired.total(),
-            "expected_attention_calls": expected.total(),
-        }
+        """See `CallCount.check`; with regions also the tokens that queried each source."""
+        figures = self.count.check(self.plan, len(self.timesteps), calls_per_step)
         regional = range(len(self.parts)) if "regions" in self.mode.needs else ()
-        return figures | {f"tokens_of_source_{number}": self.owned[number] for number in regional}
+        return figures | {f"tokens_of_source_{number}": self.figures.owned[number] for number in regional}
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -387,120 +311,11 @@ class AttentionControl:
             Its number, and (1, height, width) bool on the latent grid.
         """
         weights = {number: weight for group in self._groups for number, weight in group.weights.items()}
-        masks = [self._source_mask_on(number, self._latent_size) for number in weights]
+        masks = [self.figures.source_mask_on(number, self._latent_size) for number in weights]
         figure = torch.stack(masks).any(dim=0).reshape(1, *self._latent_size)
         return max(weights, key=lambda number: (weights[number], number)), figure
-
-    def _source_mask_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
-        """(tokens,) bool."""
-        part, object_map = self.parts[number], self.records[number].object_map
-        if part.mask is not None:
-            return binary_mask(part.mask[None], 0.5, grid)[0]
-        if object_map is None:
-            raise UserError(
-                f"{self.mode.name} mode: the source was recorded without an object map, and no source mask is given"
-            )
-        return binary_mask(object_map[None], self.masks.threshold, grid)[0]
-
-    def target_object_map(self) -> torch.Tensor | None:
-        """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
-        groups = (self.object_maps, *self.attribute_maps)
-        return joined_maps([[maps[name] for name in sorted(maps)] for maps in groups])
-
-    def target_figure(self) -> torch.Tensor | None:
-        """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
-
-        None at a step that is not controlled, and in modes that have no masks, or several.
-        """
-        is_known = self.target_mask is not None or bool(self.object_maps)
-        if not self._is_controlled or "masks" not in self.mode.needs or "regions" in self.mode.needs or not is_known:
-            return None
-        return self._target_mask_on(self._latent_size).reshape(self._frames, *self._latent_size)
-
-    def _target_on(self, grid: tuple[int, int], group: FrameGroup) -> Sides:
-        """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call."""
-        found = (grid, len(self.object_maps), group.frames)  # more object maps make another mask
-        if found not in self._target_sides:
-            mask, rim = self._target_mask_on(grid), None
-            if self.masks.rim:
-                object_map = self.target_object_map() if self.target_mask is None else None
-                rim = self._rim(mask, grid, object_map, self._latent_size[0])
-            repeats = len(self.branches) // self._branches  # both branches, where the source's are shared
-            some = slice(None) if group.frames is None else list(group.frames)
-            mask = mask[some].repeat(repeats, 1).flatten()
-            rim = None if rim is None else rim[some].repeat(repeats, 1).flatten()
-            self._target_sides[found] = Sides(mask, rim)
-        return self._target_sides[found]
-
-    def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
-        """(frames, tokens) bool."""
-        if self.target_mask is not None:
-            return binary_mask(self.target_mask, 0.5, grid)
-        target_map = self.target_object_map()
-        if target_map is None:
-            raise UserError(f"{self.mode.name} mode: neither words of the object nor target masks are given")
-        return binary_mask(target_map, self.masks.threshold, grid)
-
-    def _source_on(self, number: int, layer: AttentionLayer) -> Sides | None:
-        """A source's figure and ground on its own grid, found once a step."""
-        part, record = self.parts[number], self.records[number]
-        grid = layer.grid(part.latent_size or self._latent_size)
-        found = (number, grid, layer.name if layer.name in record.early_maps else None)
-        if found not in self._source_sides:
-            object_map, latent_height = record.object_map_at(layer.name), (part.latent_size or self._latent_size)[0]
-            if part.mask is not None:
-                mask, object_map = binary_mask(part.mask[None], 0.5, grid), None
-            elif object_map is not None:
-                object_map = object_map[None]
-                mask = binary_mask(object_map, self.masks.threshold, grid)
-            else:
-                self._source_sides[found] = None
-                return None
-            rim = self._rim(mask, grid, object_map, latent_height)[0] if self.masks.rim else None
-            self._source_sides[found] = Sides(mask[0], rim)
-        return self._source_sides[found]
-
-    def _rim(
-        self, mask: torch.Tensor, grid: tuple[int, int], object_map: torch.Tensor | None, latent_height: int
-    ) -> torch.Tensor:
-        """(rows, tokens) bool; without a map the mask was given."""
-        return rim_around(mask, grid, self.masks.rim_widths(object_map, len(mask), latent_height, grid[0]))
-
-    def _regions(self, grid: tuple[int, int], group: FrameGroup) -> dict[int, torch.Tensor]:
-        """Number of a source → its region of some frames (frames, tokens) bool; no token belongs to two of them."""
-        if not group.weights:
-            return {}
-        scores = torch.stack([self._score(number, grid) for number in group.weights])
-        owner = owners(scores if group.frames is None else scores[:, list(group.frames)], self.masks.threshold)
-        regions = torch.stack([owner == place for place in range(len(group.weights))])
-        self.owned.update(dict(zip(group.weights, regions.flatten(1).sum(dim=1).tolist(), strict=True)))
-        return dict(zip(group.weights, regions, strict=True))
-
-    def person_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
-        """(frames, tokens) bool: where the person is who follows a source."""
-        if self.whose is None:
-            raise RuntimeError(f"the person of source {number} is nowhere said to be; set AttentionControl.whose")
-        return binary_mask(self.whose == number + 1, 0.5, grid)
-
-    def _score(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
-        """(frames, tokens) in [0, 1]: how much of a source's object is there."""
-        part, soft = self.parts[number], _map_so_far(self.region_maps[number])
-        if part.person:
-            return self.person_on(number, grid).float()
-        allowed = binary_mask(part.region[None], 0.5, grid).float() if part.region is not None else None
-        if not part.target_tokens:
-            assert allowed is not None
-            return allowed.expand(self._frames, -1)
-        if soft is None:
-            raise RuntimeError(f"the words of source {number} have no map yet; control a layer after the map layers")
-        resized = F.interpolate(soft[:, None], size=grid, mode="nearest").flatten(1)
-        return resized if allowed is None else resized * allowed
 
 
 def _counts(weight: Weight) -> bool:
     """Whether any frame follows a source of this weight."""
     return bool(weight.any()) if isinstance(weight, torch.Tensor) else weight > 0
-
-
-def _map_so_far(maps: dict[str, torch.Tensor]) -> torch.Tensor | None:
-    return normalised([maps[name] for name in sorted(maps)]) if maps else None

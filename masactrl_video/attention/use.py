@@ -75,10 +75,12 @@ def control_attention(
     )
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)
-    wanted = [(part.target_tokens, part.text, kept) for part, kept in zip(source, control.region_maps, strict=True)]
+    wanted = [
+        (part.target_tokens, part.text, kept) for part, kept in zip(source, control.figures.region_maps, strict=True)
+    ]
     if by_object and masks is not None:
-        wanted.append((masks.target_tokens, None, control.object_maps))
-        joining = zip(masks.attributes, control.attribute_maps, strict=True)
+        wanted.append((masks.target_tokens, None, control.figures.object_maps))
+        joining = zip(masks.attributes, control.figures.attribute_maps, strict=True)
         wanted += [(tokens, None, kept) for tokens, kept in joining]
     for words, text, kept in wanted:
         keep = KeepObjectMap(words, control.branches, control.map_size, kept, text)
@@ -94,7 +96,7 @@ def _reading(layers: Sequence[AttentionLayer], control: AttentionControl) -> dic
     prompts: list[RegionPrompt] = []
     for number, part in enumerate(control.parts):
         if part.text is not None and part.person:
-            prompts.append((partial(control.person_on, number), part.text))
+            prompts.append((partial(control.figures.person_on, number), part.text))
         elif part.text is not None and part.region is not None:
             prompts.append((part.region, part.text))
     if not prompts:
@@ -154,14 +156,14 @@ def use_source(
         _one_call_a_step(unet, source, branches),
     ):
         if skeletons is not None:
-            control.source_skeletons, control.frame_skeletons = skeletons.sources, skeletons.frames
+            control.limbs.sources, control.limbs.frames = skeletons.sources, skeletons.frames
         yield control
-    if not control.calls:
+    if not control.count.calls:
         raise RuntimeError("this denoiser was never called under mutual self-attention; was another pipeline used?")
-    if not control.fired:
+    if not control.count.fired:
         raise RuntimeError(
             "the source was never used: the denoiser was called at steps "
-            f"{', '.join(map(str, sorted(control.calls)))} of {len(source.timesteps)}, but is controlled at "
+            f"{', '.join(map(str, sorted(control.count.calls)))} of {len(source.timesteps)}, but is controlled at "
             f"{', '.join(map(str, plan.acting_steps))}; see masa_step"
         )
 

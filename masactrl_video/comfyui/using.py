@@ -92,7 +92,7 @@ class Use:
             self._control.append(self._start(x, branches))
         session, size = self._control[0], (x.shape[-2], x.shape[-1])
         session.use_branches(branches)
-        session.target_mask = self._target_mask(len(x) // len(branches), size, x.device)
+        session.figures.target_mask = self._target_mask(len(x) // len(branches), size, x.device)
         sigma = sigma_of(transformer_options)
         session.begin(DenoiserCall(sigma, len(x), size))
         step = session.timesteps.index(sigma)

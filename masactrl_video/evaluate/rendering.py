@@ -139,7 +139,7 @@ class Way:
         )
         with job.controlled() as control:
             latents = denoise_chunk(job, control, [range(len(case.targets))])[0]
-            maps = control.target_object_map() if masked else None
+            maps = control.figures.target_object_map() if masked else None
         return decode_latents(self.model, latents), None if maps is None else maps.cpu().numpy()
 
     def _plan(self, variant: Variant) -> ControlPlan:

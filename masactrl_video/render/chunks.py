@@ -236,7 +236,7 @@ class ChunkRenderer:
 
     def _write_masks(self, control: AttentionControl, frames: Sequence[int], seen: _Seen) -> None:
         paths = [path for path in map(self._mask_of, frames) if path is not None]
-        maps = control.target_object_map() if paths else None
+        maps = control.figures.target_object_map() if paths else None
         if maps is None:  # they are not wanted, or were given
             return
         for path, object_map in zip(paths, maps.cpu().numpy(), strict=True):

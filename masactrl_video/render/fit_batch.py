@@ -56,8 +56,8 @@ def try_batch(job: FramesJob, frames: int) -> None:
     step = whole[0] if whole else 0
     batch = job.batch(range(frames))
     with job.controlled() as control:
-        control.target_mask, control.weights = job.given_masks(range(frames)), job.weights_of(range(frames))
-        control.frame_skeletons = job.skeletons_of(range(frames))
+        control.figures.target_mask, control.weights = job.given_masks(range(frames)), job.weights_of(range(frames))
+        control.limbs.frames = job.skeletons_of(range(frames))
         control.has_neighbour, control.keeps_last = neighbours_of([range(frames)])[0], True
         control.prepare(step, [control.weights])
         control.use_branches(job.branches_at(step))

@@ -156,7 +156,7 @@ class FramesJob:
             return None
         timeline = self.timeline or Timeline()
         weights = [timeline.weights(frame) for frame in frames]
-        return self.colours.aligning(self.scheduler, weights, control.target_figure)
+        return self.colours.aligning(self.scheduler, weights, control.figures.target_figure)
 
     def in_float32(self) -> FramesJob:
         """The same frames from the same noise under the same prompt; for a model that computes in float32 meanwhile."""
@@ -193,7 +193,7 @@ class FramesJob:
                 neighbour=self.neighbour,
             ) as control,
         ):
-            control.source_skeletons = () if self.skeletons is None else self.skeletons.sources
+            control.limbs.sources = () if self.skeletons is None else self.skeletons.sources
             yield control
 
 
@@ -246,8 +246,8 @@ def denoise_chunk(
         for number, (frames, batch, mask, clip, whose) in enumerate(all_of_them):
             control.has_neighbour = neighbours[number]
             control.keeps_last = any(row[0] for row in neighbours[number + 1 : number + 2])
-            control.target_mask, control.whose, control.weights = mask, whose, job.weights_of(frames)
-            control.frame_skeletons = job.skeletons_of(frames)
+            control.figures.target_mask, control.figures.whose, control.weights = mask, whose, job.weights_of(frames)
+            control.limbs.frames = job.skeletons_of(frames)
             control.use_branches(job.branches_at(step))
             if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
                 with control.looking():

@@ -55,7 +55,7 @@ class StillGround:
 
         At a step that is not controlled no masks are known, and nothing is changed.
         """
-        figure = control.target_figure()
+        figure = control.figures.target_figure()
         if figure is None:
             return latents
         number, of_sources = control.source_figure()

@@ -32,7 +32,7 @@ from masactrl_video.progress import counting
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.sources.identity import source_identity
 from masactrl_video.sources.live import LIVE, STORED_AS, LiveSource, map_name, stored_pictures
-from masactrl_video.sources.source import GeneratedSource, RealSource, replay
+from masactrl_video.sources.source import GeneratedSource, RealSource, Walk, replay
 from masactrl_video.storage.fingerprint import fingerprint, hash_tensor
 
 
@@ -71,6 +71,25 @@ class ColourRule:
         return binary_mask(object_map[None], self.threshold, grid).reshape(1, *grid)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What an entry holds of a source, and how; see `cached_source`."""
+
+    dtype: CacheDtype
+    colours: ColourRule | None
+    levels: bool
+    live: bool
+
+    def identity(self) -> dict[str, JsonValue]:
+        """Its part of what determines the entry."""
+        found: dict[str, JsonValue] = {}
+        if self.live or self.dtype != "exact":
+            found[STORED_AS] = LIVE if self.live else self.dtype
+        if self.colours is not None:
+            found["colours"] = self.colours.identity()
+        return found | ({"levels": True} if self.levels else {})
+
+
 def cached_source(
     root: Path,
     model: DiffusionModel,
@@ -103,13 +122,8 @@ def cached_source(
         StorageError: no space, no permission to write, or the quota is too small.
     """
     words = words or ObjectWords(())
-    identity = source_identity(source, model, plan, words.caption, words.tokens, words.attributes)
-    if live or dtype != "exact":
-        identity[STORED_AS] = LIVE if live else dtype
-    if colours is not None:
-        identity["colours"] = colours.identity()
-    if levels:
-        identity["levels"] = True
+    kept = _Kept(dtype, colours, levels, live)
+    identity = source_identity(source, model, plan, words.caption, words.tokens, words.attributes) | kept.identity()
     name = fingerprint(identity)
     with making(root, name):
         entry = open_or_discard(root, name)
@@ -125,7 +139,7 @@ def cached_source(
                 layers=[layer.name for layer in plan.layers],
                 expected_bytes=needed_bytes,
             ) as writer:
-                _record(writer, model, source, branches, plan, words, dtype, colours, levels=levels, live=live)
+                _Record(writer, model, source, plan, words, kept).make(branches)
             entry = open_entry(root, name)
             assert entry is not None
         else:
@@ -172,78 +186,92 @@ def _latents_of(source: GeneratedSource | RealSource) -> torch.Tensor:
     return source.noise if isinstance(source, GeneratedSource) else source.picture_latents
 
 
-def _record(
-    writer: CacheWriter,
-    model: DiffusionModel,
-    source: GeneratedSource | RealSource,
-    branches: Sequence[str],
-    plan: ControlPlan,
-    words: ObjectWords,
-    dtype: CacheDtype,
-    colours: ColourRule | None,
-    *,
-    levels: bool,
-    live: bool,
-) -> None:
-    walk = source.begin()
-    object_maps: dict[int, torch.Tensor | None] = {}
-    moments: list[torch.Tensor] = []
-    maps: dict[int, dict[str, torch.Tensor]] = {}
-    errors: list[float] = []
-    passed: list[torch.Tensor] = []
-    about: dict[str, torch.Tensor] = {}
-    if words.caption is not None:
-        assert walk.trajectory is not None
-        maps = caption_maps(model, walk.trajectory, source.scheduler, words, plan)
+class _Record:
+    """A source on its way into the cache: what its calls give is written, or kept until the end."""
 
-    def keep(_: float, record: StepRecord) -> None:
-        step = model.clock.now()
-        if step in plan.steps:
-            stored_maps = maps[step] if maps else _object_maps(record)
-            object_maps[step] = stored_maps.get(OBJECT_MAP)
-            if live:
-                about.update({map_name(step, name): tensor for name, tensor in stored_maps.items()})
-                return
-            states = _keys_and_values(record)
-            packed = pack(states, dtype)
-            if dtype != "exact":
-                errors.append(storage_error(states, packed))
-            writer.write_step(step, packed | stored_maps)
+    def __init__(
+        self,
+        writer: CacheWriter,
+        model: DiffusionModel,
+        source: GeneratedSource | RealSource,
+        plan: ControlPlan,
+        words: ObjectWords,
+        kept: _Kept,
+    ) -> None:
+        self._writer, self._model, self._source, self._plan, self._words = writer, model, source, plan, words
+        self._kept = kept
+        self._maps: dict[int, dict[str, torch.Tensor]] = {}
+        self._object_maps: dict[int, torch.Tensor | None] = {}
+        self._moments: list[torch.Tensor] = []
+        self._errors: list[float] = []
+        self._passed: list[torch.Tensor] = []
+        self._about: dict[str, torch.Tensor] = {}
 
-    def look(output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
-        passed.append(latents[0])
-        if colours is not None:
-            clean = predicted_clean(source.scheduler, output, latents, step)
-            figure = colours.figure(object_maps.get(step), (clean.shape[2], clean.shape[3]))
-            moments.append(moments_by_region(clean, figure)[0])
+    def make(self, branches: Sequence[str]) -> None:
+        """Take all steps, and write everything."""
+        model, source, plan, words = self._model, self._source, self._plan, self._words
+        walk = source.begin()
+        if words.caption is not None:
+            assert walk.trajectory is not None
+            self._maps = caption_maps(model, walk.trajectory, source.scheduler, words, plan)
+            words = ObjectWords(())
+        if self._kept.levels or self._kept.live or self._kept.colours is not None:
+            walk.look = self._look
+        with (
+            source.following(walk) if isinstance(source, GeneratedSource) else nullcontext(),
+            record_attention(
+                model.denoiser,
+                plan.layers,
+                self._keep,
+                branches=branches,
+                object_tokens=words.tokens,
+                attributes=words.attributes,
+                map_layers=plan.mask_layers,
+                clock=model.clock,
+            ),
+        ):
+            steps = len(source.scheduler.timesteps)
+            for _ in counting(walk.steps, "source: record", "step", total=steps, passing=True):
+                pass
+        self._write_rest(walk)
 
-    if levels or live or colours is not None:
-        walk.look = look
+    def _keep(self, _: float, record: StepRecord) -> None:
+        """What `record_attention` says of a step."""
+        step = self._model.clock.now()
+        if step not in self._plan.steps:
+            return
+        stored_maps = self._maps[step] if self._maps else _object_maps(record)
+        self._object_maps[step] = stored_maps.get(OBJECT_MAP)
+        if self._kept.live:
+            self._about.update({map_name(step, name): tensor for name, tensor in stored_maps.items()})
+            return
+        states = _keys_and_values(record)
+        packed = pack(states, self._kept.dtype)
+        if self._kept.dtype != "exact":
+            self._errors.append(storage_error(states, packed))
+        self._writer.write_step(step, packed | stored_maps)
 
-    own_words = words if words.caption is None else ObjectWords(())
-    with (
-        source.following(walk) if isinstance(source, GeneratedSource) else nullcontext(),
-        record_attention(
-            model.denoiser,
-            plan.layers,
-            keep,
-            branches=branches,
-            object_tokens=own_words.tokens,
-            attributes=own_words.attributes,
-            map_layers=plan.mask_layers,
-            clock=model.clock,
-        ),
-    ):
-        for _ in counting(walk.steps, "source: record", "step", total=len(source.scheduler.timesteps), passing=True):
-            pass
-    assert walk.final_latents is not None
-    about |= {"storage_errors": torch.tensor(errors)} if errors else {}
-    if levels or live:
-        about |= {LEVELS: torch.stack([*passed, walk.final_latents[0]] if levels else passed)}
-    if live:
-        about |= stored_pictures(source.pictures) if isinstance(source, GeneratedSource) else {}
-    about |= {COLOURS: torch.stack(moments)} if moments else {}
-    writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
+    def _look(self, output: torch.Tensor, latents: torch.Tensor, step: int) -> None:
+        """What a step began with, and what came out of the denoiser."""
+        self._passed.append(latents[0])
+        if self._kept.colours is not None:
+            clean = predicted_clean(self._source.scheduler, output, latents, step)
+            figure = self._kept.colours.figure(self._object_maps.get(step), (clean.shape[2], clean.shape[3]))
+            self._moments.append(moments_by_region(clean, figure)[0])
+
+    def _write_rest(self, walk: Walk) -> None:
+        """What belongs to no step alone."""
+        assert walk.final_latents is not None
+        about, kept = self._about, self._kept
+        if self._errors:
+            about["storage_errors"] = torch.tensor(self._errors)
+        if kept.levels or kept.live:
+            about[LEVELS] = torch.stack([*self._passed, walk.final_latents[0]] if kept.levels else self._passed)
+        if kept.live and isinstance(self._source, GeneratedSource):
+            about |= stored_pictures(self._source.pictures)
+        if self._moments:
+            about[COLOURS] = torch.stack(self._moments)
+        self._writer.write("source", {"initial_noise": walk.initial_noise, "latents": walk.final_latents} | about)
 
 
 def caption_maps(

@@ -110,10 +110,10 @@ class GeneratedSource:
             clock=model.clock,
         ) as control:
             if followed.skeletons is not None:
-                control.source_skeletons = followed.skeletons.sources
-                control.frame_skeletons = followed.skeletons.frames
+                control.limbs.sources = followed.skeletons.sources
+                control.limbs.frames = followed.skeletons.frames
             if followed.colours is not None:
-                walk.alter = followed.colours.aligning(self.scheduler, [[1.0]], control.target_figure)
+                walk.alter = followed.colours.aligning(self.scheduler, [[1.0]], control.figures.target_figure)
             yield
 
     def begin(self) -> Walk:

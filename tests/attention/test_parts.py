@@ -47,7 +47,7 @@ def attended(mode: str, *given: tuple[int, Weight]) -> tuple[torch.Tensor, Atten
     regions = {1: LEFT, 2: ~LEFT} if mode == "regions" else {}
     parts = [SourcePart(source(seed), region=regions.get(seed), weight=weight) for seed, weight in given]
     control = AttentionControl(parts, ControlPlan((0,), (LAYER,), mode), GUIDED, MaskRule(threshold=0.5))
-    control.target_mask = LEFT.expand(FRAMES, -1, -1)
+    control.figures.target_mask = LEFT.expand(FRAMES, -1, -1)
     control.begin(DenoiserCall(1.0, 2 * FRAMES, LATENT))
     out = control.attend(LAYER, qkv())
     assert out is not None

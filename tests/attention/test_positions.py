@@ -77,8 +77,8 @@ def attended(mode: str, positions: str, frames: list[Skeleton], sources: int = 2
     parts = [SourcePart(source(seed), region=region) for seed, region in enumerate(regions[:sources])]
     plan = ControlPlan((0,), (LAYER,), mode, positions=positions)  # type: ignore[arg-type]
     control = AttentionControl(parts, plan, UNGUIDED, MaskRule(threshold=0.5))
-    control.target_mask = LEFT.expand(FRAMES, -1, -1)
-    control.source_skeletons, control.frame_skeletons = [couple()] * sources, frames
+    control.figures.target_mask = LEFT.expand(FRAMES, -1, -1)
+    control.limbs.sources, control.limbs.frames = [couple()] * sources, frames
     control.begin(DenoiserCall(1.0, FRAMES, LATENT))
     out = control.attend(LAYER, qkv())
     assert out is not None
@@ -117,7 +117,7 @@ def test_in_regions_only_the_queries_of_who_has_moved_are_changed() -> None:
         control = AttentionControl(
             parts, ControlPlan((0,), (LAYER,), "regions", positions="pose"), UNGUIDED, MaskRule(threshold=0.5)
         )
-        control.source_skeletons, control.frame_skeletons = [left, couple()], [frame] * FRAMES
+        control.limbs.sources, control.limbs.frames = [left, couple()], [frame] * FRAMES
         control.begin(DenoiserCall(1.0, FRAMES, LATENT))
         out = control.attend(LAYER, qkv())
         assert out is not None

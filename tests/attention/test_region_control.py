@@ -134,7 +134,7 @@ def test_two_sources_in_one_picture_are_masked_matrices(
     assert (ours - spelled_out(pipe, draw, sources, ground, plan)).abs().max() < 1e-4
     assert (ours - plain).abs().max() > 1e-3, "the sources have no influence: this case proves nothing"
     assert control.check_fired(calls_per_step=1)["controlled_attention_calls"] == (STEPS - FROM) * last_layers
-    assert control.owned[0] > 0 < control.owned[1]
+    assert control.figures.owned[0] > 0 < control.figures.owned[1]
     assert pipe.unet.attn_processors == before
     assert torch.equal(draw(pipe, PROMPT), plain)
 

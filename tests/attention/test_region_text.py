@@ -53,7 +53,7 @@ def test_figures_read_their_own_prompts_and_find_their_words_there(pipe: Any, dr
     def run(*sources: SourcePart) -> torch.Tensor:
         with control_attention(pipe.unet, sources, plan) as control:
             drawn = draw(pipe, PROMPT)
-        assert control.owned[0] > 0 < control.owned[1]
+        assert control.figures.owned[0] > 0 < control.figures.owned[1]
         return drawn
 
     plain = run(*sources)

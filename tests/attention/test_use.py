@@ -50,7 +50,7 @@ def test_s_past_the_last_step_is_the_plain_pipeline(pipe: Any, draw: Draw) -> No
     plan = plan_control(pipe.unet, STEPS, masa_step=STEPS, masa_layer=0)
     with control_attention(pipe.unet, source, plan) as control:
         assert torch.equal(draw(pipe, TARGET), plain)
-    assert (control.calls.total(), control.fired.total()) == (STEPS, 0)
+    assert (control.count.calls.total(), control.count.fired.total()) == (STEPS, 0)
 
 
 def test_l_past_the_last_layer_is_the_plain_pipeline(sd1: Any, draw: Draw) -> None:
@@ -103,7 +103,7 @@ def test_the_source_has_its_influence_and_every_layer_fired(pipe: Any, draw: Dra
     with use_source(pipe.unet, source, masa_step=1, masa_layer=layers - 4) as control:
         controlled = draw(pipe, TARGET)
     assert (controlled - plain).abs().max() > 1e-3
-    assert control.fired == {(step, name): 1 for step in range(1, STEPS) for name in source.layers[-4:]}
+    assert control.count.fired == {(step, name): 1 for step in range(1, STEPS) for name in source.layers[-4:]}
     assert control.check_fired(calls_per_step=1)["controlled_attention_calls"] == 3 * 4
 
 
@@ -111,7 +111,7 @@ def test_explicit_steps_and_layers_are_those_controlled(sd1: Any, draw: Draw) ->
     source = record(sd1, draw)
     with use_source(sd1.unet, source, masa_steps=[2], masa_layers=["6", "up_blocks.3.attentions.1"]) as control:
         draw(sd1, TARGET)
-    assert {(step, source.layers.index(name)) for step, name in control.fired} == {(2, 6), (2, 14)}
+    assert {(step, source.layers.index(name)) for step, name in control.count.fired} == {(2, 6), (2, 14)}
 
 
 @pytest.mark.parametrize("mode", ["source", "union", "masked"])
@@ -316,7 +316,7 @@ def test_given_masks_of_everything_are_the_unmasked_mode(sd1: Any, draw: Draw) -
         with use_source(
             sd1.unet, source, masa_step=1, mode="masked", masks=MaskRule(source_mask=source_mask)
         ) as control:
-            control.target_mask = target_mask[None]
+            control.figures.target_mask = target_mask[None]
             return draw(sd1, TARGET)
 
     assert (masked(everything, everything) - unmasked).abs().max() < 1e-5

@@ -169,7 +169,7 @@ def test_the_patched_sampler_equals_our_own_render(
     plan = plan_control(unet, STEPS, masa_step=1, masa_layer=2, mode=mode)
     rule = MaskRule(source_mask=on_grid(MASK, (8, 8))[0]) if masks else None
     with control_attention(unet, recorded_ours(unet, comfy, model, noise(5), FIRST), plan, masks=rule) as control:
-        control.target_mask = on_grid(ANOTHER, (8, 8)) if masks else None
+        control.figures.target_mask = on_grid(ANOTHER, (8, 8)) if masks else None
         expected = ours(unet, comfy, model, noise(6, 2), SECOND)
     print(f"{mode}: {far(made, expected):.1e} from our own render")
     assert far(made, expected) < 1e-4

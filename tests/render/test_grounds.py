@@ -18,7 +18,9 @@ def square(row: int, column: int) -> torch.Tensor:
 
 
 def control(figure: torch.Tensor | None, of_source: torch.Tensor, number: int = 0) -> AttentionControl:
-    stub: Any = SimpleNamespace(target_figure=lambda: figure, source_figure=lambda: (number, of_source))
+    stub: Any = SimpleNamespace(
+        figures=SimpleNamespace(target_figure=lambda: figure), source_figure=lambda: (number, of_source)
+    )
     return cast(AttentionControl, stub)
 
 

@@ -51,7 +51,7 @@ def test_a_recorded_source_comes_again_and_another_changes_the_frame(family: Fam
     for source in sources:
         with use_source(pipe.transformer, source, **OURS) as control:
             frames.append(picture(pipe, family, "a frog", seed=1))
-        assert control.fired.total() == 2 * family.layers
+        assert control.count.fired.total() == 2 * family.layers
     with use_source(pipe.transformer, sources[0], **OURS):
         assert (picture(pipe, family, "a bear") - plain).abs().max() < 1e-5
     assert (frames[0] - other).abs().max() > 1e-3 < (frames[0] - frames[1]).abs().max()

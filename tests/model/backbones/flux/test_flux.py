@@ -55,7 +55,7 @@ def test_a_source_recorded_on_a_users_pipeline_comes_again_and_another_changes_t
     for source in (bear, panda):
         with use_source(pipe.transformer, source, masa_step=0, masa_layer=0) as control:
             frames.append(picture(pipe, "a frog", seed=1))
-        assert control.fired.total() == 2 * 5
+        assert control.count.fired.total() == 2 * 5
     with use_source(pipe.transformer, bear, masa_step=0, masa_layer=0):
         assert (picture(pipe, "a bear") - plain).abs().max() < 1e-5
     assert processors(pipe) == before

@@ -178,5 +178,5 @@ def test_real_guidance_of_the_pipeline_is_recorded_and_used_in_its_two_calls(pip
         first = pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **guided).images
     with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, branches=GUIDED) as control:
         again = pipe(prompt="a bear", generator=torch.Generator().manual_seed(0), **guided).images
-    assert control.fired.total() == 2 * 4
+    assert control.count.fired.total() == 2 * 4
     assert (again - first).abs().max() < 1e-5

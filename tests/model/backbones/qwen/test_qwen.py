@@ -39,7 +39,7 @@ def test_real_guidance_is_recorded_and_used_in_a_users_pipeline(pipe: Any) -> No
     with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, branches=GUIDED) as control:
         assert (picture("a bear in the meadow", 0) - plain).abs().max() < 1e-5
         assert (picture("a frog", 1) - other).abs().max() > 1e-3
-    assert control.fired.total() == 2 * 2 * 2 * 3
+    assert control.count.fired.total() == 2 * 2 * 2 * 3
 
 
 def test_a_negative_prompt_that_does_not_come_is_told(pipe: Any) -> None:

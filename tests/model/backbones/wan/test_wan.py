@@ -64,7 +64,7 @@ def test_real_guidance_is_recorded_and_used_in_a_users_pipeline(pipe: Any) -> No
     with use_source(pipe.transformer, source, masa_step=0, masa_layer=0) as control:
         assert (picture("a bear in the meadow", 0) - plain).abs().max() < 1e-5
         assert (picture("a frog", 1) - other).abs().max() > 1e-3
-    assert control.fired.total() == 2 * 2 * 2 * 3  # pictures, steps, calls a step, layers
+    assert control.count.fired.total() == 2 * 2 * 2 * 3  # pictures, steps, calls a step, layers
 
 
 def test_unipc_takes_the_steps_of_the_pipeline() -> None:

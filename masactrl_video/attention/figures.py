@@ -1,0 +1,177 @@
+"""Where figures are: in the sources, in the frames in work, and which part of a frame belongs to whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, owners, rim_around
+from masactrl_video.attention.modes.base import AttentionMode
+from masactrl_video.attention.mutual import Sides
+from masactrl_video.attention.parts import FrameGroup, SourcePart
+from masactrl_video.attention.recorded import StepRecord
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import AttentionLayer
+
+
+class Figures:
+    """What is known of figures in the call in progress: given masks, and maps of words as far as they are made."""
+
+    def __init__(
+        self, parts: Sequence[SourcePart], mode: AttentionMode, masks: MaskRule, records: Mapping[int, StepRecord]
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            records: number of a source → its record of the step in progress; it changes as steps go on.
+        """
+        self._parts, self._mode, self._masks, self._records = parts, mode, masks, records
+        self.target_mask: torch.Tensor | None = None
+        """(frames, height, width) bool: given masks of the frames in work, instead of masks by words."""
+        self.whose: torch.Tensor | None = None
+        """(frames, height, width) uint8: 0 or the place, from 1, of the source whose region a point is, for sources
+        of people in the frames in work."""
+        self.object_maps: dict[str, torch.Tensor] = {}
+        """Layer → the target's attention to the object's words (frames, height, width), of this call."""
+        self.attribute_maps: list[dict[str, torch.Tensor]] = [{} for _ in masks.attributes]
+        """The same for the words of each thing that the object wears."""
+        self.region_maps: list[dict[str, torch.Tensor]] = [{} for _ in parts]
+        """The same for the words of each source that has a region."""
+        self.owned: Counter[int] = Counter()
+        """Number of a source → tokens of its region, over all controlled attention calls; 0: it was never found."""
+        self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
+        self._source_sides: dict[tuple[int, tuple[int, int], str | None], Sides | None] = {}
+        self._latent_size, self._frames, self._is_controlled = (0, 0), 0, False
+
+    def begin(
+        self, latent_size: tuple[int, int], frames: int, *, is_controlled: bool, new_step: bool, makes_maps: bool
+    ) -> None:
+        """A call begins.
+
+        Args:
+            new_step: whether the sources' records are others than before.
+            makes_maps: whether it makes maps of words; else those of the call before it hold.
+        """
+        self._latent_size, self._frames, self._is_controlled = latent_size, frames, is_controlled
+        if new_step:
+            self._source_sides.clear()
+        for maps in (self.object_maps, *self.attribute_maps, *self.region_maps) if makes_maps else ():
+            maps.clear()
+        self._target_sides.clear()
+
+    def target_object_map(self) -> torch.Tensor | None:
+        """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
+        groups = (self.object_maps, *self.attribute_maps)
+        return joined_maps([[maps[name] for name in sorted(maps)] for maps in groups])
+
+    def target_figure(self) -> torch.Tensor | None:
+        """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
+
+        None at a step that is not controlled, and in modes that have no masks, or several.
+        """
+        is_known = self.target_mask is not None or bool(self.object_maps)
+        if not self._is_controlled or "masks" not in self._mode.needs or "regions" in self._mode.needs or not is_known:
+            return None
+        return self._target_mask_on(self._latent_size).reshape(self._frames, *self._latent_size)
+
+    def target_on(self, grid: tuple[int, int], group: FrameGroup, repeats: int) -> Sides:
+        """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call.
+
+        Args:
+            repeats: how many rows each frame has where the source's branches are shared.
+        """
+        found = (grid, len(self.object_maps), group.frames)  # more object maps make another mask
+        if found not in self._target_sides:
+            mask, rim = self._target_mask_on(grid), None
+            if self._masks.rim:
+                object_map = self.target_object_map() if self.target_mask is None else None
+                rim = self._rim(mask, grid, object_map, self._latent_size[0])
+            some = slice(None) if group.frames is None else list(group.frames)
+            mask = mask[some].repeat(repeats, 1).flatten()
+            rim = None if rim is None else rim[some].repeat(repeats, 1).flatten()
+            self._target_sides[found] = Sides(mask, rim)
+        return self._target_sides[found]
+
+    def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
+        """(frames, tokens) bool."""
+        if self.target_mask is not None:
+            return binary_mask(self.target_mask, 0.5, grid)
+        target_map = self.target_object_map()
+        if target_map is None:
+            raise UserError(f"{self._mode.name} mode: neither words of the object nor target masks are given")
+        return binary_mask(target_map, self._masks.threshold, grid)
+
+    def source_mask_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(tokens,) bool."""
+        part, object_map = self._parts[number], self._records[number].object_map
+        if part.mask is not None:
+            return binary_mask(part.mask[None], 0.5, grid)[0]
+        if object_map is None:
+            raise UserError(
+                f"{self._mode.name} mode: the source was recorded without an object map, and no source mask is given"
+            )
+        return binary_mask(object_map[None], self._masks.threshold, grid)[0]
+
+    def source_on(self, number: int, layer: AttentionLayer) -> Sides | None:
+        """A source's figure and ground on its own grid, found once a step."""
+        part, record = self._parts[number], self._records[number]
+        grid = layer.grid(part.latent_size or self._latent_size)
+        found = (number, grid, layer.name if layer.name in record.early_maps else None)
+        if found not in self._source_sides:
+            object_map, latent_height = record.object_map_at(layer.name), (part.latent_size or self._latent_size)[0]
+            if part.mask is not None:
+                mask, object_map = binary_mask(part.mask[None], 0.5, grid), None
+            elif object_map is not None:
+                object_map = object_map[None]
+                mask = binary_mask(object_map, self._masks.threshold, grid)
+            else:
+                self._source_sides[found] = None
+                return None
+            rim = self._rim(mask, grid, object_map, latent_height)[0] if self._masks.rim else None
+            self._source_sides[found] = Sides(mask[0], rim)
+        return self._source_sides[found]
+
+    def _rim(
+        self, mask: torch.Tensor, grid: tuple[int, int], object_map: torch.Tensor | None, latent_height: int
+    ) -> torch.Tensor:
+        """(rows, tokens) bool; without a map the mask was given."""
+        return rim_around(mask, grid, self._masks.rim_widths(object_map, len(mask), latent_height, grid[0]))
+
+    def regions(self, grid: tuple[int, int], group: FrameGroup) -> dict[int, torch.Tensor]:
+        """Number of a source → its region of some frames (frames, tokens) bool; no token belongs to two of them."""
+        if not group.weights:
+            return {}
+        scores = torch.stack([self._score(number, grid) for number in group.weights])
+        owner = owners(scores if group.frames is None else scores[:, list(group.frames)], self._masks.threshold)
+        regions = torch.stack([owner == place for place in range(len(group.weights))])
+        self.owned.update(dict(zip(group.weights, regions.flatten(1).sum(dim=1).tolist(), strict=True)))
+        return dict(zip(group.weights, regions, strict=True))
+
+    def person_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(frames, tokens) bool: where the person is who follows a source."""
+        if self.whose is None:
+            raise RuntimeError(
+                f"the person of source {number} is nowhere said to be; set AttentionControl.figures.whose"
+            )
+        return binary_mask(self.whose == number + 1, 0.5, grid)
+
+    def _score(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
+        """(frames, tokens) in [0, 1]: how much of a source's object is there."""
+        part, soft = self._parts[number], _map_so_far(self.region_maps[number])
+        if part.person:
+            return self.person_on(number, grid).float()
+        allowed = binary_mask(part.region[None], 0.5, grid).float() if part.region is not None else None
+        if not part.target_tokens:
+            assert allowed is not None
+            return allowed.expand(self._frames, -1)
+        if soft is None:
+            raise RuntimeError(f"the words of source {number} have no map yet; control a layer after the map layers")
+        resized = F.interpolate(soft[:, None], size=grid, mode="nearest").flatten(1)
+        return resized if allowed is None else resized * allowed
+
+
+def _map_so_far(maps: dict[str, torch.Tensor]) -> torch.Tensor | None:
+    return normalised([maps[name] for name in sorted(maps)]) if maps else None
