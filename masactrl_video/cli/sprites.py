@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     settings = _settings(arguments)
-    from masactrl_video.jobs.sprites import make_sprites
+    from masactrl_video.jobs.sprites.sprites import make_sprites
 
     outputs = make_sprites(
         settings,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from masactrl_video.errors import UserError
-from masactrl_video.jobs import sprites as job
-from masactrl_video.jobs.sprites import SpriteOutputs, make_sprites
+from masactrl_video.jobs.sprites import sprites as job
+from masactrl_video.jobs.sprites.outputs import SpriteOutputs
+from masactrl_video.jobs.sprites.sprites import make_sprites
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.poses.cycles import cycle
 from masactrl_video.poses.pose_json import write_poses

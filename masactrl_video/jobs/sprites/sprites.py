@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,14 @@ from masactrl_video.jobs.run.folder import begin_folder
 from masactrl_video.jobs.run.inputs import check_models
 from masactrl_video.jobs.run.report import Report, Tell
 from masactrl_video.jobs.run.run import Place, alone
+from masactrl_video.jobs.sprites.outputs import HEADER, SpriteOutputs, check_sprites_free, write_sprites
 from masactrl_video.model.loading import location
 from masactrl_video.poses.pose_json import write_poses
 from masactrl_video.settings.sprites import SpriteSettings
 from masactrl_video.sources.characters.store import default_root, open_character
 from masactrl_video.sprites.movements import Movements, Strip, plan_movements
-from masactrl_video.storage.replace import replacing
-from masactrl_video.storage.write_errors import check_can_be_made, check_writable, storing_in
-from masactrl_video.video.png import png_bytes, read_png, write_png
+from masactrl_video.storage.write_errors import storing_in
+from masactrl_video.video.png import read_png
 
 if TYPE_CHECKING:
     from masactrl_video.model.diffusion import DiffusionModel
@@ -34,51 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_HEADER = "# Resolved settings; `masactrl-video sprites --config THIS_FILE -o OTHER.png` makes the same sprites.\n"
 _UNEVEN_LEVELS = 12.0
 """From which difference of the ground, from frame to frame, its being cut off well is doubted."""
-
-
-@dataclass(frozen=True)
-class SpriteOutputs:
-    """Paths of a run: the sheet, and beside it a folder of the same name with everything else."""
-
-    sheet: Path
-
-    @property
-    def folder(self) -> Path:
-        """`hero/` for `hero.png`."""
-        return self.sheet.with_suffix("")
-
-    @property
-    def config(self) -> Path:
-        """The resolved settings."""
-        return self.folder / "config.yaml"
-
-    @property
-    def poses(self) -> Path:
-        """All poses that are rendered, as one clip."""
-        return self.folder / "poses.json"
-
-    @property
-    def video(self) -> Path:
-        """The clip of all frames; its own folder beside it has the frames."""
-        return self.folder / "render.mp4"
-
-    @property
-    def cells(self) -> Path:
-        """One PNG a frame."""
-        return self.folder / "cells"
-
-    @property
-    def previews(self) -> Path:
-        """Movements to look at."""
-        return self.folder / "previews"
-
-    @property
-    def game(self) -> Path:
-        """The sheet and its descriptions, to be copied into a game."""
-        return self.folder / "game"
 
 
 def make_sprites(
@@ -109,7 +65,7 @@ def make_sprites(
     settings = _of_character(settings)
 
     def check() -> None:
-        _check_free(outputs, overwrite=overwrite, restart=restart)
+        check_sprites_free(outputs, overwrite=overwrite, restart=restart)
 
     check()
     check_models(settings)
@@ -120,7 +76,7 @@ def make_sprites(
     )
 
     def begin() -> None:
-        begin_folder(outputs.folder, _HEADER, settings, "cells", "previews", "game")
+        begin_folder(outputs.folder, HEADER, settings, "cells", "previews", "game")
 
     asked = settings.as_yaml_data()
     with (
@@ -131,22 +87,8 @@ def make_sprites(
         with report.stage("sprites"):
             figures = _figures(frames, movements, outputs, report, masked=settings.masked)
             cells, layout = _cells(settings, movements, figures, frames[0].shape[0], palette, report)
-            _write(settings, outputs, cells, layout)
+            write_sprites(settings, outputs, cells, layout)
     return outputs
-
-
-def _check_free(outputs: SpriteOutputs, *, overwrite: bool, restart: bool) -> None:
-    if outputs.sheet.suffix.lower() != ".png":
-        raise UserError(f"{outputs.sheet}: a sheet is a .png file; give another --output")
-    check_can_be_made(outputs.sheet, folder=outputs.folder)
-    if outputs.sheet.exists() and not overwrite:
-        also = "; --restart alone discards an unfinished run only" if restart else ""
-        raise UserError(f"{outputs.sheet} exists; give another --output, or --overwrite to replace it{also}")
-    if outputs.folder.is_dir():
-        check_writable(outputs.config)
-    visible = [path for path in outputs.folder.glob("*") if not path.name.startswith(".")]
-    if visible and not (outputs.config.is_file() and outputs.config.read_text("utf-8").startswith(_HEADER)):
-        raise UserError(f"{outputs.folder} exists and was not made by this command; give another output")
 
 
 def _of_character(settings: SpriteSettings) -> SpriteSettings:
@@ -348,31 +290,3 @@ def _row(strip: Strip, side_px: float) -> Any:
 
     lifts = tuple(round(lift * HEIGHT * side_px, 2) for lift in strip.lifts)
     return Row(strip.name, len(strip.frames), strip.rate, lifts)
-
-
-def _write(settings: SpriteSettings, outputs: SpriteOutputs, cells: Sequence[Cell], layout: Layout) -> None:
-    """Everything that is made of cells; the sheet comes last."""
-    from masactrl_video.jobs.render_frames import picture_text
-    from masactrl_video.sprites.exports import exports
-    from masactrl_video.sprites.palette import hex_text, palette_of
-    from masactrl_video.sprites.previews import FORMATS, preview
-    from masactrl_video.sprites.sheet import join
-
-    for folder in (outputs.cells, outputs.previews, outputs.game):
-        for path in folder.glob("*"):
-            path.unlink()  # of an earlier run, which may have had other movements
-    places = list(layout.places())
-    for place, cell in zip(places, cells, strict=True):
-        write_png(outputs.cells / f"{place.name}.png", cell)
-    for row in layout.rows:
-        own = [cell for place, cell in zip(places, cells, strict=True) if place.row is row]
-        for kind in FORMATS:
-            (outputs.previews / f"{row.name}.{kind}").write_bytes(preview(own, row.milliseconds, kind))
-    if settings.palette is not None:
-        (outputs.game / f"{outputs.sheet.stem}.hex").write_text(hex_text(palette_of(cells)), encoding="ascii")
-    for name, text in exports(outputs.sheet.stem, layout).items():
-        (outputs.game / name).write_text(text, encoding="utf-8")
-    content = png_bytes(join(layout, cells), picture_text(settings))
-    for path in (outputs.game / outputs.sheet.name, outputs.sheet):
-        with replacing(path) as partial:
-            partial.write_bytes(content)

@@ -1,0 +1,1 @@
+"""Making a sprite sheet: movements rendered, figures cut out, cells laid out."""
