@@ -25,7 +25,6 @@ from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
-from masactrl_video.model.unread import libraries_leave_it_to_us
 
 _MOST_TOKENS = 512
 """As diffusers' pipeline takes by default."""
@@ -68,15 +67,9 @@ class ChromaBackbone(TransformerBackbone):
     ) -> TextCondition:
         """Encode a prompt by T5."""
         pipe = cast(ChromaPipeline, model.pipe)
-        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
-        with libraries_leave_it_to_us():
-            encoded = [
-                pipe.encode_prompt(
-                    text, device=model.device, do_classifier_free_guidance=False, max_sequence_length=most
-                )
-                for text in ([negative_prompt, prompt] if guided else [prompt])
-            ]
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": most}
+        encoded = self.encoded(model, prompt, negative_prompt, guidance_scale, **how)
         hidden, mask = (torch.cat([one[part] for one in encoded]).to(model.dtype) for part in (0, 2))
         return ChromaText(hidden, mask)
 

@@ -32,6 +32,7 @@ from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.sampling.flow import flow_schedule
+from masactrl_video.model.unread import libraries_leave_it_to_us
 from masactrl_video.settings.names import SchedulerName
 
 
@@ -51,6 +52,11 @@ class _Calls(Protocol):
         self, denoiser: torch.nn.Module, on_begin: Callable[[DenoiserCall], None], on_end: Callable[[], None] | None, /
     ) -> AbstractContextManager[None]:
         """See `Backbone.calls`."""
+
+
+class _ReadsPrompts(Protocol):
+    def encode_prompt(self, prompt: str, *, device: torch.device, **how: int | bool) -> Sequence[torch.Tensor]:
+        """As diffusers' pipelines have it: hidden states first."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,18 @@ class TransformerBackbone(Backbone):
         tokens = (height // PATCH) * (width // PATCH)
         config = cast(Schedule, own).config
         return flow_schedule(config, model.device, name, num_inference_steps, tokens, even=self.sigmas_are_even)
+
+    def encoded(
+        self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, **how: int | bool
+    ) -> list[Sequence[torch.Tensor]]:
+        """What the pipeline's own `encode_prompt` gives for each branch alone; `how` are its further arguments."""
+        pipe = cast(_ReadsPrompts, model.pipe)
+        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
+        with libraries_leave_it_to_us():
+            return [
+                pipe.encode_prompt(text, device=model.device, **how)
+                for text in ([negative_prompt, prompt] if guided else [prompt])
+            ]
 
     def load_control(self, choice: NetworkChoice, denoiser: torch.nn.Module) -> ControlNetwork:
         """A ControlNet for transformers of this shape.

@@ -20,7 +20,6 @@ from masactrl_video.model.backbones.pixart.attention import TITLE, all_layers, a
 from masactrl_video.model.backbones.pixart.files import PixArtFiles
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.diffusion import diffusion_schedule
-from masactrl_video.model.unread import libraries_leave_it_to_us
 from masactrl_video.settings.names import SchedulerName
 
 _MOST_TOKENS = 300
@@ -66,15 +65,9 @@ class PixArtBackbone(TransformerBackbone):
     ) -> TextCondition:
         """Encode a prompt by T5."""
         pipe = cast(PixArtSigmaPipeline, model.pipe)
-        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
-        with libraries_leave_it_to_us():
-            encoded = [
-                pipe.encode_prompt(
-                    text, do_classifier_free_guidance=False, device=model.device, max_sequence_length=most
-                )[:2]
-                for text in ([negative_prompt, prompt] if guided else [prompt])
-            ]
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": most}
+        encoded = self.encoded(model, prompt, negative_prompt, guidance_scale, **how)
         hidden, mask = (torch.cat([one[part] for one in encoded]) for part in (0, 1))
         return PixArtText(hidden.to(model.dtype), mask)
 

@@ -9,7 +9,7 @@ import torch
 from diffusers import QwenImagePipeline, QwenImageTransformer2DModel
 
 from masactrl_video.model.backbones.base import LoadedModel
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch, classifier_free_guidance
+from masactrl_video.model.backbones.branches import UNGUIDED, Branch, classifier_free_guidance
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone
@@ -21,7 +21,6 @@ from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qwen.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.qwen.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.qwen.files import QwenFiles
-from masactrl_video.model.unread import libraries_leave_it_to_us
 
 _NATIVE_PX = 1328
 """Side of a square picture as the authors give it; no file of the model says it."""
@@ -70,14 +69,8 @@ class QwenBackbone(TransformerBackbone):
         self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
         """Encode a prompt by the language model."""
-        pipe = cast(QwenImagePipeline, model.pipe)
-        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
-        with libraries_leave_it_to_us():
-            encoded = [
-                pipe.encode_prompt(text, device=model.device)[0][0]
-                for text in ([negative_prompt, prompt] if guided else [prompt])
-            ]
-        return RaggedText.of([states.to(model.dtype) for states in encoded])
+        encoded = self.encoded(model, prompt, negative_prompt, guidance_scale)
+        return RaggedText.of([states[0][0].to(model.dtype) for states in encoded])
 
     @torch.no_grad()
     def predict(

@@ -22,7 +22,6 @@ from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.wan.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.wan.files import WanFiles
 from masactrl_video.model.backbones.wan.schedule import wan_schedule
-from masactrl_video.model.unread import libraries_leave_it_to_us
 from masactrl_video.settings.names import SchedulerName
 
 _MOST_TOKENS = 512
@@ -64,16 +63,10 @@ class WanBackbone(TransformerBackbone):
     ) -> TextCondition:
         """Encode a prompt by T5; what fills it up is zero, and is read too."""
         pipe = cast(WanPipeline, model.pipe)
-        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
-        with libraries_leave_it_to_us():
-            encoded = [
-                pipe.encode_prompt(
-                    text, do_classifier_free_guidance=False, device=model.device, max_sequence_length=most
-                )[0][0]
-                for text in ([negative_prompt, prompt] if guided else [prompt])
-            ]
-        return RaggedText.of([states.to(model.dtype) for states in encoded])
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": most}
+        encoded = self.encoded(model, prompt, negative_prompt, guidance_scale, **how)
+        return RaggedText.of([states[0][0].to(model.dtype) for states in encoded])
 
     def schedule(
         self, model: LoadedModel, name: SchedulerName, num_inference_steps: int, size_px: tuple[int, int]

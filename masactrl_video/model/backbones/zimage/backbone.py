@@ -9,7 +9,7 @@ import torch
 from diffusers import ZImagePipeline, ZImageTransformer2DModel
 
 from masactrl_video.model.backbones.base import LoadedModel
-from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED, Branch
+from masactrl_video.model.backbones.branches import UNGUIDED, Branch
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone
@@ -19,7 +19,6 @@ from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.zimage.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.zimage.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.zimage.files import ZImageFiles
-from masactrl_video.model.unread import libraries_leave_it_to_us
 
 _MOST_TOKENS = 512
 """As diffusers' pipeline takes by default."""
@@ -67,16 +66,10 @@ class ZImageBackbone(TransformerBackbone):
     ) -> TextCondition:
         """Encode a prompt by the language model."""
         pipe = cast(ZImagePipeline, model.pipe)
-        guided = self.branches(model.denoiser, guidance_scale) == GUIDED
         most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
-        with libraries_leave_it_to_us():
-            encoded = [
-                pipe.encode_prompt(
-                    text, device=model.device, do_classifier_free_guidance=False, max_sequence_length=most
-                )[0][0]
-                for text in ([negative_prompt, prompt] if guided else [prompt])
-            ]
-        return RaggedText.of([states.to(model.dtype) for states in encoded])
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": most}
+        encoded = self.encoded(model, prompt, negative_prompt, guidance_scale, **how)
+        return RaggedText.of([states[0][0].to(model.dtype) for states in encoded])
 
     @torch.no_grad()
     def predict(
