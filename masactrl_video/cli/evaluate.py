@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, help="folder for the table, the values and the sheet"
     )
     parser.add_argument(
-        "--model", default="demo", help="a model of the cartoon world: demo, or the folder of a training"
+        "--model", default="demo", help="a model of the cartoon world: demo, demo-dit, or the folder of a training"
     )
     parser.add_argument("--cases", type=int, metavar="N", help="held-out characters (default: 24; with --panels 4)")
     parser.add_argument("--world", choices=("small", "full"), default="small", help="what the model was trained on")

@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 
 from masactrl_video.cli.still_flags import add_still_settings, make_stills, still_settings_from
+from masactrl_video.settings.names import OWN_MODELS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = still_settings_from(arguments)
     from masactrl_video.jobs.sweep import sweep
 
-    if settings.model != "demo":
+    if settings.model not in OWN_MODELS:
         return make_stills(sweep, settings, arguments)
     from masactrl_video.evaluate.sweep import write_figures
     from masactrl_video.jobs.run.still_folder import FIGURES

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.controls.domain_check import OWN_MODEL, hint_if_foreign
+from masactrl_video.controls.domain_check import hint_if_foreign
 from masactrl_video.errors import UserError, counted
 from masactrl_video.poses.pose_clip import fingerprint_poses, is_pose_json, open_pose_clip, size_from_text
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
+from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import source_frames
 from masactrl_video.storage.fingerprint import hash_bytes
@@ -106,7 +107,7 @@ def fit_clip(settings: Settings, clip: Clip, model: DiffusionModel) -> FittedCli
     fitted = FittedClip(clip, fit_for(settings, model, clip.info.width_px, clip.info.height_px))
     log_remarks(settings.clip, clip.info.remarks)
     logger.info("%s: %s, %s", settings.clip, counted(len(clip), "frame"), fitted.fit.describe())
-    if settings.model == OWN_MODEL and _frames_are_seen(settings):
+    if settings.model in OWN_MODELS and _frames_are_seen(settings):
         hint_if_foreign(model, clip.frame(settings.source_frame).pixels, settings.clip)
     return fitted
 

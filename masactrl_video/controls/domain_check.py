@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OWN_MODEL = "demo"
-"""The model's name in settings."""
-
 # Measured at the model's own size: 700 frames of the world (drawn at 128 and at 512 px) come back from its autoencoder
 # at 25.4 to 32.6 dB, 200 of them after JPEG of quality 40 at 24.0 or more; 160 frames of 8 real clips and 3 photos at
 # 22.6 dB at most. Frames of the world enlarged from 64 px fall under it in part (22.9), and a plain green or blue

@@ -21,7 +21,6 @@ from masactrl_video.controls.clip import (
     pose_canvas,
     selection_of,
 )
-from masactrl_video.controls.domain_check import OWN_MODEL
 from masactrl_video.controls.extract import GuidanceBeside, extract_guidance
 from masactrl_video.controls.extractors import (
     CannyGuidance,
@@ -42,6 +41,7 @@ from masactrl_video.poses.pose_json import pose_remarks, read_poses
 from masactrl_video.poses.tracking import track_people
 from masactrl_video.poses.whose import HEAD_REACH, INSIDE, REACH, as_picture, whose_points
 from masactrl_video.settings.cast import cast_members
+from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.settings import Settings
 from masactrl_video.storage.fingerprint import hash_json
 from masactrl_video.video.clip import open_clip
@@ -185,7 +185,7 @@ def _poses(settings: Settings, clip: FittedClip) -> tuple[FrameGuidance, Any]:
     if path is not None:
         poses = _fitted_poses(settings, clip, path)
         return GivenPoses(poses, treatment, str(path)), [fingerprint_poses(path), settings.pose_canvas, treated_by]
-    name = settings.pose_detector or (OWN_DETECTOR if settings.model == OWN_MODEL else None)
+    name = settings.pose_detector or (OWN_DETECTOR if settings.model in OWN_MODELS else None)
     if name is not None:
         detector, fit = detector_named(name, settings.pose_threshold), clip.fit
 

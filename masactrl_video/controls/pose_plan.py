@@ -20,6 +20,7 @@ from masactrl_video.poses.proportions import measure
 from masactrl_video.poses.repair import PoseTreatment
 from masactrl_video.poses.tracking import choose_person, track_people
 from masactrl_video.settings.guidance_parts import GuidanceSettings
+from masactrl_video.settings.names import ships
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.image_folder import read_image
 
@@ -82,5 +83,5 @@ def detector_named(name: str, threshold: float | None) -> PoseDetector:
     Raises:
         UserError: its weights cannot be had, or its threshold is fixed.
     """
-    path = str(local_path(name, "pose_detector")) if name.startswith("demo/") else name
+    path = str(local_path(name, "pose_detector")) if ships(name) else name
     return open_pose_detector(path, threshold)

@@ -29,7 +29,7 @@ from masactrl_video.demo.architecture import (
     build_unet,
     build_vae,
 )
-from masactrl_video.demo.folder import CONDITIONS, WEIGHTS, write_transformer_weights, write_weights
+from masactrl_video.demo.folder import CONDITIONS, MODELS, write_transformer_weights, write_weights
 from masactrl_video.demo.tokenizer import build_tokenizer
 from masactrl_video.demo.training.checkpoint import load_average
 from masactrl_video.demo.world.vocabulary import known_words
@@ -176,15 +176,15 @@ def _load_guidance(training: Path, name: str, network: ModelMixin) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="the --out of the training")
-    parser.add_argument("--model", choices=("demo", "demo-dit"), default="demo", help="the UNet's or the transformer's")
-    parser.add_argument("--out", type=Path, help="the package's own folder, or for demo-dit the folder demo-dit")
+    parser.add_argument("--model", choices=MODELS, default="demo", help="the UNet's or the transformer's")
+    parser.add_argument("--out", type=Path, help="folder (default: the package's own)")
     parser.add_argument("--networks", choices=SIZES, default="demo")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--trained-on", required=True, help="the machine, for the model's card: '2 CPU cores'")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    write, folder = (export, WEIGHTS) if args.model == "demo" else (export_transformer, Path("demo-dit"))
-    write(args.checkpoint, args.out or folder, args.networks, args.size, args.trained_on)
+    write = export if args.model == "demo" else export_transformer
+    write(args.checkpoint, args.out or MODELS[args.model], args.networks, args.size, args.trained_on)
 
 
 if __name__ == "__main__":

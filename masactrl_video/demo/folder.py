@@ -22,7 +22,10 @@ if TYPE_CHECKING:  # where the weights lie is asked before any library of models
     from transformers import CLIPTextModel, CLIPTokenizer
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""The folder that ships with the package."""
+"""The folder of the UNet, and of what both models have beside them."""
+
+MODELS = {"demo": WEIGHTS, "demo-dit": Path(__file__).parent / "weights_dit"}
+"""Folders of the package's own models, by name (`OWN_MODELS`)."""
 
 TRAINING = "training.json"
 """How far each stage was trained when the weights were exported: steps, samples and seconds."""

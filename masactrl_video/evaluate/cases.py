@@ -31,11 +31,15 @@ class Posed:
         """The exact picture of an identity in this pose."""
         return draw_frame(identity, self.pose, self.action, self.size_px, self.size_px)
 
-    def skeleton(self) -> NDArray[np.uint8]:
-        """The pose as guidance. RGB (height, width, 3)"""
+    def body(self) -> keypoints.Pose:
+        """The pose as one person's keypoints, all of them seen."""
         body = np.ones((keypoints.BODY_POINTS, 3), np.float32)
         body[:, :2] = self.pose.keypoints() * self.size_px
-        return draw.draw_pose(keypoints.Pose((keypoints.Person(body),), self.size_px, self.size_px))
+        return keypoints.Pose((keypoints.Person(body),), self.size_px, self.size_px)
+
+    def skeleton(self) -> NDArray[np.uint8]:
+        """The pose as guidance. RGB (height, width, 3)"""
+        return draw.draw_pose(self.body())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.identity import WORLDS
 from masactrl_video.engines.choose import each_of
 from masactrl_video.engines.work import Each, check_weights
@@ -41,11 +42,11 @@ def evaluate(
     overwrite: bool,
     engine: EngineSettings | None = None,
 ) -> str:
-    """Measure a model by the demo preset's settings and write `figures.md`, `values.json` and `sheet.png`.
+    """Measure a model by the settings of its preset and write `figures.md`, `values.json` and `sheet.png`.
 
     Args:
         folder: for the files.
-        model: `demo`, or a folder that `masactrl_video.demo.export` wrote.
+        model: `demo`, `demo-dit`, or a folder that `masactrl_video.demo.export` wrote.
         cases: held-out characters.
         world: what the model was trained on, a name of `demo.world.identity.WORLDS`.
         curves: also the curves over S and L.
@@ -120,12 +121,15 @@ def sheet(measured: Measured) -> np.ndarray:
 
 
 def _evaluation(model: str, world: str) -> Evaluation:
-    folder = model_folder(model, "keypoints")
-    settings = resolve(read_preset("demo"), {"clip": "evaluation"})
+    folder = model_folder(model, "controlnet-pose")
+    preset = "demo-dit" if (folder / "transformer").is_dir() else "demo"
+    settings = resolve(read_preset(preset), {"clip": "evaluation"})
 
     def way(kind: AdapterKind) -> Way:
         network = NetworkChoice("pose", kind, str(folder / f"{kind}-pose"))
         return Way(load_model(str(folder), networks=[network]), settings)
 
-    detector = NetworkPoseDetector(folder / "keypoints")
-    return Evaluation(way("controlnet"), way("t2i-adapter"), detector, WORLDS[world])
+    adapter_way = way("t2i-adapter") if (folder / "t2i-adapter-pose").is_dir() else None
+    own_detector = folder / "keypoints"
+    detector = NetworkPoseDetector(own_detector if own_detector.is_dir() else WEIGHTS / "keypoints")
+    return Evaluation(way("controlnet"), adapter_way, detector, WORLDS[world])

@@ -1,13 +1,14 @@
 """All figures of a model of the cartoon world: cases rendered, read and compared."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from masactrl_video.demo.world.identity import NAMED, Identity, World
 from masactrl_video.demo.world.read import read_identity
 from masactrl_video.evaluate.cases import Case, Posed
+from masactrl_video.evaluate.curves import curve
 from masactrl_video.evaluate.figures import (
     UNNAMED,
     error_off_figure,
@@ -21,9 +22,6 @@ from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
 from masactrl_video.measure.moments import enlarged
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.poses.detectors.base import PoseDetector
-
-Curve = dict[str, tuple[float, float]]
-"""Setting → error on the figure (levels of 255), keypoints found (0 to 1)."""
 
 
 @dataclass
@@ -59,8 +57,8 @@ class Evaluation:
 
     way: Way
     """By ControlNet."""
-    adapter_way: Way
-    """By T2I-Adapter."""
+    adapter_way: Way | None
+    """By T2I-Adapter; None where the model has none."""
     detector: PoseDetector
     world: World
 
@@ -68,7 +66,7 @@ class Evaluation:
     def with_source(self) -> Variant:
         """The preset's S and L."""
         settings = self.way.settings
-        return Variant(settings.masa_step, settings.masa_layer)
+        return Variant(settings.masa_step, settings.masa_layer, positions=settings.source_positions)
 
     @property
     def without(self) -> Variant:
@@ -78,27 +76,16 @@ class Evaluation:
     @property
     def masked(self) -> Variant:
         """Figure to figure, ground to ground."""
-        settings = self.way.settings
-        return Variant(settings.masa_step, settings.masa_layer, "masked")
-
-    def curve(self) -> Mapping[str, Variant]:
-        """Variants over S at the preset's L, over L at its S, and the paper's layers 4 to 10 only (Fig. 12)."""
-        steps, layers = (
-            self.way.settings.num_inference_steps,
-            len(self.way.model.backbone.layers(self.way.model.denoiser)),
-        )
-        first = self.with_source
-        over_steps = {f"S = {at}": Variant(at, first.masa_layer) for at in sorted({0, 1, 2, 4, 6, 10, 15, steps})}
-        over_layers = {f"L = {at}": Variant(first.masa_step, at) for at in (0, 4, 7, 8, 10, 13) if at < layers}
-        return over_steps | over_layers | {"layers 4-10": Variant(first.masa_step, 4, "source", 10)}
+        return replace(self.with_source, mode="masked")
 
     def measure(self, case: Case, *, curves: bool = True) -> Measured:
         """Measure a case."""
         measured = Measured()
         self._autoencoder(case, measured)
-        self._generated(case, measured, self.curve() if curves else {})
+        self._generated(case, measured, curve(self.way, self.with_source) if curves else {})
         self._leakage(case.in_ground_colours(), measured)
-        self._adapter(case, measured)
+        if self.adapter_way is not None:
+            self._adapter(self.adapter_way, case, measured)
         self._real(case, measured)
         return measured
 
@@ -107,19 +94,26 @@ class Evaluation:
         again = decode_latents(self.way.model, encode_picture(self.way.model, exact))[0]
         measured.add("autoencoder", psnr([again], [exact]))
 
-    def _generated(self, case: Case, measured: Measured, curve: Mapping[str, Variant]) -> None:
+    def _generated(self, case: Case, measured: Measured, along: Mapping[str, Variant]) -> None:
         plain = (self.with_source, self.without, self.masked)
-        rendered = self.way.render(case, list(dict.fromkeys((*plain, *curve.values()))))
+        rendered = self.way.render(case, list(dict.fromkeys((*plain, *along.values()))))
         source = read_identity(rendered.source, case.source.pose, self.world)
         self._named(case, source, measured)
         self._kept(case, source, rendered, measured)
         self._masks(case, rendered, measured)
-        for name, variant in curve.items():
-            for error, found in self._errors(case, source, rendered.targets[variant]):
-                measured.add(f"error at {name}", error)
-                measured.add(f"keypoints at {name}", found)
+        for name, variant in along.items():
+            self._control(name, case, source, rendered.targets[variant], measured)
         exact = case.targets[0].drawn(source).image
         measured.rows.append([rendered.source, exact, *(rendered.targets[variant][0] for variant in plain)])
+
+    def _control(self, name: str, case: Case, source: Identity, pictures: Pictures, measured: Measured) -> None:
+        """A point of the curves."""
+        for posed, picture in zip(case.targets, pictures, strict=True):
+            exact, seen = posed.drawn(source), read_identity(picture, posed.pose, self.world)
+            measured.add(f"error at {name}", error_on_figure(picture, exact))
+            measured.add(f"keypoints at {name}", keypoints_found(self.detector, picture, exact))
+            for attribute in UNNAMED:
+                measured.add(f"kept at {name}", same(attribute, seen, source))
 
     def _named(self, case: Case, source: Identity, measured: Measured) -> None:
         for attribute in NAMED:
@@ -131,8 +125,8 @@ class Evaluation:
             for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
                 self._compare(name, posed, picture, source, measured)
                 measured.add(f"keypoints {name}", keypoints_found(self.detector, picture, posed.drawn(source)))
-        for error, _ in self._errors(case, source, rendered.targets[self.masked]):
-            measured.add("error masked", error)
+        for posed, picture in zip(case.targets, rendered.targets[self.masked], strict=True):
+            measured.add("error masked", error_on_figure(picture, posed.drawn(source)))
 
     def _compare(self, name: str, posed: Posed, picture: np.ndarray, source: Identity, measured: Measured) -> None:
         """Error against the source's character, and against whoever the picture shows: the error of drawing."""
@@ -141,11 +135,6 @@ class Evaluation:
         measured.add(f"drawing {name}", error_on_figure(picture, posed.drawn(seen)))
         for attribute in UNNAMED:
             measured.add(f"kept {name}: {attribute}", same(attribute, seen, source))
-
-    def _errors(self, case: Case, source: Identity, pictures: Pictures) -> Iterator[tuple[float, float]]:
-        for posed, picture in zip(case.targets, pictures, strict=True):
-            exact = posed.drawn(source)
-            yield error_on_figure(picture, exact), keypoints_found(self.detector, picture, exact)
 
     def _masks(self, case: Case, rendered: Rendered, measured: Measured) -> None:
         threshold = self.way.settings.mask_threshold
@@ -165,9 +154,9 @@ class Evaluation:
             for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
                 measured.add(f"ground {name}", error_off_figure(picture, posed.drawn(source)))
 
-    def _adapter(self, case: Case, measured: Measured) -> None:
+    def _adapter(self, way: Way, case: Case, measured: Measured) -> None:
         variant = self.with_source
-        rendered = self.adapter_way.render(case, [variant])
+        rendered = way.render(case, [variant])
         for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
             measured.add("keypoints adapter", keypoints_found(self.detector, picture, posed.drawn(case.identity)))
 

@@ -23,9 +23,10 @@ from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture, initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.poses.warp import Skeleton, Skeletons
 from masactrl_video.render.frames import FramesJob, denoise_chunk
 from masactrl_video.settings.modes import needs_of
-from masactrl_video.settings.names import Rim
+from masactrl_video.settings.names import Rim, SourcePositions
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
@@ -41,18 +42,14 @@ class Variant:
     masa_step: int
     masa_layer: int
     mode: str = "source"
-    last_layer: int | None = None
-    """Control ends with this layer; with the UNet's last one if not given."""
+    chosen_layers: tuple[int, ...] | None = None
+    """Only these layers are controlled; all from the first one on if not given."""
+    positions: SourcePositions = "as-is"
+    """Where the source's keys stand, in models whose keys have places."""
     rim: Rim = 0
     """Of the masks, see `MaskRule`."""
     background: Literal["source", "own"] = "source"
     """What the ground attends to, with masks."""
-
-    def layers(self) -> list[str] | None:
-        """Layers by number where not all from the first one on are controlled."""
-        if self.last_layer is None:
-            return None
-        return [str(layer) for layer in range(self.masa_layer, self.last_layer + 1)]
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Way:
             own_noise: targets start from noise of the case's seed, so that attention alone knows of an inverted source.
         """
         steps = self.settings.num_inference_steps
-        scheduler = make_scheduler(self.model, "ddim", steps)
+        scheduler = make_scheduler(self.model, self.settings.scheduler, steps)
         whole = self._plan(Variant(0, 0, "source"))
         source, branches, words = self._source(case, scheduler, real)
         with TemporaryDirectory() as cache:
@@ -136,6 +133,7 @@ class Way:
             guidance=[np.stack([posed.skeleton() for posed in case.targets])],
             masks=MaskRule(tokens, self.settings.mask_threshold, rim=variant.rim) if masked else None,
             background=variant.background,
+            skeletons=_skeletons(case) if variant.positions == "pose" else None,
         )
         with job.controlled() as control:
             latents = denoise_chunk(job, control, [range(len(case.targets))])[0]
@@ -148,8 +146,9 @@ class Way:
             self.settings.num_inference_steps,
             masa_step=variant.masa_step,
             masa_layer=variant.masa_layer,
-            masa_layers=variant.layers(),
+            masa_layers=None if variant.chosen_layers is None else [str(layer) for layer in variant.chosen_layers],
             mode=variant.mode,
+            positions=variant.positions,
             mask_grid_divisor=self.settings.mask_grid_divisor,
         )
 
@@ -163,6 +162,10 @@ class Way:
 def _object_words(case: Case) -> list[str]:
     """The words of a caption that stand for the character."""
     return [case.identity.species, "shirt", "pants"]
+
+
+def _skeletons(case: Case) -> Skeletons:
+    return Skeletons((Skeleton.of(case.source.body()),), tuple(Skeleton.of(posed.body()) for posed in case.targets))
 
 
 def _map_of(source: CachedSource, step: int) -> NDArray[np.float32]:

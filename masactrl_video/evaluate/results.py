@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.demo.folder import WEIGHTS
+from masactrl_video.demo.folder import MODELS
 from masactrl_video.errors import UserError
 from masactrl_video.evaluate.measure import Measured
 from masactrl_video.storage.replace import replacing
@@ -17,15 +17,15 @@ from masactrl_video.video.png import write_png
 
 
 def model_folder(model: str, *parts: str) -> Path:
-    """The folder of a model of the cartoon world: `demo`, or one that `masactrl_video.demo.export` wrote.
+    """The folder of a model of the cartoon world: `demo`, `demo-dit`, or one that `masactrl_video.demo.export` wrote.
 
     Raises:
         UserError: one of the parts is not in it.
     """
-    folder = WEIGHTS if model == "demo" else Path(model)
+    folder = MODELS.get(model, Path(model))
     if not all((folder / part).is_dir() for part in parts):
         raise UserError(
-            f"{model}: not a model of the cartoon world; give demo, or a folder of masactrl_video.demo.export"
+            f"{model}: not a model of the cartoon world; give demo, demo-dit, or a folder of masactrl_video.demo.export"
         )
     return folder
 

@@ -34,6 +34,8 @@ class Figure:
 def figures(measured: Measured) -> list[Figure]:
     """The figures that a model of the cartoon world is judged by."""
 
+    values = measured.values
+
     def percent(name: str, key: str, target: float) -> Figure:
         return Figure(name, 100 * measured.mean(key), " %", target, True)
 
@@ -43,7 +45,7 @@ def figures(measured: Measured) -> list[Figure]:
     return [
         Figure("autoencoder's reconstruction", measured.mean("autoencoder"), " dB", 28, True),
         percent("keypoints found, ControlNet", "keypoints with", 90),
-        percent("keypoints found, T2I-Adapter", "keypoints adapter", 90),
+        *([percent("keypoints found, T2I-Adapter", "keypoints adapter", 90)] if "keypoints adapter" in values else []),
         *(percent(f"caption followed: {name}", f"caption: {name}", 85) for name in NAMED),
         ratio("identity: error with the source ÷ without", "error with", "error without"),
         *(percent(f"kept with the source: {name}", f"kept with: {name}", 80) for name in UNNAMED),
@@ -89,8 +91,10 @@ def as_markdown(measured: Measured, heading: str) -> str:
     lines += ["", *_details(measured), "", *_identity_alone(measured), ""]
     settings = [name.removeprefix("error at ") for name in measured.values if name.startswith("error at ")]
     if settings:
-        lines += ["| control | error on the figure, levels of 255 | keypoints found |", "| --- | --- | --- |"]
+        columns = ("control", "error on the figure, levels of 255", "÷ without", "details kept", "keypoints found")
+        lines += ["| " + " | ".join(columns) + " |", "| --- |" + " --- |" * (len(columns) - 1)]
         for name in settings:
-            error, found = measured.mean(f"error at {name}"), 100 * measured.mean(f"keypoints at {name}")
-            lines.append(f"| {name} | {error:.1f} | {found:.0f} % |")
+            error, kept, found = (measured.mean(f"{figure} at {name}") for figure in ("error", "kept", "keypoints"))
+            ratio = error / measured.mean("error without")
+            lines.append(f"| {name} | {error:.1f} | {ratio:.2f} | {100 * kept:.0f} % | {100 * found:.0f} % |")
     return "\n".join(lines) + "\n"

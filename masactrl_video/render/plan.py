@@ -27,6 +27,7 @@ from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.home import MAY_BE_AT_HOME
+from masactrl_video.settings.names import ships
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.timeline import Timeline
 
@@ -110,7 +111,7 @@ _WORK = ("offload", "cache_memory")
 
 def _absolute(name: str) -> str:
     """A file's or folder's absolute path; other names, of the demo and on the hub, stay."""
-    is_file = not (name == "demo" or name.startswith("demo/")) and Path(name).exists()
+    is_file = not ships(name) and Path(name).exists()
     return str(Path(name).absolute()) if is_file else name
 
 

@@ -72,3 +72,11 @@ Name = Annotated[
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Box = tuple[Fraction, Fraction, Fraction, Fraction]
 """Left, top, right, bottom in fractions of the panel."""
+
+OWN_MODELS = ("demo", "demo-dit")
+"""Models that ship with the package. They know the cartoon world alone."""
+
+
+def ships(name: str) -> bool:
+    """Whether a name means a model that ships with the package, or what lies in its folder."""
+    return name.partition("/")[0] in OWN_MODELS

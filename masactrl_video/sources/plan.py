@@ -17,7 +17,7 @@ from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.holders import hold
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.clip import read_fitted
-from masactrl_video.controls.domain_check import OWN_MODEL, hint_if_foreign
+from masactrl_video.controls.domain_check import hint_if_foreign
 from masactrl_video.errors import counted
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
@@ -28,7 +28,7 @@ from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
 from masactrl_video.poses.warp import Skeletons
 from masactrl_video.settings.model_parts import SamplingSettings
-from masactrl_video.settings.names import CacheDtype
+from masactrl_video.settings.names import OWN_MODELS, CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root, is_kept_live
 from masactrl_video.sources.control import (
@@ -227,7 +227,7 @@ def _real(
     """A given picture or the clip's own frame, inverted without guidance."""
     if settings.source_image is not None:
         picture = read_fitted(settings, settings.source_image, clip.size_px)
-        if settings.model == OWN_MODEL:
+        if settings.model in OWN_MODELS:
             hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)

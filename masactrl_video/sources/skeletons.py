@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from masactrl_video.controls.clip import fit_like_frames
-from masactrl_video.controls.domain_check import OWN_MODEL
 from masactrl_video.controls.extract import GuidanceBeside, frame_ranges
 from masactrl_video.controls.plan import OWN_DETECTOR
 from masactrl_video.controls.pose_plan import detector_named
@@ -17,6 +16,7 @@ from masactrl_video.poses.named_poses import pose_names
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import POSE_SUFFIXES, read_poses
 from masactrl_video.poses.warp import Skeleton, Skeletons, told_apart
+from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.saved import open_saved
 from masactrl_video.video.image_folder import read_image
@@ -113,7 +113,7 @@ def _outside_pose(settings: Settings, size_px: tuple[int, int]) -> Pose:
             raise UserError(f"source_pose: {settings.source_pose} holds {len(poses)} poses; one is wanted")
         pose = poses[0].scaled(width_px=width_px, height_px=height_px)
     else:
-        name = settings.pose_detector or (OWN_DETECTOR if settings.model == OWN_MODEL else None)
+        name = settings.pose_detector or (OWN_DETECTOR if settings.model in OWN_MODELS else None)
         if name is None:
             raise _unknown(str(picture), ", or --pose-detector")
         pose = detector_named(name, settings.pose_threshold)(pixels)

@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from masactrl_video.controls.domain_check import OWN_MODEL
 from masactrl_video.errors import UserError, counted
 from masactrl_video.poses.pose_clip import is_pose_json
 from masactrl_video.settings.fields import settings_for
+from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.presets import preset_names, read_preset, resolve
 from masactrl_video.settings.settings import Settings
 from masactrl_video.web.forms import SettingsForm
@@ -135,7 +135,7 @@ class ClipTab:
 
     def _poses(self, seen: ClipPreview, settings: Settings) -> str:
         """Those that the package's own detector finds, which knows the demo model's world; others take their time."""
-        if settings.model != OWN_MODEL or not self.queue.wait_until_loaded():
+        if settings.model not in OWN_MODELS or not self.queue.wait_until_loaded():
             return note("Poses are found in the frames when the job begins.")
         shown = zip(seen.shown, found_poses(settings), strict=True)
         return row([(data_url(one, kind="PNG"), f"pose {n}") for n, one in shown], "Guidance: poses that are found")

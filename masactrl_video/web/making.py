@@ -19,6 +19,7 @@ from masactrl_video.page.story_file import read_story
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import STILLS, VIDEOS
 from masactrl_video.settings.home import at_home
+from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.presets import DEFAULT_PRESET
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.characters.store import check_vacant, default_root, folder_of
@@ -148,7 +149,7 @@ def _still(command: str, settings: StillSettings, output: Path) -> Callable[...,
         from masactrl_video.evaluate.sweep import write_figures
         from masactrl_video.jobs.sweep import sweep
 
-        if settings.model == "demo":  # whose world is known
+        if settings.model in OWN_MODELS:  # whose world is known
             return partial(sweep, measure=lambda cells: write_figures(cells, output / FIGURES))
         return sweep
     from masactrl_video.jobs.synthesize import edit, synthesize

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masactrl_video.controls.clip import selection_of
-from masactrl_video.controls.domain_check import OWN_MODEL
 from masactrl_video.controls.plan import OWN_DETECTOR
 from masactrl_video.controls.store import POSE_NAME
 from masactrl_video.encode.container import VIDEO_SUFFIXES
@@ -20,6 +19,7 @@ from masactrl_video.poses.named_poses import named_pose, pose_names
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_clip import is_pose_json
 from masactrl_video.poses.pose_json import POSE_SUFFIXES, read_poses
+from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.presets import read_config, resolve, resolve_as
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
@@ -79,7 +79,7 @@ def _render(folder: Path, settings: Settings) -> Given:
 
 
 def _detector(settings: Settings) -> str | None:
-    return settings.pose_detector or (OWN_DETECTOR if settings.model == OWN_MODEL else None)
+    return settings.pose_detector or (OWN_DETECTOR if settings.model in OWN_MODELS else None)
 
 
 def _stills(folder: Path, settings: StillSettings, pictures: Sequence[Path]) -> list[Given]:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from masactrl_video.demo.folder import CONDITIONS, TRAINING, WEIGHTS
+from masactrl_video.demo.folder import CONDITIONS, MODELS, TRAINING
 from masactrl_video.errors import UserError
 from masactrl_video.settings.home import at_home
+from masactrl_video.settings.names import ships
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 """Files that are unpickled when they are loaded, and can run code while they are."""
@@ -21,12 +22,9 @@ NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
 _MOST_HEADER_BYTES = 16 * 2**20
 _MOST_JSON_BYTES = 16 * 2**20
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_DEMO = {"demo": WEIGHTS} | {
-    f"demo/{kind}-{condition}": WEIGHTS / f"{kind}-{condition}"
-    for kind in ("controlnet", "t2i-adapter")
-    for condition in CONDITIONS
-}
-_DEMO |= {f"demo/{name}": WEIGHTS / name for name in ("keypoints", "taesd")}
+_GUIDES = [f"{kind}-{condition}" for kind in ("controlnet", "t2i-adapter") for condition in CONDITIONS]
+_BESIDE = {"demo": [*_GUIDES, "keypoints", "taesd"], "demo-dit": ["controlnet-pose"]}
+_DEMO = MODELS | {f"{model}/{name}": MODELS[model] / name for model, names in _BESIDE.items() for name in names}
 
 
 def local_path(name: str, what: str) -> Path | None:
@@ -38,7 +36,7 @@ def local_path(name: str, what: str) -> Path | None:
     Raises:
         UserError: a path that does not exist, a pickle, or neither a path nor a hub id.
     """
-    if name == "demo" or name.startswith("demo/"):
+    if ships(name):
         if name not in _DEMO:
             raise UserError(f"{what} {name!r}: the demo has {', '.join(_DEMO)}; a local folder is written ./{name}")
         return _DEMO[name]
