@@ -19,6 +19,7 @@ from masactrl_video.model.backbones.files import ModelFiles
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.references import JoinedReferences, KeptReference
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
 from masactrl_video.settings.names import SchedulerName
@@ -140,6 +141,10 @@ class LoadedModel(Protocol):
     @property
     def networks(self) -> Sequence[ControlNetwork]:
         """Networks that steer the denoiser by control images, as the backbone loaded them."""
+
+    @property
+    def references(self) -> JoinedReferences:
+        """Kept references that stand beside every picture."""
 
 
 @runtime_checkable
@@ -287,6 +292,28 @@ class Backbone(Protocol):
         Raises:
             UserError: pictures that a network cannot read.
         """
+
+    def takes_references(self, denoiser: torch.nn.Module) -> bool:
+        """Whether what a reference picture offers can be kept: it depends on no step, no prompt and no size."""
+        return False
+
+    def record_reference(self, model: LoadedModel, picture: NDArray[np.uint8]) -> KeptReference:
+        """What a picture, RGB (height, width, 3), offers as a reference.
+
+        Raises:
+            UserError: this model keeps none, or a size that it does not take.
+        """
+        raise UserError(f"reference: {self.title} keeps none; take FLUX.2 klein-kv")
+
+    def join_references(self, model: LoadedModel, references: Sequence[KeptReference]) -> JoinedReferences:
+        """References in the order in which they are counted, to be put into the model.
+
+        Raises:
+            UserError: this model takes none, or one was recorded with another.
+        """
+        if references:
+            raise UserError(f"reference: {self.title} takes none that is kept; take FLUX.2 klein-kv")
+        return JoinedReferences()
 
     def predict(
         self,

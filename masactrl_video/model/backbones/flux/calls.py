@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 import torch
@@ -33,11 +32,20 @@ def watch_calls(
         title: what people call the family.
         order: of the arguments that may come without their names.
     """
-    return watching(transformer, partial(_described, title, order), on_begin, on_end)
+    return watching(
+        transformer,
+        lambda args, kwargs: described(title, {**dict(zip(order, args, strict=False)), **kwargs}),
+        on_begin,
+        on_end,
+    )
 
 
-def _described(title: str, order: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
-    given = {**dict(zip(order, args, strict=False)), **kwargs}
+def described(title: str, given: Mapping[str, Any]) -> DenoiserCall:
+    """What a call with these arguments is.
+
+    Raises:
+        UserError: its tokens are no single picture's, or of several timesteps.
+    """
     timestep, grid = given["timestep"], grid_of(given["img_ids"])
     if grid is None or given.get("kv_cache") is not None:
         raise UserError(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
-from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+from diffusers import AutoencoderKLFlux2, Flux2KleinKVPipeline, Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel
@@ -20,20 +22,22 @@ from masactrl_video.model.backbones.flux2.attention import TITLE, attending, wat
 from masactrl_video.model.backbones.flux2.files import Flux2Files
 from masactrl_video.model.backbones.flux2.latents import Flux2Latents
 from masactrl_video.model.backbones.flux2.prompts import Flux2Text, InConversation, encode_prompts
+from masactrl_video.model.backbones.flux2.references import beside, joined, record_reference, takes_references
 from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.references import JoinedReferences, KeptReference
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.flow import flow_schedule
 from masactrl_video.settings.names import SchedulerName
 
 
 class Flux2Backbone(TransformerBackbone):
-    """The `Backbone` of FLUX.2: dev, klein, and what is made of them."""
+    """The `Backbone` of FLUX.2: dev, klein, klein-kv, and what is made of them."""
 
     title = TITLE
-    pipelines = ("Flux2Pipeline", "Flux2KleinPipeline")
+    pipelines = ("Flux2Pipeline", "Flux2KleinPipeline", "Flux2KleinKVPipeline")
     denoisers = ("Flux2Transformer2DModel",)
     files = Flux2Files()
     inside = Inside(joint_layers, attending, watch_calls)
@@ -82,7 +86,8 @@ class Flux2Backbone(TransformerBackbone):
                 "negative prompt; leave it out, or give a true_cfg_scale above 1 too"
             )
         guided = self.branches(denoiser, guidance_scale) == GUIDED
-        if guided and getattr(model.pipe, "config", {}).get("is_distilled"):
+        distilled = isinstance(model.pipe, Flux2KleinKVPipeline)  # which does not write it into its configuration
+        if guided and (distilled or getattr(model.pipe, "config", {}).get("is_distilled")):
             raise UserError(
                 f"guidance_scale: got {guidance_scale:g}; this model was distilled to go without guidance (FLUX.2 "
                 "klein): give 1, or take its base model"
@@ -111,6 +116,18 @@ class Flux2Backbone(TransformerBackbone):
             "(--guidance with nothing behind it). diffusers' own pipeline can take a skeleton as a reference picture"
         )
 
+    def takes_references(self, denoiser: torch.nn.Module) -> bool:
+        """klein-kv does."""
+        return takes_references(denoiser)
+
+    def record_reference(self, model: LoadedModel, picture: NDArray[np.uint8]) -> KeptReference:
+        """What a picture, RGB (height, width, 3), offers as a reference of klein-kv."""
+        return record_reference(model.pipe, picture)
+
+    def join_references(self, model: LoadedModel, references: Sequence[KeptReference]) -> JoinedReferences:
+        """References in the order in which they are counted."""
+        return joined(cast(Flux2Transformer2DModel, model.denoiser), references) if references else JoinedReferences()
+
     @torch.no_grad()
     def predict(
         self,
@@ -127,6 +144,7 @@ class Flux2Backbone(TransformerBackbone):
         transformer, frames = cast(Flux2Transformer2DModel, model.denoiser), model_input.shape[0]
         height, width = model_input.shape[-2:]
         tokens, scale = pack(model_input), cast(torch.Tensor, text.guidance)
+        kept = beside(transformer, model.references.layers, frames) if model.references.pictures else {}
 
         def call(branch: int) -> torch.Tensor:
             prompt = text.hidden_states[branch]
@@ -139,6 +157,7 @@ class Flux2Backbone(TransformerBackbone):
                 txt_ids=torch.nn.functional.pad(numbers, (3, 0)),
                 guidance=scale[branch].expand(frames) if self.distils_guidance(transformer) else None,
                 return_dict=False,
+                **kept,
             )[0]
             return unpack(out, height, width)
 
