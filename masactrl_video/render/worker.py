@@ -9,7 +9,7 @@ from types import TracebackType
 
 from pydantic import JsonValue
 
-from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.cache.recorded_source import CachedSource, is_reference
 from masactrl_video.cache.store import CacheEntry, open_entry
 from masactrl_video.controls.store import GuidanceFrames, read_index
 from masactrl_video.errors import UserError
@@ -35,6 +35,7 @@ from masactrl_video.render.steps import RenderSteps
 from masactrl_video.sources.control import planned_control
 from masactrl_video.sources.identity import network_identity
 from masactrl_video.sources.live import is_live
+from masactrl_video.sources.reference import NOTHING
 from masactrl_video.sources.reopen import reopened
 from masactrl_video.storage.fingerprint import hash_file, hash_module
 
@@ -148,6 +149,8 @@ def open_job(
     for source, entry in zip(plan.sources, entries, strict=True):
         _check_weights(source, plan, model, entry)
     scheduler, control = planned_control(settings, model, plan.size_px)
+    if is_reference(entries[0]):
+        control = NOTHING
     dtype = None if settings.cache_dtype == "exact" else model.dtype
     along = (settings, model, plan.size_px, scheduler, control.layers, control.steps)
     first, *later = (

@@ -20,6 +20,8 @@ from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.clip_parts import SizeSettings
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.characters.kind import is_kept_reference
+from masactrl_video.sources.reference import NOTHING, check_references
 from masactrl_video.sources.saved import open_saved, saved_caption
 
 
@@ -61,6 +63,9 @@ def check_source_used(settings: Settings, model: DiffusionModel) -> None:
     Raises:
         UserError: no step or no layer is controlled, or see `plan_attention`.
     """
+    if is_kept_reference(settings):
+        plan_attention(settings, model)
+        return
     check_source_acts(settings)
     _, plan = plan_attention(settings, model)
     if settings.masa_steps != [] and settings.masa_layers != []:
@@ -81,6 +86,9 @@ def plan_attention(
     """
     _check_guidance_acts(model, settings.num_inference_steps)
     check_real_guidance(model, settings.true_cfg_scale)
+    if is_kept_reference(settings):
+        check_references(settings, model)
+        return make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px), NOTHING
     own_branches = model.backbone.branches(model.denoiser, settings.guidance_scale)
     if settings.unguided_steps and len(own_branches) == 1 and settings.true_cfg_scale <= 1:
         raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")

@@ -20,11 +20,20 @@ from masactrl_video.model.loading.from_settings import with_controls
 from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.invert import Trajectory
+from masactrl_video.model.sampling.latents import encode_picture
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.characters.index import INDEX_NAME, TENSORS_NAME, CharacterDamaged, guidance_name
+from masactrl_video.sources.characters.index import (
+    INDEX_NAME,
+    PICTURE_NAME,
+    REFERENCE_NAME,
+    TENSORS_NAME,
+    CharacterDamaged,
+    guidance_name,
+)
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
+from masactrl_video.sources.reference import ReferenceSource, read_reference, say_reference
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
 
 NOISE, PICTURE_LATENTS = "initial_noise", "picture_latents"
@@ -63,6 +72,8 @@ def check_fits(settings: Settings, character: Character) -> None:
         UserError: the first setting that differs.
     """
     recipe = character.index.recipe
+    if recipe.kind == "reference":  # of its network alone, whatever that is called (see `sources.reference`)
+        return
     for name in settings_where(Settings, lambda about: about.fixed_by_character):
         own, ours = getattr(recipe, name), getattr(settings, name)
         if own != ours:
@@ -113,6 +124,19 @@ def saved_source(
         )
     planned = _generated if recipe.kind == "generated" else _real
     return planned(settings, model, character, scheduler, words)
+
+
+def saved_references(settings: Settings, model: DiffusionModel) -> ReferenceSource:
+    """The reference of the character, and its picture.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    character = open_saved(settings)
+    say_reference(character.index.name, character.index.recipe)
+    with Image.open(io.BytesIO(character.read(PICTURE_NAME)), formats=["PNG"]) as picture:
+        latents = encode_picture(model, np.array(picture.convert("RGB")))
+    return ReferenceSource((read_reference(character),), (character.index.files[REFERENCE_NAME].sha256,), latents)
 
 
 def _generated(

@@ -11,9 +11,11 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.gpu_driver import check_device_name
 from masactrl_video.model.loading import location
 from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import option_of
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.sources.characters.kind import is_kept_reference
 from masactrl_video.sources.characters.store import default_root, open_character
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
@@ -47,6 +49,16 @@ def check_prompt(settings: Settings) -> None:
     """
     if not settings.prompt:
         raise UserError("prompt: missing; say with --prompt what the frames show")
+
+
+def check_acts(settings: Settings) -> None:
+    """See that frames will follow their source at some step; a character that is a reference acts at all of them.
+
+    Raises:
+        UserError: they would not.
+    """
+    if not is_kept_reference(settings):
+        check_source_acts(settings)
 
 
 def check_models(settings: Settings) -> None:
