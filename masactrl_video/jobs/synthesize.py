@@ -36,7 +36,7 @@ def synthesize(
     """Make a source and its targets for each seed, and a labelled sheet of them, in `folder`.
 
     Args:
-        settings: with a source prompt, and a prompt, or a guidance picture, for each target.
+        settings: with a source prompt or a character, and a prompt, or a guidance picture, for each target.
         folder: for the pictures; an interrupted run goes on.
         overwrite: replace what is there and begin anew.
         model: one that is loaded already.
@@ -50,8 +50,8 @@ def synthesize(
     """
     if settings.real_source:
         raise UserError("source_image: here the source is made from a prompt; `edit` changes a given picture")
-    if settings.source_prompt is None:
-        raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show)")
+    if settings.source_prompt is None and settings.character is None:
+        raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show), or name a character")
     return _make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
 
 

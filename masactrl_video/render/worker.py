@@ -15,6 +15,7 @@ from masactrl_video.controls.store import GuidanceFrames, read_index
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
+from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.model.versions import versions
 from masactrl_video.progress import check_cancelled
 from masactrl_video.render.chunks import ChunkRenderer, ToDo
@@ -148,9 +149,11 @@ def open_job(
     model = model or model_from_settings(settings)
     for source, entry in zip(plan.sources, entries, strict=True):
         _check_weights(source, plan, model, entry)
-    scheduler, control = planned_control(settings, model, plan.size_px)
     if is_reference(entries[0]):
         control = NOTHING
+        scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, plan.size_px)
+    else:
+        scheduler, control = planned_control(settings, model, plan.size_px)
     dtype = None if settings.cache_dtype == "exact" else model.dtype
     along = (settings, model, plan.size_px, scheduler, control.layers, control.steps)
     first, *later = (

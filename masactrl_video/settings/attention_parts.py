@@ -59,6 +59,13 @@ class SourceSettings(Part):
         None,
         commands=ATTEND - COMICS,
     )
+    references: list[str] = _any_source(
+        "FLUX.2 klein-kv: further saved characters, whose references stand beside the character's in one softmax, "
+        "counted in this order",
+        [],
+        commands=ATTEND - COMICS,
+        sweepable=False,
+    )
     source_caption: str | None = _any_source(
         "masked mode, inverted source: a caption that names the object (the prompt if not given)",
         None,

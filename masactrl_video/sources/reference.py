@@ -22,7 +22,7 @@ from masactrl_video.model.backbones.references import KeptReference
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.index import REFERENCE_NAME, CharacterIndex, Recipe
-from masactrl_video.sources.characters.kind import index_of
+from masactrl_video.sources.characters.kind import characters_of, index_of
 from masactrl_video.sources.characters.store import Character
 from masactrl_video.sources.identity import network_identity
 from masactrl_video.storage.fingerprint import fingerprint, hash_tensor
@@ -55,8 +55,14 @@ def check_references(settings: Settings, model: DiffusionModel) -> None:
     Raises:
         UserError: another model's, or a setting that they leave without effect.
     """
-    assert settings.character is not None
-    check_belongs(index_of(settings, settings.character), model)
+    for name in characters_of(settings):
+        index = index_of(settings, name)
+        if index.recipe.kind != "reference":
+            raise UserError(
+                f"references: character {name!r} is none: it was made step by step, with another kind of model; make "
+                "it anew with FLUX.2 klein-kv, or leave it out"
+            )
+        check_belongs(index, model)
     character = f"character {settings.character!r} is a reference, which is seen as a whole, at every step"
     for name in ("attention_mode", "source_positions", "neighbour", "hold_colours", "cast", "sources", "key_frames"):
         if (own := getattr(settings, name)) != type(settings).model_fields[name].default:
@@ -73,7 +79,7 @@ def check_belongs(index: CharacterIndex, model: DiffusionModel) -> None:
     assert facts is not None
     name = f"character {index.name!r} is a reference made with {index.recipe.model}"
     if not model.backbone.takes_references(model.denoiser):
-        raise UserError(f"{name} (FLUX.2 klein-kv), and this model, a {model.backbone.title}, takes none; take that one")
+        raise UserError(f"{name} (FLUX.2 klein-kv); this model ({model.backbone.title}) takes none: take that one")
     if facts.network != network_of(model):
         raise UserError(
             f"{name} in {facts.dtype}, by other weights, LoRAs or number format than this model's; take the same, or "

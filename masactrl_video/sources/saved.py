@@ -31,6 +31,7 @@ from masactrl_video.sources.characters.index import (
     CharacterDamaged,
     guidance_name,
 )
+from masactrl_video.sources.characters.kind import characters_of
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
 from masactrl_video.sources.reference import ReferenceSource, read_reference, say_reference
@@ -127,16 +128,19 @@ def saved_source(
 
 
 def saved_references(settings: Settings, model: DiffusionModel) -> ReferenceSource:
-    """The reference of the character, and its picture.
+    """The references of the characters, and the picture of the first.
 
     Raises:
-        UserError: it is damaged.
+        UserError: one of them is damaged.
     """
-    character = open_saved(settings)
-    say_reference(character.index.name, character.index.recipe)
-    with Image.open(io.BytesIO(character.read(PICTURE_NAME)), formats=["PNG"]) as picture:
+    alone = [settings.model_copy(update={"character": name}) for name in characters_of(settings)]
+    characters = [open_saved(one) for one in alone]
+    for character in characters:
+        say_reference(character.index.name, character.index.recipe)
+    with Image.open(io.BytesIO(characters[0].read(PICTURE_NAME)), formats=["PNG"]) as picture:
         latents = encode_picture(model, np.array(picture.convert("RGB")))
-    return ReferenceSource((read_reference(character),), (character.index.files[REFERENCE_NAME].sha256,), latents)
+    made = tuple(character.index.files[REFERENCE_NAME].sha256 for character in characters)
+    return ReferenceSource(tuple(map(read_reference, characters)), made, latents)
 
 
 def _generated(

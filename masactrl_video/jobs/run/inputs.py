@@ -15,7 +15,7 @@ from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import option_of
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.sources.characters.kind import is_kept_reference
+from masactrl_video.sources.characters.kind import characters_of, is_kept_reference
 from masactrl_video.sources.characters.store import default_root, open_character
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
@@ -81,13 +81,13 @@ def check_models(settings: Settings) -> None:
 
 
 def check_character(settings: Settings) -> None:
-    """See that a saved character that is the source is there.
+    """See that the saved characters that are the source are there.
 
     Raises:
-        UserError: it is not.
+        UserError: one is not.
     """
-    if settings.character is not None:
-        open_character(settings.characters_dir or default_root(), settings.character)
+    for name in characters_of(settings):
+        open_character(settings.characters_dir or default_root(), name)
 
 
 def _check_sides(settings: Settings, model: Path | None) -> None:

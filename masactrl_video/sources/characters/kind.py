@@ -16,6 +16,11 @@ def index_of(settings: Settings, name: str) -> CharacterIndex:
     return read_index(settings.characters_dir or default_root(), name)
 
 
+def characters_of(settings: Settings) -> list[str]:
+    """Names of the character that is the source, and of those beside it."""
+    return [] if settings.character is None else [settings.character, *settings.references]
+
+
 def is_kept_reference(settings: Settings) -> bool:
     """Whether the character that is the source is a reference, which stands beside every frame from step 0 on."""
     return settings.character is not None and index_of(settings, settings.character).recipe.kind == "reference"
