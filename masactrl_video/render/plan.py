@@ -110,7 +110,7 @@ _WORK = ("offload", "cache_memory")
 
 def _absolute(name: str) -> str:
     """A file's or folder's absolute path; other names, of the demo and on the hub, stay."""
-    is_file = not (name == "demo" or name.startswith("demo/")) and Path(name).exists()
+    is_file = not (name == "demo" or name.startswith("demo/")) and name and Path(name).exists()
     return str(Path(name).absolute()) if is_file else name
 
 

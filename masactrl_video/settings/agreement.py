@@ -21,7 +21,10 @@ def check_guidance(settings: Settings) -> None:
     unknown = [name for name in settings.guidance if name not in settings.controls]
     if unknown:
         known = ", ".join(settings.controls) or "none"
-        raise ValueError(f"guidance: there is no control named {unknown[0]!r}; there are: {known}")
+        raise ValueError(
+            f"guidance: there is no control named {unknown[0]!r}; there are: {known}; --controlnet {unknown[0]}=MODEL "
+            f"names a network, and --reference-picture {unknown[0]} has FLUX.2 itself read the pictures"
+        )
     if len(set(settings.guidance)) != len(settings.guidance):
         raise ValueError("guidance: a control is named twice")
     if settings.smooth_poses is not None and settings.smooth_poses % 2 == 0:

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 FitMode = Literal["crop", "pad", "resize"]
 """How frames get the model's size: scale to cover and cut, scale to fit inside and add black bars, or stretch."""
 
-AdapterKind = Literal["controlnet", "t2i-adapter"]
-"""Kinds of guidance networks."""
+AdapterKind = Literal["controlnet", "t2i-adapter", "reference"]
+"""How guidance comes to a model: by a network, or as a picture that the model itself reads beside its own (FLUX.2)."""
 
 DtypeName = Literal["float32", "float16", "bfloat16"]
 """Number formats of a model."""

@@ -70,10 +70,10 @@ def check_models(settings: Settings) -> None:
     """
     check_device_name(settings.device)
     _check_sides(settings, location.local_path(settings.model, "model"))
-    named = [("config", settings.single_file_config), ("taesd", settings.taesd)]
+    named: list[tuple[str, str | None]] = [("config", settings.single_file_config), ("taesd", settings.taesd)]
     for name in settings.guidance:
         control = settings.controls[name]
-        named += [(control.adapter, control.model), ("config", control.single_file_config)]
+        named += [(control.adapter, control.model or None), ("config", control.single_file_config)]
     for what, path in (*named, *(("LoRA", path) for path in settings.lora)):
         if path is not None:
             location.local_path(path, what)

@@ -195,6 +195,11 @@ class Backbone(Protocol):
         """Whether its outermost blocks can run alone (see `outermost_alone`)."""
         return False
 
+    @property
+    def reads_reference_pictures(self) -> bool:
+        """Whether it reads pictures beside its own, by which guidance can go (see `AdapterKind`)."""
+        return False
+
     def patches(self, network: torch.nn.Module) -> dict[str, JsonValue]:
         """What was patched on a network besides its weights, its configuration and LoRAs: part of its identity."""
         return {}

@@ -21,9 +21,11 @@ from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.flux2.attention import TITLE, attending, watch_calls
 from masactrl_video.model.backbones.flux2.files import Flux2Files
 from masactrl_video.model.backbones.flux2.latents import Flux2Latents
+from masactrl_video.model.backbones.flux2.pictures import behind, load_control, prepare_controls
 from masactrl_video.model.backbones.flux2.prompts import Flux2Text, InConversation, encode_prompts
-from masactrl_video.model.backbones.flux2.references import beside, joined, record_reference, takes_references
+from masactrl_video.model.backbones.flux2.references import joined, record_reference, takes_references
 from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
+from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
@@ -44,6 +46,7 @@ class Flux2Backbone(TransformerBackbone):
     keys_have_places = True
     keys_can_move = True
     calls_each_branch = True
+    reads_reference_pictures = True
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """Of a prompt inside a conversation, which is what the model reads."""
@@ -106,15 +109,16 @@ class Flux2Backbone(TransformerBackbone):
         return flow_schedule(own.config, model.device, name, num_inference_steps, tokens, shift=shift)
 
     def load_control(self, choice: NetworkChoice, denoiser: Flux2Transformer2DModel) -> ControlNetwork:
-        """None: diffusers has no ControlNet of this family.
+        """Reference pictures: diffusers has no ControlNet of this family.
 
         Raises:
-            UserError: always.
+            UserError: it is to be one.
         """
-        raise UserError(
-            f"{choice.kind} {choice.name!r}: diffusers has no control networks for FLUX.2; leave guidance out "
-            "(--guidance with nothing behind it). diffusers' own pipeline can take a skeleton as a reference picture"
-        )
+        return load_control(choice)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """The pictures as the autoencoder has them."""
+        return prepare_controls(model, self.latents(model.pipe), pictures)
 
     def takes_references(self, denoiser: torch.nn.Module) -> bool:
         """klein-kv does."""
@@ -144,21 +148,23 @@ class Flux2Backbone(TransformerBackbone):
         transformer, frames = cast(Flux2Transformer2DModel, model.denoiser), model_input.shape[0]
         height, width = model_input.shape[-2:]
         tokens, scale = pack(model_input), cast(torch.Tensor, text.guidance)
-        kept = beside(transformer, model.references.layers, frames) if model.references.pictures else {}
+        assert controls is None or isinstance(controls, PreparedPictures)
+        references = behind(model, transformer, controls, frames, step, num_steps)
+        own = places((height // PATCH, width // PATCH), axes=4)
 
         def call(branch: int) -> torch.Tensor:
             prompt = text.hidden_states[branch]
             numbers = torch.arange(prompt.shape[0], device=tokens.device)[:, None]
             out = transformer(
-                hidden_states=tokens,
+                hidden_states=torch.cat([tokens, *references.tokens], dim=1) if references.tokens else tokens,
                 encoder_hidden_states=prompt.expand(frames, -1, -1),
                 timestep=timestep.expand(frames).to(tokens.dtype) / 1000,
-                img_ids=places((height // PATCH, width // PATCH), axes=4).to(tokens.device),
+                img_ids=torch.cat([own, *references.places]).to(tokens.device),
                 txt_ids=torch.nn.functional.pad(numbers, (3, 0)),
                 guidance=scale[branch].expand(frames) if self.distils_guidance(transformer) else None,
                 return_dict=False,
-                **kept,
+                **references.kept,
             )[0]
-            return unpack(out, height, width)
+            return unpack(out[:, : tokens.shape[1]], height, width)
 
         return branch_by_branch(model, text, call)

@@ -68,11 +68,14 @@ def record_reference(pipe: Flux2KleinKVPipeline, picture: NDArray[np.uint8], pla
 
 
 def extracted(transformer: Flux2Transformer2DModel, latents: torch.Tensor, place: int) -> Layers:
-    """What pictures offer as references, by their latents (rows, channels, height, width)."""
+    """What pictures offer as references, by their latents (rows, channels, height, width).
+
+    The network is called past its hooks: for whoever watches the calls that make pictures, this is none.
+    """
     tokens, ids = pack(latents.to(execution_device(transformer))), reference_ids(latents, place)
     rows = tokens.shape[0]
     words = tokens.new_zeros(rows, 1, transformer.config.joint_attention_dim)
-    _, cache = transformer(
+    _, cache = transformer.forward(
         hidden_states=F.pad(tokens, (0, 0, 0, 1)),  # a frame of one token: nothing of it is kept
         encoder_hidden_states=words,
         timestep=tokens.new_zeros(rows),
