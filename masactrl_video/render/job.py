@@ -87,7 +87,7 @@ def frames_job(
         skeletons=skeletons,
         background=settings.background,
         clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
-        still_ground=_still_ground(settings, (source, *later)),
+        still_ground=_still_ground(settings, model, (source, *later)),
         neighbour=settings.neighbour,
     )
 
@@ -109,11 +109,11 @@ def _null_prompt(model: DiffusionModel, size_px: tuple[int, int]) -> TextConditi
     return encode_prompt(model, "", "", 1.0, size_px)
 
 
-def _still_ground(settings: Settings, sources: Sequence[CachedSource]) -> StillGround | None:
+def _still_ground(settings: Settings, model: DiffusionModel, sources: Sequence[CachedSource]) -> StillGround | None:
     if settings.background != "still":
         return None
     known = [levels for source in sources if (levels := source.levels) is not None]
-    return StillGround(torch.stack(known))
+    return StillGround(torch.stack(known), skips=model.backbone.computes_some_tokens)
 
 
 def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:

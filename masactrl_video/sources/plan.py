@@ -35,6 +35,7 @@ from masactrl_video.sources.control import (
     mask_rule,
     plan_attention,
     read_mask,
+    recorded_plan,
     source_attributes,
     source_caption,
     source_words,
@@ -84,9 +85,9 @@ class PlannedSource:
         Args:
             may_be_live: whether who follows it can have it made again (see `sources.live`), if the settings want that.
         """
-        root = cache_root(settings)
-        steps, layers = counted(len(self.plan.steps), "step"), counted(len(self.plan.layers), "layer")
-        needed = expected_bytes(model, self.source, len(self.branches), self.plan, self.cache_dtype)
+        root, plan = cache_root(settings), recorded_plan(settings, model, self.plan)
+        steps, layers = counted(len(plan.steps), "step"), counted(len(plan.layers), "layer")
+        needed = expected_bytes(model, self.source, len(self.branches), plan, self.cache_dtype)
         branches = counted(len(self.branches), "branch", "branches")
         logger.info("source: %s x %s x %s: %.1f MB of keys and values", steps, layers, branches, needed / 1e6)
         live = may_be_live and is_kept_live(settings, needed, live_bytes(self.source))
@@ -96,7 +97,7 @@ class PlannedSource:
                 model,
                 self.source,
                 self.branches,
-                self.plan,
+                plan,
                 self.words,
                 cache_quota(settings),
                 self.cache_dtype,
