@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,6 +29,8 @@ from masactrl_video.sources.plan import held_colours, shared_noise, source_part
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures
+
+logger = logging.getLogger(__name__)
 
 
 def frames_job(
@@ -113,6 +116,8 @@ def _still_ground(settings: Settings, model: DiffusionModel, sources: Sequence[C
     if settings.background != "still":
         return None
     known = [levels for source in sources if (levels := source.levels) is not None]
+    if model.backbone.computes_some_tokens:
+        logger.info("background still: the ground is not computed; frames go one by one, each with tokens of its own")
     return StillGround(torch.stack(known), skips=model.backbone.computes_some_tokens)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from masactrl_video.model.backbones.joint.controls import PreparedPictures, refu
 from masactrl_video.model.backbones.joint.files import TransformerFiles
 from masactrl_video.model.backbones.joint.layers import word_layers
 from masactrl_video.model.backbones.joint.packing import PATCH
-from masactrl_video.model.backbones.joint.some_tokens import Cut, some_tokens
+from masactrl_video.model.backbones.joint.some_tokens import CutMade, some_tokens
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.schedule import Schedule
@@ -86,7 +86,7 @@ class TokensInside:
 
     arguments: Mapping[str, int]
     """Of a call, with the axis of the tokens."""
-    made_inside: Mapping[str, Callable[[Any, Cut], Any]] = field(default_factory=dict)
+    made_inside: Mapping[str, CutMade] = field(default_factory=dict)
     """By parts of the network."""
 
 

@@ -11,13 +11,16 @@ import torch
 Cut = Callable[[torch.Tensor], torch.Tensor]
 """(rows, tokens, channels) → those of the tokens that are computed."""
 
+CutMade = Callable[[Any, Cut], Any]
+"""What a part of the network gives, and how to cut it → the same of the tokens that are computed."""
+
 
 @contextmanager
 def some_tokens(
     network: torch.nn.Module,
     chosen: torch.Tensor,
     arguments: Mapping[str, int],
-    made_inside: Mapping[str, Callable[[Any, Cut], Any]] | None = None,
+    made_inside: Mapping[str, CutMade] | None = None,
 ) -> Iterator[None]:
     """Inside the context, the network computes the chosen tokens; its last layer, `proj_out`, gives 0 for the others.
 
@@ -42,7 +45,7 @@ def some_tokens(
     def end(*_: object) -> None:
         is_inside[0] = False
 
-    def inside(how: Callable[[Any, Cut], Any]) -> Callable[[object, object, Any], Any]:
+    def inside(how: CutMade) -> Callable[[object, object, Any], Any]:
         return lambda _, __, out: how(out, lambda states: states[:, tokens]) if is_inside[0] else None
 
     def whole(_: object, __: object, out: torch.Tensor) -> torch.Tensor:
