@@ -40,6 +40,10 @@ class Figures:
         """The same for the words of each thing that the object wears."""
         self.region_maps: list[dict[str, torch.Tensor]] = [{} for _ in parts]
         """The same for the words of each source that has a region."""
+        self.computed: torch.Tensor | None = None
+        """(tokens,) bool: those that the calls in progress compute; None: all."""
+        self.earlier_maps: Sequence[Mapping[str, torch.Tensor]] = ()
+        """With `computed`: for each of `maps`, what an earlier call found; it holds for the other tokens."""
         self.owned: Counter[int] = Counter()
         """Number of a source → tokens of its region, over all controlled attention calls; 0: it was never found."""
         self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
@@ -62,10 +66,22 @@ class Figures:
             maps.clear()
         self._target_sides.clear()
 
+    @property
+    def maps(self) -> tuple[dict[str, torch.Tensor], ...]:
+        """Those of the object's words, and of each attribute's."""
+        return (self.object_maps, *self.attribute_maps)
+
+    def whole_map(self, group: int, layer: str, found: torch.Tensor) -> torch.Tensor:
+        """(frames, computed tokens), a map of a layer → (frames, tokens)."""
+        if self.computed is None:
+            return found
+        whole = self.earlier_maps[group][layer].flatten(1).clone()
+        whole[:, self.computed] = found
+        return whole
+
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
-        groups = (self.object_maps, *self.attribute_maps)
-        return joined_maps([[maps[name] for name in sorted(maps)] for maps in groups])
+        return joined_maps([[maps[name] for name in sorted(maps)] for maps in self.maps])
 
     def target_figure(self) -> torch.Tensor | None:
         """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
@@ -90,6 +106,8 @@ class Figures:
                 object_map = self.target_object_map() if self.target_mask is None else None
                 rim = self._rim(mask, grid, object_map, self._latent_size[0])
             some = slice(None) if group.frames is None else list(group.frames)
+            if self.computed is not None:
+                mask, rim = mask[:, self.computed], None if rim is None else rim[:, self.computed]
             mask = mask[some].repeat(repeats, 1).flatten()
             rim = None if rim is None else rim[some].repeat(repeats, 1).flatten()
             self._target_sides[found] = Sides(mask, rim)

@@ -174,7 +174,8 @@ class ChunkRenderer:
         begun_seconds, seen, job = time.perf_counter(), _Seen(), self._job
         with enough_memory(f"one frame of {job.width_px}x{job.height_px} on {job.denoising.model.device}"):
             for attempt in self._size.attempts(chunk.batches):
-                with attempt as batches:
+                with attempt as together:
+                    batches = job.apart(together)
                     self._progress.begin_chunk()
                     with self._controlled(job, batches, self._progress.step, seen) as (control, on_step):
                         latents = denoise_chunk(job, control, batches, on_step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -26,7 +26,7 @@ from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.poses.carried import read_places
 from masactrl_video.poses.warp import Skeleton, Skeletons
-from masactrl_video.render.grounds import ClipGround, StillGround
+from masactrl_video.render.grounds import ClipGround, StillFrame, StillGround
 from masactrl_video.settings.names import Background, Ground, NoiseKind
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
@@ -137,6 +137,23 @@ class FramesJob:
             return None
         return self.clip_ground.inverted(self.denoising.model, self.scheduler, frames)
 
+    @property
+    def skips(self) -> bool:
+        """Whether tokens of frames are not computed; then each frame is a batch of its own (see `apart`)."""
+        return self.still_ground is not None and self.still_ground.skips
+
+    def apart(self, batches: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+        """The batches as they are denoised: frame by frame, where each computes other tokens."""
+        return [[frame] for frames in batches for frame in frames] if self.skips else batches
+
+    def still_frame(self, control: AttentionControl, frames: Sequence[int]) -> StillFrame | None:
+        """A frame whose ground is not computed; None: all of it is."""
+        if self.still_ground is None or not self.still_ground.skips:
+            return None
+        if len(frames) != 1:
+            raise RuntimeError("background still: each frame computes tokens of its own; see FramesJob.apart")
+        return StillFrame(self.still_ground, self.denoising.model, control, self.scheduler)
+
     def weights_of(self, frames: Sequence[int]) -> list[Weight]:
         """How much each frame of a batch follows each source."""
         if self.timeline is None:
@@ -191,6 +208,7 @@ class FramesJob:
                 clock=model.clock,
                 background=self.background,
                 neighbour=self.neighbour,
+                may_skip=self.skips,
             ) as control,
         ):
             control.limbs.sources = () if self.skeletons is None else self.skeletons.sources
@@ -237,8 +255,11 @@ def denoise_chunk(
     masks, people = ([of(frames) for frames in batches] for of in (job.given_masks, job.people_in))
     with control.looking():
         clips = [job.inverted_clip(frames) for frames in batches]
-    for frames, batch in zip(batches, started, strict=True):
+    stills = [job.still_frame(control, frames) for frames in batches]
+    for frames, batch, still in zip(batches, started, stills, strict=True):
         batch.alter = job.holding_colours(control, frames)
+        if still is not None and batch.alter is not None:
+            batch.alter = still.whole_for(batch.alter)
     weights, neighbours = [job.weights_of(frames) for frames in batches], neighbours_of(batches)
     for step in range(len(job.scheduler.timesteps)):
         control.prepare(step, weights)
@@ -252,8 +273,10 @@ def denoise_chunk(
             if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
                 with control.looking():
                     job.clip_ground.look(job.denoising.model, job.scheduler, clip, step)
-            job.denoising.step(batch, step)
+            still = stills[number]
+            with nullcontext() if still is None else still.computing(step):
+                job.denoising.step(batch, step)
             if job.still_ground is not None:
-                batch.latents = job.still_ground.kept(control, batch.latents, step)
+                batch.latents = (still or job.still_ground).kept(control, batch.latents, step)
             on_step(step, frames)
     return [batch.latents for batch in started]

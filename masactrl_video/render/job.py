@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ from masactrl_video.sources.reference import NOTHING
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures
+
+logger = logging.getLogger(__name__)
 
 
 def frames_job(
@@ -92,7 +95,7 @@ def frames_job(
         skeletons=skeletons,
         background=settings.background,
         clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
-        still_ground=_still_ground(settings, (source, *later)),
+        still_ground=_still_ground(settings, model, (source, *later)),
         neighbour=settings.neighbour,
     )
 
@@ -145,11 +148,13 @@ def _null_prompt(model: DiffusionModel, size_px: tuple[int, int]) -> TextConditi
     return encode_prompt(model, "", "", 1.0, size_px)
 
 
-def _still_ground(settings: Settings, sources: Sequence[CachedSource]) -> StillGround | None:
+def _still_ground(settings: Settings, model: DiffusionModel, sources: Sequence[CachedSource]) -> StillGround | None:
     if settings.background != "still":
         return None
     known = [levels for source in sources if (levels := source.levels) is not None]
-    return StillGround(torch.stack(known))
+    if model.backbone.computes_some_tokens:
+        logger.info("background still: the ground is not computed; frames go one by one, each with tokens of its own")
+    return StillGround(torch.stack(known), skips=model.backbone.computes_some_tokens)
 
 
 def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:

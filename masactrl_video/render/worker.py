@@ -33,7 +33,7 @@ from masactrl_video.render.plan import (
     WrittenFile,
 )
 from masactrl_video.render.steps import RenderSteps
-from masactrl_video.sources.control import planned_control
+from masactrl_video.sources.control import planned_control, recorded_plan
 from masactrl_video.sources.identity import network_identity
 from masactrl_video.sources.live import is_live
 from masactrl_video.sources.reference import NOTHING
@@ -155,7 +155,8 @@ def open_job(
     else:
         scheduler, control = planned_control(settings, model, plan.size_px)
     dtype = None if settings.cache_dtype == "exact" else model.dtype
-    along = (settings, model, plan.size_px, scheduler, control.layers, control.steps)
+    recorded = recorded_plan(settings, model, control)
+    along = (settings, model, plan.size_px, scheduler, recorded.layers, recorded.steps)
     first, *later = (
         reopened(entry, *along) if is_live(entry) else CachedSource(entry, model.device, dtype) for entry in entries
     )

@@ -132,6 +132,13 @@ def planned_control(
     return scheduler, replace(plan, whole_every=settings.reuse_deep_features or 1)
 
 
+def recorded_plan(settings: Settings, model: DiffusionModel, plan: ControlPlan) -> ControlPlan:
+    """What is recorded of a source: the controlled layers, or all, where tokens of frames are not computed."""
+    if settings.background != "still" or not plan.layers or not model.backbone.computes_some_tokens:
+        return plan
+    return replace(plan, layers=tuple(model.backbone.layers(model.denoiser)))
+
+
 def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:
     for network in model.networks:
         if not any(network.acts_at(step, num_steps) for step in range(num_steps)):

@@ -35,6 +35,7 @@ from masactrl_video.sources.control import (
     mask_rule,
     plan_attention,
     read_mask,
+    recorded_plan,
     source_attributes,
     source_caption,
     source_words,
@@ -91,8 +92,9 @@ class PlannedSource:
             kept = cached_references(root, model, self.source, cache_quota(settings))
             hold(kept.entry.folder, saved_index(settings))
             return kept
-        steps, layers = counted(len(self.plan.steps), "step"), counted(len(self.plan.layers), "layer")
-        needed = expected_bytes(model, self.source, len(self.branches), self.plan, self.cache_dtype)
+        plan = recorded_plan(settings, model, self.plan)
+        steps, layers = counted(len(plan.steps), "step"), counted(len(plan.layers), "layer")
+        needed = expected_bytes(model, self.source, len(self.branches), plan, self.cache_dtype)
         branches = counted(len(self.branches), "branch", "branches")
         logger.info("source: %s x %s x %s: %.1f MB of keys and values", steps, layers, branches, needed / 1e6)
         live = may_be_live and is_kept_live(settings, needed, live_bytes(self.source))
@@ -102,7 +104,7 @@ class PlannedSource:
                 model,
                 self.source,
                 self.branches,
-                self.plan,
+                plan,
                 self.words,
                 cache_quota(settings),
                 self.cache_dtype,

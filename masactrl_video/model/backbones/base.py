@@ -239,6 +239,18 @@ class Backbone(Protocol):
     ) -> AbstractContextManager[None]:
         """Inside the context, `on_begin` and `on_end` are called at the start and the end of each call."""
 
+    @property
+    def computes_some_tokens(self) -> bool:
+        """Whether a call may compute some of a picture's tokens alone (see `some_tokens`)."""
+        return False
+
+    def some_tokens(self, denoiser: torch.nn.Module, chosen: torch.Tensor) -> AbstractContextManager[None]:
+        """Inside the context, calls compute the chosen tokens (tokens,) bool; what comes out for the others is 0.
+
+        All layers see these alone, in their order: who controls the layers gives them keys and values of the others.
+        """
+        raise RuntimeError(f"{self.title} computes all tokens")
+
     def distils_guidance(self, denoiser: torch.nn.Module) -> bool:
         """Whether the network reads a guidance scale itself, so that real guidance may stand beside it."""
         return False

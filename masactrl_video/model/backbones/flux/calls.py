@@ -59,4 +59,5 @@ def described(title: str, given: Mapping[str, Any]) -> DenoiserCall:
         )
     rounding = float(torch.finfo(timestep.dtype).eps)  # a thousandth of the timestep came
     rows, (height, width) = given["hidden_states"].shape[0], grid
-    return DenoiserCall(values.pop() * 1000, rows, (height * PATCH, width * PATCH), rounding)
+    text_tokens = given["encoder_hidden_states"].shape[1]
+    return DenoiserCall(values.pop() * 1000, rows, (height * PATCH, width * PATCH), rounding, text_tokens)
