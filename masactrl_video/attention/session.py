@@ -26,6 +26,7 @@ from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
+from masactrl_video.model.backbones.window import Window, cut_rows
 from masactrl_video.settings.names import Background, Ground
 
 
@@ -106,6 +107,23 @@ class AttentionControl:
             yield
         finally:
             self._is_looking = False
+
+    def only(
+        self, rows: Sequence[int], weights: Sequence[Weight], mask: torch.Tensor | None, windows: Sequence[Window]
+    ) -> None:
+        """The next call is on some frames of a batch.
+
+        Args:
+            weights, mask: of the sources, and given masks, for all frames of the batch.
+            windows: the part of each of these frames that the call is on; none: the whole.
+        """
+        self.weights = [each[list(rows)] if isinstance(each, torch.Tensor) else each for each in weights]
+        self.figures.windows = windows
+        if mask is not None and windows:
+            mask = cut_rows(mask, dict(zip(rows, windows, strict=True)))
+        elif mask is not None:
+            mask = mask[list(rows)]
+        self.figures.target_mask = mask
 
     def prepare(self, step: int, frames: Sequence[Sequence[Weight]]) -> None:
         """Before the calls of a step: have the sources made that are kept nowhere.
@@ -250,7 +268,7 @@ class AttentionControl:
                 split_heads(states if rows == list(range(len(states))) else states[rows], qkv.heads).to(qkv.dtype)
                 for states in (record.keys[layer.name], record.values[layer.name])
             )  # -> (branches, heads, source tokens, head_dim)
-            own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
+            own_grid = layer.grid(self.parts[number].latent_size or self.figures.whole_size)
             if group.skeleton is not None:
                 key = qkv.placed_at(key, self.limbs.places(number, group.skeleton, own_grid, key.device))
             elif self.plan.positions != "free":
@@ -311,8 +329,9 @@ class AttentionControl:
             Its number, and (1, height, width) bool on the latent grid.
         """
         weights = {number: weight for group in self._groups for number, weight in group.weights.items()}
-        masks = [self.figures.source_mask_on(number, self._latent_size) for number in weights]
-        figure = torch.stack(masks).any(dim=0).reshape(1, *self._latent_size)
+        size = self.figures.whole_size
+        masks = [self.figures.source_mask_on(number, size) for number in weights]
+        figure = torch.stack(masks).any(dim=0).reshape(1, *size)
         return max(weights, key=lambda number: (weights[number], number)), figure
 
 

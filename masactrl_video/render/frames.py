@@ -150,13 +150,14 @@ class FramesJob:
         """Of a batch; none where keys do not move."""
         return () if self.skeletons is None else [self.skeletons.frames[frame] for frame in frames]
 
-    def holding_colours(self, control: AttentionControl, frames: Sequence[int]) -> Alter | None:
+    def holding_colours(self, control: AttentionControl, batch: FrameBatch, frames: Sequence[int]) -> Alter | None:
         """What aligns the colours of a batch, each frame by itself."""
         if self.colours is None:
             return None
         timeline = self.timeline or Timeline()
         weights = [timeline.weights(frame) for frame in frames]
-        return self.colours.aligning(self.scheduler, weights, control.figures.target_figure)
+        figure = control.figures.target_figure if self.still_ground is None else lambda: batch.figure
+        return self.colours.aligning(self.scheduler, weights, figure)
 
     def in_float32(self) -> FramesJob:
         """The same frames from the same noise under the same prompt; for a model that computes in float32 meanwhile."""
@@ -238,7 +239,7 @@ def denoise_chunk(
     with control.looking():
         clips = [job.inverted_clip(frames) for frames in batches]
     for frames, batch in zip(batches, started, strict=True):
-        batch.alter = job.holding_colours(control, frames)
+        batch.alter = job.holding_colours(control, batch, frames)
     weights, neighbours = [job.weights_of(frames) for frames in batches], neighbours_of(batches)
     for step in range(len(job.scheduler.timesteps)):
         control.prepare(step, weights)
@@ -252,8 +253,10 @@ def denoise_chunk(
             if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
                 with control.looking():
                     job.clip_ground.look(job.denoising.model, job.scheduler, clip, step)
-            job.denoising.step(batch, step)
-            if job.still_ground is not None:
-                batch.latents = job.still_ground.kept(control, batch.latents, step)
-            on_step(step, frames)
+            if job.still_ground is None:
+                job.denoising.step(batch, step)
+                on_step(step, frames)
+            else:
+                for rows in job.still_ground.step(job.denoising, control, batch, step):
+                    on_step(step, [frames[row] for row in rows])
     return [batch.latents for batch in started]

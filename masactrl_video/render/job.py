@@ -11,6 +11,7 @@ from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
@@ -87,7 +88,7 @@ def frames_job(
         skeletons=skeletons,
         background=settings.background,
         clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
-        still_ground=_still_ground(settings, (source, *later)),
+        still_ground=_still_ground(settings, (source, *later), model.latent_size(*size_px)),
         neighbour=settings.neighbour,
     )
 
@@ -109,11 +110,19 @@ def _null_prompt(model: DiffusionModel, size_px: tuple[int, int]) -> TextConditi
     return encode_prompt(model, "", "", 1.0, size_px)
 
 
-def _still_ground(settings: Settings, sources: Sequence[CachedSource]) -> StillGround | None:
+def _still_ground(
+    settings: Settings, sources: Sequence[CachedSource], latent_size: tuple[int, int]
+) -> StillGround | None:
     if settings.background != "still":
         return None
     known = [levels for source in sources if (levels := source.levels) is not None]
-    return StillGround(torch.stack(known))
+    for levels in known:
+        if (own := tuple(levels.shape[-2:])) != latent_size:
+            raise UserError(
+                f"background still: the source has {own[1]}x{own[0]} latent points, the frames {latent_size[1]}x"
+                f"{latent_size[0]}; take a source of their size, or background source or own"
+            )
+    return StillGround(torch.stack(known), None if settings.still_margin == "all" else settings.still_margin)
 
 
 def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:
