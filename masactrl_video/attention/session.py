@@ -27,6 +27,7 @@ from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
+from masactrl_video.model.backbones.window import Window, cut_rows
 from masactrl_video.settings.names import Background, Ground
 
 
@@ -128,6 +129,23 @@ class AttentionControl:
             yield
         finally:
             self.figures.computed, self.figures.earlier_maps = None, ()
+
+    def only(
+        self, rows: Sequence[int], weights: Sequence[Weight], mask: torch.Tensor | None, windows: Sequence[Window]
+    ) -> None:
+        """The next call is on some frames of a batch.
+
+        Args:
+            weights, mask: of the sources, and given masks, for all frames of the batch.
+            windows: the part of each of these frames that the call is on; none: the whole.
+        """
+        self.weights = [each[list(rows)] if isinstance(each, torch.Tensor) else each for each in weights]
+        self.figures.windows = windows
+        if mask is not None and windows:
+            mask = cut_rows(mask, dict(zip(rows, windows, strict=True)))
+        elif mask is not None:
+            mask = mask[list(rows)]
+        self.figures.target_mask = mask
 
     def prepare(self, step: int, frames: Sequence[Sequence[Weight]]) -> None:
         """Before the calls of a step: have the sources made that are kept nowhere.
@@ -309,7 +327,7 @@ class AttentionControl:
         regions = self.figures.regions(frame.grid, group) if "regions" in self.mode.needs else {}
         for number, weight in group.weights.items():
             record, rows = self.records[number], self._rows[number]
-            own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
+            own_grid = layer.grid(self.parts[number].latent_size or self.figures.whole_size)
             in_place = self.plan.positions == "as-is" or (
                 self.plan.positions == "shifted" and self.figures.computed is None and self.background != "still"
             )
@@ -397,8 +415,9 @@ class AttentionControl:
             Its number, and (1, height, width) bool on the latent grid.
         """
         weights = {number: weight for group in self._groups for number, weight in group.weights.items()}
-        masks = [self.figures.source_mask_on(number, self._latent_size) for number in weights]
-        figure = torch.stack(masks).any(dim=0).reshape(1, *self._latent_size)
+        size = self.figures.whole_size
+        masks = [self.figures.source_mask_on(number, size) for number in weights]
+        figure = torch.stack(masks).any(dim=0).reshape(1, *size)
         return max(weights, key=lambda number: (weights[number], number)), figure
 
 

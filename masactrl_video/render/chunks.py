@@ -232,12 +232,13 @@ class ChunkRenderer:
                     self._write_masks(control, frames, seen)
 
             yield control, on_step
-        figures = control.check_fired(calls_per_step=len(batches))
+        has_windows = job.still_ground is not None and job.still_ground.margin is not None
+        figures = control.check_fired(calls_per_step=None if has_windows else len(batches))
         seen.attention.update({name: count for name, count in figures.items() if name not in ("steps", "layers")})
 
     def _write_masks(self, control: AttentionControl, frames: Sequence[int], seen: _Seen) -> None:
         paths = [path for path in map(self._mask_of, frames) if path is not None]
-        maps = control.figures.target_object_map() if paths else None
+        maps = control.figures.shown_map() if paths else None
         if maps is None:  # they are not wanted, or were given
             return
         for path, object_map in zip(paths, maps.cpu().numpy(), strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -26,7 +26,8 @@ from masactrl_video.model.sampling.invert import Trajectory
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.poses.carried import read_places
 from masactrl_video.poses.warp import Skeleton, Skeletons
-from masactrl_video.render.grounds import ClipGround, StillFrame, StillGround
+from masactrl_video.render.grounds import ClipGround, StillGround
+from masactrl_video.render.still_frame import StillFrame
 from masactrl_video.settings.names import Background, Ground, NoiseKind
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
@@ -146,10 +147,10 @@ class FramesJob:
         """The batches as they are denoised: frame by frame, where each computes other tokens."""
         return [[frame] for frames in batches for frame in frames] if self.skips else batches
 
-    def still_frame(self, control: AttentionControl, frames: Sequence[int]) -> StillFrame | None:
-        """A frame whose ground is not computed; None: all of it is."""
+    def still_on(self, control: AttentionControl, frames: Sequence[int]) -> StillGround | StillFrame | None:
+        """What takes a batch before a still ground through its steps; None: there is none."""
         if self.still_ground is None or not self.still_ground.skips:
-            return None
+            return self.still_ground
         if len(frames) != 1:
             raise RuntimeError("background still: each frame computes tokens of its own; see FramesJob.apart")
         return StillFrame(self.still_ground, self.denoising.model, control, self.scheduler)
@@ -167,13 +168,15 @@ class FramesJob:
         """Of a batch; none where keys do not move."""
         return () if self.skeletons is None else [self.skeletons.frames[frame] for frame in frames]
 
-    def holding_colours(self, control: AttentionControl, frames: Sequence[int]) -> Alter | None:
+    def holding_colours(self, control: AttentionControl, batch: FrameBatch, frames: Sequence[int]) -> Alter | None:
         """What aligns the colours of a batch, each frame by itself."""
         if self.colours is None:
             return None
         timeline = self.timeline or Timeline()
         weights = [timeline.weights(frame) for frame in frames]
-        return self.colours.aligning(self.scheduler, weights, control.figures.target_figure)
+        in_windows = self.still_ground is not None and not self.still_ground.skips
+        figure = (lambda: batch.figure) if in_windows else control.figures.target_figure
+        return self.colours.aligning(self.scheduler, weights, figure)
 
     def in_float32(self) -> FramesJob:
         """The same frames from the same noise under the same prompt; for a model that computes in float32 meanwhile."""
@@ -255,10 +258,10 @@ def denoise_chunk(
     masks, people = ([of(frames) for frames in batches] for of in (job.given_masks, job.people_in))
     with control.looking():
         clips = [job.inverted_clip(frames) for frames in batches]
-    stills = [job.still_frame(control, frames) for frames in batches]
+    stills = [job.still_on(control, frames) for frames in batches]
     for frames, batch, still in zip(batches, started, stills, strict=True):
-        batch.alter = job.holding_colours(control, frames)
-        if still is not None and batch.alter is not None:
+        batch.alter = job.holding_colours(control, batch, frames)
+        if isinstance(still, StillFrame) and batch.alter is not None:
             batch.alter = still.whole_for(batch.alter)
     weights, neighbours = [job.weights_of(frames) for frames in batches], neighbours_of(batches)
     for step in range(len(job.scheduler.timesteps)):
@@ -273,10 +276,10 @@ def denoise_chunk(
             if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
                 with control.looking():
                     job.clip_ground.look(job.denoising.model, job.scheduler, clip, step)
-            still = stills[number]
-            with nullcontext() if still is None else still.computing(step):
+            if (still := stills[number]) is None:
                 job.denoising.step(batch, step)
-            if job.still_ground is not None:
-                batch.latents = (still or job.still_ground).kept(control, batch.latents, step)
-            on_step(step, frames)
+                on_step(step, frames)
+            else:
+                for rows in still.step(job.denoising, control, batch, step):
+                    on_step(step, [frames[row] for row in rows])
     return [batch.latents for batch in started]

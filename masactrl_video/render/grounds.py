@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -14,9 +12,10 @@ import torch.nn.functional as F
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
+from masactrl_video.model.backbones.window import Window, window_around
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.sampling.denoise import Alter
-from masactrl_video.model.sampling.flow import FlowSchedule
+from masactrl_video.model.sampling.clean import predicted_clean, with_clean
+from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.model.sampling.invert import Trajectory, invert
 from masactrl_video.model.sampling.latents import encode_picture
 from masactrl_video.video.frame import Pictures
@@ -53,97 +52,89 @@ class StillGround:
 
     levels: torch.Tensor
     """(sources, steps + 1, channels, height, width): latents of each source before each step, and at the end."""
+    margin: int | None = None
+    """Of networks that can: a frame's own part and so many latent points around it are denoised alone, as if they were
+    the picture; None: the whole picture always is."""
     skips: bool = False
-    """Whether tokens that are the source's are not computed, where its keys and values are known in all layers."""
+    """Of other networks: tokens that are the source's are not computed, see `StillFrame`."""
 
-    def covered(self, control: AttentionControl) -> tuple[int, torch.Tensor] | None:
-        """The source whose ground it is, and (frames, height, width) bool: what the frames of the last call keep.
+    def step(
+        self, denoising: Denoising, control: AttentionControl, batch: FrameBatch, step: int
+    ) -> Iterator[Sequence[int]]:
+        """Take a batch through a denoising step.
 
-        None at a step that is not controlled, where no masks are known.
+        Frames with windows of the same size are in one call, so that no frame depends on its batch.
+
+        Yields:
+            The rows of each call, behind it.
         """
-        figure = control.figures.target_figure()
-        if figure is None:
-            return None
-        number, of_sources = control.source_figure()
-        return number, grown(figure | of_sources, max(1, min(figure.shape[1:]) // _MARGIN))
+        windows = self._windows(control, batch, step)
+        found = [torch.zeros_like(batch.latents[:1])] * len(windows)
+        figures: list[torch.Tensor | None] = [None] * len(windows)
+        own, ground = list(figures), list(found)
+        weights, mask = control.weights, control.figures.target_mask
+        for rows in _alike(windows):
+            part = {row: window for row in rows if (window := windows[row]) is not None}
+            is_all = not part and len(rows) == len(windows)
+            if not is_all:
+                control.only(rows, weights, mask, list(part.values()))
+            output = denoising.output(batch, step, None if is_all else {row: windows[row] for row in rows})
+            yield rows
+            figure, covered = control.figures.target_figure(), own_part(control)
+            number = 0 if figure is None else control.source_figure()[0]
+            for place, row in enumerate(rows):
+                found[row] = output[place][None]
+                if (window := part.get(row)) is not None:
+                    rest = self._foretelling(number, batch, row, step)
+                    found[row] = window.placed(found[row], rest.to(output.dtype))
+                if figure is not None and covered is not None:
+                    figures[row], own[row] = figure[place], covered[place]
+                    ground[row] = self.levels[number, step + 1][None]
+        control.only(range(len(windows)), weights, mask, ())
+        batch.figure, batch.own_part = _stacked(figures), _stacked(own)
+        denoising.advance(batch, torch.cat(found), step)
+        if batch.own_part is not None:
+            kept = torch.cat(ground).to(batch.latents.dtype)
+            batch.latents = torch.where(batch.own_part[:, None], batch.latents, kept)
 
-    def kept(self, control: AttentionControl, latents: torch.Tensor, step: int) -> torch.Tensor:
-        """Latents (frames, channels, height, width) after a step, with the ground of the source.
+    def _windows(self, control: AttentionControl, batch: FrameBatch, step: int) -> list[Window | None]:
+        """Of each frame what is denoised alone, if not the whole."""
+        if self.margin is None or batch.own_part is None or not control.plan.layers_at(step):
+            return [None] * len(batch.latents)
+        return [window_around(inside, self.margin) for inside in batch.own_part]
 
-        At a step that is not controlled no masks are known, and nothing is changed.
-        """
-        found = self.covered(control)
-        if found is None:
-            return latents
-        number, covered = found
-        return self.outside(covered, number, latents, step)
-
-    def outside(self, covered: torch.Tensor, number: int, latents: torch.Tensor, step: int) -> torch.Tensor:
-        """Latents (frames, channels, height, width) after a step, those of a source where nothing is covered."""
-        return torch.where(covered[:, None], latents, self.levels[number, step + 1].to(latents.dtype))
+    def _foretelling(self, number: int, batch: FrameBatch, row: int, step: int) -> torch.Tensor:
+        """An output of the denoiser (1, channels, height, width) that foretells the picture of a source."""
+        latents = batch.latents[row][None]
+        nothing = torch.zeros_like(latents)
+        foretold = predicted_clean(batch.scheduler, nothing, latents, step)
+        return with_clean(batch.scheduler, nothing, self.levels[number, -1].float() - foretold, step)
 
 
-class StillFrame:
-    """A frame on its way whose ground is not computed: from the second controlled step on, its own tokens are alone.
+def _alike(windows: Sequence[Window | None]) -> list[list[int]]:
+    """Rows whose windows are of the same size."""
+    found: dict[tuple[int, int] | None, list[int]] = {}
+    for row, window in enumerate(windows):
+        found.setdefault(None if window is None else (window.height, window.width), []).append(row)
+    return list(found.values())
 
-    At the first one the whole frame is computed, and its mask is found. From then on the figure is looked for among the
-    tokens that are computed, and what they are at the next step follows from it.
+
+def _stacked(rows: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    known = [row for row in rows if row is not None]
+    return torch.stack(known) if known else None
+
+
+def own_part(control: AttentionControl) -> torch.Tensor | None:
+    """Where frames of the last call, or their sources, have figures, and a margin around: (frames, height, width) bool.
+
+    None at a step that is not controlled: no masks are known there.
     """
-
-    def __init__(
-        self, ground: StillGround, model: DiffusionModel, control: AttentionControl, schedule: Schedule
-    ) -> None:
-        self._ground, self._model, self._control, self._schedule = ground, model, control, schedule
-        self._chosen: torch.Tensor | None = None
-        self._number = 0
-        self._maps: list[dict[str, torch.Tensor]] = []
-        self._skips = False
-
-    @contextmanager
-    def computing(self, step: int) -> Iterator[None]:
-        """Inside the context, the denoiser's calls are this frame's."""
-        chosen = self._chosen if self._control.plan.layers_at(step) else None
-        self._skips = chosen is not None and bool(chosen.any()) and not bool(chosen.all())
-        if chosen is None or not self._skips:
-            yield
-            return
-        backbone, denoiser = self._model.backbone, self._model.denoiser
-        with (
-            backbone.some_tokens(denoiser, chosen.flatten()),
-            self._control.computing(chosen.flatten(), self._number, self._maps),
-        ):
-            yield
-
-    def whole_for(self, alter: Alter) -> Alter:
-        """`alter`, which sees the source's output where the frame has none."""
-        return lambda output, latents, step: alter(self._whole(output, step), latents, step)
-
-    def _whole(self, output: torch.Tensor, step: int) -> torch.Tensor:
-        if not self._skips or self._chosen is None:
-            return output
-        before, after = self._ground.levels[self._number, step : step + 2].double()
-        sigmas: torch.Tensor = cast(FlowSchedule, self._schedule).sigmas
-        of_source = (after - before) / float(sigmas[step + 1] - sigmas[step])
-        return torch.where(self._on_latents(output), output, of_source.to(output.dtype))
-
-    def kept(self, control: AttentionControl, latents: torch.Tensor, step: int) -> torch.Tensor:
-        """Latents (1, channels, height, width) after a step, with the ground of the source."""
-        found = self._ground.covered(control)
-        if found is None:
-            return latents
-        number, covered = found
-        grid = control.plan.layers[0].grid(control.latent_size)
-        wanted = F.adaptive_max_pool2d(covered[:, None].float(), grid)[0, 0] > 0  # a token with any of its points
-        made = wanted if not self._skips or self._chosen is None else wanted & self._chosen
-        self._number, self._chosen = number, made
-        latents = self._ground.outside(self._on_latents(latents), number, latents, step)
-        self._chosen, self._maps = wanted, [dict(maps) for maps in control.figures.maps]
-        return latents
-
-    def _on_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        """(1, height, width) bool: the points of the chosen tokens."""
-        assert self._chosen is not None
-        return F.interpolate(self._chosen[None, None].float(), size=latents.shape[-2:], mode="nearest")[0] > 0
+    figure = control.figures.target_figure()
+    if figure is None:
+        return None
+    _, of_sources = control.source_figure()
+    covered = grown(figure | of_sources, max(1, min(figure.shape[1:]) // _MARGIN))
+    return control.figures.in_windows(covered)
 
 
 def grown(mask: torch.Tensor, points: int) -> torch.Tensor:

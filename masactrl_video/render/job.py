@@ -13,6 +13,7 @@ from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import MemorySource
 from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
@@ -95,7 +96,7 @@ def frames_job(
         skeletons=skeletons,
         background=settings.background,
         clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
-        still_ground=_still_ground(settings, model, (source, *later)),
+        still_ground=_still_ground(settings, model, (source, *later), size_px),
         neighbour=settings.neighbour,
     )
 
@@ -148,13 +149,26 @@ def _null_prompt(model: DiffusionModel, size_px: tuple[int, int]) -> TextConditi
     return encode_prompt(model, "", "", 1.0, size_px)
 
 
-def _still_ground(settings: Settings, model: DiffusionModel, sources: Sequence[CachedSource]) -> StillGround | None:
+def _still_ground(
+    settings: Settings, model: DiffusionModel, sources: Sequence[CachedSource], size_px: tuple[int, int]
+) -> StillGround | None:
     if settings.background != "still":
         return None
-    known = [levels for source in sources if (levels := source.levels) is not None]
-    if model.backbone.computes_some_tokens:
+    known, latent_size = (
+        [levels for source in sources if (levels := source.levels) is not None],
+        model.latent_size(*size_px),
+    )
+    for levels in known:
+        if (own := tuple(levels.shape[-2:])) != latent_size:
+            raise UserError(
+                f"background still: the source has {own[1]}x{own[0]} latent points, the frames {latent_size[1]}x"
+                f"{latent_size[0]}; take a source of their size, or background source or own"
+            )
+    skips = model.backbone.computes_some_tokens
+    if skips:
         logger.info("background still: the ground is not computed; frames go one by one, each with tokens of its own")
-    return StillGround(torch.stack(known), skips=model.backbone.computes_some_tokens)
+    margin = None if settings.still_margin == "all" else settings.still_margin
+    return StillGround(torch.stack(known), margin, skips)
 
 
 def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:

@@ -126,6 +126,8 @@ def check_masks(settings: Settings) -> None:
         raise ValueError(
             f"background clip: its frames are inverted with ddim, not with {settings.scheduler}; take that, or another"
         )
+    if settings.background == "still" and settings.still_margin != "all" and settings.reuse_deep_features:
+        raise ValueError("still_margin and reuse_deep_features exclude each other: deep features are of whole pictures")
     if settings.save_masks and settings.target_masks is not None:
         raise ValueError("save_masks: target_masks are given, so there are no others to save")
 

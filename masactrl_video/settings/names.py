@@ -44,6 +44,12 @@ latents themselves; or the ground of the clip's own frame, inverted."""
 Rim = int | Literal["auto"]
 """Width of what belongs to both sides of a mask, in latent points; `auto`: by the slope of the map at its edge."""
 
+MaskCells = Literal["nearest", "area"]
+"""When a cell of a coarser layer is the object's: if the first of its points is, or if half of its area is."""
+
+StillMargin = int | Literal["all"]
+"""Latent points around a frame's own part that are denoised with it, before a still ground; `all`: the whole."""
+
 HandOver = Literal["nearest", "mix"]
 """How frames go from one source to the next: at once, or with both in one softmax meanwhile."""
 

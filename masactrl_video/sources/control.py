@@ -39,7 +39,8 @@ def mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int
     by_words = settings.target_masks is None
     tokens = find_words(model.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
     attributes = find_attributes(settings, model, settings.prompt) if by_words else ()
-    return MaskRule(tokens, settings.mask_threshold, source_mask, settings.mask_rim, attributes)
+    threshold, rim, cells = settings.mask_threshold, settings.mask_rim, settings.mask_cells
+    return MaskRule(tokens, threshold, source_mask, rim, attributes, cells)
 
 
 def find_attributes(settings: Settings, model: DiffusionModel, prompt: str) -> tuple[tuple[int, ...], ...]:
@@ -115,6 +116,8 @@ def planned_control(
     settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
 ) -> tuple[Schedule, ControlPlan]:
     """The same, where all has been checked."""
+    if settings.background == "still" and settings.still_margin != "all" and not model.backbone.denoises_windows:
+        raise UserError(f"still_margin: {model.backbone.title} denoises no part of a picture alone; leave it out")
     if settings.reuse_deep_features and not model.backbone.reuses_deep_features:
         raise UserError(f"reuse_deep_features: {model.backbone.title} has no blocks that could run alone; leave it out")
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)

@@ -27,7 +27,8 @@ from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
-from masactrl_video.render.grounds import StillFrame, StillGround
+from masactrl_video.render.grounds import StillGround
+from masactrl_video.render.still_frame import StillFrame
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource
 

@@ -22,6 +22,7 @@ from masactrl_video.model.backbones.qkv import QKV
 from masactrl_video.model.backbones.references import JoinedReferences, KeptReference
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
+from masactrl_video.model.backbones.window import Window
 from masactrl_video.settings.names import SchedulerName
 
 LayerKind = Literal["self", "joint"]
@@ -191,6 +192,11 @@ class Backbone(Protocol):
         return False
 
     @property
+    def denoises_windows(self) -> bool:
+        """Whether a part of the latents can be denoised as if it were the picture: no place in it is known as such."""
+        return False
+
+    @property
     def reuses_deep_features(self) -> bool:
         """Whether its outermost blocks can run alone (see `outermost_alone`)."""
         return False
@@ -352,6 +358,10 @@ class Backbone(Protocol):
         Returns:
             (branches, frames, channels, height, width).
         """
+
+    def controls_in(self, controls: PreparedControls, part: Mapping[int, Window | None]) -> PreparedControls:
+        """Prepared controls for some frames of a batch, in the window of each; for those that denoise windows alone."""
+        raise UserError(f"{self.title} denoises pictures as a whole")
 
     def prompts_once(self, model: LoadedModel, prompts: Sequence[TextCondition]) -> AbstractContextManager[None]:
         """Inside the context, what is computed of these prompts alone may be kept from step to step."""
