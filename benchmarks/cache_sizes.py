@@ -195,6 +195,14 @@ TRANSFORMERS = {
         512,
         7680,
     ),
+    "flux2-klein-9b-kv": Transformer(
+        "Flux2Transformer2DModel",
+        {"num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32, "joint_attention_dim": 12288}
+        | {"guidance_embeds": False},
+        flux2,
+        512,
+        12288,
+    ),
     "chroma": Transformer(
         "ChromaTransformer2DModel",
         {},

@@ -46,6 +46,8 @@ class Replay:
             self.kept[name] = (k[:, :, own], v[:, :, own])
             return softmax_attention(q, k, v, mask)
         key, value = self.kept[name]
+        more = k.shape[2] - q.shape[2]  # keys of tokens that ask for nothing, before the picture's
+        ask = slice(own.start - more, own.stop - more) if more else own
         rest = torch.ones(k.shape[2], dtype=torch.bool)
         rest[own] = False
         beside_k, beside_v = torch.cat([k[:, :, rest], key], 2), torch.cat([v[:, :, rest], value], 2)
@@ -53,23 +55,23 @@ class Replay:
         beside = torch.cat([added[..., rest], added[..., own]], 3)
         if self.mode == "source":
             return softmax_attention(q, beside_k, beside_v, beside)
-        out, queries = softmax_attention(q, k, v, mask), q[:, :, own]
+        out, queries = softmax_attention(q, k, v, mask), q[:, :, ask]
         if self.mode == "union":
-            both = torch.cat([added, added[..., own]], 3)[:, :, own]
-            out[:, :, own] = softmax_attention(queries, torch.cat([k, key], 2), torch.cat([v, value], 2), both)
+            both = torch.cat([added, added[..., own]], 3)[:, :, ask]
+            out[:, :, ask] = softmax_attention(queries, torch.cat([k, key], 2), torch.cat([v, value], 2), both)
             return out
         assert self.source_object is not None
         assert self.target_object is not None
         all_of_rest = torch.ones(int(rest.sum()), dtype=torch.bool)
         sides = [
             softmax_attention(
-                queries, beside_k, beside_v, beside[:, :, own].masked_fill(~torch.cat([all_of_rest, side]), -torch.inf)
+                queries, beside_k, beside_v, beside[:, :, ask].masked_fill(~torch.cat([all_of_rest, side]), -torch.inf)
             )
             for side in (self.source_object, ~self.source_object)
         ]
         if self.mode == "regions":  # the rest of the picture is its own
-            sides[1] = out[:, :, own]
-        out[:, :, own] = torch.where(self.target_object[:, None], *sides)
+            sides[1] = out[:, :, ask]
+        out[:, :, ask] = torch.where(self.target_object[:, None], *sides)
         return out
 
 

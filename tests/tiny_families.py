@@ -17,6 +17,7 @@ from diffusers import (
     ChromaPipeline,
     ChromaTransformer2DModel,
     DPMSolverMultistepScheduler,
+    Flux2KleinKVPipeline,
     Flux2KleinPipeline,
     Flux2Pipeline,
     Flux2Transformer2DModel,
@@ -54,6 +55,7 @@ from transformers import (
 )
 
 from masactrl_video.model.backbones.controls import ControlNetwork
+from masactrl_video.model.backbones.flux2.pictures import ReferencePictures
 from masactrl_video.model.backbones.qwen.controls import QwenControlNetwork
 from masactrl_video.model.backbones.sd3.controls import SD3ControlNetwork
 from masactrl_video.model.backbones.zimage.controls import ZImageControlNetwork
@@ -547,6 +549,18 @@ def flux2_klein_pipeline() -> Flux2KleinPipeline:
     return pipe
 
 
+def flux2_klein_kv_pipeline() -> Flux2KleinKVPipeline:
+    """A whole tiny FLUX.2 klein-kv."""
+    pipe = Flux2KleinKVPipeline(**flux2_klein_pipeline().components)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def flux2_reference_pictures(pipe: Any, seed: int) -> ControlNetwork:
+    """Guidance that FLUX.2 itself reads; there is nothing to make."""
+    return ReferencePictures("pose", torch.nn.Identity())
+
+
 def wan_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
     return pipe(
         prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative, num_frames=1,
@@ -594,23 +608,27 @@ def flux2_dev_pipeline() -> Flux2Pipeline:
     return pipe
 
 
-def flux2_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
-    """The last latents before the autoencoder's scale is put in."""
+def flux2_plain(
+    pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any, **more: Any
+) -> Any:
+    """The last latents before the autoencoder's scale is put in; `more` are further arguments, such as pictures."""
     last: list[torch.Tensor] = []
 
     def keep(pipe: Any, step: int, timestep: Any, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         last[:] = [tensors["latents"]]
         return {}
 
-    own = {}
+    own: dict[str, Any] = {}
     if negative is not None:
         own = {"negative_prompt_embeds": pipe.encode_prompt(negative, max_sequence_length=64)[0]}
     if isinstance(pipe, Flux2KleinPipeline) and negative is None:
         scale = 1.0
+    if not isinstance(pipe, Flux2KleinKVPipeline):
+        own["guidance_scale"] = scale
     cells = pipe._patchify_latents(noise)
     pipe(
-        prompt=prompt, height=size[0], width=size[1], num_inference_steps=steps, latents=cells, guidance_scale=scale,
-        max_sequence_length=64, output_type="latent", callback_on_step_end=keep, **own,
+        prompt=prompt, height=size[0], width=size[1], num_inference_steps=steps, latents=cells,
+        max_sequence_length=64, output_type="latent", callback_on_step_end=keep, **own, **more,
     )  # fmt: skip
     return pipe._unpatchify_latents(pipe._unpack_latents_with_ids(last[0], pipe._prepare_latent_ids(cells)))
 
@@ -634,10 +652,22 @@ FLUX2_DEV = replace(
     own_call={"guidance_scale": 3.5, "max_sequence_length": 64},
 )
 
+FLUX2_KV = replace(
+    FLUX2, name="flux2-kv", make=flux2_klein_kv_pipeline, guides=False, own_call={"max_sequence_length": 64}
+)
+"""Not among all: what it is for are references."""
+
+_TEXT = 64
+REFERENCED = [
+    replace(family, control=flux2_reference_pictures, picture=lambda tokens, total: slice(_TEXT, _TEXT + tokens))
+    for family in (FLUX2, FLUX2_DEV)
+]
+"""With reference pictures as guidance, which stand behind the picture's tokens."""
+
 FAMILIES = [SD3, ZIMAGE, QWEN, PIXART, CHROMA, WAN, FLUX2, FLUX2_DEV]
 
 
 @cache
 def pipeline(family: str) -> Any:
     """One for all tests that change nothing of it."""
-    return next(one for one in FAMILIES if one.name == family).make()
+    return next(one for one in [*FAMILIES, FLUX2_KV] if one.name == family).make()

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 
-from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, owners, rim_around
+from masactrl_video.attention.masks import MaskRule, binary_mask, joined_maps, normalised, owners
 from masactrl_video.attention.modes.base import AttentionMode
 from masactrl_video.attention.mutual import Sides
 from masactrl_video.attention.parts import FrameGroup, SourcePart
 from masactrl_video.attention.recorded import StepRecord
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
+from masactrl_video.model.backbones.window import Window
 
 
 class Figures:
@@ -34,12 +35,18 @@ class Figures:
         self.whose: torch.Tensor | None = None
         """(frames, height, width) uint8: 0 or the place, from 1, of the source whose region a point is, for sources
         of people in the frames in work."""
+        self.windows: Sequence[Window] = ()
+        """Of the calls to come: the part of each picture that they are on; none: the whole."""
         self.object_maps: dict[str, torch.Tensor] = {}
         """Layer → the target's attention to the object's words (frames, height, width), of this call."""
         self.attribute_maps: list[dict[str, torch.Tensor]] = [{} for _ in masks.attributes]
         """The same for the words of each thing that the object wears."""
         self.region_maps: list[dict[str, torch.Tensor]] = [{} for _ in parts]
         """The same for the words of each source that has a region."""
+        self.computed: torch.Tensor | None = None
+        """(tokens,) bool: those that the calls in progress compute; None: all."""
+        self.earlier_maps: Sequence[Mapping[str, torch.Tensor]] = ()
+        """With `computed`: for each of `maps`, what an earlier call found; it holds for the other tokens."""
         self.owned: Counter[int] = Counter()
         """Number of a source → tokens of its region, over all controlled attention calls; 0: it was never found."""
         self._target_sides: dict[tuple[tuple[int, int], int, tuple[int, ...] | None], Sides] = {}
@@ -62,20 +69,60 @@ class Figures:
             maps.clear()
         self._target_sides.clear()
 
+    @property
+    def maps(self) -> tuple[dict[str, torch.Tensor], ...]:
+        """Those of the object's words, and of each attribute's."""
+        return (self.object_maps, *self.attribute_maps)
+
+    def whole_map(self, group: int, layer: str, found: torch.Tensor) -> torch.Tensor:
+        """(frames, computed tokens), a map of a layer → (frames, tokens)."""
+        if self.computed is None:
+            return found
+        whole = self.earlier_maps[group][layer].flatten(1).clone()
+        whole[:, self.computed] = found
+        return whole
+
     def target_object_map(self) -> torch.Tensor | None:
         """(frames, height, width) in [0, 1]: the target's object map as far as this call has made it."""
-        groups = (self.object_maps, *self.attribute_maps)
-        return joined_maps([[maps[name] for name in sorted(maps)] for maps in groups])
+        return joined_maps([[maps[name] for name in sorted(maps)] for maps in self.maps])
 
     def target_figure(self) -> torch.Tensor | None:
-        """(frames, height, width) bool on the latent grid: where the object is in the frames of the last call.
+        """(frames, height, width) bool on the whole picture's latent grid: where the object is in the frames of the
+        last call.
 
         None at a step that is not controlled, and in modes that have no masks, or several.
         """
         is_known = self.target_mask is not None or bool(self.object_maps)
         if not self._is_controlled or "masks" not in self._mode.needs or "regions" in self._mode.needs or not is_known:
             return None
-        return self._target_mask_on(self._latent_size).reshape(self._frames, *self._latent_size)
+        shown, is_given = self._target_shown()
+        threshold = 0.5 if is_given else self._masks.threshold
+        found = binary_mask(shown, threshold, self._latent_size, self._masks.cells)
+        figure = found.reshape(self._frames, *self._latent_size)
+        return self._whole(figure)
+
+    def shown_map(self) -> torch.Tensor | None:
+        """`target_object_map` on the grid of the whole picture; 0 outside of a window."""
+        found = self.target_object_map()
+        return None if found is None else self._whole(found)
+
+    def in_windows(self, inside: torch.Tensor) -> torch.Tensor:
+        """(frames, height, width) bool of whole pictures, without what lies outside of the windows."""
+        if not self.windows:
+            return inside
+        return self._whole(torch.stack([window.cut(row) for window, row in zip(self.windows, inside, strict=True)]))
+
+    def _whole(self, parts: torch.Tensor) -> torch.Tensor:
+        """(frames, height, width) of what calls are on → of whole pictures; 0 outside of windows."""
+        if not self.windows:
+            return parts
+        nothing = parts.new_zeros(())
+        return torch.stack([window.placed(part, nothing) for window, part in zip(self.windows, parts, strict=True)])
+
+    @property
+    def whole_size(self) -> tuple[int, int]:
+        """Height and width of the whole picture's latents; a source's are the same unless it says otherwise."""
+        return self.windows[0].whole if self.windows else self._latent_size
 
     def target_on(self, grid: tuple[int, int], group: FrameGroup, repeats: int) -> Sides:
         """The frames' figure and ground on a layer's grid; layers with the same masks share them within a call.
@@ -85,60 +132,50 @@ class Figures:
         """
         found = (grid, len(self.object_maps), group.frames)  # more object maps make another mask
         if found not in self._target_sides:
-            mask, rim = self._target_mask_on(grid), None
-            if self._masks.rim:
-                object_map = self.target_object_map() if self.target_mask is None else None
-                rim = self._rim(mask, grid, object_map, self._latent_size[0])
+            shown, is_given = self._target_shown()
+            mask, rim = self._masks.cut(shown, grid, self._latent_size, is_given=is_given)
             some = slice(None) if group.frames is None else list(group.frames)
+            if self.computed is not None:
+                mask, rim = mask[:, self.computed], None if rim is None else rim[:, self.computed]
             mask = mask[some].repeat(repeats, 1).flatten()
             rim = None if rim is None else rim[some].repeat(repeats, 1).flatten()
             self._target_sides[found] = Sides(mask, rim)
         return self._target_sides[found]
 
-    def _target_mask_on(self, grid: tuple[int, int]) -> torch.Tensor:
-        """(frames, tokens) bool."""
+    def _target_shown(self) -> tuple[torch.Tensor, bool]:
+        """(frames, height, width): where the object is, and whether that is given."""
         if self.target_mask is not None:
-            return binary_mask(self.target_mask, 0.5, grid)
+            return self.target_mask, True
         target_map = self.target_object_map()
         if target_map is None:
             raise UserError(f"{self._mode.name} mode: neither words of the object nor target masks are given")
-        return binary_mask(target_map, self._masks.threshold, grid)
+        return target_map, False
 
     def source_mask_on(self, number: int, grid: tuple[int, int]) -> torch.Tensor:
         """(tokens,) bool."""
         part, object_map = self._parts[number], self._records[number].object_map
         if part.mask is not None:
-            return binary_mask(part.mask[None], 0.5, grid)[0]
+            return binary_mask(part.mask[None], 0.5, grid, self._masks.cells)[0]
         if object_map is None:
             raise UserError(
                 f"{self._mode.name} mode: the source was recorded without an object map, and no source mask is given"
             )
-        return binary_mask(object_map[None], self._masks.threshold, grid)[0]
+        return binary_mask(object_map[None], self._masks.threshold, grid, self._masks.cells)[0]
 
     def source_on(self, number: int, layer: AttentionLayer) -> Sides | None:
         """A source's figure and ground on its own grid, found once a step."""
         part, record = self._parts[number], self._records[number]
-        grid = layer.grid(part.latent_size or self._latent_size)
+        size = part.latent_size or self.whole_size
+        grid = layer.grid(size)
         found = (number, grid, layer.name if layer.name in record.early_maps else None)
         if found not in self._source_sides:
-            object_map, latent_height = record.object_map_at(layer.name), (part.latent_size or self._latent_size)[0]
-            if part.mask is not None:
-                mask, object_map = binary_mask(part.mask[None], 0.5, grid), None
-            elif object_map is not None:
-                object_map = object_map[None]
-                mask = binary_mask(object_map, self._masks.threshold, grid)
-            else:
+            shown = part.mask if part.mask is not None else record.object_map_at(layer.name)
+            if shown is None:
                 self._source_sides[found] = None
                 return None
-            rim = self._rim(mask, grid, object_map, latent_height)[0] if self._masks.rim else None
-            self._source_sides[found] = Sides(mask[0], rim)
+            mask, rim = self._masks.cut(shown[None], grid, size, is_given=part.mask is not None)
+            self._source_sides[found] = Sides(mask[0], None if rim is None else rim[0])
         return self._source_sides[found]
-
-    def _rim(
-        self, mask: torch.Tensor, grid: tuple[int, int], object_map: torch.Tensor | None, latent_height: int
-    ) -> torch.Tensor:
-        """(rows, tokens) bool; without a map the mask was given."""
-        return rim_around(mask, grid, self._masks.rim_widths(object_map, len(mask), latent_height, grid[0]))
 
     def regions(self, grid: tuple[int, int], group: FrameGroup) -> dict[int, torch.Tensor]:
         """Number of a source → its region of some frames (frames, tokens) bool; no token belongs to two of them."""

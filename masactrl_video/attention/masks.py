@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from masactrl_video.settings.names import Rim
+from masactrl_video.settings.names import MaskCells, Rim
 
 
 def normalised(maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -22,8 +22,17 @@ def normalised(maps: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.where(high > low, (mean - low) / (high - low).clamp_min(torch.finfo(mean.dtype).tiny), 0.0)
 
 
-def binary_mask(object_map: torch.Tensor, threshold: float, grid: tuple[int, int]) -> torch.Tensor:
-    """Resize (nearest) to a layer's grid and cut at `threshold`: (rows, height, width) -> bool (rows, grid tokens)."""
+def binary_mask(
+    object_map: torch.Tensor, threshold: float, grid: tuple[int, int], cells: MaskCells = "nearest"
+) -> torch.Tensor:
+    """Cut at `threshold`, on a layer's grid: (rows, height, width) -> bool (rows, grid tokens).
+
+    Args:
+        cells: `nearest`: a cell is the object's if the first of its points is; `area`: if half of its area is.
+    """
+    if cells == "area":
+        inside = (object_map[:, None].float() >= threshold).float()
+        return (F.adaptive_avg_pool2d(inside, grid) >= 0.5).flatten(1)
     resized = F.interpolate(object_map[:, None].float(), size=grid, mode="nearest")  # -> (rows, 1, *grid)
     return (resized >= threshold).flatten(1)
 
@@ -113,6 +122,33 @@ class MaskRule:
     map's own slope."""
     attributes: tuple[tuple[int, ...], ...] = ()
     """Positions of the words of each thing that the object wears, whose own maps join the object's."""
+    cells: MaskCells = "nearest"
+    """Which cells of a coarser layer are the object's, see `binary_mask`."""
+
+    def cut(
+        self,
+        object_map: torch.Tensor,
+        grid: tuple[int, int],
+        latent_size: tuple[int, int],
+        *,
+        is_given: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The object, and its rim if there are rims, on a layer's grid: each (rows, grid tokens) bool.
+
+        Args:
+            object_map: (rows, height, width): by words, in [0, 1], or given as bool.
+            latent_size: height and width of the latents.
+        """
+        threshold, by_words = (0.5, None) if is_given else (self.threshold, object_map)
+        mask = binary_mask(object_map, threshold, grid, self.cells)
+        if not self.rim:
+            return mask, None
+        if self.cells == "nearest":
+            return mask, rim_around(mask, grid, self.rim_widths(by_words, len(mask), latent_size[0], grid[0]))
+        finest = binary_mask(object_map, threshold, latent_size, self.cells)
+        widths = self.rim_widths(by_words, len(mask), latent_size[0], latent_size[0])
+        wide = (finest | rim_around(finest, latent_size, widths)).reshape(-1, *latent_size)
+        return mask, binary_mask(wide, 0.5, grid, self.cells) & ~mask
 
     def rim_widths(self, object_map: torch.Tensor | None, rows: int, latent_side: int, grid_side: int) -> list[int]:
         """Width of each row's rim in cells of a layer.

@@ -213,8 +213,11 @@ class KeepObjectMap:
         latent_size: Callable[[], tuple[int, int] | None],
         kept: dict[str, torch.Tensor],
         text: torch.Tensor | None = None,
+        whole: Callable[[str, torch.Tensor], torch.Tensor] = lambda layer, found: found,
     ) -> None:
         self.tokens, self.branches = tokens, branches
+        self.whole = whole
+        """From a layer's map of the tokens that a call computes to one of all."""
         self.latent_size, self.kept = latent_size, kept
         self.text = text
         """(1, text tokens, channels): the prompt that the words stand in, if it is not the call's own."""
@@ -225,5 +228,6 @@ class KeepObjectMap:
         if size is not None:
             frames = call.rows // len(self.branches)  # the last branch is the conditional one
             text = None if self.text is None else self.text.expand(frames, -1, -1)
-            self.kept[layer.name] = call.word_map(self.tokens, frames, text).detach().reshape(-1, *layer.grid(size))
+            found = self.whole(layer.name, call.word_map(self.tokens, frames, text).detach())
+            self.kept[layer.name] = found.reshape(-1, *layer.grid(size))
         return out

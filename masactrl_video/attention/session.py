@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -26,6 +27,7 @@ from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
 from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
 from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
+from masactrl_video.model.backbones.window import Window, cut_rows
 from masactrl_video.settings.names import Background, Ground
 
 
@@ -71,9 +73,11 @@ class AttentionControl:
         self.count = CallCount()
         self._groups: list[FrameGroup] = []
         self._shares: dict[int, torch.Tensor] = {}
+        self._placed: set[tuple[int, str]] = set()
         self._of_clip: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._is_looking = False
-        self._step = self._frames = 0
+        self._controlled_layers = {layer.name for layer in plan.layers}
+        self._step = self._frames = self._ground = 0
         self._is_controlled = self._is_paused = False
         self._last: AttentionLayer | None = None
         self._latent_size = (0, 0)
@@ -107,6 +111,42 @@ class AttentionControl:
         finally:
             self._is_looking = False
 
+    @contextmanager
+    def computing(
+        self, chosen: torch.Tensor, ground: int, earlier_maps: Sequence[Mapping[str, torch.Tensor]]
+    ) -> Iterator[None]:
+        """Inside the context, calls compute some of the tokens of a single frame (see `Backbone.some_tokens`).
+
+        Every layer, controlled or not, sees a source's keys and values in place of those that are not computed.
+
+        Args:
+            chosen: (tokens,) bool.
+            ground: number of that source.
+            earlier_maps: see `Figures.earlier_maps`.
+        """
+        self._ground, self.figures.computed, self.figures.earlier_maps = ground, chosen, earlier_maps
+        try:
+            yield
+        finally:
+            self.figures.computed, self.figures.earlier_maps = None, ()
+
+    def only(
+        self, rows: Sequence[int], weights: Sequence[Weight], mask: torch.Tensor | None, windows: Sequence[Window]
+    ) -> None:
+        """The next call is on some frames of a batch.
+
+        Args:
+            weights, mask: of the sources, and given masks, for all frames of the batch.
+            windows: the part of each of these frames that the call is on; none: the whole.
+        """
+        self.weights = [each[list(rows)] if isinstance(each, torch.Tensor) else each for each in weights]
+        self.figures.windows = windows
+        if mask is not None and windows:
+            mask = cut_rows(mask, dict(zip(rows, windows, strict=True)))
+        elif mask is not None:
+            mask = mask[list(rows)]
+        self.figures.target_mask = mask
+
     def prepare(self, step: int, frames: Sequence[Sequence[Weight]]) -> None:
         """Before the calls of a step: have the sources made that are kept nowhere.
 
@@ -139,6 +179,7 @@ class AttentionControl:
         layers = self.plan.layers_at(step)
         if new_step := not layers or step != self._step:
             self.records.clear()
+            self._placed.clear()
         self._is_controlled = bool(layers)
         self._step, self._latent_size = step, call.latent_size
         self._shares.clear()
@@ -151,7 +192,8 @@ class AttentionControl:
         self._groups = groups_of(self.weights, self._frames, moving, self._neighbouring())
         for number in sorted({number for group in self._groups for number in group.weights}) if layers else ():
             if number not in self.records:
-                self.records[number] = self.parts[number].source.read(step)
+                record = self.parts[number].source.read(step)
+                self.records[number] = replace(record, keys=dict(record.keys))  # see `_put_in_place`
 
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
@@ -160,9 +202,45 @@ class AttentionControl:
             return None
         if not self._is_controlled or self._is_paused:
             return None
-        grid = layer.grid(self._latent_size)
-        if grid[0] * grid[1] != qkv.tokens:
+        grid, computed = layer.grid(self._latent_size), self.figures.computed
+        if (grid[0] * grid[1] if computed is None else int(computed.sum())) != qkv.tokens:
             raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
+        if computed is not None:
+            return self._attend_before_ground(layer, grid, qkv, ~computed)
+        return self._attend(layer, grid, qkv) if layer.name in self._controlled_layers else None
+
+    def _attend_before_ground(
+        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: torch.Tensor
+    ) -> torch.Tensor:
+        """With the source's keys and values behind the frame's own: those of the tokens that are not computed."""
+        qkv = qkv.beside(*self._states_of_ground(layer, grid, qkv, ground))
+        key, value = own_and_text(qkv, own=True)
+        if layer.name not in self._controlled_layers:
+            return merge_heads(F.scaled_dot_product_attention(qkv.query_after_text, key, value))
+        out = self._attend(layer, grid, qkv)
+        if qkv.text is None or out.shape[1] > qkv.tokens:
+            return out
+        return torch.cat([merge_heads(F.scaled_dot_product_attention(qkv.text.query, key, value)), out], dim=1)
+
+    def _states_of_ground(
+        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The source's key and value of some tokens, (rows, heads, those tokens, head_dim)."""
+        record, rows = self.records[self._ground], self._rows[self._ground]
+        as_is = qkv.knows_places and self.plan.positions == "as-is"
+        if as_is:
+            self._put_in_place(self._ground, layer, grid, grid[1], qkv)
+        key, value = (
+            split_heads(states if rows == list(range(len(states))) else states[rows], qkv.heads).to(qkv.dtype)
+            for states in (record.keys[layer.name], record.values[layer.name])
+        )  # -> (branches, heads, source tokens, head_dim)
+        key = key if as_is else qkv.placed(key, grid)
+        chosen = ground.nonzero().squeeze(1)
+        key, value = (states.index_select(2, chosen).expand(qkv.rows, -1, -1, -1) for states in (key, value))
+        return key, value
+
+    def _attend(self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV) -> torch.Tensor:
+        """Mutual self-attention of all frames in work."""
         self.count.fired[self._step, layer.name] += 1
         beside = self._beside(layer, qkv)
         parts: list[tuple[list[int], torch.Tensor]] = []
@@ -176,10 +254,10 @@ class AttentionControl:
             if views:
                 out = self.mode.attend(some, views, frame)
             else:  # no source has a weight: the frames' own attention
-                queries = some.query if some.text is None else torch.cat([some.text.query, some.query], dim=2)
                 scores = own_scores(some, own=True, asks_text=True)
                 added = None if scores is None else scores[:, None]
-                out = merge_heads(F.scaled_dot_product_attention(queries, *own_and_text(some, own=True), added))
+                beside_text = own_and_text(some, own=True)
+                out = merge_heads(F.scaled_dot_product_attention(some.query_after_text, *beside_text, added))
                 frame.tell_share(torch.zeros(1, device=out.device))
             is_shared = "own" in self.mode.needs or some.text is not None or frame.neighbour is not None
             if frame.is_last and number not in self._shares and is_shared:
@@ -224,11 +302,16 @@ class AttentionControl:
             self.ground,
             layer == self._last,
             partial(self.figures.target_on, grid, self._groups[group], len(self.branches) // self._branches),
-            partial(self._shares.__setitem__, group),
+            partial(self._tell_share, group),
             self.background,
             partial(self._clip_states, layer, grid, self._groups[group], qkv),
             beside if self._groups[group].has_neighbour else None,
         )
+
+    def _tell_share(self, group: int, share: torch.Tensor) -> None:
+        """Of the tokens that are computed → of all."""
+        computed = self.figures.computed
+        self._shares[group] = share if computed is None else share * computed.float().mean()
 
     def _clip_states(
         self, layer: AttentionLayer, grid: tuple[int, int], group: FrameGroup, qkv: QKV
@@ -244,22 +327,43 @@ class AttentionControl:
         regions = self.figures.regions(frame.grid, group) if "regions" in self.mode.needs else {}
         for number, weight in group.weights.items():
             record, rows = self.records[number], self._rows[number]
+            own_grid = layer.grid(self.parts[number].latent_size or self.figures.whole_size)
+            in_place = self.plan.positions == "as-is" or (
+                self.plan.positions == "shifted" and self.figures.computed is None and self.background != "still"
+            )
+            if in_place and qkv.knows_places:
+                self._put_in_place(number, layer, own_grid, frame.grid[1], qkv)
             key, value = (
                 # usually all branches in their order, and then nothing is copied; a source recorded in half precision
                 # may serve frames that are made again in float32
                 split_heads(states if rows == list(range(len(states))) else states[rows], qkv.heads).to(qkv.dtype)
                 for states in (record.keys[layer.name], record.values[layer.name])
             )  # -> (branches, heads, source tokens, head_dim)
-            own_grid = layer.grid(self.parts[number].latent_size or self._latent_size)
             if group.skeleton is not None:
                 key = qkv.placed_at(key, self.limbs.places(number, group.skeleton, own_grid, key.device))
-            elif self.plan.positions != "free":
-                first_column = frame.grid[1] if self.plan.positions == "shifted" else 0
-                key = qkv.placed(key, own_grid, (0, first_column))
+            elif self.plan.positions != "free" and not in_place:
+                key = qkv.placed(key, own_grid, (0, frame.grid[1] if self.plan.positions == "shifted" else 0))
             key, value = (states.expand(self._branches, -1, -1, -1) for states in (key, value))
             yield SourceView(
                 record, weight, regions.get(number), key, value, partial(self.figures.source_on, number, layer)
             )
+
+    def _put_in_place(
+        self, number: int, layer: AttentionLayer, own_grid: tuple[int, int], width: int, qkv: QKV
+    ) -> None:
+        """Put places into a source's keys of the step in progress, for all frames at once; they replace the others.
+
+        Args:
+            own_grid: of the source's tokens.
+            width: of the frames' grid.
+        """
+        if (number, layer.name) in self._placed:
+            return
+        self._placed.add((number, layer.name))
+        keys = cast(dict[str, torch.Tensor], self.records[number].keys)
+        first = (0, width if self.plan.positions == "shifted" else 0)
+        key = split_heads(keys[layer.name], qkv.heads).to(qkv.dtype)
+        keys[layer.name] = merge_heads(qkv.placed(key, own_grid, first))
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView], neighbour: Neighbour | None) -> torch.Tensor:
         beside, _ = own_and_text(qkv, own="own" in self.mode.needs, neighbour=neighbour)
@@ -311,8 +415,9 @@ class AttentionControl:
             Its number, and (1, height, width) bool on the latent grid.
         """
         weights = {number: weight for group in self._groups for number, weight in group.weights.items()}
-        masks = [self.figures.source_mask_on(number, self._latent_size) for number in weights]
-        figure = torch.stack(masks).any(dim=0).reshape(1, *self._latent_size)
+        size = self.figures.whole_size
+        masks = [self.figures.source_mask_on(number, size) for number in weights]
+        figure = torch.stack(masks).any(dim=0).reshape(1, *size)
         return max(weights, key=lambda number: (weights[number], number)), figure
 
 

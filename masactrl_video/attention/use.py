@@ -37,6 +37,7 @@ def control_attention(
     clock: StepClock | None = None,
     background: Background = "source",
     neighbour: float = 0.0,
+    may_skip: bool = False,
 ) -> Iterator[AttentionControl]:
     """Inside the context, the denoiser's calls follow `plan`; on leaving, it is as before.
 
@@ -55,6 +56,8 @@ def control_attention(
             comes after one on the clip's own frames (see `AttentionControl.looking`).
         neighbour: above 0, frames that have another before them also attend to that one, with this weight; it must be
             said for each batch which do (`AttentionControl.has_neighbour`, `keeps_last`).
+        may_skip: calls may compute some of a frame's tokens (see `AttentionControl.computing`); then the sources are
+            recorded in all layers.
 
     Raises:
         UserError: steps, layers or branches that a source does not have, or what the plan's mode needs is missing.
@@ -73,22 +76,36 @@ def control_attention(
     control = AttentionControl(
         source, plan, branches, masks, ground, clock, background, calls_each_branch=each, neighbour=neighbour
     )
-    to_picture = {layer.name: control.attend for layer in plan.layers}
-    to_text = _reading(backbone.layers(denoiser), control)
+    layers = backbone.layers(denoiser)
+    if may_skip:
+        _check_all_recorded(source, layers)
+    to_picture = {layer.name: control.attend for layer in (layers if may_skip else plan.layers)}
+    to_text = _reading(layers, control)
     wanted = [
         (part.target_tokens, part.text, kept) for part, kept in zip(source, control.figures.region_maps, strict=True)
     ]
     if by_object and masks is not None:
-        wanted.append((masks.target_tokens, None, control.figures.object_maps))
-        joining = zip(masks.attributes, control.figures.attribute_maps, strict=True)
-        wanted += [(tokens, None, kept) for tokens, kept in joining]
+        groups = zip((masks.target_tokens, *masks.attributes), control.figures.maps, strict=True)
+        wanted += [(tokens, None, kept) for tokens, kept in groups]
     for words, text, kept in wanted:
-        keep = KeepObjectMap(words, control.branches, control.map_size, kept, text)
+        group = next((n for n, maps in enumerate(control.figures.maps) if maps is kept), 0)
+        whole = partial(control.figures.whole_map, group)
+        keep = KeepObjectMap(words, control.branches, control.map_size, kept, text, whole)
         for layer in plan.mask_layers if words else ():
             to_text.setdefault(layer.name, []).append(keep)
     with backbone.attending(denoiser, to_picture, to_text), backbone.calls(denoiser, control.begin):
         yield control
     control.check_fired()
+
+
+def _check_all_recorded(parts: Sequence[SourcePart], layers: Sequence[AttentionLayer]) -> None:
+    """See that sources have keys and values for tokens that are not computed."""
+    for part in parts:
+        if missing := [layer.name for layer in layers if layer.name not in part.source.layers]:
+            raise UserError(
+                f"background still: the source was recorded without layer {missing[0]}, and what is not computed needs "
+                "them all; record it anew"
+            )
 
 
 def _reading(layers: Sequence[AttentionLayer], control: AttentionControl) -> dict[str, list[TextAttention]]:

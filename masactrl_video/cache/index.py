@@ -25,6 +25,9 @@ INDEX_NAME = "index.json"
 CHECKSUM_NAME = "index.sha256"
 """The index's own checksum, as `sha256sum -c` takes it."""
 
+REFERENCES = "references"
+"""In what determines an entry that has references instead of steps: place and network of each."""
+
 MAX_INDEX_BYTES = 16 * 2**20  # SDXL with all 70 layers, two branches and 50 steps comes to 2 MB
 
 _ENTRY_ID = re.compile(rf"[0-9a-f]{{{FINGERPRINT_LENGTH}}}")

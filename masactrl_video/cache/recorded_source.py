@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from masactrl_video.attention.recorded import StepRecord
+from masactrl_video.cache.index import REFERENCES
 from masactrl_video.cache.quantize import unpack
 from masactrl_video.cache.store import CacheEntry
+from masactrl_video.model.backbones.references import KeptReference
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,21 @@ class CachedSource:
         return StepRecord(keys, values, tensors.get(OBJECT_MAP), early)
 
     @property
+    def has_references(self) -> bool:
+        """Whether it has no steps, but references, which serve at every step."""
+        return is_reference(self.entry)
+
+    def references(self) -> list[KeptReference]:
+        """Those, in their order."""
+        about = self.entry.index.determined_by.get(REFERENCES)
+        found = []
+        for number, one in enumerate(about if isinstance(about, list) else []):
+            assert isinstance(one, dict) and isinstance(one["place"], int)
+            tensors = self.entry.read(reference_name(number), self.device)
+            found.append(KeptReference.of_tensors(tensors, one["place"], str(one["transformer"])))
+        return found
+
+    @property
     def initial_noise(self) -> torch.Tensor:
         """(1, channels, height, width): z_T, from which the targets start too."""
         return self.entry.read("source", self.device)["initial_noise"]
@@ -80,6 +97,16 @@ class CachedSource:
         """Largest relative error of a step's keys and values, by their storage; None where that is exact."""
         errors = self.entry.read("source").get("storage_errors")
         return None if errors is None else float(errors.max())
+
+
+def is_reference(entry: CacheEntry) -> bool:
+    """Whether an entry has references instead of steps."""
+    return REFERENCES in entry.index.determined_by
+
+
+def reference_name(number: int) -> str:
+    """File of a reference, counted from 0."""
+    return f"reference-{number}"
 
 
 def _object_maps(record: StepRecord) -> dict[str, torch.Tensor]:

@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _guidance(arguments: argparse.Namespace, base: dict[str, Any]) -> list[str] | None:
     """What was asked for, by flags or by a configuration file; a preset's own guidance gives way to the pose."""
-    if arguments.guidance is not None or arguments.controlnet or arguments.t2i_adapter or arguments.config:
+    named = arguments.controlnet or arguments.t2i_adapter or arguments.reference_picture
+    if arguments.guidance is not None or named or arguments.config:
         asked: list[str] | None = arguments.guidance
         return asked
     return ["pose"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from masactrl_video.cache.index import REFERENCES
 from masactrl_video.cache.manage import EntrySummary, default_cache_root, list_entries, prune, verify_entries
 from masactrl_video.cli.say import say
 from masactrl_video.errors import UserError, counted
@@ -113,4 +114,6 @@ def _print(entries: list[EntrySummary], root: Path) -> int:
 def _content(entry: EntrySummary) -> str:
     if entry.index is None:
         return ""
+    if REFERENCES in entry.index.determined_by:
+        return f"references x {counted(len(entry.index.layers), 'layer')}"
     return f"{counted(len(entry.index.steps), 'step')} x {counted(len(entry.index.layers), 'layer')}"

@@ -27,7 +27,7 @@ class Pairs(argparse.Action):
 
 
 def add_control_flags(section: Any, weights: bool) -> None:
-    """`--controlnet`, `--t2i-adapter` and, with `weights`, what is said of each control in use."""
+    """`--controlnet`, `--t2i-adapter`, `--reference-picture` and, with `weights`, what is said of each control in use."""
     for flag, what in (("controlnet", "ControlNet"), ("t2i-adapter", "T2I-Adapter")):
         section.add_argument(
             f"--{flag}",
@@ -35,6 +35,12 @@ def add_control_flags(section: Any, weights: bool) -> None:
             metavar="KIND=MODEL",
             help=f"use this {what} for a kind of guidance (repeatable)",
         )
+    section.add_argument(
+        "--reference-picture",
+        nargs="+",
+        metavar="KIND",
+        help="FLUX.2: the model itself reads the pictures of this guidance, such as pose, as reference pictures",
+    )
     for name, what in _WEIGHTS if weights else ():
         section.add_argument(
             f"--{name}",
@@ -59,6 +65,10 @@ def controls_from(base: Mapping[str, Any], given: Mapping[str, Any], in_use: Any
         named[kind] = {"kind": kind, "adapter": "controlnet", "model": model}
     for kind, model in (given.get("t2i_adapter") or {}).items():
         named[f"t2i-{kind}"] = {"kind": kind, "adapter": "t2i-adapter", "model": model}
+    for kind in given.get("reference_picture") or ():
+        if kind in named:
+            raise UserError(f"--reference-picture: {kind!r} was given a network too; name one way")
+        named[kind] = {"kind": kind, "adapter": "reference"}
     if named and given.get("guidance") is None:
         in_use = list(named)
     in_use = in_use if isinstance(in_use, list) else []  # validation says what is wrong with anything else

@@ -74,6 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "show":
         character = open_character(root, arguments.name)
         say(character.index.model_dump_json(indent=1))
+        if (facts := character.index.recipe.reference) is not None:
+            say(
+                f"a reference: {facts.layers} layers x {facts.tokens} tokens in {facts.dtype}, {facts.bytes / 1e6:.1f} "
+                "MB; it serves every step, prompt and size of its own model"
+            )
         say(f"{character.folder}: whole")
     elif arguments.action == "export":
         export_character(root, arguments.name, arguments.output, overwrite=arguments.overwrite)

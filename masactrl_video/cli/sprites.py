@@ -54,7 +54,8 @@ def _settings(arguments: argparse.Namespace) -> SpriteSettings:
     else:
         base = read_preset(arguments.preset or DEFAULT_PRESET)
         base.pop("prompt", None)
-        if arguments.guidance is None and not (arguments.controlnet or arguments.t2i_adapter):
+        named = arguments.controlnet or arguments.t2i_adapter or arguments.reference_picture
+        if arguments.guidance is None and not named:
             base["guidance"] = ["pose"]
     given = vars(arguments)
     changes = {name: given[name] for name in SpriteSettings.model_fields if given.get(name) is not None}

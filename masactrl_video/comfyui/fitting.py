@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from masactrl_video.comfyui.comfy_types import Patcher
-from masactrl_video.comfyui.layers import ComfyLayer
+from masactrl_video.comfyui.networks import NetworkLayer
 from masactrl_video.errors import UserError
 from masactrl_video.storage.fingerprint import hash_bytes
 
@@ -43,14 +43,14 @@ class Fit:
             )
 
 
-def fit_of(model: Patcher, layers: Sequence[ComfyLayer]) -> Fit:
+def fit_of(model: Patcher, layers: Sequence[NetworkLayer]) -> Fit:
     """What tells this model from others."""
     names = {id(module): name for name, module in model.model.named_modules()}
     looked_at = []
     for layer in layers:
-        name = f"{names[id(layer.attention)]}.to_k.weight"
+        name = f"{names[id(layer.keys_by)]}.weight"
         # a LoRA in use is added to the weights themselves; the ones before it are kept here
-        weight = model.backup[name].weight if name in model.backup else layer.attention.to_k.weight
+        weight = model.backup[name].weight if name in model.backup else layer.keys_by.weight
         numbers = torch.as_tensor(weight).detach().flatten()
         some = numbers[:: max(1, len(numbers) // _SOME)][:_SOME].to("cpu", torch.float32)
         looked_at.append(some.numpy().tobytes())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from masactrl_video.comfyui.comfy_types import Options, Patcher
+from masactrl_video.comfyui.comfy_types import Patcher
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import LayerKind
 
@@ -40,6 +40,11 @@ class ComfyLayer:
         return "self"
 
     @property
+    def keys_by(self) -> Any:
+        """The module whose `weight` makes its keys."""
+        return self.attention.to_k
+
+    @property
     def is_outermost(self) -> bool:
         """Whether it is on the latents' own grid."""
         return self.downscale == 1
@@ -54,14 +59,9 @@ def unet_layers(model: Patcher) -> tuple[ComfyLayer, ...]:
     """All self-attention layers in forward order.
 
     Raises:
-        UserError: the model is no UNet, or one whose tokens are the frames of a video.
+        UserError: its tokens are the frames of a video.
     """
     unet = model.model.diffusion_model
-    if not hasattr(unet, "input_blocks"):
-        raise UserError(
-            f"model: a {type(unet).__name__} is no UNet; these nodes take models of the kind Stable Diffusion 1, 2 "
-            "and XL (for transformers such as FLUX use masactrl-video itself)"
-        )
     found = [
         ComfyLayer(index, place, downscale, block.attn1.heads * block.attn1.dim_head, block.attn1)
         for index, (place, downscale, block) in enumerate(_blocks(unet))
@@ -86,9 +86,3 @@ def _blocks(unet: Any) -> Iterator[tuple[tuple[str, int, int], int, Any]]:
                 if not getattr(block, "disable_self_attn", False):
                     yield (part, number, place), downscale, block
             downscale = downscale * 2 if kind == "Downsample" else downscale // 2 if kind == "Upsample" else downscale
-
-
-def replaced(options: Options, place: tuple[str, int, int]) -> bool:
-    """Whether another node answers for this layer's attention in this call."""
-    others = options.get("patches_replace", {}).get("attn1", {})
-    return place in others or place[:2] in others

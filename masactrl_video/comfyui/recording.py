@@ -11,9 +11,11 @@ import torch
 
 from masactrl_video.attention.plan import layers_from
 from masactrl_video.attention.recorded import MemorySource, RecordedSource, StepRecord
-from masactrl_video.comfyui.comfy_types import CALL, RUN, Options, Patcher, branches_of, sigma_of
+from masactrl_video.comfyui.calls import Call
+from masactrl_video.comfyui.comfy_types import CALL, RUN, Patcher
 from masactrl_video.comfyui.fitting import Fit, fit_of
-from masactrl_video.comfyui.layers import ComfyLayer, unet_layers
+from masactrl_video.comfyui.models import network_of
+from masactrl_video.comfyui.networks import ComfyNetwork, NetworkLayer
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
 
@@ -81,7 +83,9 @@ class MovedSource:
 class Recording:
     """What one patched MODEL has recorded: nothing, until a sampler has run with it to the end."""
 
-    layers: tuple[ComfyLayer, ...]
+    network: ComfyNetwork
+    layers: tuple[NetworkLayer, ...]
+    """Those that are kept."""
     fit: Fit
     source: Source | None = None
     _draft: dict[float, dict[str, States]] = field(default_factory=dict, repr=False)
@@ -102,42 +106,27 @@ class Recording:
             self._draft = {}
         return made
 
-    def call(
-        self,
-        executor: Callable[..., torch.Tensor],
-        x: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor | None,
-        y: torch.Tensor | None,
-        control: object,
-        transformer_options: Options,
-        **named: Any,
-    ) -> torch.Tensor:
+    def call(self, executor: Callable[..., torch.Tensor], *arguments: Any, **named: Any) -> torch.Tensor:
         """Around a call of the denoiser: its self-attention is looked at, and stays as it is."""
-        branches, at = branches_of(transformer_options), self._draft.setdefault(sigma_of(transformer_options), {})
-        if len(x) != len(branches) or len(set(branches)) < len(branches):
+        call = Call(executor, arguments, named)
+        branches, at = call.branches, self._draft.setdefault(call.sigma, {})
+        if len(call.x) != len(branches) or len(set(branches)) < len(branches):
             raise UserError(
-                f"Record Source: a source is one picture of one prompt, this call has {len(x)} rows for "
+                f"Record Source: a source is one picture of one prompt, this call has {len(call.x)} rows for "
                 f"{len(branches)} prompts; give an empty latent of batch size 1, and no prompts for areas"
             )
-        self._latent_size = (x.shape[-2], x.shape[-1])
+        self._latent_size = call.size
         fresh = [(row, branch) for row, branch in enumerate(branches) if branch not in at]
-        drafts: dict[str, States] = {branch: {} for _, branch in fresh}  # of several calls at a level the first counts
-        by_place = {layer.place: layer for layer in self.layers}
+        if not fresh:  # of several calls at a level the first counts
+            return call.made(call.options)
+        drafts: dict[str, States] = {branch: {} for _, branch in fresh}
 
-        def look(
-            n: torch.Tensor, context: torch.Tensor, value: torch.Tensor, extra: Options
-        ) -> tuple[torch.Tensor, ...]:
-            layer = by_place.get((*extra["block"], extra["block_index"])) if extra.get("block") else None
-            if layer is not None and fresh:
-                key, worth = layer.attention.to_k(context), layer.attention.to_v(value)
-                for row, branch in fresh:
-                    drafts[branch][layer.name] = (key[row : row + 1].cpu(), worth[row : row + 1].cpu())
-            return n, context, value
+        def look(layer: NetworkLayer, key: torch.Tensor, value: torch.Tensor) -> None:
+            for row, branch in fresh:
+                drafts[branch][layer.name] = (key[row : row + 1].cpu(), value[row : row + 1].cpu())
 
-        patches = transformer_options.get("patches", {})
-        looked = {**patches, "attn1_patch": [*patches.get("attn1_patch", ()), look]}
-        out = executor(x, timesteps, context, y, control, {**transformer_options, "patches": looked}, **named)
+        with self.network.looked(call, self.layers, look) as options:
+            out = call.made(options)
         at.update(drafts)
         return out
 
@@ -168,13 +157,14 @@ def record_source(model: Patcher, first_layer: int = 0) -> tuple[Patcher, Record
         first_layer: layers before it are not kept.
 
     Raises:
-        UserError: it is no UNet that makes pictures, or has not so many layers.
+        UserError: it is of no known kind, or has not so many layers.
     """
-    layers = unet_layers(model)
+    network = network_of(model)
+    layers = network.layers
     kept = tuple(layer for layer in layers if layer in layers_from(layers, first_layer))
     if not kept:
         raise UserError(f"first_layer: got {first_layer}; this model has the layers 0 to {len(layers) - 1}")
-    recording = Recording(kept, fit_of(model, layers))
+    recording = Recording(network, kept, fit_of(model, layers))
     patched = model.clone()
     for kind, method in ((RUN, recording.run), (CALL, recording.call)):
         patched.remove_wrappers_with_key(kind, KEY)

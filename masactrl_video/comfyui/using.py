@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,17 +15,16 @@ from masactrl_video.attention.modes.registry import mode_named
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, layers_from
 from masactrl_video.attention.session import AttentionControl
-from masactrl_video.comfyui.comfy_types import CALL, RUN, Options, Patcher, branches_of, sigma_of
+from masactrl_video.comfyui.calls import Call
+from masactrl_video.comfyui.comfy_types import CALL, RUN, Patcher
 from masactrl_video.comfyui.fitting import fit_of
-from masactrl_video.comfyui.layers import ComfyLayer, replaced, unet_layers
+from masactrl_video.comfyui.models import network_of
+from masactrl_video.comfyui.networks import ComfyNetwork
 from masactrl_video.comfyui.recording import Source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
-from masactrl_video.model.backbones.qkv import QKV, split_heads
 from masactrl_video.model.backbones.steps import DenoiserCall
-
-logger = logging.getLogger(__name__)
 
 KEY = "masactrl_video.use"
 
@@ -60,7 +58,7 @@ class Use:
 
     parts: tuple[Part, ...]
     where: Where
-    layers: tuple[ComfyLayer, ...]
+    network: ComfyNetwork
     _control: list[AttentionControl] = field(default_factory=list, repr=False)
     """That of the run in progress, if any."""
 
@@ -75,42 +73,27 @@ class Use:
         finally:
             self._control.clear()
 
-    def call(
-        self,
-        executor: Callable[..., torch.Tensor],
-        x: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor | None,
-        y: torch.Tensor | None,
-        control: object,
-        transformer_options: Options,
-        **named: Any,
-    ) -> torch.Tensor:
+    def call(self, executor: Callable[..., torch.Tensor], *arguments: Any, **named: Any) -> torch.Tensor:
         """Around a call of the denoiser: its controlled layers ask the sources."""
-        branches = [cast(Branch, branch) for branch in branches_of(transformer_options)]
+        call = Call(executor, arguments, named)
+        branches = [cast(Branch, branch) for branch in call.branches]
         if not self._control:
-            self._control.append(self._start(x, branches))
-        session, size = self._control[0], (x.shape[-2], x.shape[-1])
+            self._control.append(self._start(call.x, branches))
+        session, rows = self._control[0], len(call.x)
         session.use_branches(branches)
-        session.figures.target_mask = self._target_mask(len(x) // len(branches), size, x.device)
-        sigma = sigma_of(transformer_options)
-        session.begin(DenoiserCall(sigma, len(x), size))
-        step = session.timesteps.index(sigma)
-        others = transformer_options.get("patches_replace", {})
-        ours = {
-            layer.place: partial(_attend, session, layer)
-            for layer in self.layers
-            if layer in session.plan.layers_at(step) and not _leave_to_others(transformer_options, layer)
-        }
-        patches = {**others, "attn1": {**others.get("attn1", {}), **ours}}
-        options = {**transformer_options, "patches_replace": patches}
-        return executor(x, timesteps, context, y, control, options, **named)
+        session.figures.target_mask = self._target_mask(rows // len(branches), call.size, call.x.device)
+        session.begin(DenoiserCall(call.sigma, rows, call.size))
+        wanted = session.plan.layers_at(session.timesteps.index(call.sigma))
+        with self.network.answered(
+            call, [layer for layer in self.network.layers if layer in wanted], session.attend
+        ) as options:
+            return call.made(options)
 
     def _start(self, x: torch.Tensor, branches: Sequence[Branch]) -> AttentionControl:
         first = self.parts[0].source
         start = first.schedule[self.where.first_step]
         steps = [step for step, sigma in enumerate(first.recorded.timesteps) if sigma <= start]
-        plan = ControlPlan(tuple(steps), layers_from(self.layers, self.where.first_layer), self.where.mode)
+        plan = ControlPlan(tuple(steps), layers_from(self.network.layers, self.where.first_layer), self.where.mode)
         by_region = "regions" in mode_named(self.where.mode).needs
         parts = [self._part(part, x, by_region) for part in self.parts]
         return AttentionControl(parts, plan, branches, MaskRule())
@@ -141,40 +124,18 @@ def on_grid(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(masks[:, None].float(), size=size, mode="area")[:, 0] >= 0.5
 
 
-def _attend(
-    session: AttentionControl, layer: ComfyLayer, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, extra: Options
-) -> torch.Tensor:
-    """ComfyUI's attention replacement: states (rows, tokens, channels) in and out, before the output projection."""
-    heads = extra["n_heads"]
-    query, key, value = (partial(split_heads, states, heads) for states in (q, k, v))
-    qkv = QKV(query, key, value, rows=len(q), tokens=q.shape[1], heads=heads, dtype=q.dtype)
-    out = session.attend(layer, qkv)
-    if out is None:
-        raise RuntimeError(f"{layer.name}: it was to be controlled at this step, and was not")
-    return out
-
-
-def _leave_to_others(options: Options, layer: ComfyLayer) -> bool:
-    if not replaced(options, layer.place):
-        return False
-    logger.warning(
-        "Use Source: another node answers for the attention of block %s in this call; there the source is not asked",
-        layer.block,
-    )
-    return True
-
-
 def use_source(model: Patcher, part: Part, where: Where) -> Patcher:
     """A copy of a MODEL that asks a source, beside those that it asks already; the given one stays as it is.
 
     Raises:
         UserError: the source does not fit the model or those before it, or what the mode needs is missing.
     """
-    layers = unet_layers(model)
+    network = network_of(model)
+    layers = network.layers
     part.source.fit.check(fit_of(model, layers))
     before: Use | None = model.get_attachment(KEY)
     check_part(part, where, before)
-    use = Use((part,), where, layers) if before is None else replace(before, parts=(*before.parts, part), _control=[])
+    use = Use((part,), where, network) if before is None else replace(before, parts=(*before.parts, part), _control=[])
     _check_layers(part, layers_from(layers, where.first_layer))
     patched = model.clone()
     patched.set_attachments(KEY, use)

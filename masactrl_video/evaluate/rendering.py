@@ -26,7 +26,7 @@ from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.poses.warp import Skeleton, Skeletons
 from masactrl_video.render.frames import FramesJob, denoise_chunk
 from masactrl_video.settings.modes import needs_of
-from masactrl_video.settings.names import Rim, SourcePositions
+from masactrl_video.settings.names import MaskCells, Rim, SourcePositions
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.record import ObjectWords, cached_source
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
@@ -48,6 +48,8 @@ class Variant:
     """Where the source's keys stand, in models whose keys have places."""
     rim: Rim = 0
     """Of the masks, see `MaskRule`."""
+    cells: MaskCells = "nearest"
+    """Which cells of coarse layers are the object's, see `MaskRule`."""
     background: Literal["source", "own"] = "source"
     """What the ground attends to, with masks."""
 
@@ -131,7 +133,9 @@ class Way:
             source_noise=initial_noise(self.model, size_px, case.seed) if own_noise else source.initial_noise,
             plan=self._plan(variant),
             guidance=[np.stack([posed.skeleton() for posed in case.targets])],
-            masks=MaskRule(tokens, self.settings.mask_threshold, rim=variant.rim) if masked else None,
+            masks=(
+                MaskRule(tokens, self.settings.mask_threshold, rim=variant.rim, cells=variant.cells) if masked else None
+            ),
             background=variant.background,
             skeletons=_skeletons(case) if variant.positions == "pose" else None,
         )

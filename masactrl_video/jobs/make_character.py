@@ -21,6 +21,7 @@ from masactrl_video.cache.holders import hold
 from masactrl_video.controls.canvas import EmptyCanvas, size_for
 from masactrl_video.controls.single_pose import pose_control, pose_picture, with_guidance
 from masactrl_video.errors import UserError
+from masactrl_video.jobs.make_reference import save_reference
 from masactrl_video.jobs.run.inputs import check_prompt
 from masactrl_video.jobs.run.prompts import tell_prompts
 from masactrl_video.jobs.run.report import Report
@@ -63,7 +64,7 @@ def make_character(
 ) -> Character:
     """Generate a character from the prompt, or invert the picture that `source_image` names, and keep it.
 
-    The source is recorded in the cache too, as a render with the same settings will look it up.
+    Of a model that keeps references (FLUX.2 klein-kv), what the picture offers as one is kept instead. Else the source is recorded in the cache too, as a render with the same settings will look it up.
 
     Args:
         settings: of the model and the source; the clip is not read.
@@ -106,6 +107,9 @@ def _make(
     tell_prompts(settings, model)
     size_px = _size_px(settings, model)
     pictures = [pose_picture(settings, str(pose), size_px, Path(), "--pose")] if guidance else []
+    if model.backbone.takes_references(model.denoiser):
+        said = (pose if guidance else None, text or "", words)
+        return save_reference(settings, model, root, name, size_px, pictures, *said, overwrite)
     planned = plan_source(settings, model, EmptyCanvas(size_px), [[picture] for picture in pictures])
     source = planned.source
     if isinstance(source, RealSource):

@@ -28,11 +28,10 @@ from masactrl_video.jobs.run.folder import (
     is_made,
     wait_for_another,
 )
-from masactrl_video.jobs.run.inputs import check_character, check_inputs, check_models, check_prompt
+from masactrl_video.jobs.run.inputs import check_acts, check_character, check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.log_file import RunLog, run_log
 from masactrl_video.jobs.run.report import Report, Tell
 from masactrl_video.progress import CancelToken, RenderProgress, carried, stopped_by
-from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import sources_alone
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
@@ -88,7 +87,7 @@ def render_clip(
         check_inputs(settings, outputs.video, outputs.folder)
         _check_each(settings, lambda one: check_inputs(one, outputs.video, outputs.folder))
         check_prompt(settings)
-        check_source_acts(settings)
+        check_acts(settings)
         check_cache(settings)
         if model is None:
             check_models(settings)

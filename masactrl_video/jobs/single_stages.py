@@ -14,12 +14,11 @@ from masactrl_video.encode.container import container_for
 from masactrl_video.errors import UserError, counted
 from masactrl_video.jobs.encode import encode_frames_like, encode_guidance, plan_encoding
 from masactrl_video.jobs.render_clip import write_source_picture
-from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.jobs.run.inputs import check_acts, check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.log_file import LOG_NAME
 from masactrl_video.jobs.run.report import Report
 from masactrl_video.jobs.run.run import Place, alone
 from masactrl_video.progress import counting
-from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import first_source
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
@@ -113,7 +112,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     check()
     check_cache(settings)
     check_prompt(settings)
-    check_source_acts(settings)
+    check_acts(settings)
     with alone(place, settings.as_yaml_data(), check) as report:
         source = _recorded(settings, picture, report)
         say_cache_size(settings)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError
+from masactrl_video.jobs.run.inputs import check_acts
 from masactrl_video.jobs.run.report import Tell
 from masactrl_video.jobs.run.still_folder import SHEET
 from masactrl_video.jobs.shared_source import record_sources
@@ -19,7 +20,6 @@ from masactrl_video.jobs.stills import (
 )
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.page.sheet import Panel, labelled_sheet
-from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.control import check_source_used
 from masactrl_video.video.png import read_png, write_png
@@ -36,7 +36,7 @@ def synthesize(
     """Make a source and its targets for each seed, and a labelled sheet of them, in `folder`.
 
     Args:
-        settings: with a source prompt, and a prompt, or a guidance picture, for each target.
+        settings: with a source prompt or a character, and a prompt, or a guidance picture, for each target.
         folder: for the pictures; an interrupted run goes on.
         overwrite: replace what is there and begin anew.
         model: one that is loaded already.
@@ -50,8 +50,8 @@ def synthesize(
     """
     if settings.real_source:
         raise UserError("source_image: here the source is made from a prompt; `edit` changes a given picture")
-    if settings.source_prompt is None:
-        raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show)")
+    if settings.source_prompt is None and settings.character is None:
+        raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show), or name a character")
     return _make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
 
 
@@ -98,7 +98,7 @@ def _make_pictures(
     seeds = settings.all_seeds
     first = settings.targets(seeds[0])
     for target in first:
-        check_source_acts(target)
+        check_acts(target)
     made: list[list[Path]] = []
     with stills_run(
         command, settings, folder, first, _check_source, overwrite=overwrite, model=model, tell=tell

@@ -16,6 +16,7 @@ from masactrl_video.model.backbones.base import Backbone
 from masactrl_video.model.backbones.controls import ControlNetwork, PreparedControls
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Placed, Tokenizer
+from masactrl_video.model.backbones.references import JoinedReferences
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.steps import StepClock
 from masactrl_video.model.offload import execution_device
@@ -31,6 +32,8 @@ class DiffusionModel:
     """Control networks in use, in the order of the guidance."""
     preview: AutoencoderTiny | None = None
     """A tiny decoder (TAESD), for pictures that need not be exact."""
+    references: JoinedReferences = JoinedReferences()
+    """Kept references that stand beside every picture which it makes."""
     clock: StepClock = field(default_factory=StepClock, repr=False, compare=False)
     """The denoising step in progress: set by whoever denoises, read by attention."""
 

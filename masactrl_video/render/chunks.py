@@ -174,7 +174,8 @@ class ChunkRenderer:
         begun_seconds, seen, job = time.perf_counter(), _Seen(), self._job
         with enough_memory(f"one frame of {job.width_px}x{job.height_px} on {job.denoising.model.device}"):
             for attempt in self._size.attempts(chunk.batches):
-                with attempt as batches:
+                with attempt as together:
+                    batches = job.apart(together)
                     self._progress.begin_chunk()
                     with self._controlled(job, batches, self._progress.step, seen) as (control, on_step):
                         latents = denoise_chunk(job, control, batches, on_step)
@@ -231,12 +232,13 @@ class ChunkRenderer:
                     self._write_masks(control, frames, seen)
 
             yield control, on_step
-        figures = control.check_fired(calls_per_step=len(batches))
+        has_windows = job.still_ground is not None and job.still_ground.margin is not None
+        figures = control.check_fired(calls_per_step=None if has_windows else len(batches))
         seen.attention.update({name: count for name, count in figures.items() if name not in ("steps", "layers")})
 
     def _write_masks(self, control: AttentionControl, frames: Sequence[int], seen: _Seen) -> None:
         paths = [path for path in map(self._mask_of, frames) if path is not None]
-        maps = control.figures.target_object_map() if paths else None
+        maps = control.figures.shown_map() if paths else None
         if maps is None:  # they are not wanted, or were given
             return
         for path, object_map in zip(paths, maps.cpu().numpy(), strict=True):

@@ -27,6 +27,7 @@ from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.poses.carried import read_places
 from masactrl_video.poses.warp import Skeleton, Skeletons
 from masactrl_video.render.grounds import ClipGround, StillGround
+from masactrl_video.render.still_frame import StillFrame
 from masactrl_video.settings.names import Background, Ground, NoiseKind
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
@@ -137,6 +138,23 @@ class FramesJob:
             return None
         return self.clip_ground.inverted(self.denoising.model, self.scheduler, frames)
 
+    @property
+    def skips(self) -> bool:
+        """Whether tokens of frames are not computed; then each frame is a batch of its own (see `apart`)."""
+        return self.still_ground is not None and self.still_ground.skips
+
+    def apart(self, batches: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+        """The batches as they are denoised: frame by frame, where each computes other tokens."""
+        return [[frame] for frames in batches for frame in frames] if self.skips else batches
+
+    def still_on(self, control: AttentionControl, frames: Sequence[int]) -> StillGround | StillFrame | None:
+        """What takes a batch before a still ground through its steps; None: there is none."""
+        if self.still_ground is None or not self.still_ground.skips:
+            return self.still_ground
+        if len(frames) != 1:
+            raise RuntimeError("background still: each frame computes tokens of its own; see FramesJob.apart")
+        return StillFrame(self.still_ground, self.denoising.model, control, self.scheduler)
+
     def weights_of(self, frames: Sequence[int]) -> list[Weight]:
         """How much each frame of a batch follows each source."""
         if self.timeline is None:
@@ -150,13 +168,15 @@ class FramesJob:
         """Of a batch; none where keys do not move."""
         return () if self.skeletons is None else [self.skeletons.frames[frame] for frame in frames]
 
-    def holding_colours(self, control: AttentionControl, frames: Sequence[int]) -> Alter | None:
+    def holding_colours(self, control: AttentionControl, batch: FrameBatch, frames: Sequence[int]) -> Alter | None:
         """What aligns the colours of a batch, each frame by itself."""
         if self.colours is None:
             return None
         timeline = self.timeline or Timeline()
         weights = [timeline.weights(frame) for frame in frames]
-        return self.colours.aligning(self.scheduler, weights, control.figures.target_figure)
+        in_windows = self.still_ground is not None and not self.still_ground.skips
+        figure = (lambda: batch.figure) if in_windows else control.figures.target_figure
+        return self.colours.aligning(self.scheduler, weights, figure)
 
     def in_float32(self) -> FramesJob:
         """The same frames from the same noise under the same prompt; for a model that computes in float32 meanwhile."""
@@ -191,6 +211,7 @@ class FramesJob:
                 clock=model.clock,
                 background=self.background,
                 neighbour=self.neighbour,
+                may_skip=self.skips,
             ) as control,
         ):
             control.limbs.sources = () if self.skeletons is None else self.skeletons.sources
@@ -237,8 +258,11 @@ def denoise_chunk(
     masks, people = ([of(frames) for frames in batches] for of in (job.given_masks, job.people_in))
     with control.looking():
         clips = [job.inverted_clip(frames) for frames in batches]
-    for frames, batch in zip(batches, started, strict=True):
-        batch.alter = job.holding_colours(control, frames)
+    stills = [job.still_on(control, frames) for frames in batches]
+    for frames, batch, still in zip(batches, started, stills, strict=True):
+        batch.alter = job.holding_colours(control, batch, frames)
+        if isinstance(still, StillFrame) and batch.alter is not None:
+            batch.alter = still.whole_for(batch.alter)
     weights, neighbours = [job.weights_of(frames) for frames in batches], neighbours_of(batches)
     for step in range(len(job.scheduler.timesteps)):
         control.prepare(step, weights)
@@ -252,8 +276,10 @@ def denoise_chunk(
             if clip is not None and job.clip_ground is not None and job.plan.layers_at(step):
                 with control.looking():
                     job.clip_ground.look(job.denoising.model, job.scheduler, clip, step)
-            job.denoising.step(batch, step)
-            if job.still_ground is not None:
-                batch.latents = job.still_ground.kept(control, batch.latents, step)
-            on_step(step, frames)
+            if (still := stills[number]) is None:
+                job.denoising.step(batch, step)
+                on_step(step, frames)
+            else:
+                for rows in still.step(job.denoising, control, batch, step):
+                    on_step(step, [frames[row] for row in rows])
     return [batch.latents for batch in started]

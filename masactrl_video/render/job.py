@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,9 @@ import torch
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.recorded import MemorySource
 from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
@@ -18,6 +21,7 @@ from masactrl_video.model.prompts import encode_prompt
 from masactrl_video.model.sampling.colours import HeldColours
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import timesteps_of
 from masactrl_video.poses.warp import Skeletons
 from masactrl_video.render.frames import Beside, FramesJob
 from masactrl_video.render.grounds import ClipGround, StillGround
@@ -25,9 +29,12 @@ from masactrl_video.settings.cast import cast_members, cast_prompt
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.control import mask_rule
 from masactrl_video.sources.plan import held_colours, shared_noise, source_part
+from masactrl_video.sources.reference import NOTHING
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.storage.fingerprint import hash_bytes, hash_module, hash_tensor
 from masactrl_video.video.frame import Pictures
+
+logger = logging.getLogger(__name__)
 
 
 def frames_job(
@@ -57,6 +64,8 @@ def frames_job(
     beside = beside or Beside()
     guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
+    if source.has_references:
+        return _beside_references(settings, model, size_px, guidance, scheduler, condition, source, beside)
     parts = [source_part(each, model, size_px) for each in (source, *later)]
     if settings.cast:
         parts = _people(settings, model, parts, size_px)
@@ -87,9 +96,40 @@ def frames_job(
         skeletons=skeletons,
         background=settings.background,
         clip_ground=None if beside.clip is None else ClipGround(beside.clip, _null_prompt(model, size_px)),
-        still_ground=_still_ground(settings, (source, *later)),
+        still_ground=_still_ground(settings, model, (source, *later), size_px),
         neighbour=settings.neighbour,
     )
+
+
+def _beside_references(
+    settings: Settings,
+    model: DiffusionModel,
+    size_px: tuple[int, int],
+    guidance: Sequence[Pictures],
+    scheduler: Schedule,
+    condition: TextCondition,
+    source: CachedSource,
+    beside: Beside,
+) -> FramesJob:
+    """Frames that no step of a source is recorded for: references stand beside all of them."""
+    model = with_references(model, [source])
+    scale, seed = settings.branch_scale, settings.seed
+    return FramesJob(
+        denoising=Denoising(model, condition, scale, seed, settings.unguided_steps),
+        scheduler=scheduler,
+        source=MemorySource(condition.names, (), timesteps_of(scheduler)),
+        source_noise=shared_noise(settings, model, source, size_px),
+        plan=NOTHING,
+        guidance=guidance,
+        beside=beside,
+        noise=settings.noise,
+    )
+
+
+def with_references(model: DiffusionModel, sources: Sequence[CachedSource]) -> DiffusionModel:
+    """The model with the references of sources beside every picture, counted in their order."""
+    references = [one for source in sources for one in source.references()]
+    return replace(model, references=model.backbone.join_references(model, references))
 
 
 def _people(
@@ -109,11 +149,26 @@ def _null_prompt(model: DiffusionModel, size_px: tuple[int, int]) -> TextConditi
     return encode_prompt(model, "", "", 1.0, size_px)
 
 
-def _still_ground(settings: Settings, sources: Sequence[CachedSource]) -> StillGround | None:
+def _still_ground(
+    settings: Settings, model: DiffusionModel, sources: Sequence[CachedSource], size_px: tuple[int, int]
+) -> StillGround | None:
     if settings.background != "still":
         return None
-    known = [levels for source in sources if (levels := source.levels) is not None]
-    return StillGround(torch.stack(known))
+    known, latent_size = (
+        [levels for source in sources if (levels := source.levels) is not None],
+        model.latent_size(*size_px),
+    )
+    for levels in known:
+        if (own := tuple(levels.shape[-2:])) != latent_size:
+            raise UserError(
+                f"background still: the source has {own[1]}x{own[0]} latent points, the frames {latent_size[1]}x"
+                f"{latent_size[0]}; take a source of their size, or background source or own"
+            )
+    skips = model.backbone.computes_some_tokens
+    if skips:
+        logger.info("background still: the ground is not computed; frames go one by one, each with tokens of its own")
+    margin = None if settings.still_margin == "all" else settings.still_margin
+    return StillGround(torch.stack(known), margin, skips)
 
 
 def _held_colours(settings: Settings, sources: Sequence[CachedSource]) -> HeldColours | None:
@@ -142,7 +197,7 @@ def made_from(
     """
     keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
     sources = (source, *later)
-    if any(each.entry.index.determined_by["source"] == "real" for each in sources):
+    if any(each.entry.index.determined_by["source"] != "generated" for each in sources):
         keys += [hash_module(network.module) for network in model.networks]  # the source's name leaves them out
     if later:
         keys += [each.entry.folder.name for each in later] + [repr(timeline)]

@@ -111,7 +111,7 @@ _WORK = ("offload", "cache_memory")
 
 def _absolute(name: str) -> str:
     """A file's or folder's absolute path; other names, of the demo and on the hub, stay."""
-    is_file = not ships(name) and Path(name).exists()
+    is_file = bool(name) and not ships(name) and Path(name).exists()
     return str(Path(name).absolute()) if is_file else name
 
 

@@ -9,12 +9,13 @@ from types import TracebackType
 
 from pydantic import JsonValue
 
-from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.cache.recorded_source import CachedSource, is_reference
 from masactrl_video.cache.store import CacheEntry, open_entry
 from masactrl_video.controls.store import GuidanceFrames, read_index
 from masactrl_video.errors import UserError
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import model_from_settings
+from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.model.versions import versions
 from masactrl_video.progress import check_cancelled
 from masactrl_video.render.chunks import ChunkRenderer, ToDo
@@ -32,9 +33,10 @@ from masactrl_video.render.plan import (
     WrittenFile,
 )
 from masactrl_video.render.steps import RenderSteps
-from masactrl_video.sources.control import planned_control
+from masactrl_video.sources.control import planned_control, recorded_plan
 from masactrl_video.sources.identity import network_identity
 from masactrl_video.sources.live import is_live
+from masactrl_video.sources.reference import NOTHING
 from masactrl_video.sources.reopen import reopened
 from masactrl_video.storage.fingerprint import hash_file, hash_module
 
@@ -147,9 +149,14 @@ def open_job(
     model = model or model_from_settings(settings)
     for source, entry in zip(plan.sources, entries, strict=True):
         _check_weights(source, plan, model, entry)
-    scheduler, control = planned_control(settings, model, plan.size_px)
+    if is_reference(entries[0]):
+        control = NOTHING
+        scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, plan.size_px)
+    else:
+        scheduler, control = planned_control(settings, model, plan.size_px)
     dtype = None if settings.cache_dtype == "exact" else model.dtype
-    along = (settings, model, plan.size_px, scheduler, control.layers, control.steps)
+    recorded = recorded_plan(settings, model, control)
+    along = (settings, model, plan.size_px, scheduler, recorded.layers, recorded.steps)
     first, *later = (
         reopened(entry, *along) if is_live(entry) else CachedSource(entry, model.device, dtype) for entry in entries
     )

@@ -21,7 +21,10 @@ def check_guidance(settings: Settings) -> None:
     unknown = [name for name in settings.guidance if name not in settings.controls]
     if unknown:
         known = ", ".join(settings.controls) or "none"
-        raise ValueError(f"guidance: there is no control named {unknown[0]!r}; there are: {known}")
+        raise ValueError(
+            f"guidance: there is no control named {unknown[0]!r}; there are: {known}; --controlnet {unknown[0]}=MODEL "
+            f"names a network, and --reference-picture {unknown[0]} has FLUX.2 itself read the pictures"
+        )
     if len(set(settings.guidance)) != len(settings.guidance):
         raise ValueError("guidance: a control is named twice")
     if settings.smooth_poses is not None and settings.smooth_poses % 2 == 0:
@@ -45,6 +48,12 @@ def check_source(settings: Settings) -> None:
                 raise ValueError(f"character and {name} exclude each other: name one source")
         if settings.source == "clip":
             raise ValueError("character and source clip exclude each other: name one source")
+    if settings.references:
+        if settings.character is None:
+            raise ValueError("references: they stand beside a character's; name the first one as character")
+        named = [settings.character, *settings.references]
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise ValueError(f"references: {twice[0]!r} is named twice; once is enough")
     if settings.real_source and settings.scheduler not in ("ddim", "flow"):
         raise ValueError(
             f"scheduler {settings.scheduler}: a real source is inverted with ddim, a flow with its own; leave it out, "
@@ -117,6 +126,8 @@ def check_masks(settings: Settings) -> None:
         raise ValueError(
             f"background clip: its frames are inverted with ddim, not with {settings.scheduler}; take that, or another"
         )
+    if settings.background == "still" and settings.still_margin != "all" and settings.reuse_deep_features:
+        raise ValueError("still_margin and reuse_deep_features exclude each other: deep features are of whole pictures")
     if settings.save_masks and settings.target_masks is not None:
         raise ValueError("save_masks: target_masks are given, so there are no others to save")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from masactrl_video.settings.fields import ATTEND, COMICS, DECODE, DENOISE, RECORD, SPRITES, VIDEOS, Part, option
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName, OwnPath
@@ -23,9 +23,10 @@ from masactrl_video.settings.inactive import (
     POSED,
     SOURCES_PLACED,
     STEPS_LISTED,
+    STILL,
 )
 from masactrl_video.settings.modes import HELP, Mode, needs_of
-from masactrl_video.settings.names import Background, HandOver, Rim, SourcePositions
+from masactrl_video.settings.names import Background, HandOver, MaskCells, Rim, SourcePositions, StillMargin
 from masactrl_video.settings.timeline import is_inverted
 
 _source = partial(option, "source", changes="source", commands=VIDEOS | RECORD)
@@ -58,6 +59,13 @@ class SourceSettings(Part):
         "a saved character is the source (masactrl-video source make); its recipe must fit the model",
         None,
         commands=ATTEND - COMICS,
+    )
+    references: list[str] = _any_source(
+        "FLUX.2 klein-kv: further saved characters, whose references stand beside the character's in one softmax, "
+        "counted in this order",
+        [],
+        commands=ATTEND - COMICS,
+        sweepable=False,
     )
     source_caption: str | None = _any_source(
         "masked mode, inverted source: a caption that names the object (the prompt if not given)",
@@ -166,6 +174,12 @@ class AttentionSettings(Part):
         0,
         changes="frames",
     )
+    mask_cells: MaskCells = _mask(
+        "masked mode: a cell of a coarser layer is the object's if the first of its points is (nearest, as MasaCtrl's "
+        "own code) or if half of its area is (area: far less of the object leaks into the ground beside it)",
+        "nearest",
+        changes="frames",
+    )
     mask_threshold: float = _attention(
         "normalised attention from which a pixel is the object's",
         0.1,
@@ -195,6 +209,13 @@ class AttentionSettings(Part):
         changes="source",
         only=MASKED,
     )
+    still_margin: StillMargin = _colours(
+        "background still, on UNets: denoise only the figures and so many latent points around them, as if that were "
+        "the picture, which is cheaper and not exact; all: denoise the whole picture",
+        "all",
+        changes="frames",
+        only=STILL,
+    )
     hold_colours: float = _colours(
         "align each frame's colours to its source's (AdaIN of the predicted clean latents in the late steps, of object "
         "and ground apart where there are masks): 0 not at all, 1 to the full",
@@ -212,13 +233,13 @@ class AttentionSettings(Part):
         lt=1,
     )
 
-    @field_validator("mask_rim", mode="before")
+    @field_validator("mask_rim", "still_margin", mode="before")
     @classmethod
-    def _points_or_auto(cls, value: Any) -> Any:
-        text = str(value)
-        if value == "auto" or (text.isascii() and text.isdigit() and not isinstance(value, bool)):
-            return value if value == "auto" else int(text)
-        raise ValueError(f"got {value!r}; give a number of latent points, 0 or more, or auto")
+    def _points_or_word(cls, value: Any, info: ValidationInfo) -> Any:
+        text, word = str(value), "auto" if info.field_name == "mask_rim" else "all"
+        if value == word or (text.isascii() and text.isdigit() and not isinstance(value, bool)):
+            return value if value == word else int(text)
+        raise ValueError(f"got {value!r}; give a number of latent points, 0 or more, or {word}")
 
     @property
     def masked(self) -> bool:

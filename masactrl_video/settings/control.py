@@ -11,15 +11,15 @@ from masactrl_video.settings.names import AdapterKind
 
 
 class Control(BaseModel):
-    """A ControlNet or T2I-Adapter, what it reads, how strongly and when it acts."""
+    """A ControlNet, a T2I-Adapter or a reference picture: what it reads, how strongly and when it acts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")  # part of file names
     """`pose` and `canny` are extracted from the clip; any other kind needs ready-made pictures (`guidance_video`)."""
     adapter: AdapterKind
-    model: Annotated[str, MAY_BE_AT_HOME]
-    """Hub id, local folder, or (ControlNet) one `.safetensors` file."""
+    model: Annotated[str, MAY_BE_AT_HOME] = ""
+    """Hub id, local folder, or (ControlNet) one `.safetensors` file; none for adapter `reference`."""
     scale: float = Field(default=1.0, ge=0)
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=1.0, ge=0, le=1)
@@ -27,6 +27,14 @@ class Control(BaseModel):
     variant: str | None = None
     single_file_config: OwnName = None
     """For a `.safetensors` file: hub id or folder with its configuration."""
+
+    @model_validator(mode="after")
+    def _has_a_network(self) -> Self:
+        if self.adapter != "reference" and not self.model:
+            raise ValueError("model: missing; name a hub id, a folder or a file")
+        if self.adapter == "reference" and (self.model or self.scale != 1 or self.revision or self.variant):
+            raise ValueError("adapter reference: the model itself reads the pictures, so there is no network and no scale")
+        return self
 
     @model_validator(mode="after")
     def _acts_at_all(self) -> Self:

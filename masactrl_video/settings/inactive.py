@@ -52,6 +52,7 @@ LAYERS_LISTED = Inactive("masa_layers lists the layers", lambda s: s.masa_layers
 NO_MASK_BY_WORDS = Inactive("no mask is found by words", lambda s: not s.masked_by_words)
 
 MASKED = OnlyWhen("{name} belongs to attention_mode masked", lambda s: s.masked)
+STILL = OnlyWhen("{name} belongs to background still", lambda s: s.background == "still")
 POSED = OnlyWhen("{name} belongs to source_positions pose", lambda s: s.source_positions == "pose")
 ON_RAY = OnlyWhen("{name} belongs to engine ray", lambda s: s.engine == "ray")
 INVERTED = OnlyWhen(

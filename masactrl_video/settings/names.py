@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 FitMode = Literal["crop", "pad", "resize"]
 """How frames get the model's size: scale to cover and cut, scale to fit inside and add black bars, or stretch."""
 
-AdapterKind = Literal["controlnet", "t2i-adapter"]
-"""Kinds of guidance networks."""
+AdapterKind = Literal["controlnet", "t2i-adapter", "reference"]
+"""How guidance comes to a model: by a network, or as a picture that the model itself reads beside its own (FLUX.2)."""
 
 DtypeName = Literal["float32", "float16", "bfloat16"]
 """Number formats of a model."""
@@ -43,6 +43,12 @@ latents themselves; or the ground of the clip's own frame, inverted."""
 
 Rim = int | Literal["auto"]
 """Width of what belongs to both sides of a mask, in latent points; `auto`: by the slope of the map at its edge."""
+
+MaskCells = Literal["nearest", "area"]
+"""When a cell of a coarser layer is the object's: if the first of its points is, or if half of its area is."""
+
+StillMargin = int | Literal["all"]
+"""Latent points around a frame's own part that are denoised with it, before a still ground; `all`: the whole."""
 
 HandOver = Literal["nearest", "mix"]
 """How frames go from one source to the next: at once, or with both in one softmax meanwhile."""

@@ -20,6 +20,8 @@ from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.clip_parts import SizeSettings
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.characters.kind import is_kept_reference
+from masactrl_video.sources.reference import NOTHING, check_references
 from masactrl_video.sources.saved import open_saved, saved_caption
 
 
@@ -37,7 +39,8 @@ def mask_rule(settings: Settings, model: DiffusionModel, size_px: tuple[int, int
     by_words = settings.target_masks is None
     tokens = find_words(model.tokenizer, settings.prompt, settings.mask_words) if by_words else ()
     attributes = find_attributes(settings, model, settings.prompt) if by_words else ()
-    return MaskRule(tokens, settings.mask_threshold, source_mask, settings.mask_rim, attributes)
+    threshold, rim, cells = settings.mask_threshold, settings.mask_rim, settings.mask_cells
+    return MaskRule(tokens, threshold, source_mask, rim, attributes, cells)
 
 
 def find_attributes(settings: Settings, model: DiffusionModel, prompt: str) -> tuple[tuple[int, ...], ...]:
@@ -61,6 +64,9 @@ def check_source_used(settings: Settings, model: DiffusionModel) -> None:
     Raises:
         UserError: no step or no layer is controlled, or see `plan_attention`.
     """
+    if is_kept_reference(settings):
+        plan_attention(settings, model)
+        return
     check_source_acts(settings)
     _, plan = plan_attention(settings, model)
     if settings.masa_steps != [] and settings.masa_layers != []:
@@ -81,6 +87,14 @@ def plan_attention(
     """
     _check_guidance_acts(model, settings.num_inference_steps)
     check_real_guidance(model, settings.true_cfg_scale)
+    if is_kept_reference(settings):
+        check_references(settings, model)
+        return make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px), NOTHING
+    if settings.references:
+        raise UserError(
+            f"references: character {settings.character!r} is none (FLUX.2 klein-kv makes them), and frames follow it "
+            "alone; leave them out, or give people characters of their own by cast"
+        )
     own_branches = model.backbone.branches(model.denoiser, settings.guidance_scale)
     if settings.unguided_steps and len(own_branches) == 1 and settings.true_cfg_scale <= 1:
         raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")
@@ -102,6 +116,8 @@ def planned_control(
     settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
 ) -> tuple[Schedule, ControlPlan]:
     """The same, where all has been checked."""
+    if settings.background == "still" and settings.still_margin != "all" and not model.backbone.denoises_windows:
+        raise UserError(f"still_margin: {model.backbone.title} denoises no part of a picture alone; leave it out")
     if settings.reuse_deep_features and not model.backbone.reuses_deep_features:
         raise UserError(f"reuse_deep_features: {model.backbone.title} has no blocks that could run alone; leave it out")
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)
@@ -117,6 +133,13 @@ def planned_control(
         mask_grid_divisor=settings.mask_grid_divisor if settings.mask_words or settings.source_mask_words else None,
     )
     return scheduler, replace(plan, whole_every=settings.reuse_deep_features or 1)
+
+
+def recorded_plan(settings: Settings, model: DiffusionModel, plan: ControlPlan) -> ControlPlan:
+    """What is recorded of a source: the controlled layers, or all, where tokens of frames are not computed."""
+    if settings.background != "still" or not plan.layers or not model.backbone.computes_some_tokens:
+        return plan
+    return replace(plan, layers=tuple(model.backbone.layers(model.denoiser)))
 
 
 def _check_guidance_acts(model: DiffusionModel, num_steps: int) -> None:

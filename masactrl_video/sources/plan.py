@@ -35,6 +35,7 @@ from masactrl_video.sources.control import (
     mask_rule,
     plan_attention,
     read_mask,
+    recorded_plan,
     source_attributes,
     source_caption,
     source_words,
@@ -47,7 +48,9 @@ from masactrl_video.sources.record import (
     expected_bytes,
     live_bytes,
 )
-from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_source
+from masactrl_video.sources.characters.kind import is_kept_reference
+from masactrl_video.sources.reference import ReferenceSource, cached_references
+from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_references, saved_source
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.image_folder import read_image
@@ -70,7 +73,7 @@ class Canvas(Protocol):
 class PlannedSource:
     """A source that is not yet made, and what of it will be recorded."""
 
-    source: GeneratedSource | RealSource
+    source: GeneratedSource | RealSource | ReferenceSource
     branches: Sequence[str]
     words: ObjectWords
     plan: ControlPlan
@@ -85,8 +88,13 @@ class PlannedSource:
             may_be_live: whether who follows it can have it made again (see `sources.live`), if the settings want that.
         """
         root = cache_root(settings)
-        steps, layers = counted(len(self.plan.steps), "step"), counted(len(self.plan.layers), "layer")
-        needed = expected_bytes(model, self.source, len(self.branches), self.plan, self.cache_dtype)
+        if isinstance(self.source, ReferenceSource):
+            kept = cached_references(root, model, self.source, cache_quota(settings))
+            hold(kept.entry.folder, saved_index(settings))
+            return kept
+        plan = recorded_plan(settings, model, self.plan)
+        steps, layers = counted(len(plan.steps), "step"), counted(len(plan.layers), "layer")
+        needed = expected_bytes(model, self.source, len(self.branches), plan, self.cache_dtype)
         branches = counted(len(self.branches), "branch", "branches")
         logger.info("source: %s x %s x %s: %.1f MB of keys and values", steps, layers, branches, needed / 1e6)
         live = may_be_live and is_kept_live(settings, needed, live_bytes(self.source))
@@ -96,7 +104,7 @@ class PlannedSource:
                 model,
                 self.source,
                 self.branches,
-                self.plan,
+                plan,
                 self.words,
                 cache_quota(settings),
                 self.cache_dtype,
@@ -128,6 +136,8 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
         UserError: steps, layers, words or a scheduler that do not go together.
     """
     scheduler, plan = plan_attention(settings, model, clip.size_px)
+    if is_kept_reference(settings):
+        return PlannedSource(saved_references(settings, model), (), ObjectWords(()), plan, scheduler)
     if not (plan.steps and plan.layers):
         logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
     if settings.character is not None:
@@ -182,6 +192,8 @@ def shared_noise(
 
     It is the source's own (MasaCtrl, Sec. 5), or where a saved character has another size, noise of the seed.
     """
+    if source.has_references:
+        return initial_noise(model, size_px, settings.seed)
     noise = source.initial_noise
     own = tuple(noise.shape[-2:]) == model.latent_size(*size_px)
     return noise if own else initial_noise(model, size_px, settings.seed)

@@ -20,11 +20,21 @@ from masactrl_video.model.loading.from_settings import with_controls
 from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.invert import Trajectory
+from masactrl_video.model.sampling.latents import encode_picture
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.characters.index import INDEX_NAME, TENSORS_NAME, CharacterDamaged, guidance_name
+from masactrl_video.sources.characters.index import (
+    INDEX_NAME,
+    PICTURE_NAME,
+    REFERENCE_NAME,
+    TENSORS_NAME,
+    CharacterDamaged,
+    guidance_name,
+)
+from masactrl_video.sources.characters.kind import characters_of
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
+from masactrl_video.sources.reference import ReferenceSource, read_reference, say_reference
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
 
 NOISE, PICTURE_LATENTS = "initial_noise", "picture_latents"
@@ -63,6 +73,8 @@ def check_fits(settings: Settings, character: Character) -> None:
         UserError: the first setting that differs.
     """
     recipe = character.index.recipe
+    if recipe.kind == "reference":  # of its network alone, whatever that is called (see `sources.reference`)
+        return
     for name in settings_where(Settings, lambda about: about.fixed_by_character):
         own, ours = getattr(recipe, name), getattr(settings, name)
         if own != ours:
@@ -113,6 +125,22 @@ def saved_source(
         )
     planned = _generated if recipe.kind == "generated" else _real
     return planned(settings, model, character, scheduler, words)
+
+
+def saved_references(settings: Settings, model: DiffusionModel) -> ReferenceSource:
+    """The references of the characters, and the picture of the first.
+
+    Raises:
+        UserError: one of them is damaged.
+    """
+    alone = [settings.model_copy(update={"character": name}) for name in characters_of(settings)]
+    characters = [open_saved(one) for one in alone]
+    for character in characters:
+        say_reference(character.index.name, character.index.recipe)
+    with Image.open(io.BytesIO(characters[0].read(PICTURE_NAME)), formats=["PNG"]) as picture:
+        latents = encode_picture(model, np.array(picture.convert("RGB")))
+    made = tuple(character.index.files[REFERENCE_NAME].sha256 for character in characters)
+    return ReferenceSource(tuple(map(read_reference, characters)), made, latents)
 
 
 def _generated(

@@ -26,10 +26,13 @@ def exports(name: str, layout: Layout) -> dict[str, str]:
 
 
 def aseprite(image: str, layout: Layout) -> dict[str, Any]:
-    """As `aseprite --format json-array --list-tags --list-slices` writes it; the slice's pivot is where feet stand."""
+    """As `aseprite --format json-array --list-tags --list-slices --filename-format {frame}` writes it.
+
+    The slice's pivot is where feet stand. Frames are called by their number because Phaser finds them by it.
+    """
     frames = [
-        {"filename": place.name, **_rectangles(place, layout), "duration": place.row.milliseconds}
-        for place in layout.places()
+        {"filename": str(number), **_rectangles(place, layout), "duration": place.row.milliseconds}
+        for number, place in enumerate(layout.places())
     ]
     tags, first = [], 0
     for row in layout.rows:
@@ -46,10 +49,11 @@ def aseprite(image: str, layout: Layout) -> dict[str, Any]:
 
 
 def texture_packer(image: str, layout: Layout) -> dict[str, Any]:
-    """As TexturePacker's JSON (Hash) with pivots."""
+    """As TexturePacker's JSON (Hash) with pivots, and with what its PixiJS format has besides: anchors and animations."""
     pivot = dict(zip("xy", layout.anchor, strict=True))
-    frames = {place.name: _rectangles(place, layout) | {"pivot": pivot} for place in layout.places()}
-    return {"frames": frames, "meta": _meta(image, layout)}
+    frames = {place.name: _rectangles(place, layout) | {"pivot": pivot, "anchor": pivot} for place in layout.places()}
+    animations = {row.name: [place.name for place in layout.places() if place.row is row] for row in layout.rows}
+    return {"frames": frames, "animations": animations, "meta": _meta(image, layout)}
 
 
 def phaser(image: str, layout: Layout) -> dict[str, Any]:

@@ -91,3 +91,31 @@ def test_a_faint_attribute_joins_the_map_of_the_object() -> None:
     assert not binary_mask(together, 0.4, (4, 4))[0, 1]
     assert binary_mask(joined, 0.4, (4, 4))[0].tolist() == ((bear + scarf) > 0).flatten().tolist()
     assert joined_maps([[], []]) is None
+
+
+def test_by_area_a_cell_is_the_objects_if_half_of_it_is() -> None:
+    """By its first point, a cell that is all ground but for that point would ask the object, and the reverse."""
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[0, 0, 0] = mask[0, :2, 3] = mask[0, 2:, 1] = True
+    assert binary_mask(mask, 0.5, (2, 2)).tolist() == [[True, False, False, False]]
+    assert binary_mask(mask, 0.5, (2, 2), "area").tolist() == [[False, True, True, False]]
+    assert torch.equal(binary_mask(mask, 0.5, (4, 4), "area"), mask.flatten(1))
+    assert torch.equal(binary_mask(mask, 0.5, (8, 8), "area"), binary_mask(mask, 0.5, (8, 8)))
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_by_area_a_rim_is_as_wide_in_coarse_layers_as_in_fine_ones(is_given: bool) -> None:
+    shown = torch.zeros(1, 16, 16)
+    shown[:, :, :8] = 1
+    rule = MaskRule(rim=2, threshold=0.4, cells="area")
+    rims = [
+        rule.cut(shown.bool() if is_given else shown, (side, side), (16, 16), is_given=is_given)[1]
+        for side in (16, 8, 4)
+    ]
+    assert [None if rim is None else int(rim.sum()) for rim in rims] == [2 * 16, 8, 4]  # half a cell of the last
+    nearest = [MaskRule(rim=2, threshold=0.4).cut(shown, (side, side), (16, 16), is_given=False) for side in (8, 4)]
+    assert [int(rim.sum()) for _, rim in nearest if rim is not None] == [8, 4]
+    thin = MaskRule(rim=1, threshold=0.4, cells="area").cut(shown, (4, 4), (16, 16), is_given=False)[1]
+    assert thin is not None
+    assert not thin.any()  # a quarter of a cell is none
+    assert MaskRule(threshold=0.4, cells="area").cut(shown, (4, 4), (16, 16), is_given=False)[1] is None

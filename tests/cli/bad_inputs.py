@@ -87,6 +87,26 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--guidance", "pose", "--cast", "0=anna", "--neighbour", "0.5"],
         "cast and neighbour exclude each other",
     ),
+    "cells without masks": (["clip.mp4", "--mask-cells", "area"], "mask_cells belongs to attention_mode masked"),
+    "cells by another rule": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-cells", "half"],
+        "mask_cells: got 'half'; Input should be 'nearest' or 'area'",
+    ),
+    "a margin without a still ground": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--still-margin", "2"],
+        "still_margin belongs to background still",
+    ),
+    "a margin that is no number": (
+        ["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "still", "--still-margin", "some"],
+        "still_margin: got 'some'; give a number of latent points, 0 or more, or all",
+    ),
+    "a margin before deep features": (
+        [
+            *("clip.mp4", *MASKED, "--mask-words", "bear", "--background", "still", "--still-margin", "2"),
+            *("--target-masks", "masks", "--reuse-deep-features", "2"),
+        ],
+        "still_margin and reuse_deep_features exclude each other",
+    ),
     "a rim without masks": (["clip.mp4", "--mask-rim", "auto"], "mask_rim belongs to attention_mode masked"),
     "an attribute that is not in the prompt": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-attributes", "crown"],

@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_refused(model: Model, noise: torch.Tensor) -> None
     assert "source_mask" in refused(model, Part(part.source, target_mask=torch.ones(1, 8, 8)), Where("masked", 0, 0))
     assert "asks no mask" in refused(model, Part(part.source, target_mask=torch.ones(1, 8, 8)), ALL)
     assert "must be those of the one before" in refused(use_source(model, part, ALL), part, Where("union", 1, 1))
-    with pytest.raises(UserError, match="is no UNet"):
+    with pytest.raises(UserError, match="Linear is not known; these nodes take UNets"):
         record_source(Model(nn.Linear(1, 1)))
 
 

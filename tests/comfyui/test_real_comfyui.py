@@ -5,17 +5,20 @@ ComfyUI's own requirements must be installed beside ours. It runs on the CPU in 
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import importlib
+import inspect
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from comfyui import stand_in
+from comfyui import stand_in_transformers as joint
 from diffusers import ControlNetModel, UNet2DConditionModel
 from ldm_layout import unet_keys
 from safetensors.torch import save_file
@@ -31,23 +34,6 @@ from masactrl_video.comfyui.using import on_grid
 pytestmark = pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not say where ComfyUI is")
 
 STEPS, SCALE = 4, 5.0
-
-
-@pytest.fixture(scope="module")
-def comfy() -> Iterator[Any]:
-    sys.path.insert(0, os.environ["COMFYUI_PATH"])
-    import comfy.options
-    from comfy.cli_args import args
-
-    args.cpu = args.force_fp32 = True
-    import comfy.model_management
-    import comfy.sample
-    import comfy.samplers
-    import comfy.sd
-    import comfy.utils
-
-    yield comfy
-    sys.path.remove(os.environ["COMFYUI_PATH"])
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +252,29 @@ def test_a_lora_after_record_source_still_records(comfy: Any, model: Any) -> Non
     source = RecordedSource.execute(recording, {"samples": made}).result[0]
     in_comfyui(comfy, used(changed, source), noise(6), SECOND)
     in_comfyui(comfy, used(model, source), noise(6), SECOND)  # while the LoRA is in the weights
+
+
+def calls_of_patches(module: Any) -> set[tuple[int, tuple[str | None, ...]]]:
+    """How patches are called: number of arguments by place, and names of the others."""
+    tree = ast.parse(inspect.getsource(module))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+    return {
+        (len(call.args), tuple(each.arg for each in call.keywords)) for call in calls if call.func.id in ("p", "patch")
+    }
+
+
+def test_the_stand_ins_call_patches_as_comfyui_does(comfy: Any) -> None:
+    attention = importlib.import_module("comfy.ldm.modules.attention")
+    theirs, own = (list(inspect.signature(each).parameters) for each in (attention.attention_pytorch, joint.attention))
+    assert theirs == own
+    assert calls_of_patches(stand_in) <= calls_of_patches(attention)
+    for name in ("flux.layers", "qwen_image.model"):
+        found = calls_of_patches(importlib.import_module(f"comfy.ldm.{name}"))
+        before_places = {call for call in found if "pe" in call[1]}
+        assert before_places in (set(), calls_of_patches(joint))  # older ones have none
+    source = inspect.getsource(attention.wrap_attn)
+    for word in ('"_inside_attn_wrapper"', '["optimized_attention_override"](func, *args, **kwargs)'):
+        assert word in source
 
 
 def test_the_extension_names_its_nodes(comfy: Any) -> None:

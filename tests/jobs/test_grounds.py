@@ -39,7 +39,7 @@ def plain(render: Render, tmp_path_factory: pytest.TempPathFactory) -> np.ndarra
     "changes",
     [
         {"mask_rim": "auto"},
-        {"mask_attributes": ["shirt"], "mask_rim": 1},
+        {"mask_attributes": ["shirt"], "mask_rim": 1, "mask_cells": "area"},
         {"background": "own"},
         {"background": "still"},
         {"background": "clip", "mask_rim": 1},

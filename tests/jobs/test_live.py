@@ -90,6 +90,11 @@ WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
         flux,
         {"attention_mode": "masked", "mask_words": ["frog"], "mask_grid_divisor": 2, "masa_layer": 1},
     ),
+    "FLUX, still ground": (
+        flux,
+        {"attention_mode": "masked", "mask_words": ["frog"], "mask_grid_divisor": 2, "masa_layer": 2, "batch_size": 2}
+        | {"background": "still", "hold_colours": 0.5, "mask_threshold": 0.9},
+    ),
     "FLUX, the clip's frame": (flux, {"source": "clip"}),
     "demo": (demo, {"attention_mode": "masked", "mask_words": ["bear"], "hold_colours": 0.5}),
     "demo, Euler": (demo, {"scheduler": "euler"}),

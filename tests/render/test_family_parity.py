@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import replayed
 import torch
-from tiny_families import FAMILIES, Family, pipeline
+from PIL import Image
+from tiny_families import FAMILIES, FLUX2_KV, REFERENCED, Family, pipeline
 
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.parts import SourcePart
@@ -18,7 +19,7 @@ from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt, find_words
-from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
@@ -39,6 +40,8 @@ class Case:
     masa_step: int = 1
     masa_layer: int = 0
     words: bool = False
+    kept: int = 0
+    """References that are kept, by klein-kv."""
 
     @property
     def scale(self) -> float:
@@ -47,7 +50,7 @@ class Case:
 
     def __str__(self) -> str:
         shape = f"{self.size[0]}x{self.size[1]}"
-        return f"{self.family.name}-{self.mode}-{shape}" + "-guided" * self.guided + "-control" * self.controls
+        return f"{self.family.name}-{self.mode}-{shape}" + "-guided" * self.guided + "-control" * self.controls + "-kept" * self.kept
 
 
 def cases() -> list[Any]:
@@ -61,6 +64,21 @@ def cases() -> list[Any]:
             Case(family, mode="regions", masa_layer=1),
             Case(family, size=(96, 64), mode="masked", guided=family.guides, controls=min(nets, 1)),
         ]
+    return [pytest.param(case, id=str(case)) for case in found]
+
+
+def with_references() -> list[Any]:
+    """Of FLUX.2: each mode beside reference pictures, and beside kept references."""
+    found = []
+    for family in REFERENCED:
+        found += [
+            Case(family, guided=family.guides, controls=1),
+            Case(family, size=(64, 96), mode="union", controls=2),
+            Case(family, mode="regions", masa_layer=1, controls=1),
+            Case(family, size=(96, 64), mode="masked", guided=family.guides, controls=2),
+        ]
+    found += [Case(FLUX2_KV, size=(64, 96), kept=1), Case(FLUX2_KV, mode="union", kept=2)]
+    found += [Case(FLUX2_KV, mode="masked", kept=1), Case(FLUX2_KV, mode="regions", kept=2)]
     return [pytest.param(case, id=str(case)) for case in found]
 
 
@@ -79,7 +97,11 @@ def load(case: Case) -> DiffusionModel:
     if case.family.control is not None:
         networks = [case.family.control(pipe, 5 + number) for number in range(case.controls)]
         networks[1:] = [replace(network, name="canny", end=0.7) for network in networks[1:]]
-    return DiffusionModel(pipe, tuple(networks))
+    model = DiffusionModel(pipe, tuple(networks))
+    random = np.random.default_rng(2)
+    shown = [random.integers(0, 255, (64, 80, 3), dtype=np.uint8) for _ in range(case.kept)]
+    references = [model.backbone.record_reference(model, picture) for picture in shown]
+    return replace(model, references=model.backbone.join_references(model, references))
 
 
 def pictures(case: Case) -> list[np.ndarray]:
@@ -160,7 +182,7 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
     return replayed.run(model, scheduler, replay, runs, initial_noise(model, case.size, 5), set(plan.steps), case.scale)
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", [*cases(), *with_references()])
 def test_the_cached_render_equals_a_replay_picture_by_picture(case: Case, tmp_path: Path) -> None:
     frames, cached, figures = render(case, tmp_path)
     expected = reference(case)
@@ -185,6 +207,29 @@ def test_s_past_the_end_is_the_plain_pipeline(case: Case, tmp_path: Path) -> Non
         assert torch.equal(frames[:1], plain)
     else:
         assert (frames[:1] - plain).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in REFERENCED])
+@pytest.mark.parametrize("guided", [False, True])
+def test_s_past_the_end_is_the_plain_pipeline_given_the_same_pictures(
+    family: Any, guided: bool, tmp_path: Path
+) -> None:
+    """One picture, and two; each stands at its own place."""
+    guided = guided and family.guides
+    case = Case(family, (64, 96), guided=guided, controls=1 + (not guided), masa_step=STEPS)
+    model, shown = load(case), pictures(case)
+    networks = tuple(replace(network, end=1.0) for network in model.networks)
+    model, noise = replace(model, networks=networks), initial_noise(model, case.size, 5)
+    scheduler = make_scheduler(model, "flow", STEPS, case.size)
+    text = encode_prompt(model, PROMPT, NEGATIVE if guided else "", case.scale, case.size)
+    batch = FrameBatch.from_noise(noise, model.prepare_controls([kind[1:2] for kind in shown]), scheduler)
+    for step in range(STEPS):
+        Denoising(model, text, case.scale, seed=5).step(batch, step)
+    images = [Image.fromarray(kind[1]) for kind in shown]
+    negative = NEGATIVE if guided else None
+    plain: Any = family.plain
+    own = plain(pipeline(family.name), PROMPT, negative, case.scale, case.size, STEPS, noise, image=images)
+    assert torch.equal(batch.latents, own)
 
 
 @each()

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from masactrl_video.attention.session import AttentionControl
+from masactrl_video.model.sampling.denoise import Denoising, FrameBatch
 from masactrl_video.render.grounds import StillGround, grown
 
 
@@ -18,16 +19,25 @@ def square(row: int, column: int) -> torch.Tensor:
 
 
 def control(figure: torch.Tensor | None, of_source: torch.Tensor, number: int = 0) -> AttentionControl:
+    figures = SimpleNamespace(target_figure=lambda: figure, in_windows=lambda inside: inside, target_mask=None)
     stub: Any = SimpleNamespace(
-        figures=SimpleNamespace(target_figure=lambda: figure), source_figure=lambda: (number, of_source)
+        figures=figures, source_figure=lambda: (number, of_source), weights=[1.0], only=lambda *_: None
     )
     return cast(AttentionControl, stub)
+
+
+def after_a_step(ground: StillGround, control: AttentionControl, latents: torch.Tensor, step: int) -> torch.Tensor:
+    """Latents behind a step of a denoiser and a scheduler that leave them as they are."""
+    idle: Any = SimpleNamespace(output=lambda batch, step, part: batch.latents, advance=lambda *_: None)
+    batch = FrameBatch(latents, None, cast(Any, None))
+    assert list(ground.step(cast(Denoising, idle), control, batch, step)) == [list(range(len(latents)))]
+    return batch.latents
 
 
 def test_latents_are_the_sources_where_neither_has_a_figure() -> None:
     levels = torch.arange(2 * 4.0).reshape(2, 4, 1, 1, 1).expand(2, 4, 3, 32, 32)
     latents, figure, of_source = torch.full((1, 3, 32, 32), -1.0), square(4, 4), square(20, 20)
-    kept = StillGround(levels).kept(control(figure, of_source, 1), latents, 2)
+    kept = after_a_step(StillGround(levels), control(figure, of_source, 1), latents, 2)
     covered = grown(figure | of_source, 2)  # a sixteenth of the side
     assert (kept[0, :, covered[0]] == -1).all()
     assert (kept[0, :, ~covered[0]] == 4 + 3).all()  # of the second source, after step 2
@@ -36,4 +46,5 @@ def test_latents_are_the_sources_where_neither_has_a_figure() -> None:
 
 def test_where_no_masks_are_known_nothing_is_changed() -> None:
     latents = torch.randn(2, 3, 32, 32)
-    assert StillGround(torch.zeros(1, 2, 3, 32, 32)).kept(control(None, square(0, 0)), latents, 0) is latents
+    ground = StillGround(torch.zeros(1, 2, 3, 32, 32))
+    assert after_a_step(ground, control(None, square(0, 0)), latents, 0) is latents

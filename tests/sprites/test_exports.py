@@ -52,7 +52,7 @@ def test_the_cells_of_a_sheet_are_those_that_were_joined(cells: list[np.ndarray]
 def test_aseprite_reads_frames_tags_and_the_pivot(described: dict[str, str]) -> None:
     data = json.loads(described["hero.aseprite.json"])
     assert rectangles(data["frames"]) == PLACES
-    assert [frame["filename"] for frame in data["frames"]] == NAMES
+    assert [frame["filename"] for frame in data["frames"]] == ["0", "1", "2", "3", "4"]
     assert [frame["duration"] for frame in data["frames"]] == [167, 167, 100, 100, 100]
     meta = data["meta"]
     assert (meta["image"], meta["size"], meta["format"]) == ("hero.png", {"w": 48, "h": 32}, "RGBA8888")
@@ -65,7 +65,8 @@ def test_texture_packer_has_frames_by_name_with_pivots(described: dict[str, str]
     data = json.loads(described["hero.texturepacker.json"])
     assert list(data["frames"]) == NAMES
     assert rectangles(list(data["frames"].values())) == PLACES
-    assert data["frames"]["idle-00"]["pivot"] == {"x": 0.5, "y": 0.9375}
+    assert data["frames"]["idle-00"]["pivot"] == data["frames"]["idle-00"]["anchor"] == {"x": 0.5, "y": 0.9375}
+    assert data["animations"] == {"idle": NAMES[:2], "walk-left": NAMES[2:]}
     assert data["meta"]["scale"] == "1"
 
 
@@ -115,3 +116,17 @@ def test_a_movement_plays_for_ever(cells: list[np.ndarray], kind: str) -> None:
             if kind != "gif":
                 np.testing.assert_array_equal(shown, cell)
             assert picture.info["duration"] == 100
+
+
+def test_godot_resource_is_read_by_a_parser_of_its_format(described: dict[str, str]) -> None:
+    parser = pytest.importorskip("godot_parser", reason="needs pip install godot_parser")
+    read = parser.parse(described["hero.tres"].replace('&"', '"'))  # it knows no names of Godot 4: &"idle"
+    assert [sheet.path for sheet in read.get_ext_resources()] == ["hero.png"]
+    regions = {one.id: tuple(map(int, one["region"].args)) for one in read.get_sub_resources()}
+    animations = read.find_section("resource")["animations"]
+    used = [
+        (one["name"], one["speed"], one["loop"], [frame["texture"].args[0] for frame in one["frames"]])
+        for one in animations
+    ]
+    assert used == [("idle", 6.0, True, NAMES[:2]), ("walk-left", 10.0, True, NAMES[2:])]
+    assert [regions[name] for name in NAMES] == PLACES

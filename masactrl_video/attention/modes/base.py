@@ -153,7 +153,7 @@ def own_scores(qkv: QKV, *, own: bool, asks_text: bool, neighbour: Neighbour | N
     if neighbour is None or (scores is None and neighbour.weight == 1):
         return scores
     if scores is None:
-        text = 0 if qkv.text is None else qkv.text.tokens
+        text = 0 if qkv.text is None else qkv.text.key.shape[2]  # some keys may belong to no token of the call
         scores = neighbour.key.new_zeros(qkv.rows, 1, text + (qkv.tokens if own else 0))
     return F.pad(scores, (0, neighbour.key.shape[2]), value=neighbour.log_weight)
 

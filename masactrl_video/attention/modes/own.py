@@ -43,9 +43,8 @@ class SourceMode(AttentionMode):
     def attend(self, qkv: QKV, sources: Sequence[SourceView], frame: FrameState) -> torch.Tensor:
         """See `AttentionMode`."""
         if qkv.text is not None or frame.neighbour is not None:  # each frame has keys beside the source's
-            queries = qkv.query if qkv.text is None else torch.cat([qkv.text.query, qkv.query], dim=2)
             beside = own_and_text(qkv, own=False, neighbour=frame.neighbour)
-            query, key, value = (by_branch(states, frame.branches) for states in (queries, *beside))
+            query, key, value = (by_branch(states, frame.branches) for states in (qkv.query_after_text, *beside))
             scores = own_scores(qkv, own=False, asks_text=True, neighbour=frame.neighbour)
             out = union_attention(query, key, value, *joined(sources, beside_own=True), own_scores=scores)
             return merge_heads(out).flatten(0, 1)

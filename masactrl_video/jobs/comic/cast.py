@@ -72,6 +72,8 @@ def plan_member(name: str, character: Character, settings: Settings, model: Diff
         saved = open_saved(settings.model_copy(update={"character": character.source}))
         recipe = saved.index.recipe
         size_px = (recipe.height, recipe.width)
+        if recipe.kind == "reference":  # seen as a whole: words and boxes only say where balloons belong
+            changes, words = {}, []
         changes["character"] = character.source
         if words:
             own = list(character.source_words or recipe.words or words)

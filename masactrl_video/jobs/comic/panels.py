@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,6 +34,7 @@ from masactrl_video.poses.draw import draw_pose
 from masactrl_video.poses.named_poses import joined
 from masactrl_video.render.chunks import render_frames
 from masactrl_video.render.frames import FramesJob
+from masactrl_video.render.job import with_references
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.names import Box, Ground
 from masactrl_video.settings.settings import Settings
@@ -59,10 +60,9 @@ class PanelJob:
     plan: ControlPlan
     ground: Ground
 
-    @property
-    def by_regions(self) -> bool:
-        """Whether each character has a part of the picture; else the whole picture follows the only one."""
-        return bool(self.words) or any(placed.box for placed in self.planned.cast.values())
+    def by_regions(self, names: Iterable[str]) -> bool:
+        """Whether each of these characters has a part of the picture; else the whole picture follows the only one."""
+        return any(name in self.words or self.planned.cast[name].box for name in names)
 
     def pose_picture(self) -> Picture | None:
         """The pose that guides it, drawn at its size."""
@@ -180,7 +180,8 @@ def panel_picture(
         path = Path(folder) / "panel.png"
         figures = render_frames(frames, [path], batch_size=1, chunk_frames=1, text=text)["attention"]
         png = path.read_bytes()
-    for number, name in enumerate(own if job.by_regions else ()):
+    recorded = [name for name, source in own.items() if not source.has_references]
+    for number, name in enumerate(recorded if job.by_regions(recorded) else ()):
         if job.plan.steps and job.plan.layers and not figures[f"tokens_of_source_{number}"]:
             logger.warning("%s: %s was found nowhere in it; give other words, or a box", job.planned.where, name)
     return PanelPicture(
@@ -189,7 +190,9 @@ def panel_picture(
 
 
 def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Picture | None) -> FramesJob:
-    settings, model = job.settings, job.model
+    settings, kept = job.settings, [source for source in sources.values() if source.has_references]
+    model = with_references(job.model, kept)
+    sources = {name: source for name, source in sources.items() if not source.has_references}
     guided = (settings.guidance_scale, job.size_px, settings.true_cfg_scale)
     text = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, job.size_px)
@@ -200,10 +203,10 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
         scheduler=scheduler,
         source=first,
         source_noise=_noise(job, list(sources.values())),
-        plan=job.plan,
+        plan=job.plan if sources else ControlPlan((), ()),
         guidance=[[picture]] if picture is not None else [],
         masks=MaskRule(threshold=settings.mask_threshold),
-        parts=parts if job.by_regions or any(part.latent_size != latent_size for part in parts) else (),
+        parts=parts if job.by_regions(sources) or any(part.latent_size != latent_size for part in parts) else (),
         ground=job.ground,
     )
 

@@ -11,9 +11,11 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.gpu_driver import check_device_name
 from masactrl_video.model.loading import location
 from masactrl_video.poses.named_poses import named_pose
+from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import option_of
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.sources.characters.kind import characters_of, is_kept_reference
 from masactrl_video.sources.characters.store import default_root, open_character
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
@@ -49,6 +51,16 @@ def check_prompt(settings: Settings) -> None:
         raise UserError("prompt: missing; say with --prompt what the frames show")
 
 
+def check_acts(settings: Settings) -> None:
+    """See that frames will follow their source at some step; a character that is a reference acts at all of them.
+
+    Raises:
+        UserError: they would not.
+    """
+    if not is_kept_reference(settings):
+        check_source_acts(settings)
+
+
 def check_models(settings: Settings) -> None:
     """See that all files of the model that the settings name are there; what is in them is known when they are loaded.
 
@@ -58,10 +70,10 @@ def check_models(settings: Settings) -> None:
     """
     check_device_name(settings.device)
     _check_sides(settings, location.local_path(settings.model, "model"))
-    named = [("config", settings.single_file_config), ("taesd", settings.taesd)]
+    named: list[tuple[str, str | None]] = [("config", settings.single_file_config), ("taesd", settings.taesd)]
     for name in settings.guidance:
         control = settings.controls[name]
-        named += [(control.adapter, control.model), ("config", control.single_file_config)]
+        named += [(control.adapter, control.model or None), ("config", control.single_file_config)]
     for what, path in (*named, *(("LoRA", path) for path in settings.lora)):
         if path is not None:
             location.local_path(path, what)
@@ -69,13 +81,13 @@ def check_models(settings: Settings) -> None:
 
 
 def check_character(settings: Settings) -> None:
-    """See that a saved character that is the source is there.
+    """See that the saved characters that are the source are there.
 
     Raises:
-        UserError: it is not.
+        UserError: one is not.
     """
-    if settings.character is not None:
-        open_character(settings.characters_dir or default_root(), settings.character)
+    for name in characters_of(settings):
+        open_character(settings.characters_dir or default_root(), name)
 
 
 def _check_sides(settings: Settings, model: Path | None) -> None:

@@ -19,8 +19,10 @@ from masactrl_video.model.backbones.files import ModelFiles
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.references import JoinedReferences, KeptReference
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
+from masactrl_video.model.backbones.window import Window
 from masactrl_video.settings.names import SchedulerName
 
 LayerKind = Literal["self", "joint"]
@@ -141,6 +143,10 @@ class LoadedModel(Protocol):
     def networks(self) -> Sequence[ControlNetwork]:
         """Networks that steer the denoiser by control images, as the backbone loaded them."""
 
+    @property
+    def references(self) -> JoinedReferences:
+        """Kept references that stand beside every picture."""
+
 
 @runtime_checkable
 class Backbone(Protocol):
@@ -186,8 +192,18 @@ class Backbone(Protocol):
         return False
 
     @property
+    def denoises_windows(self) -> bool:
+        """Whether a part of the latents can be denoised as if it were the picture: no place in it is known as such."""
+        return False
+
+    @property
     def reuses_deep_features(self) -> bool:
         """Whether its outermost blocks can run alone (see `outermost_alone`)."""
+        return False
+
+    @property
+    def reads_reference_pictures(self) -> bool:
+        """Whether it reads pictures beside its own, by which guidance can go (see `AdapterKind`)."""
         return False
 
     def patches(self, network: torch.nn.Module) -> dict[str, JsonValue]:
@@ -228,6 +244,18 @@ class Backbone(Protocol):
         on_end: Callable[[], None] | None = None,
     ) -> AbstractContextManager[None]:
         """Inside the context, `on_begin` and `on_end` are called at the start and the end of each call."""
+
+    @property
+    def computes_some_tokens(self) -> bool:
+        """Whether a call may compute some of a picture's tokens alone (see `some_tokens`)."""
+        return False
+
+    def some_tokens(self, denoiser: torch.nn.Module, chosen: torch.Tensor) -> AbstractContextManager[None]:
+        """Inside the context, calls compute the chosen tokens (tokens,) bool; what comes out for the others is 0.
+
+        All layers see these alone, in their order: who controls the layers gives them keys and values of the others.
+        """
+        raise RuntimeError(f"{self.title} computes all tokens")
 
     def distils_guidance(self, denoiser: torch.nn.Module) -> bool:
         """Whether the network reads a guidance scale itself, so that real guidance may stand beside it."""
@@ -288,6 +316,28 @@ class Backbone(Protocol):
             UserError: pictures that a network cannot read.
         """
 
+    def takes_references(self, denoiser: torch.nn.Module) -> bool:
+        """Whether what a reference picture offers can be kept: it depends on no step, no prompt and no size."""
+        return False
+
+    def record_reference(self, model: LoadedModel, picture: NDArray[np.uint8]) -> KeptReference:
+        """What a picture, RGB (height, width, 3), offers as a reference.
+
+        Raises:
+            UserError: this model keeps none, or a size that it does not take.
+        """
+        raise UserError(f"reference: {self.title} keeps none; take FLUX.2 klein-kv")
+
+    def join_references(self, model: LoadedModel, references: Sequence[KeptReference]) -> JoinedReferences:
+        """References in the order in which they are counted, to be put into the model.
+
+        Raises:
+            UserError: this model takes none, or one was recorded with another.
+        """
+        if references:
+            raise UserError(f"reference: {self.title} takes none that is kept; take FLUX.2 klein-kv")
+        return JoinedReferences()
+
     def predict(
         self,
         model: LoadedModel,
@@ -308,6 +358,10 @@ class Backbone(Protocol):
         Returns:
             (branches, frames, channels, height, width).
         """
+
+    def controls_in(self, controls: PreparedControls, part: Mapping[int, Window | None]) -> PreparedControls:
+        """Prepared controls for some frames of a batch, in the window of each; for those that denoise windows alone."""
+        raise UserError(f"{self.title} denoises pictures as a whole")
 
     def prompts_once(self, model: LoadedModel, prompts: Sequence[TextCondition]) -> AbstractContextManager[None]:
         """Inside the context, what is computed of these prompts alone may be kept from step to step."""

@@ -30,9 +30,11 @@ class QKV:
         place_at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         text: QKV | None = None,
         fill: torch.Tensor | None = None,
+        query_after_text: Callable[[], torch.Tensor] | None = None,
     ) -> None:
         """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
         self._query, self._key, self._value = query, key, value
+        self._query_after_text = query_after_text
         self._unplaced_key, self._place, self._place_at = unplaced_key, place, place_at
         self.rows = rows
         """Branches x frames."""
@@ -51,7 +53,26 @@ class QKV:
     @cached_property
     def query(self) -> torch.Tensor:
         """(rows, heads, tokens, head_dim)."""
+        if self.text is not None and "query_after_text" in self.__dict__:
+            return self.query_after_text[:, :, self.text.tokens :]
         return self._query()
+
+    @cached_property
+    def query_after_text(self) -> torch.Tensor:
+        """The text's queries and then the picture's, (rows, heads, text tokens + tokens, head_dim).
+
+        Where there is no text, it is the query; where the layer can, both are made at once.
+        """
+        if self.text is None:
+            return self.query
+        if self._query_after_text is not None:
+            return self._query_after_text()
+        return torch.cat([self.text.query, self.query], dim=2)
+
+    @property
+    def knows_places(self) -> bool:
+        """Whether positions are put into keys, so that `placed` changes them."""
+        return self._place is not None
 
     @property
     def unplaced_key(self) -> torch.Tensor:
@@ -80,6 +101,24 @@ class QKV:
         """(rows, heads, tokens, head_dim)."""
         return self._value()
 
+    def beside(self, key: torch.Tensor, value: torch.Tensor) -> QKV:
+        """The same tokens of a picture that has others too: their keys and values (rows, heads, others, head_dim)."""
+        return QKV(
+            lambda: self.query,
+            lambda: torch.cat([self.key, key], dim=2),
+            lambda: torch.cat([self.value, value], dim=2),
+            rows=self.rows,
+            tokens=self.tokens,
+            heads=self.heads,
+            dtype=self.dtype,
+            unplaced_key=lambda: self.unplaced_key,
+            place=self._place,
+            place_at=self._place_at,
+            text=self.text,
+            fill=self.fill,
+            query_after_text=lambda: self.query_after_text,
+        )
+
     def of_rows(self, rows: list[int]) -> QKV:
         """Some of the rows."""
         return QKV(
@@ -95,6 +134,7 @@ class QKV:
             place_at=self._place_at,
             text=None if self.text is None else self.text.of_rows(rows),
             fill=None if self.fill is None else self.fill[rows],
+            query_after_text=lambda: self.query_after_text[rows],
         )
 
 

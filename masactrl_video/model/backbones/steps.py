@@ -22,6 +22,8 @@ class DenoiserCall:
     """Height and width of the latents."""
     rounding: float = 0.0
     """By how much the number format in which the timestep came may have changed it, as a part of the timestep."""
+    text_tokens: int | None = None
+    """Of the prompt, where a family tells them."""
 
 
 class StepClock:

@@ -57,7 +57,8 @@ def load_model(name: str, *, networks: Sequence[NetworkChoice] = (), **how: Unpa
         UserError: anything is missing, of a wrong kind, or does not fit together.
     """
     for choice in networks:
-        local_path(choice.name, choice.kind)  # a mistyped path is told before gigabytes are loaded
+        if choice.kind != "reference":
+            local_path(choice.name, choice.kind)  # a mistyped path is told before gigabytes are loaded
     pipe = load_pipeline(name, **how)
     return DiffusionModel(pipe, tuple(load_guidance(pipe, choice) for choice in networks))
 
@@ -70,6 +71,11 @@ def load_guidance(pipe: Pipeline, choice: NetworkChoice) -> ControlNetwork:
     """
     backbone = backbone_of(pipe)
     denoiser = backbone.denoiser(pipe)
+    if choice.kind == "reference" and not backbone.reads_reference_pictures:
+        raise UserError(
+            f"guidance {choice.guidance!r}: {backbone.title} reads no reference pictures (FLUX.2 does); name a ControlNet "
+            f"instead, --controlnet {choice.guidance}=MODEL, or leave it out"
+        )
     network = backbone.load_control(choice, denoiser)
     if is_channels_last(denoiser):
         network.module.to(memory_format=torch.channels_last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,7 @@ import torch
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
+from masactrl_video.model.backbones.window import Window, cut_rows
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.schedulers import scheduler_step
 
@@ -32,6 +33,10 @@ class FrameBatch:
     """Its own: multistep schedulers keep the last predictions inside."""
     deep_features: torch.Tensor | None = None
     """(branches x frames, channels, height, width) of the last step done by the whole denoiser, if they are reused."""
+    figure: torch.Tensor | None = None
+    """(frames, height, width) bool: before a still ground, where the object is, if that is known."""
+    own_part: torch.Tensor | None = None
+    """(frames, height, width) bool: before a still ground, where the latents are not the source's, if that is known."""
     alter: Alter | None = None
     """What the guided output becomes before the scheduler's step."""
 
@@ -71,17 +76,35 @@ class Denoising:
     @torch.no_grad()
     def step(self, batch: FrameBatch, step: int) -> None:
         """Take `batch` through denoising step `step`."""
+        self.advance(batch, self.output(batch, step), step)
+
+    @torch.no_grad()
+    def output(self, batch: FrameBatch, step: int, part: Mapping[int, Window | None] | None = None) -> torch.Tensor:
+        """The denoiser's guided output (frames, channels, height, width) at a step.
+
+        Args:
+            part: of these rows alone, and of each with a window of that alone, as if it were the picture, for networks
+                that can do that; all windows have the same size.
+        """
         timestep = batch.scheduler.timesteps[step]
-        model_input = batch.scheduler.scale_model_input(batch.latents, timestep)
+        model_input, guidance = batch.scheduler.scale_model_input(batch.latents, timestep), batch.guidance
+        if part is not None:
+            model_input = cut_rows(model_input, part)
+            guidance = None if guidance is None else self.model.backbone.controls_in(guidance, part)
         num_steps = len(batch.scheduler.timesteps)
         text = self.text_at(step, num_steps)
         with self.model.clock.at(step), self._part_of_denoiser(batch, step, text.branches * model_input.shape[0]):
             predict = self.model.backbone.predict
-            branches = predict(self.model, model_input, timestep, text, batch.guidance, step, num_steps)
-        noise = self.model.backbone.guided(branches, self.guidance_scale)
+            branches = predict(self.model, model_input, timestep, text, guidance, step, num_steps)
+        return self.model.backbone.guided(branches, self.guidance_scale)
+
+    @torch.no_grad()
+    def advance(self, batch: FrameBatch, output: torch.Tensor, step: int) -> None:
+        """Take `batch` through the scheduler's step, with the denoiser's guided output."""
         if batch.alter is not None:
-            noise = batch.alter(noise, batch.latents, step)
-        batch.latents = scheduler_step(batch.scheduler, noise, timestep, batch.latents, self.seed, step)
+            output = batch.alter(output, batch.latents, step)
+        timestep = batch.scheduler.timesteps[step]
+        batch.latents = scheduler_step(batch.scheduler, output, timestep, batch.latents, self.seed, step)
 
     @contextmanager
     def _part_of_denoiser(self, batch: FrameBatch, step: int, rows: int) -> Iterator[None]:

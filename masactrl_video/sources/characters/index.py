@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from masactrl_video.errors import UserError
 from masactrl_video.settings.control import Control
@@ -15,10 +15,11 @@ FORMAT_VERSION = 1
 INDEX_NAME = "character.json"
 PICTURE_NAME = "picture.png"
 TENSORS_NAME = "source.safetensors"
+REFERENCE_NAME = "reference.safetensors"
 MAX_INDEX_BYTES = 2**20
-MAX_FILE_BYTES = 2**31
+MAX_FILE_BYTES = 2**33
 
-FileName = Annotated[str, Field(pattern=r"^(picture\.png|source\.safetensors|guidance-[0-9]{1,2}\.png)$")]
+FileName = Annotated[str, Field(pattern=r"^(picture\.png|(source|reference)\.safetensors|guidance-[0-9]{1,2}\.png)$")]
 
 
 def guidance_name(number: int) -> str:
@@ -37,12 +38,27 @@ class SavedFile(_Record):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class ReferenceFacts(_Record):
+    """What is kept of a reference picture."""
+
+    network: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    """Fingerprint of the network that made it, the only one that it belongs to."""
+    layers: PositiveInt
+    tokens: PositiveInt
+    dtype: str
+    """Number format of keys and values."""
+    bytes: PositiveInt
+    """Of all of them."""
+
+
 class Recipe(_Record):
     """How the source was made: everything that a later run needs to record it again."""
 
-    kind: Literal["generated", "real"]
+    kind: Literal["generated", "real", "reference"]
+    """`reference`: keys and values are kept themselves, for every step, prompt and size; no step is recorded again."""
     prompt: str
-    """Of a generated source; of an inverted picture the source prompt, usually empty."""
+    """Of a generated source, or a generated reference picture; of an inverted picture the source prompt, usually
+    empty."""
     negative_prompt: str
     caption: str
     """Text that names the character: the prompt, or what was said of the picture; empty where nothing was said."""
@@ -64,6 +80,13 @@ class Recipe(_Record):
     """As it was given, for people to read."""
     prediction_type: PredictionType | None = None
     true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    reference: ReferenceFacts | None = None
+
+    @model_validator(mode="after")
+    def _facts_of_references(self) -> Self:
+        if (self.reference is not None) != (self.kind == "reference"):
+            raise ValueError("`reference` belongs to a character of that kind, and to no other")
+        return self
 
 
 class CharacterIndex(_Record):
@@ -80,6 +103,8 @@ class CharacterIndex(_Record):
     @property
     def needed(self) -> set[str]:
         """Names of the files that the recipe implies."""
+        if self.recipe.kind == "reference":
+            return {PICTURE_NAME, REFERENCE_NAME}
         return {PICTURE_NAME, TENSORS_NAME, *(guidance_name(n) for n in range(len(self.recipe.controls)))}
 
 

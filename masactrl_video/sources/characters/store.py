@@ -18,6 +18,7 @@ from masactrl_video.settings.home import at_home
 from masactrl_video.sources.characters.index import (
     INDEX_NAME,
     MAX_INDEX_BYTES,
+    REFERENCE_NAME,
     TENSORS_NAME,
     CharacterDamaged,
     CharacterIndex,
@@ -70,14 +71,33 @@ def open_character(root: Path, name: str) -> Character:
         UserError: there is none of that name.
         CharacterDamaged: anything is missing, extra, or other than its index says.
     """
-    folder = folder_of(root, name)
-    if not os.path.lexists(folder):
-        names = ", ".join(character_names(root)) or "none yet; make one with `masactrl-video source make`"
-        raise UserError(f"character {name!r}: there is none of that name in {root}; there are: {names}")
+    folder = _there(root, name)
     try:
         return Character(folder, _check(folder, name))
     except OSError as error:
         raise CharacterDamaged(folder, f"it cannot be read ({error.strerror}); {_ADVICE}") from error
+
+
+def read_index(root: Path, name: str) -> CharacterIndex:
+    """What is known of a character; its other files, which may be large, are not looked at.
+
+    Raises:
+        UserError: there is none of that name.
+        CharacterDamaged: its index is missing or wrong.
+    """
+    folder = _there(root, name)
+    try:
+        return _read_index(folder, name)
+    except OSError as error:
+        raise CharacterDamaged(folder, f"it cannot be read ({error.strerror}); {_ADVICE}") from error
+
+
+def _there(root: Path, name: str) -> Path:
+    folder = folder_of(root, name)
+    if not os.path.lexists(folder):
+        names = ", ".join(character_names(root)) or "none yet; make one with `masactrl-video source make`"
+        raise UserError(f"character {name!r}: there is none of that name in {root}; there are: {names}")
+    return folder
 
 
 def character_names(root: Path) -> list[str]:
@@ -151,7 +171,7 @@ def _writing(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _check(folder: Path, name: str) -> CharacterIndex:
+def _read_index(folder: Path, name: str) -> CharacterIndex:
     path = folder / INDEX_NAME
     if folder.is_symlink() or path.is_symlink() or not path.is_file():
         raise CharacterDamaged(folder, f"{INDEX_NAME} is missing or not an ordinary file; {_ADVICE}")
@@ -159,6 +179,11 @@ def _check(folder: Path, name: str) -> CharacterIndex:
         index = parse_index(file.read(MAX_INDEX_BYTES + 1), folder)
     if index.name != name:
         raise CharacterDamaged(folder, f"{INDEX_NAME} belongs to character {index.name!r}; {_ADVICE}")
+    return index
+
+
+def _check(folder: Path, name: str) -> CharacterIndex:
+    index = _read_index(folder, name)
     found = {entry.name for entry in folder.iterdir()}
     if odd := sorted(found ^ {INDEX_NAME, *index.files}):
         raise CharacterDamaged(folder, f"{odd[0]!r} is {'too much' if odd[0] in found else 'missing'}; {_ADVICE}")
@@ -176,14 +201,13 @@ def check_file(place: Path, name: str, data: bytes, listed: SavedFile) -> None:
     Raises:
         CharacterDamaged: another checksum, or no PNG or safetensors.
     """
-    from safetensors import SafetensorError  # reading names must stay quick
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize  # reading names must stay quick
 
     if len(data) != listed.bytes or hash_bytes(data) != listed.sha256:
         raise CharacterDamaged(place, f"{name} has another checksum than in its index; {_ADVICE}")
     try:
-        if name == TENSORS_NAME:
-            load(data)
+        if name in (TENSORS_NAME, REFERENCE_NAME):
+            deserialize(data)
             return
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             picture.load()

@@ -18,7 +18,7 @@ from masactrl_video.model.backbones.flux.packing import ids_of, places
 from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Arguments, Opened
 from masactrl_video.model.backbones.joint.places import check_tokens
-from masactrl_video.model.backbones.joint.projections import Projections, projected
+from masactrl_video.model.backbones.joint.projections import Projections, normed, projected
 from masactrl_video.model.backbones.steps import DenoiserCall
 
 Rotation = tuple[torch.Tensor, torch.Tensor]
@@ -51,11 +51,13 @@ class FluxCall:
         self._elsewhere: list[tuple[torch.Tensor, Rotation]] = []
         self.tokens = 0
         """Of the picture."""
+        self.text_tokens: int | None = None
+        """Where they stand before the picture's."""
 
     def begin(self, call: DenoiserCall) -> None:
         """A call of the network begins."""
         height, width = joint_layers(self._transformer)[0].grid(call.latent_size)
-        self.tokens = height * width
+        self.tokens, self.text_tokens = height * width, call.text_tokens
         self._elsewhere.clear()
 
     def rotation(self, grid: tuple[int, int], first: tuple[int, int]) -> Rotation:
@@ -77,9 +79,10 @@ class FluxCall:
     def opened(self, attn: FluxAttention, hidden: torch.Tensor, arguments: Arguments) -> Opened:
         """An `Open`."""
         text, rotation = arguments.get("encoder_hidden_states"), arguments.get("image_rotary_emb")
-        in_one = text is None
+        in_one, both = text is None, hidden
         if text is None:  # both in one sequence
-            text, hidden = hidden[:, : -self.tokens], hidden[:, -self.tokens :]
+            first = hidden.shape[1] - self.tokens if self.text_tokens is None else self.text_tokens
+            text, hidden = hidden[:, :first], hidden[:, first:]
         length: int = text.shape[1]
         of_text, of_picture = (
             lambda states: rotated(states, cut(rotation, slice(length))),
@@ -88,9 +91,21 @@ class FluxCall:
         mask, fill = arguments.get("attention_mask"), None
         if mask is not None:  # (rows, 1, tokens, tokens), which diffusers adds to the scores: 1 among those that count
             fill = mask[:, 0, -1, :length] - 1
-        words = projected(attn, text, Projections.of_text(attn), of_text, fill=fill)
-        places_in = (self.place, self.place_at)
-        qkv = projected(attn, hidden, Projections.of_picture(attn), of_picture, *places_in, text=words)
+        text_layers, layers = Projections.of_text(attn), Projections.of_picture(attn)
+
+        def query_after_text() -> torch.Tensor:
+            if in_one:
+                return rotated(normed(attn, layers.query(both), layers.norm_query), rotation)
+            queries = (
+                normed(attn, text_layers.query(text), text_layers.norm_query),
+                normed(attn, layers.query(hidden), layers.norm_query),
+            )
+            return rotated(torch.cat(queries, dim=2), rotation)
+
+        words = projected(attn, text, text_layers, of_text, fill=fill)
+        qkv = projected(
+            attn, hidden, layers, of_picture, self.place, self.place_at, words, query_after_text=query_after_text
+        )
 
         def finished(attended: torch.Tensor) -> Any:
             if in_one:

@@ -23,7 +23,7 @@ from masactrl_video.model.backbones.flux.files import FluxFiles
 from masactrl_video.model.backbones.flux.layers import joint_layers, word_layers
 from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.flux.prompts import FluxText, encode_prompt
-from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone
+from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TokensInside, TransformerBackbone
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.latents import LatentSpace
@@ -39,6 +39,9 @@ class FluxBackbone(TransformerBackbone):
     files = FluxFiles()
     inside = Inside(joint_layers, attending, watch_calls)
     controlled = Controlled(load_control, prepare_controls)
+    tokens_inside = TokensInside(
+        {"hidden_states": 1, "img_ids": 0, "controlnet_block_samples": 1, "controlnet_single_block_samples": 1}
+    )
     keys_have_places = True
     keys_can_move = True
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 import torch
@@ -33,11 +32,20 @@ def watch_calls(
         title: what people call the family.
         order: of the arguments that may come without their names.
     """
-    return watching(transformer, partial(_described, title, order), on_begin, on_end)
+    return watching(
+        transformer,
+        lambda args, kwargs: described(title, {**dict(zip(order, args, strict=False)), **kwargs}),
+        on_begin,
+        on_end,
+    )
 
 
-def _described(title: str, order: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
-    given = {**dict(zip(order, args, strict=False)), **kwargs}
+def described(title: str, given: Mapping[str, Any]) -> DenoiserCall:
+    """What a call with these arguments is.
+
+    Raises:
+        UserError: its tokens are no single picture's, or of several timesteps.
+    """
     timestep, grid = given["timestep"], grid_of(given["img_ids"])
     if grid is None or given.get("kv_cache") is not None:
         raise UserError(
@@ -51,4 +59,5 @@ def _described(title: str, order: Sequence[str], args: tuple[Any, ...], kwargs: 
         )
     rounding = float(torch.finfo(timestep.dtype).eps)  # a thousandth of the timestep came
     rows, (height, width) = given["hidden_states"].shape[0], grid
-    return DenoiserCall(values.pop() * 1000, rows, (height * PATCH, width * PATCH), rounding)
+    text_tokens = given["encoder_hidden_states"].shape[1]
+    return DenoiserCall(values.pop() * 1000, rows, (height * PATCH, width * PATCH), rounding, text_tokens)

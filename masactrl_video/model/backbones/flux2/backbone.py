@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
-from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+from diffusers import AutoencoderKLFlux2, Flux2KleinKVPipeline, Flux2Transformer2DModel
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, LoadedModel
@@ -19,27 +21,32 @@ from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.flux2.attention import TITLE, attending, watch_calls
 from masactrl_video.model.backbones.flux2.files import Flux2Files
 from masactrl_video.model.backbones.flux2.latents import Flux2Latents
+from masactrl_video.model.backbones.flux2.pictures import behind, load_control, prepare_controls
 from masactrl_video.model.backbones.flux2.prompts import Flux2Text, InConversation, encode_prompts
+from masactrl_video.model.backbones.flux2.references import joined, record_reference, takes_references
 from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
+from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.references import JoinedReferences, KeptReference
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.flow import flow_schedule
 from masactrl_video.settings.names import SchedulerName
 
 
 class Flux2Backbone(TransformerBackbone):
-    """The `Backbone` of FLUX.2: dev, klein, and what is made of them."""
+    """The `Backbone` of FLUX.2: dev, klein, klein-kv, and what is made of them."""
 
     title = TITLE
-    pipelines = ("Flux2Pipeline", "Flux2KleinPipeline")
+    pipelines = ("Flux2Pipeline", "Flux2KleinPipeline", "Flux2KleinKVPipeline")
     denoisers = ("Flux2Transformer2DModel",)
     files = Flux2Files()
     inside = Inside(joint_layers, attending, watch_calls)
     keys_have_places = True
     keys_can_move = True
     calls_each_branch = True
+    reads_reference_pictures = True
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """Of a prompt inside a conversation, which is what the model reads."""
@@ -82,7 +89,8 @@ class Flux2Backbone(TransformerBackbone):
                 "negative prompt; leave it out, or give a true_cfg_scale above 1 too"
             )
         guided = self.branches(denoiser, guidance_scale) == GUIDED
-        if guided and getattr(model.pipe, "config", {}).get("is_distilled"):
+        distilled = isinstance(model.pipe, Flux2KleinKVPipeline)  # which does not write it into its configuration
+        if guided and (distilled or getattr(model.pipe, "config", {}).get("is_distilled")):
             raise UserError(
                 f"guidance_scale: got {guidance_scale:g}; this model was distilled to go without guidance (FLUX.2 "
                 "klein): give 1, or take its base model"
@@ -101,15 +109,28 @@ class Flux2Backbone(TransformerBackbone):
         return flow_schedule(own.config, model.device, name, num_inference_steps, tokens, shift=shift)
 
     def load_control(self, choice: NetworkChoice, denoiser: Flux2Transformer2DModel) -> ControlNetwork:
-        """None: diffusers has no ControlNet of this family.
+        """Reference pictures: diffusers has no ControlNet of this family.
 
         Raises:
-            UserError: always.
+            UserError: it is to be one.
         """
-        raise UserError(
-            f"{choice.kind} {choice.name!r}: diffusers has no control networks for FLUX.2; leave guidance out "
-            "(--guidance with nothing behind it). diffusers' own pipeline can take a skeleton as a reference picture"
-        )
+        return load_control(choice)
+
+    def prepare_controls(self, model: LoadedModel, pictures: Sequence[NDArray[np.uint8]]) -> PreparedControls:
+        """The pictures as the autoencoder has them."""
+        return prepare_controls(model, self.latents(model.pipe), pictures)
+
+    def takes_references(self, denoiser: torch.nn.Module) -> bool:
+        """klein-kv does."""
+        return takes_references(denoiser)
+
+    def record_reference(self, model: LoadedModel, picture: NDArray[np.uint8]) -> KeptReference:
+        """What a picture, RGB (height, width, 3), offers as a reference of klein-kv."""
+        return record_reference(model.pipe, picture)
+
+    def join_references(self, model: LoadedModel, references: Sequence[KeptReference]) -> JoinedReferences:
+        """References in the order in which they are counted."""
+        return joined(cast(Flux2Transformer2DModel, model.denoiser), references) if references else JoinedReferences()
 
     @torch.no_grad()
     def predict(
@@ -127,19 +148,23 @@ class Flux2Backbone(TransformerBackbone):
         transformer, frames = cast(Flux2Transformer2DModel, model.denoiser), model_input.shape[0]
         height, width = model_input.shape[-2:]
         tokens, scale = pack(model_input), cast(torch.Tensor, text.guidance)
+        assert controls is None or isinstance(controls, PreparedPictures)
+        references = behind(model, transformer, controls, frames, step, num_steps)
+        own = places((height // PATCH, width // PATCH), axes=4)
 
         def call(branch: int) -> torch.Tensor:
             prompt = text.hidden_states[branch]
             numbers = torch.arange(prompt.shape[0], device=tokens.device)[:, None]
             out = transformer(
-                hidden_states=tokens,
+                hidden_states=torch.cat([tokens, *references.tokens], dim=1) if references.tokens else tokens,
                 encoder_hidden_states=prompt.expand(frames, -1, -1),
                 timestep=timestep.expand(frames).to(tokens.dtype) / 1000,
-                img_ids=places((height // PATCH, width // PATCH), axes=4).to(tokens.device),
+                img_ids=torch.cat([own, *references.places]).to(tokens.device),
                 txt_ids=torch.nn.functional.pad(numbers, (3, 0)),
                 guidance=scale[branch].expand(frames) if self.distils_guidance(transformer) else None,
                 return_dict=False,
+                **references.kept,
             )[0]
-            return unpack(out, height, width)
+            return unpack(out[:, : tokens.shape[1]], height, width)
 
         return branch_by_branch(model, text, call)

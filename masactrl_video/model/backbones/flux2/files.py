@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
-from diffusers import AutoencoderKLFlux2, DiffusionPipeline, Flux2KleinPipeline, Flux2Pipeline, Flux2Transformer2DModel
+from diffusers import (
+    AutoencoderKLFlux2,
+    DiffusionPipeline,
+    Flux2KleinKVPipeline,
+    Flux2KleinPipeline,
+    Flux2Pipeline,
+    Flux2Transformer2DModel,
+)
 from safetensors import safe_open
 from transformers import Mistral3ForConditionalGeneration, Qwen3ForCausalLM
 
@@ -38,8 +45,8 @@ class Flux2Files(FlowFiles):
     of_others = ((r"^unet\.|^lora_te[12]_", "an adapter for networks that FLUX.2 lacks"),)
 
     def pipeline(self, class_name: str) -> type[DiffusionPipeline]:
-        """dev's or klein's."""
-        kinds: tuple[type[DiffusionPipeline], ...] = (Flux2Pipeline, Flux2KleinPipeline)
+        """dev's, klein's or klein-kv's."""
+        kinds: tuple[type[DiffusionPipeline], ...] = (Flux2Pipeline, Flux2KleinPipeline, Flux2KleinKVPipeline)
         return next(kind for kind in kinds if kind.__name__ == class_name)
 
     def networks(self, pipeline: type[DiffusionPipeline]) -> Mapping[str, type[torch.nn.Module]]:
@@ -58,14 +65,14 @@ class Flux2Files(FlowFiles):
         return any(key.startswith(SIGN) for key in keys)
 
     def pipeline_in(self, name: str, path: Path) -> str | None:
-        """dev's transformer reads a guidance scale, klein's does not."""
+        """dev's transformer reads a guidance scale, klein's does not; klein-kv's cannot be told from klein's."""
         if super().pipeline_in(name, path) is None:
             return None
         with safe_open(path, framework="numpy") as file:  # reads the header only
             reads_scale = any("guidance_in." in key or "guidance_embedder." in key for key in file.keys())  # noqa: SIM118
         return "Flux2Pipeline" if reads_scale else "Flux2KleinPipeline"
 
-    def shared(self, pipe: Flux2Pipeline | Flux2KleinPipeline) -> Mapping[str, tuple[object, object]]:
+    def shared(self, pipe: Flux2Pipeline | Flux2KleinPipeline | Flux2KleinKVPipeline) -> Mapping[str, tuple[object, object]]:
         """Latents, and what the text encoder gives."""
         config = pipe.transformer.config
         return {

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 import torch
-from diffusers import Flux2KleinPipeline, Flux2Pipeline
+from diffusers import Flux2KleinKVPipeline, Flux2KleinPipeline, Flux2Pipeline
 from diffusers.pipelines.flux2.pipeline_flux2 import format_input
 
 from masactrl_video.model.backbones.base import LoadedModel
@@ -16,6 +16,8 @@ from masactrl_video.model.unread import libraries_leave_it_to_us
 from masactrl_video.settings.presets import shortened
 
 logger = logging.getLogger(__name__)
+
+AnyPipeline = Flux2Pipeline | Flux2KleinPipeline | Flux2KleinKVPipeline
 
 _MOST_TOKENS = 512
 """As diffusers' pipelines take by default."""
@@ -29,9 +31,9 @@ class Flux2Text(TextCondition):
     """(branches,), the scale that networks of distilled guidance read."""
 
 
-def max_tokens(pipe: Flux2Pipeline | Flux2KleinPipeline) -> int:
+def max_tokens(pipe: AnyPipeline) -> int:
     """Tokens of a prompt, with those that fill it up."""
-    own = pipe.tokenizer if isinstance(pipe, Flux2KleinPipeline) else pipe.tokenizer.tokenizer
+    own = pipe.tokenizer.tokenizer if isinstance(pipe, Flux2Pipeline) else pipe.tokenizer
     return min(int(own.model_max_length), _MOST_TOKENS)
 
 
@@ -43,7 +45,7 @@ def encode_prompts(model: LoadedModel, prompts: list[str], guidance_scale: float
         prompts: one for each branch.
         guidance_scale: what networks of distilled guidance read.
     """
-    pipe: Flux2Pipeline | Flux2KleinPipeline = model.pipe
+    pipe: AnyPipeline = model.pipe
     most, tokenizer = max_tokens(pipe), InConversation(pipe)
     for prompt in prompts:
         if (tokens := tokenizer.whole_length(prompt)) > most:
@@ -70,7 +72,7 @@ class _Ids:
 class InConversation(Tokenizer):
     """The tokenizer of the language model, for prompts inside the conversation that a pipeline makes of them."""
 
-    def __init__(self, pipe: Flux2Pipeline | Flux2KleinPipeline) -> None:
+    def __init__(self, pipe: AnyPipeline) -> None:
         self._pipe = pipe
 
     @property
@@ -82,7 +84,7 @@ class InConversation(Tokenizer):
         """A prompt as it stands before the transformer, filled up; a part of one, without special tokens, alone."""
         own = self._pipe.tokenizer
         if options.get("add_special_tokens") is False:
-            plain: Tokenizer = own if isinstance(self._pipe, Flux2KleinPipeline) else own.tokenizer
+            plain: Tokenizer = own.tokenizer if isinstance(self._pipe, Flux2Pipeline) else own
             return plain(text, **options)
         return _Ids(self._read(text, padding="max_length", truncation=True, max_length=self.model_max_length))
 
@@ -93,7 +95,7 @@ class InConversation(Tokenizer):
     def _read(self, text: str, **how: str | bool | int) -> list[int]:
         """A prompt in its conversation, as the pipeline reads it."""
         own = self._pipe.tokenizer
-        if isinstance(self._pipe, Flux2KleinPipeline):
+        if not isinstance(self._pipe, Flux2Pipeline):
             said = [{"role": "user", "content": text}]
             asked = own.apply_chat_template(said, tokenize=False, add_generation_prompt=True, enable_thinking=False)
             return list(own(asked, verbose=False, **how).input_ids)

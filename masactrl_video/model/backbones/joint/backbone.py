@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 import numpy as np
@@ -27,6 +27,7 @@ from masactrl_video.model.backbones.joint.controls import PreparedPictures, refu
 from masactrl_video.model.backbones.joint.files import TransformerFiles
 from masactrl_video.model.backbones.joint.layers import word_layers
 from masactrl_video.model.backbones.joint.packing import PATCH
+from masactrl_video.model.backbones.joint.some_tokens import CutMade, some_tokens
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.schedule import Schedule
@@ -79,6 +80,16 @@ class Controlled:
     """See `Backbone.prepare_controls`; the space is that of the autoencoder's latents."""
 
 
+@dataclass(frozen=True)
+class TokensInside:
+    """Where a family's transformer has something for each token of the picture (see `some_tokens`)."""
+
+    arguments: Mapping[str, int]
+    """Of a call, with the axis of the tokens."""
+    made_inside: Mapping[str, CutMade] = field(default_factory=dict)
+    """By parts of the network."""
+
+
 class TransformerBackbone(Backbone):
     """The `Backbone` of a pipeline whose denoiser is its `transformer`, but for what differs from family to family."""
 
@@ -87,6 +98,8 @@ class TransformerBackbone(Backbone):
     inside: Inside
     words_in: LayerKind = "joint"
     """Kind of the layers that tell where the prompt's words are."""
+    tokens_inside: TokensInside | None = None
+    """None: all tokens of a picture are computed."""
     controlled: Controlled | None = None
     """None: diffusers has no ControlNet of this family."""
     sigmas_are_even = True
@@ -124,6 +137,17 @@ class TransformerBackbone(Backbone):
     ) -> AbstractContextManager[None]:
         """Inside the context, layers attend otherwise, by attention processors."""
         return self.inside.attending(denoiser, to_picture, to_text)
+
+    @property
+    def computes_some_tokens(self) -> bool:
+        """Where it is known what the transformer has for each token."""
+        return self.tokens_inside is not None
+
+    def some_tokens(self, denoiser: torch.nn.Module, chosen: torch.Tensor) -> AbstractContextManager[None]:
+        """Inside the context, calls compute the chosen tokens alone."""
+        if self.tokens_inside is None:
+            return super().some_tokens(denoiser, chosen)
+        return some_tokens(denoiser, chosen, self.tokens_inside.arguments, self.tokens_inside.made_inside)
 
     def calls(
         self,

@@ -67,6 +67,7 @@ def projected(
     place_at: PlaceAt | None = None,
     text: QKV | None = None,
     fill: torch.Tensor | None = None,
+    query_after_text: Callable[[], torch.Tensor] | None = None,
 ) -> QKV:
     """`QKV` of tokens (rows, tokens, channels).
 
@@ -75,22 +76,19 @@ def projected(
         place: puts places into recorded keys, and `place_at` a place for each token.
         text: that of the prompt's tokens, which stand in the same softmax.
         fill: see `QKV`.
+        query_after_text: gives the queries of text and picture, where the two can be made at once.
     """
 
-    def normed(made: torch.Tensor, norm: Projection | None) -> torch.Tensor:
-        by_head = made.reshape(*made.shape[:-1], attn.heads, -1)  # -> (rows, tokens, heads, head_dim)
-        return (by_head if norm is None else norm(by_head)).transpose(1, 2)
-
     def key() -> torch.Tensor:
-        return normed(layers.key(states), layers.norm_key)
+        return normed(attn, layers.key(states), layers.norm_key)
 
     def rotated(made: torch.Tensor) -> torch.Tensor:
         return made if rotate is None else rotate(made)
 
     return QKV(
-        lambda: rotated(normed(layers.query(states), layers.norm_query)),
+        lambda: rotated(normed(attn, layers.query(states), layers.norm_query)),
         lambda: rotated(key()),
-        lambda: normed(layers.value(states), None),
+        lambda: normed(attn, layers.value(states), None),
         rows=states.shape[0],
         tokens=states.shape[1],
         heads=attn.heads,
@@ -100,4 +98,11 @@ def projected(
         place_at=place_at,
         text=text,
         fill=fill,
+        query_after_text=query_after_text,
     )
+
+
+def normed(attn: Attention, made: torch.Tensor, norm: Projection | None) -> torch.Tensor:
+    """(rows, tokens, channels), what a projection made → (rows, heads, tokens, head_dim), with the layer's norm."""
+    by_head = made.reshape(*made.shape[:-1], attn.heads, -1)  # -> (rows, tokens, heads, head_dim)
+    return (by_head if norm is None else norm(by_head)).transpose(1, 2)

@@ -12,7 +12,7 @@ from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import UNGUIDED, Branch, classifier_free_guidance
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
-from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone
+from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TokensInside, TransformerBackbone
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
@@ -34,6 +34,10 @@ class QwenBackbone(TransformerBackbone):
     denoisers = ("QwenImageTransformer2DModel",)
     files = QwenFiles()
     inside = Inside(all_layers, attending, watch_calls)
+    tokens_inside = TokensInside(
+        {"hidden_states": 1, "controlnet_block_samples": 1},
+        {"pos_embed": lambda made, cut: (cut(made[0][None])[0], made[1])},
+    )
     controlled = Controlled(load_control, prepare_controls)
     keys_have_places = True
     keys_can_move = True

@@ -13,7 +13,13 @@ from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
-from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TransformerBackbone, by_branch
+from masactrl_video.model.backbones.joint.backbone import (
+    Controlled,
+    Inside,
+    TokensInside,
+    TransformerBackbone,
+    by_branch,
+)
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.parts import Pipeline
 from masactrl_video.model.backbones.sd3.attention import TITLE, all_layers, attending, watch_calls
@@ -41,6 +47,7 @@ class SD3Backbone(TransformerBackbone):
     denoisers = ("SD3Transformer2DModel",)
     files = SD3Files()
     inside = Inside(all_layers, attending, watch_calls)
+    tokens_inside = TokensInside({"block_controlnet_hidden_states": 1}, {"pos_embed": lambda states, cut: cut(states)})
     controlled = Controlled(load_control, prepare_controls)
     sigmas_are_even = False
 

@@ -43,6 +43,7 @@ from masactrl_video.model.backbones.unet.processors import installed
 from masactrl_video.model.backbones.unet.prompt_once import reading_prompts_once
 from masactrl_video.model.backbones.unet.prompts import UNetText, encode_prompt
 from masactrl_video.model.backbones.unet.residuals import residuals
+from masactrl_video.model.backbones.window import Window
 from masactrl_video.model.sampling.diffusion import diffusion_schedule
 from masactrl_video.settings.names import SchedulerName
 
@@ -58,6 +59,7 @@ class UNetBackbone(Backbone):
     denoiser_part = "unet"
     files = UNetFiles()
     reuses_deep_features = True
+    denoises_windows = True
 
     def denoiser(self, pipe: StableDiffusionPipeline) -> UNet2DConditionModel:
         """The UNet."""
@@ -160,6 +162,11 @@ class UNetBackbone(Backbone):
             taken = residuals_taken(unet, added)
             out: torch.Tensor = unet(rows, timestep, return_dict=False, **arguments, **taken)[0]
         return out.reshape(text.branches, *model_input.shape)
+
+    def controls_in(self, controls: PreparedControls, part: Mapping[int, Window | None]) -> PreparedControls:
+        """See `PreparedGuidance.cut`."""
+        assert isinstance(controls, PreparedGuidance)
+        return controls.cut(part)
 
     @contextmanager
     def prompts_once(self, model: LoadedModel, prompts: Sequence[TextCondition]) -> Iterator[None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.controls import ControlNetwork
+from masactrl_video.model.backbones.window import Window, cut_rows
 from masactrl_video.model.offload import execution_device
 
 
@@ -67,6 +69,15 @@ class PreparedGuidance:
     """Each T2I-Adapter with its features, already weighted; they serve all steps."""
     embedded: tuple[torch.Tensor, ...] = ()
     """What each ControlNet makes of its pictures before it sees any latents; it serves all steps and branches."""
+
+    def cut(self, part: Mapping[int, Window | None]) -> PreparedGuidance:
+        """Of some frames, each in its window, if it has one: what goes to the denoiser."""
+        cut = partial(cut_rows, part=part)
+        return PreparedGuidance(
+            self.controlnets,
+            tuple((network, tuple(map(cut, features))) for network, features in self.adapters),
+            tuple(map(cut, self.embedded)),
+        )
 
     def read(self) -> Sequence[tuple[GuidanceNetwork, tuple[torch.Tensor, ...]]]:
         """See `PreparedControls`."""

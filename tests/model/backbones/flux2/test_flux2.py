@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import tiny_families
 import torch
-from diffusers.models.transformers.transformer_flux2 import Flux2KVAttnProcessor
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -107,17 +106,23 @@ def test_dev_reads_its_scale_and_takes_real_guidance_beside_it() -> None:
     assert torch.equal(outs[2][1], outs[1][0])
 
 
-def test_a_reference_picture_and_kept_keys_of_one_are_refused(pipe: Any) -> None:
-    beside = {"image": Image.new("RGB", (64, 64))}
+def test_a_source_is_recorded_and_used_beside_a_reference_picture(pipe: Any) -> None:
+    """On a pipeline as a user holds it; klein-kv's first call, which makes keys and values to keep, is refused."""
+    beside = {"image": Image.new("RGB", (64, 80)), "generator": torch.Generator().manual_seed(0)}
+    with record_source(pipe.transformer, masa_layer=0) as source:
+        first = pipe(prompt="a bear", **CALL, **beside).images
+    beside["generator"] = torch.Generator().manual_seed(0)
+    with use_source(pipe.transformer, source, masa_step=0, masa_layer=0) as control:
+        again = pipe(prompt="a bear", **CALL, **beside).images
+    assert control.count.fired.total() == 4
+    assert (again - first).abs().max() < 1e-5
+    kv, call = tiny_families.flux2_klein_kv_pipeline(), {**CALL, "image": Image.new("RGB", (64, 64))}
+    del call["guidance_scale"]
     with (
         pytest.raises(UserError, match=r"a call of FLUX\.2's transformer had tokens that are no single picture's"),
-        record_source(pipe.transformer, masa_layer=0),
+        record_source(kv.transformer, masa_layer=0),
     ):
-        pipe(prompt="a bear", **CALL, **beside)
-    own = tiny_families.flux2_klein_pipeline()
-    own.transformer.transformer_blocks[0].attn.set_processor(Flux2KVAttnProcessor())
-    with pytest.raises(UserError, match="has a Flux2KVAttnProcessor"), record_source(own.transformer, masa_layer=0):
-        pass
+        kv(prompt="a bear", **call)
 
 
 def test_a_translation_of_frame_and_source_together_changes_no_score(pipe: Any) -> None:
