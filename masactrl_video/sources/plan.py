@@ -31,6 +31,7 @@ from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root, is_kept_live
+from masactrl_video.sources.characters.kind import is_kept_reference
 from masactrl_video.sources.control import (
     mask_rule,
     plan_attention,
@@ -47,7 +48,6 @@ from masactrl_video.sources.record import (
     expected_bytes,
     live_bytes,
 )
-from masactrl_video.sources.characters.kind import is_kept_reference
 from masactrl_video.sources.reference import ReferenceSource, cached_references
 from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_references, saved_source
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches

@@ -143,9 +143,7 @@ def _write(root: Path, identity: dict[str, JsonValue], source: ReferenceSource, 
     if quota is not None:
         make_room(root, quota, needed_bytes)
     layers = list(source.references[0].keys)
-    with CacheWriter(
-        root, identity, branches=(), timesteps=(), layers=layers, expected_bytes=needed_bytes
-    ) as writer:
+    with CacheWriter(root, identity, branches=(), timesteps=(), layers=layers, expected_bytes=needed_bytes) as writer:
         for number, one in enumerate(source.references):
             writer.write(reference_name(number), one.tensors())
         writer.write("source", {"latents": source.picture_latents})

@@ -141,7 +141,12 @@ def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path) -> Non
 
     said = {"clip": str(home / "clip"), "character": "hero", "references": ["villain"], "prompt": "a bear"}
     said |= {"width": 64, "height": 64, "guidance": [], "model": str(home / "model"), "scheduler": "flow"}
-    said |= {"num_inference_steps": 2, "guidance_scale": 1.0, "noise": "per-frame", "characters_dir": home / "characters"}
+    said |= {
+        "num_inference_steps": 2,
+        "guidance_scale": 1.0,
+        "noise": "per-frame",
+        "characters_dir": home / "characters",
+    }
     settings = resolve({"masa_step": 9, "cache_dir": str(home / "cache")}, said)
     render_clip(settings, tmp_path / "out.mp4", executor=seen)
     own = frames_of(tmp_path / "out")
@@ -159,7 +164,10 @@ def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path) -> Non
     [
         (["--character", "hero", "--model", "demo"], "this model (Stable Diffusion 1.x, 2.x and XL) takes none: take"),
         (["--character", "hero", "--dtype", "bfloat16"], "by other weights, LoRAs or number format than this model's"),
-        (["--character", "hero", "--attention-mode", "union"], "attention_mode: got 'union'; character 'hero' is a ref"),
+        (
+            ["--character", "hero", "--attention-mode", "union"],
+            "attention_mode: got 'union'; character 'hero' is a ref",
+        ),
         (["--character", "hero", "--hold-colours", "1"], "hold_colours: got 1.0; character 'hero' is a reference"),
         (["--character", "hero", "--references", "hero"], "references: 'hero' is named twice"),
         (["--references", "hero"], "references: they stand beside a character's; name the first one as character"),
