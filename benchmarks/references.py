@@ -2,8 +2,8 @@
 
 ``OMP_NUM_THREADS=1 python benchmarks/references.py``
 
-Random weights, latents alone. diffusers' pipeline encodes the picture, with a tiny autoencoder, and has its tokens in the
-first step of each frame; klein's has them in every step.
+Random weights, latents alone. diffusers' pipeline encodes the picture, with a tiny autoencoder, and has its tokens in
+the first step of each frame; klein's has them in every step.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Layout:
         height, width = (side * 8 for side in noise.shape[-2:])
         last: list[torch.Tensor] = []
         pipe(
-            prompt_embeds=text, latents=pipe._patchify_latents(noise), height=height, width=width, image=pictures or None,
-            num_inference_steps=steps, output_type="latent", **({} if pipe is self.kv else {"guidance_scale": 1.0}),
+            prompt_embeds=text, latents=pipe._patchify_latents(noise), height=height, width=width,
+            image=pictures or None, num_inference_steps=steps, output_type="latent", **({} if pipe is self.kv else {"guidance_scale": 1.0}),
             callback_on_step_end=lambda _, step, t, tensors: last.append(tensors["latents"]) or {},
         )  # fmt: skip
         return last[-1]
@@ -107,7 +107,10 @@ def measure(side_px: int, reference_px: int, steps: int, rounds: int) -> dict[st
         text = torch.randn(1, TEXT_TOKENS, NETWORK["joint_attention_dim"], generator=generator)
         noise = torch.randn(1, NETWORK["in_channels"] // 4, side, side + 2 * prompt, generator=generator)
         with torch.no_grad():
-            ours, theirs = made.by_us(text, noise, steps), made.by_diffusers(made.kv, [made.picture], text, noise, steps)
+            ours, theirs = (
+                made.by_us(text, noise, steps),
+                made.by_diffusers(made.kv, [made.picture], text, noise, steps),
+            )
         difference = max(difference, float((ours - theirs).abs().max()))
     ways: dict[str, Callable[[], Any]] = {
         "kept": lambda: made.by_us(text, noise, steps),
@@ -140,7 +143,11 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [measure(arguments.side, arguments.side, steps, arguments.rounds) for steps in arguments.steps]
     rows.append(measure(arguments.side, arguments.side // 2, 4, arguments.rounds))
-    write_table(arguments.output, "FLUX.2 klein-kv's layout, random weights, float32, CPU: a frame beside a kept reference", rows)
+    write_table(
+        arguments.output,
+        "FLUX.2 klein-kv's layout, random weights, float32, CPU: a frame beside a kept reference",
+        rows,
+    )
 
 
 if __name__ == "__main__":
