@@ -49,8 +49,6 @@ def check_source(settings: Settings) -> None:
         if settings.source == "clip":
             raise ValueError("character and source clip exclude each other: name one source")
     if settings.references:
-        if settings.character is None:
-            raise ValueError("references: they stand beside a character's; name the first one as character")
         named = [settings.character, *settings.references]
         if twice := [name for name in named if named.count(name) > 1]:
             raise ValueError(f"references: {twice[0]!r} is named twice; once is enough")

@@ -61,8 +61,8 @@ class SourceSettings(Part):
         commands=ATTEND - COMICS,
     )
     references: list[str] = _any_source(
-        "FLUX.2 klein-kv: further saved characters, whose references stand beside the character's in one softmax, "
-        "counted in this order",
+        "FLUX.2 klein-kv: saved characters whose references stand beside every frame in one softmax, from step 0 on, "
+        "whichever source it follows; behind that of the character, if it is one too",
         [],
         commands=ATTEND - COMICS,
         sweepable=False,

@@ -21,7 +21,7 @@ from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.clip_parts import SizeSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.kind import is_kept_reference
-from masactrl_video.sources.reference import NOTHING, check_references
+from masactrl_video.sources.reference import NOTHING, check_named, check_references
 from masactrl_video.sources.saved import open_saved, saved_caption
 
 
@@ -90,11 +90,7 @@ def plan_attention(
     if is_kept_reference(settings):
         check_references(settings, model)
         return make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px), NOTHING
-    if settings.references:
-        raise UserError(
-            f"references: character {settings.character!r} is none (FLUX.2 klein-kv makes them), and frames follow it "
-            "alone; leave them out, or give people characters of their own by cast"
-        )
+    check_named(settings, model, settings.references)
     own_branches = model.backbone.branches(model.denoiser, settings.guidance_scale)
     if settings.unguided_steps and len(own_branches) == 1 and settings.true_cfg_scale <= 1:
         raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")

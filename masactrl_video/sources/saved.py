@@ -31,7 +31,6 @@ from masactrl_video.sources.characters.index import (
     CharacterDamaged,
     guidance_name,
 )
-from masactrl_video.sources.characters.kind import characters_of
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
 from masactrl_video.sources.reference import ReferenceSource, read_reference, say_reference
@@ -60,10 +59,11 @@ def open_saved(settings: Settings) -> Character:
     return character
 
 
-def saved_index(settings: Settings) -> Path:
-    """The file that is there as long as the character is kept."""
-    assert settings.character is not None
-    return folder_of(settings.characters_dir or default_root(), settings.character) / INDEX_NAME
+def saved_index(settings: Settings, name: str | None = None) -> Path:
+    """The file that is there as long as the character, or the one of a name, is kept."""
+    name = name or settings.character
+    assert name is not None
+    return folder_of(settings.characters_dir or default_root(), name) / INDEX_NAME
 
 
 def check_fits(settings: Settings, character: Character) -> None:
@@ -127,13 +127,13 @@ def saved_source(
     return planned(settings, model, character, scheduler, words)
 
 
-def saved_references(settings: Settings, model: DiffusionModel) -> ReferenceSource:
-    """The references of the characters, and the picture of the first.
+def saved_references(settings: Settings, model: DiffusionModel, names: Sequence[str]) -> ReferenceSource:
+    """The references of characters, and the picture of the first.
 
     Raises:
         UserError: one of them is damaged.
     """
-    alone = [settings.model_copy(update={"character": name}) for name in characters_of(settings)]
+    alone = [settings.model_copy(update={"character": name}) for name in names]
     characters = [open_saved(one) for one in alone]
     for character in characters:
         say_reference(character.index.name, character.index.recipe)

@@ -69,6 +69,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "source_image": (["s.png"], Path("s.png"), []),
     "source_prompt": (["a frog"], "a frog", []),
     "character": (["hero"], "hero", []),
+    "references": (["villain"], ["villain"], ["--character", "hero"]),
     "source_caption": (["a frog"], "a frog", [*MASKED, "--source", "clip"]),
     "key_frames": (["auto"], "auto", []),
     "key_frame_threshold": (["0.3"], 0.3, ["--key-frames", "auto"]),

@@ -50,7 +50,12 @@ class Case:
 
     def __str__(self) -> str:
         shape = f"{self.size[0]}x{self.size[1]}"
-        return f"{self.family.name}-{self.mode}-{shape}" + "-guided" * self.guided + "-control" * self.controls + "-kept" * self.kept
+        return (
+            f"{self.family.name}-{self.mode}-{shape}"
+            + "-guided" * self.guided
+            + "-control" * self.controls
+            + "-kept" * self.kept
+        )
 
 
 def cases() -> list[Any]:
