@@ -69,9 +69,17 @@ def control_attention(
     if not isinstance(source, Sequence):
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
     backbone = backbone_of(denoiser)
-    each = backbone.calls_each_branch
     control = AttentionControl(
-        source, plan, branches, masks, ground, clock, background, calls_each_branch=each, neighbour=neighbour
+        source,
+        plan,
+        branches,
+        masks,
+        ground,
+        clock,
+        background,
+        calls_each_branch=backbone.calls_each_branch,
+        prompt_first=backbone.prompt_comes_first,
+        neighbour=neighbour,
     )
     to_picture = {layer.name: control.attend for layer in plan.layers}
     to_text = _reading(backbone.layers(denoiser), control)
