@@ -44,6 +44,7 @@ class AttentionControl:
         clock: StepClock | None = None,
         background: Background = "source",
         calls_each_branch: bool = False,
+        prompt_first: bool = False,
         neighbour: float = 0.0,
     ) -> None:
         self.mode = mode_named(plan.mode)
@@ -53,7 +54,9 @@ class AttentionControl:
         self.timesteps = parts[0].source.timesteps
         clock = clock or StepClock()
         self._steps = StepFinder(self.timesteps, clock)
-        self._rows_of = BranchFinder(tuple(branches), clock, each_has_a_call=calls_each_branch)
+        self._rows_of = BranchFinder(
+            tuple(branches), clock, each_has_a_call=calls_each_branch, prompt_first=prompt_first
+        )
         self.branches = list(branches)
         """Order of the rows of the denoiser's calls; whoever shares this list sees its changes."""
         self.records: dict[int, StepRecord] = {}

@@ -209,6 +209,8 @@ def _recipe(
         pose=pose,
         prediction_type=settings.prediction_type,
         true_cfg_scale=settings.true_cfg_scale,
+        cfg_normalization=settings.cfg_normalization,
+        cfg_truncation=settings.cfg_truncation,
     )
 
 

@@ -27,7 +27,7 @@ from masactrl_video.render.frames import Beside, FramesJob
 from masactrl_video.render.grounds import ClipGround, StillGround
 from masactrl_video.settings.cast import cast_members, cast_prompt
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.control import mask_rule
+from masactrl_video.sources.control import guidance_rule, mask_rule
 from masactrl_video.sources.plan import held_colours, shared_noise, source_part
 from masactrl_video.sources.reference import NOTHING
 from masactrl_video.sources.timeline import Timeline
@@ -81,6 +81,7 @@ def frames_job(
             settings.seed,
             settings.unguided_steps,
             settings.reuse_deep_features or 1,
+            guidance_rule(settings),
         ),
         scheduler=scheduler,
         source=source,

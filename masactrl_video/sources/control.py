@@ -12,6 +12,7 @@ from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError, counted
+from masactrl_video.model.backbones.branches import GuidanceRule
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import check_real_guidance, find_words
@@ -19,6 +20,7 @@ from masactrl_video.model.sampling.invert import check_invertible
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.clip_parts import SizeSettings
+from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.kind import is_kept_reference
 from masactrl_video.sources.reference import NOTHING, check_named, check_references
@@ -73,6 +75,19 @@ def check_source_used(settings: Settings, model: DiffusionModel) -> None:
         plan.check_acts(settings.num_inference_steps)
 
 
+def guidance_rule(settings: SamplingSettings) -> GuidanceRule:
+    """What the settings say of real guidance beside its scale."""
+    return GuidanceRule(settings.cfg_normalization, settings.cfg_truncation)
+
+
+def _check_guidance_rule(settings: SamplingSettings, model: DiffusionModel) -> None:
+    if model.backbone.rules_guidance:
+        return
+    for name in ("cfg_normalization", "cfg_truncation"):
+        if getattr(settings, name) != SamplingSettings.model_fields[name].default:
+            raise UserError(f"{name}: diffusers' pipeline of {model.backbone.title} has none; leave it out")
+
+
 def plan_attention(
     settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
 ) -> tuple[Schedule, ControlPlan]:
@@ -87,6 +102,7 @@ def plan_attention(
     """
     _check_guidance_acts(model, settings.num_inference_steps)
     check_real_guidance(model, settings.true_cfg_scale)
+    _check_guidance_rule(settings, model)
     if is_kept_reference(settings):
         check_references(settings, model)
         return make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px), NOTHING

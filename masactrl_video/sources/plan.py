@@ -33,6 +33,7 @@ from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root, is_kept_live
 from masactrl_video.sources.characters.kind import characters_of, is_kept_reference
 from masactrl_video.sources.control import (
+    guidance_rule,
     mask_rule,
     plan_attention,
     read_mask,
@@ -240,7 +241,7 @@ def _generated(
     text = encode_prompt(model, prompt, settings.negative_prompt, *guided)
     pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
     source = GeneratedSource(
-        Denoising(model, text, settings.branch_scale, settings.seed),
+        Denoising(model, text, settings.branch_scale, settings.seed, rule=guidance_rule(settings)),
         scheduler,
         initial_noise(model, clip.size_px, settings.seed),
         model.prepare_controls(pictures) if pictures else None,

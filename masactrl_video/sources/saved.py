@@ -14,6 +14,7 @@ from safetensors.torch import load
 
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.branches import GuidanceRule
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_controls
@@ -155,7 +156,8 @@ def _generated(
     guidance = source_model.prepare_controls(pictures) if pictures else None
     noise = _tensor(character, _tensors(character), NOISE, model)
     scale = recipe.true_cfg_scale if recipe.true_cfg_scale > 1 else recipe.guidance_scale
-    denoising = Denoising(source_model, text, scale, recipe.seed)
+    rule = GuidanceRule(recipe.cfg_normalization, recipe.cfg_truncation)
+    denoising = Denoising(source_model, text, scale, recipe.seed, rule=rule)
     tokens = find_words(model.tokenizer, recipe.prompt, words) if words else ()
     source = GeneratedSource(denoising, scheduler, noise, guidance, pictures=pictures)
     return source, text.names, ObjectWords(tokens)

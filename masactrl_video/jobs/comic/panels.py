@@ -38,6 +38,7 @@ from masactrl_video.render.job import with_references
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.names import Box, Ground
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.control import guidance_rule
 from masactrl_video.storage.fingerprint import hash_json, hash_module, hash_tensor
 from masactrl_video.video.png import read_png_text
 
@@ -199,7 +200,7 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
     first: Any = next(iter(sources.values()), None) or MemorySource(text.names, (), timesteps_of(scheduler))
     latent_size, parts = model.latent_size(*job.size_px), _parts(job, sources)
     return FramesJob(
-        denoising=Denoising(model, text, settings.branch_scale, settings.seed),
+        denoising=Denoising(model, text, settings.branch_scale, settings.seed, rule=guidance_rule(settings)),
         scheduler=scheduler,
         source=first,
         source_noise=_noise(job, list(sources.values())),

@@ -145,7 +145,7 @@ def test_attention_to_the_words_is_shared_out_among_them(pipe: Any) -> None:
     backbone, maps = backbone_of(pipe), []
 
     def keep(layer: AttentionLayer, call: TextCall, out: torch.Tensor) -> torch.Tensor:
-        maps.append((call.word_map([1], 1), call.word_map(range(tiny_flux.TOKENS), 1)))
+        maps.append((call.word_map([1], slice(-1, None)), call.word_map(range(tiny_flux.TOKENS), slice(-1, None))))
         return out
 
     with backbone.attending(pipe.transformer, {}, {"transformer_blocks.0.attn": [keep]}):
