@@ -203,7 +203,8 @@ class AttentionSettings(Part):
     )
     background: Background = _colours(
         "masked mode: what stands behind the figure: source (its ground, attended to), own (the frame's own ground, "
-        "which may move), still (the source's latents themselves), or clip (the ground of the clip's own frame, "
+        "which may move), still (the source's latents themselves; FLUX.1, SD3 and "
+        "Qwen-Image compute the figure alone), or clip (the ground of the clip's own frame, "
         "inverted: pans stay pans, at about twice the work)",
         "source",
         changes="source",
