@@ -17,6 +17,7 @@ from masactrl_video.settings.inactive import (
     NO_FRAME_IN_SOURCE,
     NO_HAND_OVER,
     NO_MASK_BY_WORDS,
+    NO_MASKS,
     NOT_MIXED,
     NOT_PLACED,
     PICTURE_IS_SOURCE,
@@ -174,11 +175,12 @@ class AttentionSettings(Part):
         0,
         changes="frames",
     )
-    mask_cells: MaskCells = _mask(
+    mask_cells: MaskCells = _attention(
         "masked mode: a cell of a coarser layer is the object's if the first of its points is (nearest, as MasaCtrl's "
         "own code) or if half of its area is (area: far less of the object leaks into the ground beside it)",
         "nearest",
-        changes="frames",
+        commands=ATTEND - COMICS,
+        inactive=(NO_MASKS,),
     )
     mask_threshold: float = _attention(
         "normalised attention from which a pixel is the object's",

@@ -87,10 +87,10 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--guidance", "pose", "--cast", "0=anna", "--neighbour", "0.5"],
         "cast and neighbour exclude each other",
     ),
-    "cells without masks": (["clip.mp4", "--mask-cells", "area"], "mask_cells belongs to attention_mode masked"),
+    "cells without masks": (["clip.mp4", "--mask-cells", "area"], "mask_cells: it would have no effect"),
     "cells by another rule": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-cells", "half"],
-        "mask_cells: got 'half'; Input should be 'nearest' or 'area'",
+        "argument --mask-cells: invalid choice: 'half'",
     ),
     "a margin without a still ground": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--still-margin", "2"],

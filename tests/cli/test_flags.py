@@ -87,7 +87,7 @@ FLAGS: dict[str, tuple[list[str], object, list[str]]] = {
     "target_masks": (["masks"], Path("masks"), MASKED),
     "mask_attributes": (["red", "shirt"], ["red", "shirt"], MASKED),
     "mask_rim": (["auto"], "auto", MASKED),
-    "mask_cells": (["area"], "area", MASKED),
+    "mask_cells": (["nearest"], "nearest", MASKED),
     "mask_threshold": (["0.5"], 0.5, MASKED),
     "mask_grid_divisor": (["4"], 4, MASKED),
     "neighbour": (["0.5"], 0.5, []),
