@@ -82,7 +82,7 @@ class CachedSource:
         return None if errors is None else float(errors.max())
 
 
-def _object_maps(record: StepRecord) -> dict[str, torch.Tensor]:
+def object_maps(record: StepRecord) -> dict[str, torch.Tensor]:
     """The object maps of a step by the names under which they are stored; empty where there are none."""
     whole = {} if record.object_map is None else {OBJECT_MAP: record.object_map}
     return whole | {f"{name}.{OBJECT_MAP}": object_map for name, object_map in record.early_maps.items()}
