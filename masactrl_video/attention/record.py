@@ -125,8 +125,8 @@ class _Recording:
             self._put_in_order()
         assert self._current is not None
         keys, values = ({name: pair[i] for name, pair in self.kept.items()} for i in (0, 1))
-        early = _early_maps(self.maps, *self._layers_of_maps)
-        self._on_step(self._current.timestep, StepRecord(keys, values, _joined(self.maps), early))
+        early = early_maps(self.maps, *self._layers_of_maps)
+        self._on_step(self._current.timestep, StepRecord(keys, values, joined_map(self.maps), early))
 
     def _put_in_order(self) -> None:
         """The branches of the call as the source has them; of a call without guidance, the prompt's for both."""
@@ -146,7 +146,7 @@ class _Recording:
         return True
 
 
-def _early_maps(
+def early_maps(
     maps: Sequence[Mapping[str, torch.Tensor]],
     map_layers: Sequence[AttentionLayer],
     masked_layers: Sequence[AttentionLayer],
@@ -155,11 +155,11 @@ def _early_maps(
     early = {}
     for layer in layers_between_maps(masked_layers, map_layers) if any(maps) else ():
         before = [other.name for other in map_layers if other.index < layer.index]
-        early[layer.name] = _joined([{name: found[name] for name in before} for found in maps])
+        early[layer.name] = joined_map([{name: found[name] for name in before} for found in maps])
     return {name: found for name, found in early.items() if found is not None}
 
 
-def _joined(maps: Sequence[Mapping[str, torch.Tensor]]) -> torch.Tensor | None:
+def joined_map(maps: Sequence[Mapping[str, torch.Tensor]]) -> torch.Tensor | None:
     """(height, width) of the only row."""
     found = joined_maps([[layer.float() for layer in of_group.values()] for of_group in maps])
     return None if found is None else found[0]
