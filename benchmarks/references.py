@@ -60,9 +60,10 @@ class Layout:
         """Packed latents of a frame by a pipeline's own call."""
         height, width = (side * 8 for side in noise.shape[-2:])
         last: list[torch.Tensor] = []
+        own = {} if pipe is self.kv else {"guidance_scale": 1.0}
         pipe(
             prompt_embeds=text, latents=pipe._patchify_latents(noise), height=height, width=width,
-            image=pictures or None, num_inference_steps=steps, output_type="latent", **({} if pipe is self.kv else {"guidance_scale": 1.0}),
+            image=pictures or None, num_inference_steps=steps, output_type="latent", **own,
             callback_on_step_end=lambda _, step, t, tensors: last.append(tensors["latents"]) or {},
         )  # fmt: skip
         return last[-1]

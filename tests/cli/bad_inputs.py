@@ -149,6 +149,16 @@ RENDER: dict[str, Case] = {
     "guidance of another length": (["clip.mp4", "--guidance-video", "canny=five.mp4"], "is for 5 frames; 2 are taken"),
     "guidance that is not there": (["clip.mp4", "--guidance-video", "canny=none.mp4"], "no such file"),
     "a character that is not there": (["clip.mp4", "--character", "nobody"], "'nobody': there is none of that name"),
+    "a reference that is not there": (["clip.mp4", "--references", "nobody"], "'nobody': there is none of that name"),
+    "a reference twice": (["clip.mp4", "--references", "a", "a"], "references: 'a' is named twice"),
+    "pictures as references that no model reads": (
+        ["clip.mp4", "--reference-picture", "pose"],
+        "reads no reference pictures (FLUX.2 does); name a ControlNet instead, --controlnet pose=MODEL",
+    ),
+    "a network and a reference picture for one kind": (
+        ["clip.mp4", "--reference-picture", "pose", "--controlnet", "pose=demo/controlnet-pose"],
+        "--reference-picture: 'pose' was given a network too; name one way",
+    ),
     "a character and another source": (
         ["clip.mp4", "--character", "a", "--source", "clip"],
         "exclude each other",

@@ -173,6 +173,10 @@ def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path, source
         (["--character", "hero", "--references", "hero"], "references: 'hero' is named twice"),
         (["--references", "hero", "--model", "demo"], "this model (Stable Diffusion 1.x, 2.x and XL) takes none: take"),
         (["--character", "hero", "--references", "nobody"], "character 'nobody': there is none of that name"),
+        (
+            ["--source-at", "0=generated", "--source-at", "1=hero"],
+            "sources: character 'hero' is a reference, which every",
+        ),
         (["--character", "hero", "--guidance-scale", "3"], "this model was distilled to go without guidance"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
