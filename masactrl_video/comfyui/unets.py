@@ -98,10 +98,10 @@ class _ToText:
         """Frames."""
         return len(self._states)
 
-    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+    def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
-        read, heads = self._text[-last_rows:] if text is None else text, self._attention.heads
-        query = split_heads(self._attention.to_q(self._states[-last_rows:]).float(), heads)
+        read, heads = self._text[rows] if text is None else text, self._attention.heads
+        query = split_heads(self._attention.to_q(self._states[rows]).float(), heads)
         key = split_heads(self._attention.to_k(read).float(), heads)
         maps: torch.Tensor = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
         return maps[..., list(words)].sum(dim=-1).mean(dim=1)

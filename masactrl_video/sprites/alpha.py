@@ -132,8 +132,8 @@ def _alpha(large: Picture, inside: Flags, low: Flags) -> tuple[Floats, Floats]:
 def _colours(large: Picture, alpha: Floats, behind: Floats) -> Picture:
     """The figure's own colours, with nothing of the ground in them. RGB (side, side, 3)
 
-    A pixel of the rim is the figure's by alpha, and the ground's by the rest, which is taken off. What comes out may not
-    be far beyond the colours beside it; where alpha is too small to tell, it is the nearest of them.
+    A pixel of the rim is the figure's by alpha, and the ground's by the rest, which is taken off. What comes out may
+    not be far beyond the colours beside it; where alpha is too small to tell, it is the nearest of them.
     """
     values, own = large.astype(np.float32), (alpha > 0.95).astype(np.uint8)
     near = values.reshape(-1, 3)[_nearest(own)]
