@@ -74,16 +74,17 @@ def cases() -> list[Any]:
 
 def with_references() -> list[Any]:
     """Of FLUX.2: each mode beside reference pictures, and beside kept references."""
-    found = []
-    for family in REFERENCED:
-        found += [
-            Case(family, guided=family.guides, controls=1),
-            Case(family, size=(64, 96), mode="union", controls=2),
-            Case(family, mode="regions", masa_layer=1, controls=1),
-            Case(family, size=(96, 64), mode="masked", guided=family.guides, controls=2),
-        ]
-    found += [Case(FLUX2_KV, size=(64, 96), kept=1), Case(FLUX2_KV, mode="union", kept=2)]
-    found += [Case(FLUX2_KV, mode="masked", kept=1), Case(FLUX2_KV, mode="regions", kept=2)]
+    klein, dev = REFERENCED
+    found = [
+        Case(klein, guided=True, controls=1),
+        Case(klein, size=(64, 96), mode="union", controls=2),
+        Case(klein, mode="regions", masa_layer=1, controls=1),
+        Case(klein, size=(96, 64), mode="masked", guided=True, controls=2),
+        Case(dev, size=(64, 96), controls=2),
+        Case(FLUX2_KV, size=(64, 96), kept=1),
+        Case(FLUX2_KV, mode="union", kept=2),
+        Case(FLUX2_KV, mode="masked", kept=1),
+    ]
     return [pytest.param(case, id=str(case)) for case in found]
 
 
