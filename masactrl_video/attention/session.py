@@ -69,6 +69,8 @@ class AttentionControl:
         self._rows_of = BranchFinder(
             tuple(branches), clock, each_has_a_call=calls_each_branch, prompt_first=prompt_first
         )
+        self._apart = prompt_first
+        """Whether the prompts of one call have places of their own, so that a shared source's keys differ there."""
         self.branches = list(branches)
         """Order of the rows of the denoiser's calls; whoever shares this list sees its changes."""
         self.records: dict[int, StepRecord] = {}
@@ -112,7 +114,7 @@ class AttentionControl:
     def _set_rows(self) -> None:
         self._rows = [branch_rows(part.source.branches, self.branches) for part in self.parts]
         shared = max(map(len, self._rows))  # 1 where the branches share the sources: then all rows are frames of one
-        self._branches = len(self.branches) if "regions" in self.mode.needs else shared
+        self._branches = len(self.branches) if self._apart or "regions" in self.mode.needs else shared
 
     @contextmanager
     def looking(self) -> Iterator[None]:

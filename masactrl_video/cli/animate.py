@@ -47,11 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         ready = arguments.guidance_video or base.get("guidance_video") or {}
         arguments.guidance_video = {"pose": poses, **ready}
     settings = settings_from(arguments)
-    if "pose" not in settings.kinds:
-        used = f"{', '.join(settings.kinds)} is" if settings.kinds else "none is"
+    if not settings.kinds:
         raise UserError(
-            f"animate: no guidance of kind pose is in use ({used}), so that the poses would change nothing; name a "
-            "network for them (--controlnet pose=FOLDER), or render a clip"
+            "animate: guidance is off, so that the poses would change nothing; name a network for them (--controlnet "
+            "pose=FOLDER), or render a clip"
         )
     if settings.source == "clip" and kind is not PoseInput.PEOPLE:
         raise UserError(f"source clip: {poses} shows skeletons, not a character; give --source-image, or leave it out")

@@ -145,7 +145,6 @@ class AttentionSettings(Part):
         "beside the frame; free, nowhere; pose, each where the limb that it shows is in the frame (needs guidance "
         "pose)",
         "as-is",
-        commands=ATTEND - COMICS,
     )
     source_pose: OwnName = _attention(
         "source_positions pose: pose of a source that is no frame of the clip, a name or pose JSON",

@@ -59,6 +59,15 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--true-cfg-scale", "2"],
         "here guidance_scale is real guidance already: leave true_cfg_scale out",
     ),
+    "a rule of Z-Image's guidance without guidance": (
+        ["clip.mp4", "--cfg-truncation", "0.8", "--guidance-scale", "1"],
+        "cfg_truncation: it would have no effect, because a guidance_scale of 1 or less",
+    ),
+    "a rule of Z-Image's guidance elsewhere": (
+        ["clip.mp4", "--cfg-normalization", "1"],
+        "cfg_normalization: diffusers' pipeline of Stable Diffusion 1.x, 2.x and XL has none; leave it out",
+    ),
+    "guidance truncated past the end": (["clip.mp4", "--cfg-truncation", "2"], "cfg_truncation: got '2'"),
     "keys that go with limbs, without poses": (
         ["clip.mp4", "--source-positions", "pose", "--guidance", "canny"],
         "it goes by the skeletons of guidance pose, which is not in use (canny)",

@@ -79,7 +79,7 @@ def plan_member(name: str, character: Character, settings: Settings, model: Diff
             own = list(character.source_words or recipe.words or words)
             changes |= {"prompt": saved_caption(saved), "mask_words": own}
     try:
-        own_settings = with_guidance(settings, control, **changes)
+        own_settings = with_guidance(settings, control, source_positions="as-is", **changes)  # its source follows none
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     own_model = with_controls(settings, model, [settings.controls[used] for used in control])

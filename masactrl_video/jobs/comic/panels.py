@@ -23,6 +23,7 @@ from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.comic.cast import Picture, check_words
 from masactrl_video.jobs.comic.plan import PlannedPanel
+from masactrl_video.jobs.comic.skeletons import panel_skeletons
 from masactrl_video.jobs.render_frames import picture_text
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
@@ -122,6 +123,7 @@ def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_w
         masa_steps=settings.masa_steps,
         masa_layers=settings.masa_layers,
         mode="regions" if by_regions else settings.attention_mode,
+        positions=settings.source_positions,
         mask_grid_divisor=settings.mask_grid_divisor if by_words else None,
     )
 
@@ -209,7 +211,16 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
         masks=MaskRule(threshold=settings.mask_threshold),
         parts=parts if job.by_regions(sources) or any(part.latent_size != latent_size for part in parts) else (),
         ground=job.ground,
+        skeletons=panel_skeletons(job.planned, _sizes_px(model, sources), job.size_px),
     )
+
+
+def _sizes_px(model: DiffusionModel, sources: Mapping[str, CachedSource]) -> dict[str, tuple[int, int]]:
+    """Height and width of each character's source."""
+    factor = model.vae_scale_factor
+    return {
+        name: (source.latents.shape[-2] * factor, source.latents.shape[-1] * factor) for name, source in sources.items()
+    }
 
 
 def _noise(job: PanelJob, sources: Sequence[CachedSource]) -> torch.Tensor:

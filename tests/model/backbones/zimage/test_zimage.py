@@ -8,8 +8,10 @@ import pytest
 import tiny_families
 import torch
 
+from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.attention.record import record_source
+from masactrl_video.attention.recorded import SHARED, MemorySource, StepRecord
 from masactrl_video.attention.use import control_attention, use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer
@@ -87,6 +89,29 @@ def test_a_pipeline_of_the_users_is_controlled_under_real_guidance(pipe: Any, tr
             control.use_branches(denoising.text_at(step, schedule.timesteps).names)
             denoising.step(batch, step)
     assert torch.equal(batch.latents, other)
+
+
+@pytest.mark.parametrize("mode", ["source", "union", "masked"])
+def test_a_source_whose_branches_are_the_same_stands_in_the_places_of_each_prompt(pipe: Any, mode: str) -> None:
+    """As that of a real picture, under prompts of other lengths."""
+    with record_source(pipe.transformer, masa_layer=0) as source:
+        tiny_families.zimage_plain(
+            pipe, "a bear", None, 0, (64, 96), STEPS, initial_noise(DiffusionModel(pipe), (64, 96), 5)
+        )
+    twice = {
+        step: StepRecord(*({n: s.repeat(2, 1, 1) for n, s in states.items()} for states in (r.keys, r.values)))
+        for step, r in source.records.items()
+    }
+    rule = MaskRule(source_mask=torch.ones(8, 12).bool()) if mode == "masked" else None
+    pictures = []
+    for branches, records in (((SHARED,), source.records), (GUIDED, twice)):
+        one = MemorySource(branches, source.layers, source.timesteps, records)
+        held = {"masa_step": 0, "masa_layer": 0, "branches": GUIDED, "mode": mode, "masks": rule}
+        with use_source(pipe.transformer, one, **held) as control:
+            control.figures.target_mask = torch.ones(1, 8, 12).bool()
+            pictures.append(plain(pipe, LONG))
+    assert (pictures[0] - pictures[1]).abs().max() < 1e-5
+    assert (pictures[0] - plain(pipe, LONG)).abs().max() > 1e-3
 
 
 def test_a_word_is_found_in_the_prompt_of_both_branches(pipe: Any) -> None:
