@@ -19,6 +19,8 @@ _SHADE = (0.3, 1.05)
 """A shadow is the ground, so many times as bright."""
 _SHADE_OFF, _LIGHT = 50, 40
 """Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
+_SHADE_LOW, _DIM_LOW = 0.12, 0.3
+"""From how far above the ankles on it is sought, in lengths of the trunk, and it may make outlines hard to see."""
 _ROUNDS = 3
 _OUTLINE_PX, _OUTLINE_OFF = 7, 45
 """How far outside of what the graph cut takes a line may lie that belongs to the figure, and how unlike the ground."""
@@ -50,7 +52,7 @@ def cut_out(picture: Picture, body: Body, ground: Ground, hint: Flags | None = N
     possible = body.possible() if hint is None else body.possible() | hint
     inside = _figure(large, body, ground, possible)
     whole = _without_gaps(large, _with_outline(large, inside, body, ground), body, ground)
-    alpha, behind = _alpha(large, whole, body.low())
+    alpha, behind = _alpha(large, whole, body.low(_DIM_LOW))
     return np.concatenate([_colours(large, alpha, behind), np.round(255 * alpha).astype(np.uint8)[..., None]], axis=2)
 
 
@@ -75,7 +77,7 @@ def _shadow(values: NDArray[np.float32], body: Body, ground: Ground) -> Flags:
     off = np.abs(values - shade[..., None] * ground.picture).max(axis=2)
     lighter = (values - ground.picture).max(axis=2)
     alike = (shade > _SHADE[0]) & (shade < _SHADE[1]) & (off < _SHADE_OFF) & (lighter < _LIGHT)
-    found: Flags = ground.known & body.low() & alike & ~body.feet()
+    found: Flags = ground.known & body.low(_SHADE_LOW) & alike & ~body.feet()
     return found
 
 
@@ -107,8 +109,7 @@ def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(seen, connectivity=4)
     gaps = stats[:, cv2.CC_STAT_AREA] >= _LEAST_GAP
     gaps[0] = False
-    found: Flags = inside & ~gaps[numbers]
-    return found
+    return _whole(inside & ~gaps[numbers], body.certain())
 
 
 def _alpha(large: Picture, inside: Flags, low: Flags) -> tuple[Floats, Floats]:
@@ -132,8 +133,8 @@ def _alpha(large: Picture, inside: Flags, low: Flags) -> tuple[Floats, Floats]:
 def _colours(large: Picture, alpha: Floats, behind: Floats) -> Picture:
     """The figure's own colours, with nothing of the ground in them. RGB (side, side, 3)
 
-    A pixel of the rim is the figure's by alpha, and the ground's by the rest, which is taken off. What comes out may
-    not be far beyond the colours beside it; where alpha is too small to tell, it is the nearest of them.
+    A pixel of the rim is the figure's by alpha, and the ground's by the rest, which is taken off. What is left may not
+    be far beyond the colours beside it; where alpha is too small to tell, it is the nearest of them.
     """
     values, own = large.astype(np.float32), (alpha > 0.95).astype(np.uint8)
     near = values.reshape(-1, 3)[_nearest(own)]

@@ -31,7 +31,6 @@ class _Flesh:
 
 _BONE = _Flesh(limb=0.07, torso=0.05, head=0.28)
 _FOOT = 0.2
-_LOW = 0.12
 _WIDE = _Flesh(limb=0.45, torso=0.45, head=1.3)  # with coat, hair, hat and shoes
 
 
@@ -85,9 +84,9 @@ class Body:
         found: Flags = canvas > 0
         return found
 
-    def low(self) -> Flags:
-        """Rows about the feet and below, where the shadow may be. (side, 1)"""
-        found: Flags = np.arange(self.side_px)[:, None] > self.lowest_px - _LOW * self.trunk_px
+    def low(self, share: float) -> Flags:
+        """Rows from so far above the lower ankle, in lengths of the trunk. (side, 1)"""
+        found: Flags = np.arange(self.side_px)[:, None] > self.lowest_px - share * self.trunk_px
         return found
 
     def shadowed(self) -> Flags:
