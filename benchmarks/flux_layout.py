@@ -223,7 +223,8 @@ def measure(
     for named, layers in chosen:
         with layout(side_px, steps, layers, family) as made:
             ways: dict[str, Callable[[], Any]] = {"plain": made.plain}
-            ways |= {f"live, {count}": made.frames("live", count) for count in chunks if family == "FLUX.1"}
+            if family == "FLUX.1" and layers is None:
+                ways |= {f"live, {count}": made.frames("live", count) for count in chunks}
             ways[f"cached, {max(chunks)}"] = made.frames("cached", max(chunks))
             times = by_turns(ways, rounds)
             for way in list(ways)[1:]:
@@ -247,7 +248,7 @@ def _figures(found: dict[str, float], title: str) -> dict[str, str]:
 def measure_still(side_px: int, steps: int, rounds: int, family: str = "FLUX.1") -> list[dict[str, str]]:
     """Rows of the table of the still ground: a frame with it ÷ one without, masked both, by the figure's size."""
     rows = []
-    for figure in (0.3, 0.5):
+    for figure in (0.3, 0.5) if family == "FLUX.1" else (0.3,):
         with layout(side_px, steps, ["1", "5"], family, figure) as made:
             assert made.still is not None
             part, frames = covered(made.still), 2

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from drawn_clip import SIZE_PX, DrawnClip, Picture, Pictures, write_sheet
 from numpy.typing import NDArray
@@ -22,14 +21,17 @@ from masactrl_video.demo.world.frame import Frame, GroupFrame, draw_frame
 from masactrl_video.demo.world.identity import SMALL_WORLD, Identity
 from masactrl_video.demo.world.poses import pose_of
 from masactrl_video.demo.world.read import read_identity
-from masactrl_video.evaluate.cases import Case, Posed, make_cases
+from masactrl_video.evaluate.cases import make_cases
 from masactrl_video.evaluate.figures import UNNAMED, error_off_figure, error_on_figure, same
-from masactrl_video.evaluate.rendering import Rendered, Variant, Way
+from masactrl_video.evaluate.leakage import LEAKS, leakage
+from masactrl_video.evaluate.rendering import Variant, Way
 from masactrl_video.jobs.make_character import make_character
 from masactrl_video.measure.colour import delta_e, mean_colour, slope
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.settings.names import Rim
+from masactrl_video.settings.names import MaskCells
 from masactrl_video.settings.presets import resolve
+
+FLICKER = "flicker beyond the exact frames' own, levels"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def sources(studio: Studio) -> list[Row]:
             "two": clip.render("two", **both),
         }
         errors.append(
-            [_mean(error_on_figure(*pair) for pair in _pairs(made, clip.exact, half)) for made in ways.values()]
+            [mean(error_on_figure(*pair) for pair in _pairs(made, clip.exact, half)) for made in ways.values()]
         )
         for way in ("one", "two"):
             seen = [
@@ -121,10 +123,10 @@ def sources(studio: Studio) -> list[Row]:
         seams.append([_seam(made, half) / own for made in hand_overs])
         costs.append(clip.cost("two", "one"))
         studio.show("sources", clip.exact, ways)
-    base = _mean(row[0] for row in errors)
-    one, two = (_mean(row[n] for row in errors) / base for n in (1, 2))
+    base = mean(row[0] for row in errors)
+    one, two = (mean(row[n] for row in errors) / base for n in (1, 2))
     shares = [100 * float(np.mean(kept[first::2])) for first in (0, 1)]
-    nearest, mixed = (_mean(row[n] for row in seams) for n in (0, 1))
+    nearest, mixed = (mean(row[n] for row in seams) for n in (0, 1))
     return [
         Row(
             "two sources",
@@ -133,7 +135,7 @@ def sources(studio: Studio) -> list[Row]:
             two,
             "≤ 0.5",
             two <= 0.5,
-            _mean(costs),
+            mean(costs),
         ),
         Row("two sources", "kept of what the second shows alone, %", *shares, "≥ 80", shares[1] >= 80, digits=0),
         Row("mixed over 2 frames", "seam ÷ ordinary neighbours", nearest, mixed, "≤ 1.1", mixed <= 1.1),
@@ -148,12 +150,12 @@ def colours(studio: Studio) -> list[Row]:
         exact = list(clip_frames(identity, "dancing", studio.frames, SIZE_PX, cycle=24))
         clip = studio.clip(exact)
         ways = {"free": clip.render("free", source="clip"), "held": clip.render("held", source="clip", hold_colours=1)}
-        figures.append([_drift(made, exact) for made in ways.values()])
+        figures.append([drift(made, exact) for made in ways.values()])
         costs.append(clip.cost("held", "free"))
         studio.show("colours", exact, ways)
-    free, held = ([_mean(abs(row[n][what]) for row in figures) for what in (0, 1)] for n in (0, 1))
+    free, held = ([mean(abs(row[n][what]) for row in figures) for what in (0, 1)] for n in (0, 1))
     return [
-        Row("held colours", "ΔE2000, slope for 100 frames", free[0], held[0], "≤ 0.05", held[0] <= 0.05, _mean(costs)),
+        Row("held colours", "ΔE2000, slope for 100 frames", free[0], held[0], "≤ 0.05", held[0] <= 0.05, mean(costs)),
         Row("held colours", "ΔE2000, deviation", free[1], held[1], "≤ half", held[1] <= free[1] / 2),
     ]
 
@@ -166,12 +168,11 @@ def noise(studio: Studio) -> list[Row]:
         exact = list(clip_frames(identity, "dancing", min(studio.frames, 8), SIZE_PX, cycle=24))
         clip = studio.clip(exact)
         ways = {kind: clip.render(kind, source="clip", noise=kind) for kind in ("shared", "body")}
-        found.append([_flicker(made, exact) for made in ways.values()])
+        found.append([flicker(made, exact) for made in ways.values()])
         costs.append(clip.cost("body", "shared"))
         studio.show("noise", exact, ways)
-    shared, body = (_mean(row[n] for row in found) for n in (0, 1))
-    figure = "flicker beyond the exact frames' own, levels"
-    return [Row("noise follows the body", figure, shared, body, "≤ half", body <= shared / 2, _mean(costs))]
+    shared, body = (mean(row[n] for row in found) for n in (0, 1))
+    return [Row("noise follows the body", FLICKER, shared, body, "≤ half", body <= shared / 2, mean(costs))]
 
 
 def neighbour(studio: Studio) -> list[Row]:
@@ -184,45 +185,36 @@ def neighbour(studio: Studio) -> list[Row]:
         exact = list(clip_frames(identity, "dancing", min(studio.frames, 8), SIZE_PX, cycle=24))
         clip = studio.clip(exact)
         ways = {f"neighbour {weight}": clip.render(f"n{weight}", source="clip", neighbour=weight) for weight in weights}
-        flickers.append([_flicker(made, exact) for made in ways.values()])
-        errors.append([_mean(error_on_figure(*pair) for pair in _pairs(made, exact, 1)) for made in ways.values()])
+        flickers.append([flicker(made, exact) for made in ways.values()])
+        errors.append([mean(error_on_figure(*pair) for pair in _pairs(made, exact, 1)) for made in ways.values()])
         costs.append([clip.cost(f"n{weight}", "n0.0", frames=4) for weight in weights[1:]])
         studio.show("neighbour", exact, ways)
-    flicker, error = ([_mean(row[n] for row in rows) for n in range(len(weights))] for rows in (flickers, errors))
+    flickers_of, error = ([mean(row[n] for row in rows) for n in range(len(weights))] for rows in (flickers, errors))
     rows = []
     for n, weight in enumerate(weights[1:], start=1):
-        means, cost = f"one neighbour, weight {weight:g}", _mean(row[n - 1] for row in costs)
-        figure, met = "flicker beyond the exact frames' own, levels", flicker[n] <= flicker[0] / 2
-        rows.append(Row(means, figure, flicker[0], flicker[n], "≤ half", met, cost))
+        means, cost = f"one neighbour, weight {weight:g}", mean(row[n - 1] for row in costs)
+        met = flickers_of[n] <= flickers_of[0] / 2
+        rows.append(Row(means, FLICKER, flickers_of[0], flickers_of[n], "≤ half", met, cost))
         rows.append(Row(means, "error on the character, levels", error[0], error[n], ""))
     return rows
 
 
-RIMS: tuple[Rim, ...] = (0, "auto", 2)
-_OTHER = {"red": "blue", "blue": "yellow", "green": "red", "yellow": "red"}
-_LEAKS = 1.0
-"""Levels of 255 from which the unmasked frames of a case leak so much that a mask can be judged by it."""
-
-
-@dataclass(frozen=True)
-class _Exchanged(Posed):
-    """A source in which somebody else stands at the same place."""
-
-    other: Identity | None = None
-
-    def drawn(self, identity: Identity) -> Frame:
-        return Posed.drawn(self, self.other or identity)
+CELLS: tuple[MaskCells, ...] = ("nearest", "area")
 
 
 def masks(studio: Studio) -> list[Row]:
     """What masks keep of details, and what they keep out of the ground.
 
-    Leakage is how much the ground of a frame, more than a latent point from the figure, changes when in its source the
-    clothes alone are exchanged: noise, prompt and ground are the same. Cases count in which it is a lot without masks.
+    For leakage see `evaluate.leakage`; cases count in which it is a lot without masks.
     """
     way = _way(studio)
-    variants = {"source": Variant(1, 8)} | {f"rim {rim}": Variant(1, 8, "masked", rim=rim) for rim in RIMS}
-    variants["rim auto, ground own"] = Variant(1, 8, "masked", rim="auto", background="own")
+    variants = {"source": Variant(1, 8)}
+    for cells in CELLS:
+        variants |= {
+            f"cells by {cells}, rim {rim}": Variant(1, 8, "masked", rim=rim, cells=cells) for rim in (0, "auto")
+        }
+    for ground in ("own", "still"):
+        variants[f"cells by area, ground {ground}"] = Variant(1, 8, "masked", cells="area", background=ground)
     kept: dict[str, list[bool]] = {name: [] for name in variants}
     leaks: dict[str, list[float]] = {name: [] for name in variants}
     for case in make_cases(studio.cases, 2, SIZE_PX, SMALL_WORLD):
@@ -231,38 +223,23 @@ def masks(studio: Studio) -> list[Row]:
             for posed, picture in zip(case.targets, made.targets[variant], strict=True):
                 seen = read_identity(picture, posed.pose, SMALL_WORLD, case.identity)
                 kept[name] += [same(attribute, seen, case.identity) for attribute in UNNAMED]
-        for name, found in _leakage(case.in_ground_colours(), way, variants).items():
-            leaks[name] += found
+        leaking = leakage(case, way, list(variants.values()))
+        for name, variant in variants.items():
+            leaks[name] += leaking[variant]
         pictures = [[picture] for picture in (made.targets[variant][0] for variant in variants.values())]
         studio.show("masks", [case.targets[0].drawn(case.identity)], dict(zip(variants, pictures, strict=True)))
     share = {name: float(np.mean(values)) for name, values in kept.items()}
-    leaky = [n for n, level in enumerate(leaks["source"]) if level >= _LEAKS]
+    leaky = [n for n, level in enumerate(leaks["source"]) if level >= LEAKS]
     rows = []
     for name in list(variants)[1:]:
         means = f"masked, {name}"
         ratio = share[name] / share["source"]
         rows.append(Row(means, "details kept ÷ in source mode", 1.0, ratio, "≥ 0.95", ratio >= 0.95))
         if leaky:
-            before, after = (_mean(leaks[way][n] for n in leaky) for way in ("source", name))
+            before, after = (mean(leaks[way][n] for n in leaky) for way in ("source", name))
             label = f"leakage, levels, in {len(leaky)} of {len(leaks['source'])} frames that leak"
             rows.append(Row(means, label, before, after, "≤ half", after <= before / 2))
     return rows
-
-
-def _leakage(case: Case, way: Way, variants: Mapping[str, Variant]) -> dict[str, list[float]]:
-    identity, posed = case.identity, case.source
-    other = replace(identity, shirt=_OTHER[identity.shirt], trousers=_OTHER[identity.trousers])
-    exchanged = replace(case, source=_Exchanged(posed.pose, posed.action, posed.size_px, other))
-    both: list[Rendered] = [
-        way.render(one, list(variants.values()), real=True, own_noise=True) for one in (case, exchanged)
-    ]
-    found: dict[str, list[float]] = {}
-    for name, variant in variants.items():
-        found[name] = []
-        for target, *pair in zip(case.targets, *(made.targets[variant] for made in both), strict=True):
-            near = cv2.dilate(target.drawn(identity).mask.astype(np.uint8), np.ones((17, 17), np.uint8)) > 0
-            found[name].append(float(np.abs(np.subtract(*pair, dtype=np.int16))[~near].mean()))
-    return found
 
 
 def _way(studio: Studio) -> Way:
@@ -282,17 +259,17 @@ def backgrounds(studio: Studio) -> list[Row]:
         for ground in ("source", "own", "still", "clip"):
             ways[ground] = clip.render(f"ground-{ground}", **masked, background=ground)
         for name, made in ways.items():
-            errors.setdefault(name, []).append(_mean(error_off_figure(*pair) for pair in _pairs(made, exact, 1)))
+            errors.setdefault(name, []).append(mean(error_off_figure(*pair) for pair in _pairs(made, exact, 1)))
             if name not in ("today", "source"):
                 costs.setdefault(name, []).append(clip.cost(f"ground-{name}", "ground-source"))
         studio.show("backgrounds", exact, ways)
-    today = _mean(errors["today"])
-    best = min(("own", "still", "clip"), key=lambda name: _mean(errors[name]))
+    today = mean(errors["today"])
+    best = min(("own", "still", "clip"), key=lambda name: mean(errors[name]))
     rows = []
     for name in ("own", "still", "clip"):
-        part = _mean(errors[name]) / today
+        part = mean(errors[name]) / today
         aim, met = ("≤ 0.6", part <= 0.6) if name == best else ("", None)
-        cost = _mean(costs[name])
+        cost = mean(costs[name])
         rows.append(Row(f"background {name}", "a pan: error on the ground ÷ source mode", 1.0, part, aim, met, cost))
     return rows
 
@@ -326,8 +303,8 @@ def cast(studio: Studio) -> list[Row]:
     one, each = (float(sum(swapped[way])) for way in ("one", "cast"))
     label = f"looks swapped, of {len(swapped['cast'])}"
     return [
-        Row("a source for each person", label, one, each, "0", each == 0, _mean(costs), digits=0),
-        Row("a source for each person", "error on both, levels", _mean(errors["one"]), _mean(errors["cast"]), ""),
+        Row("a source for each person", label, one, each, "0", each == 0, mean(costs), digits=0),
+        Row("a source for each person", "error on both, levels", mean(errors["one"]), mean(errors["cast"]), ""),
     ]
 
 
@@ -363,7 +340,7 @@ def _pairs(made: Pictures, exact: Sequence[Any], first: int) -> list[tuple[Pictu
     return list(zip(made, exact, strict=True))[first:]
 
 
-def _mean(values: Any) -> float:
+def mean(values: Any) -> float:
     return statistics.mean(values)
 
 
@@ -377,14 +354,14 @@ def _seam(pictures: Sequence[Picture], at: int) -> float:
     return steps[at - 1] / statistics.median(steps)
 
 
-def _drift(made: Pictures, exact: Sequence[Frame]) -> tuple[float, float]:
+def drift(made: Pictures, exact: Sequence[Frame]) -> tuple[float, float]:
     """ΔE2000 of the character's mean colour to the exact frame's: slope for 100 frames, deviation."""
     pairs = [(mean_colour(p, f.mask), mean_colour(f.image, f.mask)) for p, f in zip(made, exact, strict=True)]
     away = np.array([(n, delta_e(a, b)) for n, (a, b) in enumerate(pairs) if a is not None and b is not None])
     return slope(away), float(away[:, 1].std())
 
 
-def _flicker(made: Pictures, exact: Sequence[Frame]) -> float:
+def flicker(made: Pictures, exact: Sequence[Frame]) -> float:
     """How much more neighbours differ on the character than the exact ones, point by point, in levels of 255."""
     found = []
     for (one, other), (first, second) in zip(pairwise(made), pairwise(exact), strict=True):
@@ -392,4 +369,4 @@ def _flicker(made: Pictures, exact: Sequence[Frame]) -> float:
             np.subtract(first.image, second.image, dtype=np.int16)
         )
         found.append(float(np.maximum(more, 0)[first.mask | second.mask].mean()))
-    return _mean(found)
+    return mean(found)

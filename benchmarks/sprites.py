@@ -3,8 +3,14 @@
 python benchmarks/sprites.py SHEET.png
 
 The sheet is one that `masactrl-video sprites` has made with the demo model; its folder beside it is read too. Who is in
-it is read off the first frame, and drawn exactly in every pose. `drawn` are the same figures for exact pictures that
-go the same way: what cutting out alone costs, without the model's own mistakes.
+it is read off the first frame, and drawn exactly in every pose. What is cut out is compared with three truths:
+
+- `exact pictures`: the exact pictures go the same way, so the truth is known to the last pixel;
+- `as drawn`: the model's pictures, and the figure as the model drew it. The exact figure is moved, 2 px at most, to
+  where the frame has its edges; its alpha says how much of each pixel is ground, and black or white takes the ground's
+  place. `as drawn, itself` is how far this truth is from the known one where the frames are exact pictures;
+- `as it should be`: the model's pictures, and the exact figure. All that the model draws otherwise counts too:
+  `uncut_levels` is how far the frames are from exact ones on the same rim, over their own ground, before any cutting.
 """
 
 import json
@@ -33,6 +39,10 @@ from masactrl_video.sprites.ground import enlargement, ground_of
 from masactrl_video.video.png import read_png, read_rgba_png
 
 Picture = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Truth = tuple[NDArray, NDArray, Floats]
+"""A figure over black and over white, and its alpha."""
+Figures = dict[str, float]
 ASIDE = 2
 
 
@@ -44,7 +54,7 @@ def world_pose(pose: Pose) -> GivenPose:
     return GivenPose(found.points, HEIGHT)
 
 
-def exact(identity: Identity, pose: GivenPose, side_px: int) -> tuple[Picture, Picture, NDArray[np.float64]]:
+def exact(identity: Identity, pose: GivenPose, side_px: int) -> Truth:
     """A figure over black and over white, and its alpha."""
     pictures = []
     for colour in (0, 255):
@@ -56,7 +66,7 @@ def exact(identity: Identity, pose: GivenPose, side_px: int) -> tuple[Picture, P
     return pictures[0], pictures[1], covered
 
 
-def smaller(figure: Rgba, side_px: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def smaller(figure: Rgba, side_px: int) -> tuple[Floats, Floats]:
     """Colours times alpha, 0 to 255, and alpha, at the size of the picture."""
     alpha = figure[..., 3:].astype(np.float32) / 255
     whole = np.concatenate([figure[..., :3] * alpha, alpha], axis=2)
@@ -64,7 +74,7 @@ def smaller(figure: Rgba, side_px: int) -> tuple[NDArray[np.float64], NDArray[np
     return small[..., :3], small[..., 3]
 
 
-def rim(alpha: NDArray[np.float64], width_px: int = 2) -> NDArray[np.bool_]:
+def rim(alpha: Floats, width_px: int = 2) -> NDArray[np.bool_]:
     """So many px on either side of a silhouette's edge."""
     mask = (alpha >= 0.5).astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
@@ -72,24 +82,69 @@ def rim(alpha: NDArray[np.float64], width_px: int = 2) -> NDArray[np.bool_]:
     return np.asarray(band, bool)
 
 
-def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], identity: Identity) -> dict[str, float]:
-    """IoU with the exact silhouette, and the mean error over its rim, over black and over white."""
+MOST_PX = 2.0
+FINE = 4
+
+
+def behind(frame: Picture, covered: Floats, beyond_px: int) -> Floats:
+    """The ground behind a figure: of the nearest pixel so far outside of it, so it has the shadow in it too."""
+    kept = cv2.dilate((covered > 0.02).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=beyond_px)
+    _, labels = cv2.distanceTransformWithLabels(kept, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    of_label = np.zeros((labels.max() + 1, 3))
+    of_label[labels[kept == 0]] = frame[kept == 0]
+    return of_label[labels]
+
+
+def as_drawn(frame: Picture, black: Picture, covered: Floats) -> Truth:
+    """The figure over black and over white, and its alpha, where and as the frame has it.
+
+    Optical flow finds where the edges of the exact figure are in the frame; nothing of it knows what was cut out.
+    """
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow.setFinestScale(0), flow.setPatchSize(8), flow.setPatchStride(3)
+    expected = black + (1 - covered[..., None]) * behind(frame, covered, 2)
+
+    def fine(picture: Floats) -> Picture:
+        grey = cv2.cvtColor(picture.clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+        return cv2.resize(grey, None, fx=FINE, fy=FINE, interpolation=cv2.INTER_CUBIC)
+
+    moves = flow.calc(fine(frame.astype(float)), fine(expected), None) / FINE
+    moves = cv2.GaussianBlur(cv2.resize(moves, covered.shape, interpolation=cv2.INTER_AREA), (0, 0), 2)
+    moves *= np.minimum(1, MOST_PX / np.maximum(np.linalg.norm(moves, axis=2, keepdims=True), 1e-6))
+    down, across = np.mgrid[: len(frame), : len(frame)].astype(np.float32)
+    moved = cv2.remap(covered.astype(np.float32), across + moves[..., 0], down + moves[..., 1], cv2.INTER_LINEAR)
+    ground = (1 - moved[..., None]) * behind(frame, moved, 1)
+    over_black = frame - ground
+    over_white = over_black + 255 * (1 - moved[..., None])
+    return over_black.clip(0, 255), over_white.clip(0, 255), moved
+
+
+def errors(colours: Floats, alpha: Floats, truth: Truth) -> tuple[float, float, float]:
+    """IoU with a silhouette, and the mean error over its rim, over black and over white."""
+    black, white, true = truth
+    ours, theirs, edge = alpha >= 0.5, true >= 0.5, rim(true)
+    over_white = colours + 255 * (1 - alpha[..., None])
+    return (
+        (ours & theirs).sum() / (ours | theirs).sum(),
+        np.abs(colours - black)[edge].mean(),
+        np.abs(over_white - white)[edge].mean(),
+    )
+
+
+def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], truths: dict[str, list[Truth]]) -> dict[str, Figures]:
+    """What is cut out of frames against several truths."""
     side = len(frames[0])
     bodies = [Body.of(pose, side * enlargement(side)) for pose in poses]
     ground = ground_of(frames, bodies, ASIDE)
-    rows = []
-    for frame, body, pose in zip(frames[:-ASIDE], bodies, poses, strict=False):
-        colours, alpha = smaller(cut_out(frame, body, ground), side)
-        black, white, true = exact(identity, world_pose(pose), side)
-        ours, theirs, edge = alpha >= 0.5, true >= 0.5, rim(true)
-        over_white = colours + 255 * (1 - alpha[..., None])
-        rows.append(
-            (
-                (ours & theirs).sum() / (ours | theirs).sum(),
-                np.abs(colours - black)[edge].mean(),
-                np.abs(over_white - white)[edge].mean(),
-            )
-        )
+    cut = [smaller(cut_out(frame, body, ground), side) for frame, body in zip(frames[:-ASIDE], bodies, strict=False)]
+    return {
+        name: mean_errors([errors(*figure, truth) for figure, truth in zip(cut, known, strict=True)])
+        for name, known in truths.items()
+    }
+
+
+def mean_errors(rows: Sequence[tuple[float, float, float]]) -> Figures:
+    """Of all cells."""
     iou, over_black, on_white = np.array(rows).T
     return {
         "iou_mean": iou.mean(),
@@ -100,21 +155,22 @@ def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], identity: Iden
 
 
 FLAT = (150, 190, 150)
-SHIFTS_PX = range(-2, 2)  # the network answers on a grid of 4 px: a picture is shown to it at four places
+SHIFTS_PX = np.arange(-2, 2, 0.5)  # the network answers on a grid of 4 px: a picture is shown to it at eight places
 
 
 def feet(cells: Sequence[Picture], exact_cells: Sequence[Picture]) -> dict[str, float]:
     """How far feet are from the line, as the keypoint network finds the lower ankle in each cell over a flat ground.
 
-    The network has a bias, so what it finds in the exact figure that stands on the line is what it is compared with. Of
-    all cells the same is how far below an ankle a figure ends: `ankles_above_px`; the rest is what makes it tremble.
+    The network finds ankles, and has a bias, so what it finds in the exact figure that stands on the line is what it is
+    compared with. `feet_off_px_median` is what all cells have in common; `trembling_px` is the mean of the rest.
     """
     detect = detector_named("demo/keypoints", 0.05)
 
     def lowest(picture: Picture) -> float:
         found = []
         for shift in SHIFTS_PX:
-            pose = detect(np.roll(picture, shift, axis=0))
+            moved = np.array([[1, 0, 0], [0, 1, shift]], np.float32)
+            pose = detect(cv2.warpAffine(picture, moved, picture.shape[:2], flags=cv2.INTER_CUBIC, borderValue=FLAT))
             body = pose.people[0].body if pose.people else np.zeros((18, 3))
             found += [max((body[ankle, 1] for ankle in ANKLES if body[ankle, 2] > 0), default=np.nan) - shift]
         return float(np.mean(found))
@@ -124,10 +180,11 @@ def feet(cells: Sequence[Picture], exact_cells: Sequence[Picture]) -> dict[str, 
     return {
         "cells": len(cells),
         "found": int(np.isfinite(off).sum()),
-        "ankles_above_px": -common,
-        "feet_off_px_mean": float(np.nanmean(np.abs(off - common))),
-        "feet_off_px_most": float(np.nanmax(np.abs(off - common))),
-        "within_1_px": float((np.abs(off - common) <= 1).mean()),
+        "feet_off_px_mean": float(np.nanmean(np.abs(off))),
+        "feet_off_px_most": float(np.nanmax(np.abs(off))),
+        "feet_off_px_median": common,
+        "trembling_px": float(np.nanmean(np.abs(off - common))),
+        "within_1_px": int((np.abs(off) <= 1).sum()),
     }
 
 
@@ -177,9 +234,22 @@ def main(sheet: Path) -> dict[str, dict[str, float]]:
     ]
     cell_px, share = len(cells[0]), report["scale"] * side / len(cells[0])
     standing = [standing_on(identity, pose, report["anchor_px"][1], share, cell_px) for pose in poses[: len(cells)]]
+    known = [exact(identity, world_pose(pose), side) for pose in poses[: len(cells)]]
+    shown, itself = (
+        [as_drawn(frame, black, covered) for frame, (black, _, covered) in zip(pictures, known, strict=False)]
+        for pictures in (frames, drawn)
+    )
+    uncut = [
+        np.abs(frame.astype(float) - right)[rim(covered)].mean()
+        for frame, right, (*_, covered) in zip(frames, drawn, known, strict=False)
+    ]
     return {
-        "rendered": cut_figures(frames, poses, identity),
-        "drawn": cut_figures(drawn, poses, identity),
+        **cut_figures(frames, poses, {"as drawn": shown, "as it should be": known}),
+        "as drawn, itself": mean_errors(
+            [errors(black, alpha, truth) for (black, _, alpha), truth in zip(itself, known, strict=True)]
+        ),
+        "before cutting": {"uncut_levels": float(np.mean(uncut))},
+        **cut_figures(drawn, poses, {"exact pictures": known}),
         "feet": feet([over_flat(cell) for cell in cells], standing),
         "palette": {"colours": report["colours"]},
         "seams": seams(sheet, names),

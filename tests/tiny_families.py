@@ -82,8 +82,6 @@ class Family:
     """What the plain pipeline goes by."""
     fills: bool = False
     """Whether tokens that are none of the picture's stand in its own layers too."""
-    exact: bool = True
-    """Whether the plain pipeline's real guidance is met to the bit; without guidance it always is."""
     save_control: Callable[[Any, Any], None] = lambda module, folder: module.save_pretrained(folder)
     """(module, folder): how a ControlNet lies on disk."""
     unguided_scale: float = 1.0
@@ -269,10 +267,13 @@ def save_zimage_control(module: Any, folder: Any) -> None:
     own.save_pretrained(folder)
 
 
-def zimage_plain(pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any) -> Any:
+def zimage_plain(
+    pipe: Any, prompt: str, negative: str | None, scale: float, size: Any, steps: int, noise: Any, **more: Any
+) -> Any:
     return pipe(
         prompt, height=size[0], width=size[1], num_inference_steps=steps, negative_prompt=negative, latents=noise,
         guidance_scale=0.0 if negative is None else scale, max_sequence_length=64, output_type="latent",
+        **more,
     ).images  # fmt: skip
 
 
@@ -284,7 +285,6 @@ ZIMAGE = Family(
     zimage_control,
     layers=4,
     fills=True,
-    exact=False,  # the pipeline has both branches in one batch, with a mask
     save_control=save_zimage_control,
     own_call={"guidance_scale": 0.0, "max_sequence_length": 64},
 )

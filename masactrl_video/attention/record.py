@@ -44,7 +44,12 @@ def record_attention(
     """
     groups = (object_tokens, *attributes) if object_tokens else ()
     backbone = backbone_of(denoiser)
-    rows_of = BranchFinder(tuple(branches), clock or StepClock(), each_has_a_call=backbone.calls_each_branch)
+    rows_of = BranchFinder(
+        tuple(branches),
+        clock or StepClock(),
+        each_has_a_call=backbone.calls_each_branch,
+        prompt_first=backbone.prompt_comes_first,
+    )
     masked = layers if masked_layers is None else masked_layers
     recording = _Recording(layers, branches, rows_of, [{} for _ in groups], (map_layers, masked), on_step)
     keep = KeepKeysValues(recording.kept)
@@ -114,12 +119,20 @@ class _Recording:
         missing = [layer.name for layer in self._layers if layer.name not in self.kept]
         if missing:
             raise RuntimeError(f"the attention of {missing[0]} was not recorded: its processor was never called")
-        if len(self.rows) < len(self._branches) and not self._all_called():
+        if len(self.rows) < len(self._branches) and self._rows_of.each_has_a_call and not self._all_called():
             return
+        if not self._rows_of.each_has_a_call:
+            self._put_in_order()
         assert self._current is not None
         keys, values = ({name: pair[i] for name, pair in self.kept.items()} for i in (0, 1))
-        early = _early_maps(self.maps, *self._layers_of_maps)
-        self._on_step(self._current.timestep, StepRecord(keys, values, _joined(self.maps), early))
+        early = early_maps(self.maps, *self._layers_of_maps)
+        self._on_step(self._current.timestep, StepRecord(keys, values, joined_map(self.maps), early))
+
+    def _put_in_order(self) -> None:
+        """The branches of the call as the source has them; of a call without guidance, the prompt's for both."""
+        order = [self.rows.index(branch) if branch in self.rows else 0 for branch in self._branches]
+        if order != list(range(len(self.rows))):
+            self.kept.update({name: (key[order], value[order]) for name, (key, value) in self.kept.items()})
 
     def _all_called(self) -> bool:
         """Lay the call's branch beside the others of its step; whether all are there, and joined."""
@@ -133,7 +146,7 @@ class _Recording:
         return True
 
 
-def _early_maps(
+def early_maps(
     maps: Sequence[Mapping[str, torch.Tensor]],
     map_layers: Sequence[AttentionLayer],
     masked_layers: Sequence[AttentionLayer],
@@ -142,11 +155,11 @@ def _early_maps(
     early = {}
     for layer in layers_between_maps(masked_layers, map_layers) if any(maps) else ():
         before = [other.name for other in map_layers if other.index < layer.index]
-        early[layer.name] = _joined([{name: found[name] for name in before} for found in maps])
+        early[layer.name] = joined_map([{name: found[name] for name in before} for found in maps])
     return {name: found for name, found in early.items() if found is not None}
 
 
-def _joined(maps: Sequence[Mapping[str, torch.Tensor]]) -> torch.Tensor | None:
+def joined_map(maps: Sequence[Mapping[str, torch.Tensor]]) -> torch.Tensor | None:
     """(height, width) of the only row."""
     found = joined_maps([[layer.float() for layer in of_group.values()] for of_group in maps])
     return None if found is None else found[0]
@@ -226,8 +239,9 @@ class KeepObjectMap:
         """A `TextAttention`."""
         size = self.latent_size()
         if size is not None:
-            frames = call.rows // len(self.branches)  # the last branch is the conditional one
-            text = None if self.text is None else self.text.expand(frames, -1, -1)
-            found = self.whole(layer.name, call.word_map(self.tokens, frames, text).detach())
+            frames = call.rows // len(self.branches)
+            first = frames * self.branches.index("conditional")
+            rows, text = slice(first, first + frames), None if self.text is None else self.text.expand(frames, -1, -1)
+            found = self.whole(layer.name, call.word_map(self.tokens, rows, text).detach())
             self.kept[layer.name] = found.reshape(-1, *layer.grid(size))
         return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -31,6 +31,18 @@ from masactrl_video.model.backbones.window import Window, cut_rows
 from masactrl_video.settings.names import Background, Ground
 
 
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """The part of a frame that is not computed, and is a source's."""
+
+    source: int
+    """Its number."""
+    tokens: torch.Tensor
+    """(ground tokens,) positions in the picture."""
+    others: int
+    """How many tokens are computed."""
+
+
 class AttentionControl:
     """What the controlled layers share during one context, and the count of what they did."""
 
@@ -44,6 +56,7 @@ class AttentionControl:
         clock: StepClock | None = None,
         background: Background = "source",
         calls_each_branch: bool = False,
+        prompt_first: bool = False,
         neighbour: float = 0.0,
     ) -> None:
         self.mode = mode_named(plan.mode)
@@ -53,7 +66,11 @@ class AttentionControl:
         self.timesteps = parts[0].source.timesteps
         clock = clock or StepClock()
         self._steps = StepFinder(self.timesteps, clock)
-        self._rows_of = BranchFinder(tuple(branches), clock, each_has_a_call=calls_each_branch)
+        self._rows_of = BranchFinder(
+            tuple(branches), clock, each_has_a_call=calls_each_branch, prompt_first=prompt_first
+        )
+        self._apart = prompt_first
+        """Whether the prompts of one call have places of their own, so that a shared source's keys differ there."""
         self.branches = list(branches)
         """Order of the rows of the denoiser's calls; whoever shares this list sees its changes."""
         self.records: dict[int, StepRecord] = {}
@@ -77,7 +94,8 @@ class AttentionControl:
         self._of_clip: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._is_looking = False
         self._controlled_layers = {layer.name for layer in plan.layers}
-        self._step = self._frames = self._ground = 0
+        self._ground: _Ground | None = None
+        self._step = self._frames = 0
         self._is_controlled = self._is_paused = False
         self._last: AttentionLayer | None = None
         self._latent_size = (0, 0)
@@ -96,7 +114,7 @@ class AttentionControl:
     def _set_rows(self) -> None:
         self._rows = [branch_rows(part.source.branches, self.branches) for part in self.parts]
         shared = max(map(len, self._rows))  # 1 where the branches share the sources: then all rows are frames of one
-        self._branches = len(self.branches) if "regions" in self.mode.needs else shared
+        self._branches = len(self.branches) if self._apart or "regions" in self.mode.needs else shared
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -124,11 +142,12 @@ class AttentionControl:
             ground: number of that source.
             earlier_maps: see `Figures.earlier_maps`.
         """
-        self._ground, self.figures.computed, self.figures.earlier_maps = ground, chosen, earlier_maps
+        self._ground = _Ground(ground, (~chosen).nonzero().squeeze(1), int(chosen.sum()))
+        self.figures.computed, self.figures.earlier_maps = chosen, earlier_maps
         try:
             yield
         finally:
-            self.figures.computed, self.figures.earlier_maps = None, ()
+            self._ground, self.figures.computed, self.figures.earlier_maps = None, None, ()
 
     def only(
         self, rows: Sequence[int], weights: Sequence[Weight], mask: torch.Tensor | None, windows: Sequence[Window]
@@ -202,41 +221,47 @@ class AttentionControl:
             return None
         if not self._is_controlled or self._is_paused:
             return None
-        grid, computed = layer.grid(self._latent_size), self.figures.computed
-        if (grid[0] * grid[1] if computed is None else int(computed.sum())) != qkv.tokens:
+        grid, ground = layer.grid(self._latent_size), self._ground
+        if (grid[0] * grid[1] if ground is None else ground.others) != qkv.tokens:
             raise RuntimeError(f"{layer.name}: {qkv.tokens} tokens, expected {grid[0]} x {grid[1]}")
-        if computed is not None:
-            return self._attend_before_ground(layer, grid, qkv, ~computed)
+        if ground is not None:
+            return self._attend_before_ground(layer, grid, qkv, ground)
         return self._attend(layer, grid, qkv) if layer.name in self._controlled_layers else None
 
     def _attend_before_ground(
-        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: torch.Tensor
+        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: _Ground
     ) -> torch.Tensor:
         """With the source's keys and values behind the frame's own: those of the tokens that are not computed."""
-        qkv = qkv.beside(*self._states_of_ground(layer, grid, qkv, ground))
-        key, value = own_and_text(qkv, own=True)
-        if layer.name not in self._controlled_layers:
-            return merge_heads(F.scaled_dot_product_attention(qkv.query_after_text, key, value))
-        out = self._attend(layer, grid, qkv)
-        if qkv.text is None or out.shape[1] > qkv.tokens:
+        ground_key, ground_value = self._states_of_ground(layer, grid, qkv, ground)
+        is_controlled = layer.name in self._controlled_layers
+        out = self._attend(layer, grid, qkv.beside(ground_key, ground_value)) if is_controlled else None
+        if out is not None and (qkv.text is None or out.shape[1] > qkv.tokens):
             return out
+        text = () if qkv.text is None else (qkv.text,)
+        key = torch.cat([*(own.key for own in (*text, qkv)), ground_key], dim=2)
+        value = torch.cat([*(own.value for own in (*text, qkv)), ground_value], dim=2)
+        if out is None:
+            return merge_heads(F.scaled_dot_product_attention(qkv.query_after_text, key, value))
+        assert qkv.text is not None
         return torch.cat([merge_heads(F.scaled_dot_product_attention(qkv.text.query, key, value)), out], dim=1)
 
     def _states_of_ground(
-        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: torch.Tensor
+        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: _Ground
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The source's key and value of some tokens, (rows, heads, those tokens, head_dim)."""
-        record, rows = self.records[self._ground], self._rows[self._ground]
-        as_is = qkv.knows_places and self.plan.positions == "as-is"
-        if as_is:
-            self._put_in_place(self._ground, layer, grid, grid[1], qkv)
+        """The source's key and value of the ground, (rows, heads, ground tokens, head_dim)."""
+        record, rows = self.records[ground.source], self._rows[ground.source]
+        if self.plan.positions == "as-is" and qkv.knows_places:
+            self._put_in_place(ground.source, layer, grid, grid[1], qkv)
+            keys = record.keys[layer.name]
+        else:
+            whole = split_heads(record.keys[layer.name], qkv.heads).to(qkv.dtype)
+            keys = merge_heads(qkv.placed(whole, grid))
         key, value = (
-            split_heads(states if rows == list(range(len(states))) else states[rows], qkv.heads).to(qkv.dtype)
-            for states in (record.keys[layer.name], record.values[layer.name])
-        )  # -> (branches, heads, source tokens, head_dim)
-        key = key if as_is else qkv.placed(key, grid)
-        chosen = ground.nonzero().squeeze(1)
-        key, value = (states.index_select(2, chosen).expand(qkv.rows, -1, -1, -1) for states in (key, value))
+            split_heads(states.index_select(1, ground.tokens)[rows], qkv.heads)
+            .to(qkv.dtype)
+            .expand(qkv.rows, -1, -1, -1)
+            for states in (keys, record.values[layer.name])
+        )
         return key, value
 
     def _attend(self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV) -> torch.Tensor:

@@ -72,9 +72,17 @@ def control_attention(
     if not isinstance(source, Sequence):
         source = [SourcePart(source, mask=masks.source_mask if masks is not None else None)]
     backbone = backbone_of(denoiser)
-    each = backbone.calls_each_branch
     control = AttentionControl(
-        source, plan, branches, masks, ground, clock, background, calls_each_branch=each, neighbour=neighbour
+        source,
+        plan,
+        branches,
+        masks,
+        ground,
+        clock,
+        background,
+        calls_each_branch=backbone.calls_each_branch,
+        prompt_first=backbone.prompt_comes_first,
+        neighbour=neighbour,
     )
     layers = backbone.layers(denoiser)
     if may_skip:

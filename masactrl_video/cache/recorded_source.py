@@ -109,7 +109,7 @@ def reference_name(number: int) -> str:
     return f"reference-{number}"
 
 
-def _object_maps(record: StepRecord) -> dict[str, torch.Tensor]:
+def object_maps(record: StepRecord) -> dict[str, torch.Tensor]:
     """The object maps of a step by the names under which they are stored; empty where there are none."""
     whole = {} if record.object_map is None else {OBJECT_MAP: record.object_map}
     return whole | {f"{name}.{OBJECT_MAP}": object_map for name, object_map in record.early_maps.items()}

@@ -47,6 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
         ready = arguments.guidance_video or base.get("guidance_video") or {}
         arguments.guidance_video = {"pose": poses, **ready}
     settings = settings_from(arguments)
+    if not settings.kinds:
+        raise UserError(
+            "animate: guidance is off, so that the poses would change nothing; name a network for them (--controlnet "
+            "pose=FOLDER), or render a clip"
+        )
     if settings.source == "clip" and kind is not PoseInput.PEOPLE:
         raise UserError(f"source clip: {poses} shows skeletons, not a character; give --source-image, or leave it out")
     return render.run(arguments, settings)
@@ -58,6 +63,11 @@ def _guidance(arguments: argparse.Namespace, base: dict[str, Any]) -> list[str] 
     if arguments.guidance is not None or named or arguments.config:
         asked: list[str] | None = arguments.guidance
         return asked
+    if "pose" not in base.get("controls", {}):
+        raise UserError(
+            f"animate: preset {arguments.preset} has no network that reads poses; name one (--controlnet pose=FOLDER), "
+            "or take a preset that has one, such as sd15-controlnet"
+        )
     return ["pose"]
 
 

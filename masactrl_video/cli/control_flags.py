@@ -27,7 +27,7 @@ class Pairs(argparse.Action):
 
 
 def add_control_flags(section: Any, weights: bool) -> None:
-    """`--controlnet`, `--t2i-adapter`, `--reference-picture` and, with `weights`, what is said of each control in use."""
+    """Flags that name networks or reference pictures and, with `weights`, what is said of each control in use."""
     for flag, what in (("controlnet", "ControlNet"), ("t2i-adapter", "T2I-Adapter")):
         section.add_argument(
             f"--{flag}",

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    settings = still_settings_from(arguments)
+    settings = still_settings_from(arguments, inverts=True)
     from masactrl_video.jobs.synthesize import edit
 
     return make_stills(edit, settings, arguments)

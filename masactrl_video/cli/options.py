@@ -91,6 +91,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     given = vars(arguments)
     changes = {name: given[name] for name in Settings.model_fields if given.get(name) is not None}
     changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))
+    if "character" in changes and not arguments.config:  # a preset's own prompt is of another one
+        base = {name: value for name, value in base.items() if name != "prompt"}
     return resolve(base, changes)
 
 

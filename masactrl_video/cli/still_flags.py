@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from masactrl_video.cli.control_flags import Pairs, controls_from
 from masactrl_video.cli.options import add_settings
 from masactrl_video.cli.say import add_json, say, say_json, teller
 from masactrl_video.errors import UserError
+from masactrl_video.settings.agreement import INVERTIBLE
 from masactrl_video.settings.fields import Command, settings_for
 from masactrl_video.settings.presets import DEFAULT_PRESET, read_config, read_preset
 from masactrl_video.settings.stills import StillSettings, resolve_stills
+
+logger = logging.getLogger(__name__)
 
 
 class _Pictures(argparse.Action):
@@ -69,8 +73,11 @@ def add_still_settings(
     add_json(parser)
 
 
-def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
+def still_settings_from(arguments: argparse.Namespace, *, inverts: bool = False) -> StillSettings:
     """Preset or configuration file, then the flags that were given.
+
+    Args:
+        inverts: a preset's scheduler that cannot invert a picture gives way to ddim.
 
     Raises:
         UserError: an unknown preset, values that do not go together, or files that are not there.
@@ -80,6 +87,9 @@ def still_settings_from(arguments: argparse.Namespace) -> StillSettings:
         if arguments.config
         else read_preset(arguments.preset or DEFAULT_PRESET)
     )
+    if inverts and not arguments.config and base.get("scheduler", "ddim") not in INVERTIBLE:
+        logger.info("scheduler: ddim, which can invert a picture, in the place of the preset's %s", base["scheduler"])
+        base["scheduler"] = "ddim"
     given = vars(arguments)
     changes = {name: given[name] for name in StillSettings.model_fields if given.get(name) is not None}
     changes |= controls_from(base, given, changes.get("guidance", base.get("guidance")))

@@ -56,6 +56,24 @@ class Call:
         """Of which branch the chunks of its rows are."""
         return branches_of(self.options)
 
+    @property
+    def prompted(self) -> slice:
+        """Rows of the positive prompt; none where it is not in this call.
+
+        Raises:
+            UserError: there are several.
+        """
+        branches, rows = self.branches, len(self.x) // len(self.branches)
+        if branches.count("conditional") > 1:
+            raise UserError(
+                f"words: this call has {branches.count('conditional')} prompts, for areas or ranges of timesteps; give "
+                "one prompt, or masks"
+            )
+        if "conditional" not in branches:
+            return slice(0, 0)
+        first = branches.index("conditional") * rows
+        return slice(first, first + rows)
+
     def made(self, options: Options) -> torch.Tensor:
         """Make the call with other `transformer_options`."""
         place = self._place()

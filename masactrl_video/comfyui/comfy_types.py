@@ -34,8 +34,8 @@ class Patcher(Protocol):
         """What is kept with the model under a key, or None."""
 
 
-RUN, CALL = "outer_sample", "diffusion_model"
-"""Kinds of wrappers: around a whole run of a sampler, and around a call of the denoiser."""
+RUN, STEP, CALL = "outer_sample", "calc_cond_batch", "diffusion_model"
+"""Kinds of wrappers: around a whole run of a sampler, around all prompts' calls at a noise level, and around one."""
 
 
 def sigma_of(options: Options) -> float:

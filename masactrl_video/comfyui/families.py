@@ -75,6 +75,10 @@ class Family:
     blocks: tuple[Blocks, ...]
     embedder: str
     """Of the network, what makes the places of tokens."""
+    blocks_of_words: str
+    """Part, as diffusers names it, whose attention to words makes the object masks."""
+    calls_each_branch: bool = False
+    """See `ComfyNetwork`."""
     from_middle: bool = False
     """Whether rows and columns are counted from the middle of the picture."""
 
@@ -198,6 +202,7 @@ FLUX = _Flux(
         Blocks("single_blocks", "", "linear1", "pe", "single_transformer_blocks", replaced_as="single_block"),
     ),
     "pe_embedder",
+    "transformer_blocks",
 )
 QWEN = _Qwen(
     "Qwen-Image",
@@ -213,6 +218,8 @@ QWEN = _Qwen(
         ),
     ),
     "pe_embedder",
+    "transformer_blocks",
+    calls_each_branch=True,
     from_middle=True,
 )
 ZIMAGE = _ZImage(
@@ -223,6 +230,8 @@ ZIMAGE = _ZImage(
         Blocks("layers", "attention", "attention.qkv", "freqs_cis", "layers", "attention"),
     ),
     "rope_embedder",
+    "layers",
+    calls_each_branch=True,
 )
 FAMILIES: Sequence[Family] = (FLUX, QWEN, ZIMAGE)
 

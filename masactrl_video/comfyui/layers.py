@@ -23,6 +23,8 @@ class ComfyLayer:
     key_channels: int
     attention: Any = field(repr=False, compare=False)
     """ComfyUI's module: `to_q`, `to_k`, `to_v`."""
+    to_text: Any = field(default=None, repr=False, compare=False)
+    """The same of the attention to the prompt, in the same block; None: it has none."""
 
     @property
     def name(self) -> str:
@@ -63,7 +65,14 @@ def unet_layers(model: Patcher) -> tuple[ComfyLayer, ...]:
     """
     unet = model.model.diffusion_model
     found = [
-        ComfyLayer(index, place, downscale, block.attn1.heads * block.attn1.dim_head, block.attn1)
+        ComfyLayer(
+            index,
+            place,
+            downscale,
+            block.attn1.heads * block.attn1.dim_head,
+            block.attn1,
+            getattr(block, "attn2", None),
+        )
         for index, (place, downscale, block) in enumerate(_blocks(unet))
     ]
     if not found:

@@ -15,7 +15,14 @@ from masactrl_video.comfyui.pose_nodes import (
     SmoothPoses,
     TweenPoses,
 )
-from masactrl_video.comfyui.source_nodes import LoadSource, RecordedSource, RecordSource, SaveSource, UseSource
+from masactrl_video.comfyui.source_nodes import (
+    LoadSource,
+    PromptWithWords,
+    RecordedSource,
+    RecordSource,
+    SaveSource,
+    UseSource,
+)
 
 
 class MeasureFrames(io.ComfyNode):
@@ -47,6 +54,7 @@ class MeasureFrames(io.ComfyNode):
 
 
 NODES: list[type[io.ComfyNode]] = [
+    PromptWithWords,
     RecordSource,
     RecordedSource,
     UseSource,

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from masactrl_video.attention.plan import layers_from
+from masactrl_video.attention.record import KeepObjectMap, early_maps, joined_map
 from masactrl_video.attention.recorded import MemorySource, RecordedSource, StepRecord
 from masactrl_video.comfyui.calls import Call
 from masactrl_video.comfyui.comfy_types import CALL, RUN, Patcher
 from masactrl_video.comfyui.fitting import Fit, fit_of
 from masactrl_video.comfyui.models import network_of
-from masactrl_video.comfyui.networks import ComfyNetwork, NetworkLayer
+from masactrl_video.comfyui.networks import ComfyNetwork, NetworkLayer, Reading
+from masactrl_video.comfyui.words import Words
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
 
@@ -37,6 +39,10 @@ class Source:
     fit: Fit
     latents: torch.Tensor
     """(1, channels, height, width): what the sampler made of it."""
+
+    def knows_object(self) -> bool:
+        """Whether it was recorded with words of its object."""
+        return self.recorded.read(self.recorded.steps[0]).object_map is not None
 
     def on(self, device: torch.device) -> MovedSource:
         """The same, read onto a device."""
@@ -76,7 +82,9 @@ class MovedSource:
         keys, values = (
             {name: tensor.to(self.device) for name, tensor in states.items()} for states in (record.keys, record.values)
         )
-        return StepRecord(keys, values)
+        early = {name: found.to(self.device) for name, found in record.early_maps.items()}
+        whole = None if record.object_map is None else record.object_map.to(self.device)
+        return StepRecord(keys, values, whole, early)
 
 
 @dataclass(eq=False)
@@ -87,8 +95,12 @@ class Recording:
     layers: tuple[NetworkLayer, ...]
     """Those that are kept."""
     fit: Fit
+    words: Words | None = None
+    """Those of the object, whose map is kept too."""
     source: Source | None = None
     _draft: dict[float, dict[str, States]] = field(default_factory=dict, repr=False)
+    _maps: dict[float, dict[str, torch.Tensor]] = field(default_factory=dict, repr=False)
+    """Noise level → layer → attention to the words, (1, height, width)."""
     _latent_size: tuple[int, int] = (0, 0)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recording:
@@ -98,12 +110,13 @@ class Recording:
         """Around a whole run of a sampler; an interrupted one leaves nothing."""
         self.source = None
         self._draft.clear()
+        self._maps.clear()
         try:
             made = executor(*arguments, **named)
             sigmas = arguments[3] if len(arguments) > 3 else named["sigmas"]
             self.source = self._whole([float(sigma) for sigma in sigmas], made)
         finally:
-            self._draft = {}
+            self._draft, self._maps = {}, {}
         return made
 
     def call(self, executor: Callable[..., torch.Tensor], *arguments: Any, **named: Any) -> torch.Tensor:
@@ -125,10 +138,21 @@ class Recording:
             for row, branch in fresh:
                 drafts[branch][layer.name] = (key[row : row + 1].cpu(), value[row : row + 1].cpu())
 
-        with self.network.looked(call, self.layers, look) as options:
+        maps: dict[str, torch.Tensor] = {}
+        reading = self._reading(call, maps) if "conditional" in drafts else {}
+        with self.network.looked(call, self.layers, look, reading) as options:
             out = call.made(options)
         at.update(drafts)
+        if maps:
+            self._maps[call.sigma] = maps
         return out
+
+    def _reading(self, call: Call, maps: dict[str, torch.Tensor]) -> Reading:
+        if self.words is None:
+            return {}
+        self.words.check(call.context)
+        keep = KeepObjectMap(self.words.tokens, ["conditional"], lambda: call.size, maps)
+        return {layer.name: [keep] for layer in self.network.map_layers(self.words.divisor)}
 
     def _whole(self, sigmas: Sequence[float], made: torch.Tensor) -> Source:
         if not self._draft:
@@ -146,15 +170,23 @@ class Recording:
             keys, values = (
                 {name: torch.cat([of[name][place] for of in states]) for name in source.layers} for place in (0, 1)
             )
-            source.add(sigma, StepRecord(keys, values))
+            source.add(sigma, StepRecord(keys, values, *self._object_maps(sigma)))
         return Source(source, tuple(sigmas[:-1]), self._latent_size, self.fit, made.detach().cpu())
 
+    def _object_maps(self, sigma: float) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
+        """Where the object is at a noise level, (height, width), and as it was known in layers between its maps."""
+        if self.words is None:
+            return None, {}
+        maps = [self._maps.get(sigma, {})]
+        return joined_map(maps), early_maps(maps, self.network.map_layers(self.words.divisor), self.layers)
 
-def record_source(model: Patcher, first_layer: int = 0) -> tuple[Patcher, Recording]:
+
+def record_source(model: Patcher, first_layer: int = 0, words: Words | None = None) -> tuple[Patcher, Recording]:
     """A copy of a MODEL that records what a sampler does with it; the given one stays as it is.
 
     Args:
         first_layer: layers before it are not kept.
+        words: of the object, in the prompt: where they are is kept too, for masks.
 
     Raises:
         UserError: it is of no known kind, or has not so many layers.
@@ -164,7 +196,9 @@ def record_source(model: Patcher, first_layer: int = 0) -> tuple[Patcher, Record
     kept = tuple(layer for layer in layers if layer in layers_from(layers, first_layer))
     if not kept:
         raise UserError(f"first_layer: got {first_layer}; this model has the layers 0 to {len(layers) - 1}")
-    recording = Recording(network, kept, fit_of(model, layers))
+    recording = Recording(network, kept, fit_of(model, layers), words)
+    if words is not None:
+        network.map_layers(words.divisor)  # there are some
     patched = model.clone()
     for kind, method in ((RUN, recording.run), (CALL, recording.call)):
         patched.remove_wrappers_with_key(kind, KEY)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from masactrl_video.attention.recorded import StepRecord
 from masactrl_video.cache.index import is_entry_id
-from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.cache.recorded_source import CachedSource, object_maps
 from masactrl_video.cache.store import CacheEntry, CacheWriter, open_entry
 from masactrl_video.comfyui.fitting import Fit
 from masactrl_video.comfyui.recording import Source
@@ -111,7 +111,7 @@ def _source(entry: CacheEntry, name: str) -> Source:
 
 
 def _tensors(record: StepRecord) -> dict[str, torch.Tensor]:
-    keys = {f"{name}.key": tensor for name, tensor in record.keys.items()}
+    keys = object_maps(record) | {f"{name}.key": tensor for name, tensor in record.keys.items()}
     return keys | {f"{name}.value": tensor for name, tensor in record.values.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,14 +12,47 @@ from masactrl_video.comfyui.comfy import CATEGORY, folder_paths, io
 from masactrl_video.comfyui.comfy_types import Patcher
 from masactrl_video.comfyui.recording import Recording, Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
+from masactrl_video.comfyui.words import Words, find_words
 
 RecordingType = io.Custom("MASACTRL_RECORDING")
 SourceType = io.Custom("MASACTRL_SOURCE")
+WordsType = io.Custom("MASACTRL_WORDS")
 
 
 def sources_folder() -> Path:
     """Where sources are kept: in ComfyUI's own output folder."""
     return Path(folder_paths.get_output_directory()) / "masactrl_sources"
+
+
+class PromptWithWords(io.ComfyNode):
+    """A prompt, and where the words stand in it that name an object."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlPromptWithWords",
+            display_name="Prompt with Words",
+            category=CATEGORY,
+            description="Encodes a prompt as CLIP Text Encode does, and finds the words of an object in it.",
+            inputs=[
+                io.Clip.Input("clip"),
+                io.String.Input("text", multiline=True),
+                io.String.Input("words", tooltip="those of the text that name the object"),
+                io.Int.Input(
+                    "mask_grid_divisor", default=4, min=1, max=8, tooltip="UNets: latent side / side of the map"
+                ),
+                io.Float.Input("threshold", default=0.1, min=0.0, max=1.0, step=0.01),
+            ],
+            outputs=[io.Conditioning.Output(display_name="conditioning"), WordsType.Output(display_name="words")],
+        )
+
+    @classmethod
+    def execute(cls, clip: Any, text: str, words: str, mask_grid_divisor: int, threshold: float) -> io.NodeOutput:
+        """See ComfyUI."""
+        conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
+        found = find_words(clip, text, words, conditioning[0][0].shape[1])
+        return io.NodeOutput(conditioning, Words(found, mask_grid_divisor, threshold))
 
 
 class RecordSource(io.ComfyNode):
@@ -36,14 +70,15 @@ class RecordSource(io.ComfyNode):
             inputs=[
                 io.Model.Input("model"),
                 io.Int.Input("first_layer", default=0, min=0, max=200, tooltip="layers before it are not kept"),
+                WordsType.Input("words", optional=True, tooltip="of the object: Use Source needs no source_mask then"),
             ],
             outputs=[io.Model.Output(display_name="model"), RecordingType.Output(display_name="recording")],
         )
 
     @classmethod
-    def execute(cls, model: Patcher, first_layer: int) -> io.NodeOutput:
+    def execute(cls, model: Patcher, first_layer: int, words: Words | None = None) -> io.NodeOutput:
         """See ComfyUI."""
-        return io.NodeOutput(*record_source(model, first_layer))
+        return io.NodeOutput(*record_source(model, first_layer, words))
 
 
 class RecordedSource(io.ComfyNode):
@@ -87,6 +122,7 @@ class UseSource(io.ComfyNode):
                 io.Float.Input("weight", default=1.0, min=0.0, max=100.0, step=0.05),
                 io.Mask.Input("source_mask", optional=True, tooltip="masked, regions: the object in the source"),
                 io.Mask.Input("target_mask", optional=True, tooltip="masked, regions: the object in the frames"),
+                WordsType.Input("words", optional=True, tooltip="masked, regions: of the object, instead of a mask"),
             ],
             outputs=[io.Model.Output(display_name="model")],
         )
@@ -102,9 +138,10 @@ class UseSource(io.ComfyNode):
         weight: float,
         source_mask: torch.Tensor | None = None,
         target_mask: torch.Tensor | None = None,
+        words: Words | None = None,
     ) -> io.NodeOutput:
         """See ComfyUI."""
-        part = Part(source, weight, None if source_mask is None else source_mask[0], target_mask)
+        part = Part(source, weight, None if source_mask is None else source_mask[0], target_mask, words)
         return io.NodeOutput(use_source(model, part, Where(mode, first_step, first_layer)))
 
 

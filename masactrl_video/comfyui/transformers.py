@@ -21,8 +21,10 @@ import torch
 from masactrl_video.comfyui.calls import Call
 from masactrl_video.comfyui.comfy_types import Options
 from masactrl_video.comfyui.families import Family, JointLayer
-from masactrl_video.comfyui.networks import Answer, Look, NetworkLayer
+from masactrl_video.comfyui.networks import Answer, Look, NetworkLayer, Reading
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.joint.attention import JointCall, Opened
+from masactrl_video.model.backbones.joint.layers import word_layers
 from masactrl_video.model.backbones.joint.places import check_tokens, turned
 from masactrl_video.model.backbones.qkv import QKV, merge_heads, split_heads
 
@@ -37,14 +39,25 @@ class Transformer:
     network: Any = field(repr=False, compare=False)
     layers: tuple[JointLayer, ...]
 
+    @property
+    def calls_each_branch(self) -> bool:
+        """As the family has it."""
+        return self.family.calls_each_branch
+
+    def map_layers(self, divisor: int) -> tuple[JointLayer, ...]:
+        """See `ComfyNetwork`; there is one grid."""
+        own, part = self.layers[0].downscale, f"{self.family.blocks_of_words}."
+        found = word_layers(self.layers, own, self.family.title, part)
+        return tuple(layer for layer in self.layers if layer in found)
+
     @contextmanager
-    def looked(self, call: Call, wanted: Sequence[NetworkLayer], look: Look) -> Iterator[Options]:
+    def looked(self, call: Call, wanted: Sequence[NetworkLayer], look: Look, reading: Reading) -> Iterator[Options]:
         """See `ComfyNetwork`."""
 
         def see(layer: NetworkLayer, qkv: QKV) -> None:
             look(layer, merge_heads(qkv.unplaced_key), merge_heads(qkv.value))
 
-        with self._asked(call, wanted, see) as (options, asked):
+        with self._asked(call, wanted, see, reading) as (options, asked):
             yield options
         if missing := [layer for layer in self._of(wanted) if layer.name not in asked]:
             raise UserError(
@@ -53,9 +66,11 @@ class Transformer:
             )
 
     @contextmanager
-    def answered(self, call: Call, wanted: Sequence[NetworkLayer], answer: Answer) -> Iterator[Options]:
+    def answered(
+        self, call: Call, wanted: Sequence[NetworkLayer], answer: Answer, reading: Reading
+    ) -> Iterator[Options]:
         """See `ComfyNetwork`."""
-        with self._asked(call, wanted, answer) as (options, asked):
+        with self._asked(call, wanted, answer, reading) as (options, asked):
             yield options
         missing = [layer for layer in self._of(wanted) if layer.name not in asked]
         replaced = call.options.get("patches_replace", {}).get("dit", {})
@@ -73,10 +88,17 @@ class Transformer:
         return [layer for layer in self.layers if layer in wanted]
 
     @contextmanager
-    def _asked(self, call: Call, wanted: Sequence[NetworkLayer], answer: Answer) -> Iterator[tuple[Options, set[str]]]:
+    def _asked(
+        self, call: Call, wanted: Sequence[NetworkLayer], answer: Answer, reading: Reading
+    ) -> Iterator[tuple[Options, set[str]]]:
         """Options of a call whose wanted layers are answered for, and names of the layers that were asked."""
         self.family.check_call(call)
-        attending = _Attending(self.family, self.network, call, answer)
+        names = {layer.name for layer in self._of(wanted)}
+
+        def answering(layer: NetworkLayer, qkv: QKV) -> torch.Tensor | None:
+            return answer(layer, qkv) if layer.name in names else None
+
+        attending = _Attending(self.family, self.network, call, answering, reading)
         patches = call.options.get("patches", {})
         options = {
             **call.options,
@@ -84,7 +106,7 @@ class Transformer:
             "optimized_attention_override": attending.attention,
         }
         with ExitStack() as stack:
-            for layer in self._of(wanted):
+            for layer in (layer for layer in self.layers if layer.name in names or layer.name in reading):
                 begin = partial(attending.begin, layer)
                 stack.callback(layer.module.register_forward_pre_hook(begin, with_kwargs=True).remove)
             yield options, attending.asked
@@ -104,7 +126,8 @@ class _Begun:
 class _Attending:
     """The attention of one call of the network."""
 
-    def __init__(self, family: Family, network: Any, call: Call, answer: Answer) -> None:
+    def __init__(self, family: Family, network: Any, call: Call, answer: Answer, reading: Reading) -> None:
+        self._reading, self._prompted = reading, call.prompted if reading else slice(0, 0)
         self._family, self._network, self._answer, self._size = family, network, answer, call.size
         self._others: Callable[..., torch.Tensor] | None = call.options.get("optimized_attention_override")
         self._begun: _Begun | None = None
@@ -158,8 +181,10 @@ class _Attending:
         query, key, value = (states if by_head else split_heads(states, heads) for states in (q, k, v))
         mask = rest[0] if rest else named.get("mask")
         picture, others = self._parts(begun.layer, query.shape[2])
-        attended = self._answer(begun.layer, self._qkv(begun, (query, key, value), picture, others, mask))
+        qkv = self._qkv(begun, (query, key, value), picture, others, mask)
+        attended = self._answer(begun.layer, qkv)
         self.asked.add(begun.layer.name)
+        self._read(begun.layer, qkv, picture.start)
         if attended is None:
             return original(q)
         tokens = picture.stop - picture.start
@@ -171,6 +196,15 @@ class _Attending:
                 attended[:, :-tokens] if is_there else original(q[:, :, others] if by_head else q[:, others])
             )
         return out
+
+    def _read(self, layer: JointLayer, qkv: QKV, text_tokens: int) -> None:
+        """Tell of the attention to the prompt, whose tokens stand before the picture's."""
+        if layer.name not in self._reading:
+            return
+        rows = list(range(qkv.rows))[self._prompted]
+        opened = Opened(qkv.of_rows(rows), lambda attended: attended, slice(text_tokens))
+        for added in self._reading[layer.name]:
+            added(layer, JointCall(opened, self._family.title), qkv.query)
 
     def _parts(self, layer: JointLayer, total: int) -> tuple[slice, torch.Tensor]:
         """The picture's tokens, and numbers of all others."""

@@ -18,6 +18,7 @@ from masactrl_video.poses.pose_json import POSE_SUFFIXES, read_poses
 from masactrl_video.settings.clip_parts import SizeSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.names import Box
+from masactrl_video.settings.presets import checked
 from masactrl_video.settings.settings import Settings
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.picture_file import picture_suffixes
@@ -107,5 +108,9 @@ def pose_control(settings: GuidanceSettings, where: str) -> str:
 
 
 def with_guidance(settings: Settings, guidance: list[str], **changes: Any) -> Settings:
-    """The settings with other guidance in use, checked again."""
-    return Settings.model_validate({**settings.model_dump(), "guidance": guidance, **changes})
+    """The settings with other guidance in use, checked again.
+
+    Raises:
+        UserError: they do not go together.
+    """
+    return checked(Settings, {**settings.model_dump(), "guidance": guidance, **changes})

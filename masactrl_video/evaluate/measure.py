@@ -18,6 +18,7 @@ from masactrl_video.evaluate.figures import (
     psnr,
     same,
 )
+from masactrl_video.evaluate.leakage import leakage
 from masactrl_video.evaluate.rendering import Pictures, Rendered, Variant, Way
 from masactrl_video.measure.moments import enlarged
 from masactrl_video.model.sampling.latents import decode_latents, encode_picture
@@ -83,7 +84,7 @@ class Evaluation:
         measured = Measured()
         self._autoencoder(case, measured)
         self._generated(case, measured, curve(self.way, self.with_source) if curves else {})
-        self._leakage(case.in_ground_colours(), measured)
+        self._leakage(case, measured)
         if self.adapter_way is not None:
             self._adapter(self.adapter_way, case, measured)
         self._real(case, measured)
@@ -148,11 +149,15 @@ class Evaluation:
 
     def _leakage(self, case: Case, measured: Measured) -> None:
         """What of the character gets into the ground, where both have the same colours."""
-        rendered = self.way.render(case, [self.with_source, self.masked])
+        rendered = self.way.render(case.in_ground_colours(), [self.with_source, self.masked])
         source = read_identity(rendered.source, case.source.pose, self.world)
         for name, variant in (("with", self.with_source), ("masked", self.masked)):
             for posed, picture in zip(case.targets, rendered.targets[variant], strict=True):
                 measured.add(f"ground {name}", error_off_figure(picture, posed.drawn(source)))
+        leaks = leakage(case, self.way, [self.with_source, self.masked])
+        for name, variant in (("with", self.with_source), ("masked", self.masked)):
+            for level in leaks[variant]:
+                measured.add(f"leakage {name}", level)
 
     def _adapter(self, way: Way, case: Case, measured: Measured) -> None:
         variant = self.with_source

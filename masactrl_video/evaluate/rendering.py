@@ -25,6 +25,7 @@ from masactrl_video.model.sampling.latents import decode_latents, encode_picture
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.poses.warp import Skeleton, Skeletons
 from masactrl_video.render.frames import FramesJob, denoise_chunk
+from masactrl_video.render.grounds import StillGround
 from masactrl_video.settings.modes import needs_of
 from masactrl_video.settings.names import MaskCells, Rim, SourcePositions
 from masactrl_video.settings.settings import Settings
@@ -48,9 +49,9 @@ class Variant:
     """Where the source's keys stand, in models whose keys have places."""
     rim: Rim = 0
     """Of the masks, see `MaskRule`."""
-    cells: MaskCells = "nearest"
-    """Which cells of coarse layers are the object's, see `MaskRule`."""
-    background: Literal["source", "own"] = "source"
+    cells: MaskCells | None = None
+    """Which cells of coarse layers are the object's, see `MaskRule`; None: as the settings say."""
+    background: Literal["source", "own", "still"] = "source"
     """What the ground attends to, with masks."""
 
 
@@ -88,7 +89,8 @@ class Way:
         whole = self._plan(Variant(0, 0, "source"))
         source, branches, words = self._source(case, scheduler, real)
         with TemporaryDirectory() as cache:
-            recorded = cached_source(Path(cache), self.model, source, branches, whole, words)
+            levels = any(variant.background == "still" for variant in variants)
+            recorded = cached_source(Path(cache), self.model, source, branches, whole, words, levels=levels)
             targets: dict[Variant, Pictures] = {}
             target_maps = None
             for variant in variants:
@@ -134,10 +136,22 @@ class Way:
             plan=self._plan(variant),
             guidance=[np.stack([posed.skeleton() for posed in case.targets])],
             masks=(
-                MaskRule(tokens, self.settings.mask_threshold, rim=variant.rim, cells=variant.cells) if masked else None
+                MaskRule(
+                    tokens,
+                    self.settings.mask_threshold,
+                    rim=variant.rim,
+                    cells=variant.cells or self.settings.mask_cells,
+                )
+                if masked
+                else None
             ),
             background=variant.background,
             skeletons=_skeletons(case) if variant.positions == "pose" else None,
+            still_ground=(
+                StillGround(source.levels[None])
+                if variant.background == "still" and source.levels is not None
+                else None
+            ),
         )
         with job.controlled() as control:
             latents = denoise_chunk(job, control, [range(len(case.targets))])[0]

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from masactrl_video.demo.world.identity import NAMED
+from masactrl_video.errors import counted
 from masactrl_video.evaluate.figures import UNNAMED
+from masactrl_video.evaluate.leakage import LEAKS
 from masactrl_video.evaluate.measure import Measured
 
 
@@ -50,10 +54,28 @@ def figures(measured: Measured) -> list[Figure]:
         ratio("identity: error with the source ÷ without", "error with", "error without"),
         *(percent(f"kept with the source: {name}", f"kept with: {name}", 80) for name in UNNAMED),
         Figure("masks' overlap with the silhouette", measured.mean("masks"), "", 0.6, True),
-        ratio("leakage: error on the ground, masked ÷ not masked", "ground masked", "ground with"),
+        _leakage(measured),
         Figure("inversion's reconstruction", measured.mean("inversion"), " dB", 26, True),
         ratio("identity of a real source: error with ÷ without", "error with real source", "error without real source"),
     ]
+
+
+def _leakage(measured: Measured) -> Figure:
+    """Masked ÷ not masked, where it is a lot without masks; in all frames where it is nowhere a lot."""
+    plain, masked = (np.array(measured.values[f"leakage {name}"]) for name in ("with", "masked"))
+    leaky = plain >= LEAKS
+    some = leaky if leaky.any() else ~leaky
+    name = f"leakage, masked ÷ not masked, in {leaky.sum()} of {counted(len(leaky), 'frame')} that leak"
+    return Figure(name, float(masked[some].mean() / plain[some].mean()), "", 0.5, False)
+
+
+def _ground(measured: Measured) -> str:
+    """The whole error on the ground, in which that of drawing outweighs what leaks."""
+    plain, masked = measured.mean("ground with"), measured.mean("ground masked")
+    return (
+        f"Error on the ground where the character has its colours, levels of 255: {plain:.1f} without masks, "
+        f"{masked:.1f} with them; {masked / plain:.2f} of it."
+    )
 
 
 def _details(measured: Measured) -> list[str]:
@@ -88,7 +110,7 @@ def as_markdown(measured: Measured, heading: str) -> str:
     """The figures, what is behind those of identity, and the curves over S and L."""
     lines = [heading, "", "| figure | value | target | met |", "| --- | --- | --- | --- |"]
     lines += [figure.row() for figure in figures(measured)]
-    lines += ["", *_details(measured), "", *_identity_alone(measured), ""]
+    lines += ["", *_details(measured), "", *_identity_alone(measured), "", _ground(measured), ""]
     settings = [name.removeprefix("error at ") for name in measured.values if name.startswith("error at ")]
     if settings:
         columns = ("control", "error on the figure, levels of 255", "÷ without", "details kept", "keypoints found")

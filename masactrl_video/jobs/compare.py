@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from masactrl_video.attention.baselines.lockstep import Lockstep
 from masactrl_video.attention.baselines.plug_and_play import check_decoder, plug_and_play
 from masactrl_video.attention.baselines.prompt_to_prompt import align_words, prompt_to_prompt
 from masactrl_video.attention.plan import ControlPlan
@@ -34,6 +36,7 @@ from masactrl_video.page.sheet import Panel, labelled_sheet
 from masactrl_video.render.kept import check_kept
 from masactrl_video.render.overflow import check_finite
 from masactrl_video.settings.stills import StillSettings
+from masactrl_video.sources.reference import ReferenceSource
 from masactrl_video.sources.source import RealSource
 from masactrl_video.video.png import read_png, write_png
 
@@ -176,7 +179,7 @@ def _prompt_to_prompt(comparison: Comparison) -> torch.Tensor:
         cross_steps=settings.p2p_cross_steps,
         self_steps=settings.p2p_self_steps,
     )
-    return denoise_beside(planned.source, job.denoising, comparison.guidance, injected, METHODS["prompt-to-prompt"])
+    return _beside(comparison, injected, METHODS["prompt-to-prompt"])
 
 
 def _plug_and_play(comparison: Comparison) -> torch.Tensor:
@@ -190,7 +193,14 @@ def _plug_and_play(comparison: Comparison) -> torch.Tensor:
         feature_steps=settings.pnp_feature_steps,
         attention_steps=settings.pnp_attention_steps,
     )
-    return denoise_beside(planned.source, job.denoising, comparison.guidance, injected, METHODS["plug-and-play"])
+    return _beside(comparison, injected, METHODS["plug-and-play"])
+
+
+def _beside(comparison: Comparison, injected: AbstractContextManager[Lockstep], method: str) -> torch.Tensor:
+    """A target denoised beside its source, by one of the other methods."""
+    source = comparison.source.planned.source
+    assert not isinstance(source, ReferenceSource)  # such models are refused before
+    return denoise_beside(source, comparison.target.job.denoising, comparison.guidance, injected, method)
 
 
 _LATENTS: dict[str, Callable[[Comparison], torch.Tensor]] = {

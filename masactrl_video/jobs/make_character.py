@@ -43,6 +43,7 @@ from masactrl_video.sources.characters.index import (
 )
 from masactrl_video.sources.characters.store import Character, check_vacant, default_root, folder_of, save_alone
 from masactrl_video.sources.plan import plan_source
+from masactrl_video.sources.reference import ReferenceSource
 from masactrl_video.sources.saved import NOISE, PICTURE_LATENTS, level_name
 from masactrl_video.sources.source import GeneratedSource, RealSource
 from masactrl_video.storage.write_errors import check_writable
@@ -64,7 +65,8 @@ def make_character(
 ) -> Character:
     """Generate a character from the prompt, or invert the picture that `source_image` names, and keep it.
 
-    Of a model that keeps references (FLUX.2 klein-kv), what the picture offers as one is kept instead. Else the source is recorded in the cache too, as a render with the same settings will look it up.
+    Of a model that keeps references (FLUX.2 klein-kv), what the picture offers as one is kept instead. Otherwise the
+    source is recorded in the cache too, as a render with the same settings will look it up.
 
     Args:
         settings: of the model and the source; the clip is not read.
@@ -112,6 +114,7 @@ def _make(
         return save_reference(settings, model, root, name, size_px, pictures, *said, overwrite)
     planned = plan_source(settings, model, EmptyCanvas(size_px), [[picture] for picture in pictures])
     source = planned.source
+    assert not isinstance(source, ReferenceSource)  # it comes from this model, which keeps none
     if isinstance(source, RealSource):
         source = replace(source, trajectory=source.begin().trajectory)  # inverted once; kept with the character
     recorded = replace(planned, source=source).record(model, settings)
@@ -206,6 +209,8 @@ def _recipe(
         pose=pose,
         prediction_type=settings.prediction_type,
         true_cfg_scale=settings.true_cfg_scale,
+        cfg_normalization=settings.cfg_normalization,
+        cfg_truncation=settings.cfg_truncation,
     )
 
 

@@ -99,7 +99,7 @@ def _given(settings: Settings, model: DiffusionModel) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
     if min(height, width) < _LEAST_SIDE_PX or max(height, width) > _MOST_ASPECT * min(height, width):
         raise UserError(
-            f"{settings.source_image}: a reference picture has sides of {_LEAST_SIDE_PX} px or more, of which one is at "
+            f"{settings.source_image}: a reference picture has sides of {_LEAST_SIDE_PX} px or more, one at "
             f"most {_MOST_ASPECT} times the other; it is {width}x{height}"
         )
     if settings.width is not None and settings.height is not None:
@@ -123,7 +123,8 @@ def _generated(
     for _ in walk.steps:
         pass
     assert walk.final_latents is not None
-    return decode_latents(model, walk.final_latents)[0]
+    picture: NDArray[np.uint8] = decode_latents(model, walk.final_latents)[0]
+    return picture
 
 
 def _recipe(

@@ -35,6 +35,7 @@ from masactrl_video.progress import CancelToken, RenderProgress, carried, stoppe
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import sources_alone
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
+from masactrl_video.sources.characters.caption import with_caption
 from masactrl_video.video.png import write_png
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def render_clip(
     outputs, replaced = Outputs(output), (overwrite, restart)
     with stopped_by(cancel), run_log() as log:
         report = Report(tell=log.beside(tell))
+        settings = with_caption(settings)
         if _is_made_already(settings, outputs, replaced):
             return outputs
         check_inputs(settings, outputs.video, outputs.folder)

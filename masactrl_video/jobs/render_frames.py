@@ -51,11 +51,12 @@ def plan_render(
     """
     pictures, beside = outputs.frames(len(clip)), _beside(settings, model, clip, guidance, outputs.folder)
     planned, skeletons = sources.planned, sources.skeletons
-    along = (sources.first, Beside(**beside), sources.later, sources.timeline, skeletons)
+    along = (sources.first, Beside(**beside), sources.later, sources.timeline, skeletons, sources.references)
     job = frames_job(settings, model, clip.size_px, guidance, planned.scheduler, planned.plan, *along)
     _say_shortcuts(settings)
     keys = [*(kind.key for kind in guidance), *(given.key for given in beside.values())]
-    names = made_from(model, job.denoising.text, keys, sources.first, sources.later, sources.timeline, skeletons)
+    follows = (sources.first, sources.later, sources.timeline, skeletons, sources.references)
+    names = made_from(model, job.denoising.text, keys, *follows)
     text = picture_text(settings) | {"made-from": names}
     check_kept(pictures, text["made-from"])
     batch_size = settings.batch_size

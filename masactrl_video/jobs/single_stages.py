@@ -22,6 +22,7 @@ from masactrl_video.progress import counting
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import first_source
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
+from masactrl_video.sources.characters.caption import with_caption
 from masactrl_video.storage.staging import staged_folder
 from masactrl_video.storage.write_errors import check_can_be_made
 from masactrl_video.video.clip import open_clip
@@ -102,7 +103,7 @@ def record_source_of(settings: Settings, picture: Path, *, overwrite: bool = Fal
     """
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture}: the source image is written as .png")
-    place = Place.file(picture, picture.with_suffix(f".{LOG_NAME}"))
+    place, settings = Place.file(picture, picture.with_suffix(f".{LOG_NAME}")), with_caption(settings)
 
     def check() -> None:
         _check_absent(picture, overwrite=overwrite)

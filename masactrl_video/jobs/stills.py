@@ -34,7 +34,7 @@ from masactrl_video.render.kept import check_kept
 from masactrl_video.settings.stills import StillSettings
 from masactrl_video.sources.cache_limit import check_cache
 from masactrl_video.sources.control import plan_attention
-from masactrl_video.sources.plan import PlannedSource, plan_source
+from masactrl_video.sources.plan import PlannedSource, plan_source, recorded_references
 from masactrl_video.sources.skeletons import pair_of_skeletons
 from masactrl_video.sources.source import RealSource
 from masactrl_video.storage.fingerprint import hash_bytes
@@ -235,10 +235,12 @@ def join_target(
         skeletons: see `target_skeletons`.
     """
     guided = _guided_by(settings, with_weights(settings, model), list(settings.target_guidance))
-    shared_noise = settings.model_copy(update={"noise": "shared"})
-    job = frames_job(shared_noise, guided, canvas.size_px, pictures, *control, source, skeletons=skeletons)
+    shared_noise, beside = settings.model_copy(update={"noise": "shared"}), recorded_references(settings, model)
+    job = frames_job(
+        shared_noise, guided, canvas.size_px, pictures, *control, source, skeletons=skeletons, references=beside
+    )
     keys = [hash_bytes(picture.tobytes()) for (picture,) in pictures]
-    made = made_from(guided, job.denoising.text, keys, source, skeletons=skeletons)
+    made = made_from(guided, job.denoising.text, keys, source, skeletons=skeletons, references=beside)
     text = picture_text(settings) | {"made-from": made}
     return StillTarget(settings, job, text)
 

@@ -51,7 +51,10 @@ def synthesize(
     if settings.real_source:
         raise UserError("source_image: here the source is made from a prompt; `edit` changes a given picture")
     if settings.source_prompt is None and settings.character is None:
-        raise UserError("source_prompt: missing; say what the source shows (and with prompt what the targets show), or name a character")
+        raise UserError(
+            "source_prompt: missing; say what the source shows (and with prompt what the targets show), or name a "
+            "character"
+        )
     return _make_pictures(settings, folder, "synthesize", overwrite=overwrite, model=model, tell=tell)
 
 

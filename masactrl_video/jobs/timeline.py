@@ -27,7 +27,7 @@ from masactrl_video.settings.timeline import (
 )
 from masactrl_video.sources.control import plan_attention
 from masactrl_video.sources.key_frames import chosen, distance_in, spread
-from masactrl_video.sources.plan import PlannedSource, plan_generated_later, plan_source
+from masactrl_video.sources.plan import PlannedSource, plan_generated_later, plan_source, recorded_references
 from masactrl_video.sources.saved import open_saved
 from masactrl_video.sources.skeletons import clip_skeletons
 from masactrl_video.sources.timeline import Timeline
@@ -50,6 +50,8 @@ class ClipSources:
     """Where the sources' keys go with the limbs."""
     people: tuple[int, ...] = ()
     """Who follows each, where people have sources of their own."""
+    references: CachedSource | None = None
+    """What stands beside every frame, whichever source that follows."""
 
     @property
     def first(self) -> CachedSource:
@@ -63,7 +65,7 @@ class ClipSources:
 
     def entries(self) -> tuple[RecordedEntry, ...]:
         """As a plan has them."""
-        return tuple(
+        followed = tuple(
             RecordedEntry(
                 folder=source.entry.folder.absolute(),
                 content=source.entry.index.content,
@@ -75,6 +77,10 @@ class ClipSources:
                 self.recorded, self._frames(), self.characters, self.people or repeat(None), strict=False
             )
         )
+        if self.references is None:
+            return followed
+        entry = self.references.entry
+        return (*followed, RecordedEntry(folder=entry.folder.absolute(), content=entry.index.content, beside=True))
 
     def _frames(self) -> Sequence[int]:
         return (0,) * len(self.people) or self.timeline.starts
@@ -133,7 +139,9 @@ def record_sources(
         logger.info("sources: %s, from frames %s on", counted(len(starts), "source"), ", ".join(map(str, starts)))
     mixed = settings.hand_over_frames if settings.hand_over == "mix" and len(starts) > 1 else 0
     characters = tuple(own.character is not None for own in owners)
-    return ClipSources(planned, tuple(recorded), characters, Timeline(starts, mixed), skeletons)
+    references = recorded_references(settings, model)
+    timeline = Timeline(starts, mixed)
+    return ClipSources(planned, tuple(recorded), characters, timeline, skeletons, references=references)
 
 
 def _owners(settings: Settings, first: Settings, placed: Sequence[tuple[int, str]]) -> list[Settings]:
@@ -158,7 +166,9 @@ def _record_cast(
     scheduler, plan = plan_attention(settings, model, clip.size_px)
     planned = replace(later, plan=plan, scheduler=scheduler)
     people = tuple(person for person, _ in members)
-    return ClipSources(planned, tuple(recorded), (True,) * len(people), Timeline(), people=people)
+    references = recorded_references(settings, model)
+    characters = (True,) * len(people)
+    return ClipSources(planned, tuple(recorded), characters, Timeline(), people=people, references=references)
 
 
 def _placed(settings: Settings, frames: int, kinds: Mapping[str, Pictures]) -> list[tuple[int, str]]:

@@ -32,7 +32,7 @@ class DiffusionModel:
     """Control networks in use, in the order of the guidance."""
     preview: AutoencoderTiny | None = None
     """A tiny decoder (TAESD), for pictures that need not be exact."""
-    references: JoinedReferences = JoinedReferences()
+    references: JoinedReferences = field(default_factory=JoinedReferences, repr=False)
     """Kept references that stand beside every picture which it makes."""
     clock: StepClock = field(default_factory=StepClock, repr=False, compare=False)
     """The denoising step in progress: set by whoever denoises, read by attention."""

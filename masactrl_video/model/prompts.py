@@ -27,14 +27,25 @@ def encode_prompt(
         true_cfg_scale: above 1 there is real guidance beside that which the model reads itself.
 
     Raises:
-        UserError: real guidance beside guidance that is real already.
+        UserError: real guidance beside guidance that is real already, or a picture of more tokens on a side than the
+            model has places for.
     """
+    _check_sides(model, size_px)
     encode = model.backbone.encode_prompt
     if true_cfg_scale <= 1:
         return encode(model, prompt, negative_prompt, guidance_scale, size_px)
     check_real_guidance(model, true_cfg_scale)
     parts = [encode(model, text, "", guidance_scale, size_px) for text in (negative_prompt, prompt)]
     return type(parts[0]).joined(parts)
+
+
+def _check_sides(model: DiffusionModel, size_px: tuple[int, int]) -> None:
+    longest = model.backbone.longest_side_px(model.pipe)
+    if longest is not None and max(size_px) > longest:
+        raise UserError(
+            f"width and height: got {size_px[1]} x {size_px[0]}; this model has positions for {longest} px on a side, "
+            "take no more"
+        )
 
 
 def check_real_guidance(model: DiffusionModel, true_cfg_scale: float) -> None:

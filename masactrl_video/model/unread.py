@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.readers import FIRST, SECOND, TextReader
+from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.settings.presets import shortened
 from masactrl_video.settings.prompt_marks import marks_in
 
@@ -27,7 +30,7 @@ def tell_unread(pipe: Any, prompts: Iterable[tuple[str, str]]) -> None:
     """Warn of each prompt that is not read as it stands.
 
     Args:
-        pipe: a loaded Stable Diffusion pipeline (1.x, 2.x or XL).
+        pipe: a loaded pipeline.
         prompts: what each is called, and its text; a text that comes again is told once.
     """
     told = set()
@@ -58,11 +61,14 @@ def words_left_out(pipe: Any, prompt: str) -> Iterator[tuple[str, int, str]]:
 
     Encoders that leave out the same are named together.
     """
-    names = {"tokenizer": "the text encoder", "tokenizer_2": "the second text encoder"}
     found = {}
-    for part, name in names.items():
-        if (tokenizer := getattr(pipe, part, None)) is not None and (words := _past_limit(tokenizer, prompt)):
-            found[name] = (int(_of_text(tokenizer).model_max_length), words)
+    for reader in _readers(pipe):
+        if (tokenizer := getattr(pipe, reader.part, None)) is None:
+            continue
+        tokenizer = _of_text(tokenizer)
+        most = int(tokenizer.model_max_length if reader.most is None else reader.most)
+        if words := _past_limit(tokenizer, prompt, most, reader):
+            found[reader.name] = (most, words)
     if len(found) == 2 and len(set(found.values())) == 1:
         yield "each of the two text encoders", *next(iter(found.values()))
         return
@@ -70,19 +76,28 @@ def words_left_out(pipe: Any, prompt: str) -> Iterator[tuple[str, int, str]]:
         yield name, *facts
 
 
-def _past_limit(tokenizer: Any, prompt: str) -> str:
+def _readers(pipe: Any) -> Sequence[TextReader]:
+    try:
+        return backbone_of(pipe).readers(pipe)
+    except UserError:  # of no known family
+        return FIRST, SECOND
+
+
+def _past_limit(tokenizer: Any, prompt: str, most: int, reader: TextReader) -> str:
     """From the first word that is not read whole to the end; empty where all is read."""
-    tokenizer = _of_text(tokenizer)
-    room = tokenizer.model_max_length - tokenizer.num_special_tokens_to_add()
+    written = reader.written(prompt)
+    text = reader.around(written)
+    room = most - tokenizer.num_special_tokens_to_add()
     fast = bool(getattr(tokenizer, "is_fast", False))
-    read = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=fast, verbose=False)
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False)
     if len(read.input_ids) <= room:
         return ""
     if not fast:
         return str(tokenizer.decode(read.input_ids[room:])).strip()
+    end = text.find(written) + len(written)
     start: int = read["offset_mapping"][room][0]
-    begun = _BEGUN_WORD.search(prompt[:start]) if prompt[start].isalnum() else None
-    return prompt[start - len(begun[0]) if begun else start :].strip()
+    begun = _BEGUN_WORD.search(text[:start]) if text[start].isalnum() else None
+    return text[start - len(begun[0]) if begun else start : end].strip()
 
 
 def _of_text(tokenizer: Any) -> Any:

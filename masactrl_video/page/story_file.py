@@ -87,12 +87,19 @@ def settings_of(story: Story, changes: Mapping[str, Any], where: Path) -> Settin
     base = {**read_preset(str(story.preset or DEFAULT_PRESET)), "clip": str(where), "side_by_side": False}
     of_regions = settings_where(Settings, lambda about: NO_MASK_BY_WORDS in about.inactive)
     base |= {name: changed.pop(name) for name in of_regions if name in changed}  # they act where characters have words
-    settings = resolve(base, changed)
+    settings = resolve(base | _posed(base, changed), changed)
     if "guidance" in changed and [settings.controls[name].kind for name in settings.guidance] != ["pose"]:
         raise UserError(
             f"{where}: settings.guidance: panels are guided by poses; name one control of kind pose, or leave it out"
         )
     return settings
+
+
+def _posed(base: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The network for poses, where keys go with the limbs: panels are guided by no other."""
+    controls = {**base.get("controls", {}), **(changed.get("controls") or {})}
+    names = [name for name, one in controls.items() if isinstance(one, dict) and one.get("kind") == "pose"]
+    return {"guidance": names[:1]} if changed.get("source_positions") == "pose" and "guidance" not in changed else {}
 
 
 def _scripted(path: Path, flags: dict[str, Any]) -> Story:

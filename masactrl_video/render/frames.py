@@ -193,7 +193,7 @@ class FramesJob:
 
     def branches_at(self, step: int) -> Sequence[Branch]:
         """The rows of the UNet's calls at a denoising step."""
-        return self.denoising.text_at(step, len(self.scheduler.timesteps)).names
+        return self.denoising.text_at(step, self.scheduler.timesteps).names
 
     @contextmanager
     def controlled(self) -> Iterator[AttentionControl]:

@@ -27,7 +27,7 @@ from masactrl_video.render.frames import Beside, FramesJob
 from masactrl_video.render.grounds import ClipGround, StillGround
 from masactrl_video.settings.cast import cast_members, cast_prompt
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.control import mask_rule
+from masactrl_video.sources.control import guidance_rule, mask_rule
 from masactrl_video.sources.plan import held_colours, shared_noise, source_part
 from masactrl_video.sources.reference import NOTHING
 from masactrl_video.sources.timeline import Timeline
@@ -49,6 +49,7 @@ def frames_job(
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
     skeletons: Skeletons | None = None,
+    references: CachedSource | None = None,
 ) -> FramesJob:
     """Everything that rendering a frame against the recorded source needs besides its number.
 
@@ -57,6 +58,7 @@ def frames_job(
         later: further sources of the timeline; frames start from the noise of the first one all the same.
         timeline: which of several sources a frame follows.
         skeletons: of sources and frames, where keys go with the limbs.
+        references: what stands beside every frame, whichever source that follows.
 
     Raises:
         UserError: words of the masked mode that are not in the prompt, or a mask that cannot be used.
@@ -66,6 +68,8 @@ def frames_job(
     condition = encode_prompt(model, settings.prompt, settings.negative_prompt, *guided)
     if source.has_references:
         return _beside_references(settings, model, size_px, guidance, scheduler, condition, source, beside)
+    if references is not None:
+        model = with_references(model, [references])
     parts = [source_part(each, model, size_px) for each in (source, *later)]
     if settings.cast:
         parts = _people(settings, model, parts, size_px)
@@ -77,6 +81,7 @@ def frames_job(
             settings.seed,
             settings.unguided_steps,
             settings.reuse_deep_features or 1,
+            guidance_rule(settings),
         ),
         scheduler=scheduler,
         source=source,
@@ -187,6 +192,7 @@ def made_from(
     later: Sequence[CachedSource] = (),
     timeline: Timeline | None = None,
     skeletons: Skeletons | None = None,
+    references: CachedSource | None = None,
 ) -> str:
     """Names the content of what the settings only name by path.
 
@@ -194,6 +200,7 @@ def made_from(
         guidance: a key of each guidance's, and each given mask's, content.
         later: further sources, and which of them a frame follows.
         skeletons: where keys go with the limbs; those of frames are the guidance's.
+        references: what stands beside every frame.
     """
     keys = [source.entry.folder.name, *guidance, hash_module(model.decoder), hash_tensor(condition.hidden_states)]
     sources = (source, *later)
@@ -203,4 +210,6 @@ def made_from(
         keys += [each.entry.folder.name for each in later] + [repr(timeline)]
     if skeletons is not None:
         keys.append(repr(skeletons.sources))
+    if references is not None:
+        keys.append(references.entry.folder.name)
     return hash_bytes("\n".join(keys).encode())

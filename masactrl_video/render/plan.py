@@ -166,6 +166,8 @@ class RecordedEntry(_Part):
     """Who follows it, where people have sources of their own."""
     of_character: bool = False
     """Whether it is a saved character, with networks of its own."""
+    beside: bool = False
+    """Whether it holds references that stand beside every frame, whichever source that follows."""
 
 
 class ControlPictures(_Part):
@@ -205,7 +207,7 @@ class RenderPlan(_Part):
     chunks: tuple[Chunk, ...]
     """What was to be rendered when the plan was made; no frame is in two of them."""
     sources: tuple[RecordedEntry, ...] = Field(min_length=1)
-    """By their frames, the first at 0."""
+    """By their frames, the first at 0; references beside all of them come last."""
     mixed_frames: NonNegativeInt = 0
     """At each source's frame, so many frames follow both it and the one before."""
     control: ControlledWhere
@@ -234,8 +236,10 @@ class RenderPlan(_Part):
             if not end <= first < stop <= self.frames:
                 raise ValueError(f"chunks: frames {first} to {stop - 1} overlap with others, or are not in the clip")
             end = stop
-        starts = [source.frame for source in self.sources]
-        people = [source.person for source in self.sources]
+        if len(self.followed) < max(1, len(self.sources) - 1) or any(one.beside for one in self.sources[:-1]):
+            raise ValueError("sources: frames follow none, or the last one alone may hold references beside them")
+        starts = [source.frame for source in self.followed]
+        people = [source.person for source in self.followed]
         if people[0] is not None:
             if None in people or len(set(people)) < len(people) or any(starts) or self.whose is None:
                 raise ValueError("sources: of people, each has one of its own, from frame 0 on, and whose says where")
@@ -244,9 +248,14 @@ class RenderPlan(_Part):
         if len(self.controls) != len(self.settings.guidance):
             raise ValueError("controls: there are not as many as networks in use")
         limbs = self.skeletons and (len(self.skeletons.sources), len(self.skeletons.frames))
-        if limbs != ((len(self.sources), self.frames) if self.settings.source_positions == "pose" else None):
+        if limbs != ((len(self.followed), self.frames) if self.settings.source_positions == "pose" else None):
             raise ValueError("skeletons: there is not one for each source and frame, or they are not asked for")
         return self
+
+    @property
+    def followed(self) -> tuple[RecordedEntry, ...]:
+        """The sources that frames follow."""
+        return tuple(source for source in self.sources if not source.beside)
 
     @property
     def given(self) -> tuple[ControlPictures, ...]:
@@ -276,7 +285,7 @@ class RenderPlan(_Part):
         """Which source a frame follows."""
         if self.sources[0].person is not None:
             return Timeline()
-        return Timeline(tuple(source.frame for source in self.sources), self.mixed_frames)
+        return Timeline(tuple(source.frame for source in self.followed), self.mixed_frames)
 
     @property
     def todo_frames(self) -> int:

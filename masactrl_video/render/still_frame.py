@@ -49,7 +49,7 @@ class StillFrame:
     def _whole(self, output: torch.Tensor, step: int) -> torch.Tensor:
         if not self._skips or self._chosen is None:
             return output
-        before, after = self._ground.levels[self._number, step : step + 2].double()
+        before, after = self._ground.levels[self._number, step : step + 2].float()
         sigmas: torch.Tensor = cast(FlowSchedule, self._schedule).sigmas
         of_source = (after - before) / float(sigmas[step + 1] - sigmas[step])
         return torch.where(self._on_latents(output), output, of_source.to(output.dtype))

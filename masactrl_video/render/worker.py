@@ -158,15 +158,17 @@ def open_job(
     recorded = recorded_plan(settings, model, control)
     along = (settings, model, plan.size_px, scheduler, recorded.layers, recorded.steps)
     first, *later = (
-        reopened(entry, *along) if is_live(entry) else CachedSource(entry, model.device, dtype) for entry in entries
+        reopened(entry, *along) if is_live(entry) else CachedSource(entry, model.device, dtype)
+        for entry in entries[: len(plan.followed)]
     )
+    references = next((CachedSource(entry, model.device) for entry in entries[len(plan.followed) :]), None)
     if ControlledWhere.of(control) != plan.control:
         raise UserError(f"plan: its steps or layers are not those that its settings mean here; {ANEW}")
     timeline = plan.timeline
-    opened_for = (first, beside, later, timeline, plan.skeletons)
+    opened_for = (first, beside, later, timeline, plan.skeletons, references)
     job = frames_job(settings, model, plan.size_px, guidance, scheduler, control, *opened_for)
     keys = [pictures.key for pictures in plan.given]
-    here = made_from(model, job.denoising.text, keys, first, later, timeline, plan.skeletons)
+    here = made_from(model, job.denoising.text, keys, first, later, timeline, plan.skeletons, references)
     if here != plan.text["made-from"]:
         raise UserError(f"plan: the model, or what reads its prompts, is another here than where it was made; {ANEW}")
     return job

@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # the record asks these
     from masactrl_video.settings.settings import Settings
 
 
+INVERTIBLE = ("ddim", "flow")
+"""Schedulers by which a real picture can be the source."""
 _OF_CLIP = (CLIP, GENERATED)
 """First sources whose pose is that of the clip's frame."""
 
@@ -49,15 +51,13 @@ def check_source(settings: Settings) -> None:
         if settings.source == "clip":
             raise ValueError("character and source clip exclude each other: name one source")
     if settings.references:
-        if settings.character is None:
-            raise ValueError("references: they stand beside a character's; name the first one as character")
         named = [settings.character, *settings.references]
         if twice := [name for name in named if named.count(name) > 1]:
             raise ValueError(f"references: {twice[0]!r} is named twice; once is enough")
-    if settings.real_source and settings.scheduler not in ("ddim", "flow"):
+    if settings.real_source and settings.scheduler not in INVERTIBLE:
         raise ValueError(
-            f"scheduler {settings.scheduler}: a real source is inverted with ddim, a flow with its own; leave it out, "
-            "or take a generated source"
+            f"scheduler {settings.scheduler}: a real source is inverted with ddim, or a flow by its own steps "
+            "(flow); take that, or a generated source"
         )
 
 

@@ -17,6 +17,7 @@ from masactrl_video.settings.inactive import (
     NO_FRAME_IN_SOURCE,
     NO_HAND_OVER,
     NO_MASK_BY_WORDS,
+    NO_MASKS,
     NOT_MIXED,
     NOT_PLACED,
     PICTURE_IS_SOURCE,
@@ -61,8 +62,8 @@ class SourceSettings(Part):
         commands=ATTEND - COMICS,
     )
     references: list[str] = _any_source(
-        "FLUX.2 klein-kv: further saved characters, whose references stand beside the character's in one softmax, "
-        "counted in this order",
+        "FLUX.2 klein-kv: saved characters whose references stand beside every frame in one softmax, from step 0 on, "
+        "whichever source it follows; behind that of the character, if it is one too",
         [],
         commands=ATTEND - COMICS,
         sweepable=False,
@@ -144,7 +145,6 @@ class AttentionSettings(Part):
         "beside the frame; free, nowhere; pose, each where the limb that it shows is in the frame (needs guidance "
         "pose)",
         "as-is",
-        commands=ATTEND - COMICS,
     )
     source_pose: OwnName = _attention(
         "source_positions pose: pose of a source that is no frame of the clip, a name or pose JSON",
@@ -174,11 +174,12 @@ class AttentionSettings(Part):
         0,
         changes="frames",
     )
-    mask_cells: MaskCells = _mask(
+    mask_cells: MaskCells = _attention(
         "masked mode: a cell of a coarser layer is the object's if the first of its points is (nearest, as MasaCtrl's "
         "own code) or if half of its area is (area: far less of the object leaks into the ground beside it)",
         "nearest",
-        changes="frames",
+        commands=ATTEND - COMICS,
+        inactive=(NO_MASKS,),
     )
     mask_threshold: float = _attention(
         "normalised attention from which a pixel is the object's",
@@ -203,7 +204,8 @@ class AttentionSettings(Part):
     )
     background: Background = _colours(
         "masked mode: what stands behind the figure: source (its ground, attended to), own (the frame's own ground, "
-        "which may move), still (the source's latents themselves), or clip (the ground of the clip's own frame, "
+        "which may move), still (the source's latents themselves; FLUX.1, SD3 and "
+        "Qwen-Image compute the figure alone), or clip (the ground of the clip's own frame, "
         "inverted: pans stay pans, at about twice the work)",
         "source",
         changes="source",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName
 from masactrl_video.settings.names import AdapterKind
@@ -18,7 +18,7 @@ class Control(BaseModel):
     kind: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")  # part of file names
     """`pose` and `canny` are extracted from the clip; any other kind needs ready-made pictures (`guidance_video`)."""
     adapter: AdapterKind
-    model: Annotated[str, MAY_BE_AT_HOME] = ""
+    model: Annotated[str, MAY_BE_AT_HOME] = Field(default="", validate_default=True)
     """Hub id, local folder, or (ControlNet) one `.safetensors` file; none for adapter `reference`."""
     scale: float = Field(default=1.0, ge=0)
     start: float = Field(default=0.0, ge=0, le=1)
@@ -28,12 +28,19 @@ class Control(BaseModel):
     single_file_config: OwnName = None
     """For a `.safetensors` file: hub id or folder with its configuration."""
 
+    @field_validator("model")
+    @classmethod
+    def _is_named(cls, model: str, info: ValidationInfo) -> str:
+        if not model and info.data.get("adapter", "reference") != "reference":
+            raise ValueError("missing; name a hub id, a folder or a file")
+        return model
+
     @model_validator(mode="after")
-    def _has_a_network(self) -> Self:
-        if self.adapter != "reference" and not self.model:
-            raise ValueError("model: missing; name a hub id, a folder or a file")
+    def _has_no_network_beside(self) -> Self:
         if self.adapter == "reference" and (self.model or self.scale != 1 or self.revision or self.variant):
-            raise ValueError("adapter reference: the model itself reads the pictures, so there is no network and no scale")
+            raise ValueError(
+                "adapter reference: the model itself reads the pictures, so there is no network and no scale"
+            )
         return self
 
     @model_validator(mode="after")

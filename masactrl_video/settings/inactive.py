@@ -49,6 +49,7 @@ NO_VAE = Inactive("taesd decodes, and nothing is encoded", lambda s: s.taesd is 
 KEPT_LIVE = Inactive("keys and values of a live source are kept nowhere", lambda s: s.source_storage == "live")
 STEPS_LISTED = Inactive("masa_steps lists the steps", lambda s: s.masa_steps is not None)
 LAYERS_LISTED = Inactive("masa_layers lists the layers", lambda s: s.masa_layers is not None)
+NO_MASKS = Inactive("there are no masks without attention_mode masked", lambda s: not s.masked)
 NO_MASK_BY_WORDS = Inactive("no mask is found by words", lambda s: not s.masked_by_words)
 
 MASKED = OnlyWhen("{name} belongs to attention_mode masked", lambda s: s.masked)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from masactrl_video.settings.fields import DENOISE, MAKE, OPEN_MODELS, RECORD, SPRITES, STILLS, VIDEOS, Part, option
 from masactrl_video.settings.home import MAY_BE_AT_HOME, OwnName
-from masactrl_video.settings.inactive import INVERTED_NOISE, NO_NEGATIVE
+from masactrl_video.settings.inactive import INVERTED_NOISE, NO_NEGATIVE, NO_UNCONDITIONAL
 from masactrl_video.settings.names import DtypeName, NoiseKind, OffloadKind, PredictionType, SchedulerName
 
 _weights = partial(option, "model", changes="source", commands=OPEN_MODELS, fixed_by_character=True)
@@ -62,6 +62,21 @@ class SamplingSettings(Part):
         "FLUX.1 dev: real guidance by the negative prompt, beside guidance_scale, which it reads itself; 1: none",
         1.0,
         ge=1,
+    )
+    cfg_normalization: float = _sampled(
+        "Z-Image: the guided prediction is at most so many times as long as that of the prompt, as in diffusers' "
+        "pipeline; 0: as long as it comes",
+        0.0,
+        inactive=(NO_UNCONDITIONAL,),
+        ge=0,
+    )
+    cfg_truncation: float = _sampled(
+        "Z-Image: no guidance from this part of the way from noise to picture on, as in diffusers' pipeline; 1: all "
+        "the way",
+        1.0,
+        inactive=(NO_UNCONDITIONAL,),
+        ge=0,
+        le=1,
     )
     seed: int = _sampled(
         "of the initial noise", 0, commands=DENOISE - STILLS, inactive=(INVERTED_NOISE,), ge=0, lt=2**32

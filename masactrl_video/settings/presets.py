@@ -106,12 +106,21 @@ def resolve_as(kind: type[S], base: Mapping[str, Any], changes: Mapping[str, Any
         merged["controls"] = {**own, **changes["controls"]}
     elif not isinstance(own, dict):
         merged["controls"] = own  # for validation to say what is wrong
-    try:
-        settings = kind.model_validate(merged)
-    except ValidationError as error:
-        raise UserError(_one_line(error)) from error
+    settings = checked(kind, merged)
     refuse_idle(settings, changes)
     return settings
+
+
+def checked(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Settings of these values.
+
+    Raises:
+        UserError: one that they cannot have, or that does not go with another.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_one_line(error)) from error
 
 
 def _one_line(error: ValidationError) -> str:

@@ -25,7 +25,7 @@ from masactrl_video.settings.cast import check_cast
 from masactrl_video.settings.clip_parts import FrameSettings, SizeSettings
 from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.guidance_parts import GuidanceSettings
-from masactrl_video.settings.inactive import MASKED, ON_RAY, POSED, check_only
+from masactrl_video.settings.inactive import MASKED, ON_RAY, POSED, STILL, check_only
 from masactrl_video.settings.model_parts import ModelSettings, SamplingSettings
 from masactrl_video.settings.timeline import check_timeline
 from masactrl_video.settings.work_parts import OutputSettings, SpeedSettings, WorkSettings
@@ -62,6 +62,7 @@ class Settings(
         if self.masked:
             check_masks(self)
         check_only(self, MASKED)
+        check_only(self, STILL)
         check_positions(self)
         check_only(self, POSED)
         check_timeline(self)

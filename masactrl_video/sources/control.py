@@ -12,6 +12,7 @@ from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError, counted
+from masactrl_video.model.backbones.branches import GuidanceRule
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import check_real_guidance, find_words
@@ -19,9 +20,10 @@ from masactrl_video.model.sampling.invert import check_invertible
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.clip_parts import SizeSettings
+from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.kind import is_kept_reference
-from masactrl_video.sources.reference import NOTHING, check_references
+from masactrl_video.sources.reference import NOTHING, check_named, check_references
 from masactrl_video.sources.saved import open_saved, saved_caption
 
 
@@ -73,6 +75,19 @@ def check_source_used(settings: Settings, model: DiffusionModel) -> None:
         plan.check_acts(settings.num_inference_steps)
 
 
+def guidance_rule(settings: SamplingSettings) -> GuidanceRule:
+    """What the settings say of real guidance beside its scale."""
+    return GuidanceRule(settings.cfg_normalization, settings.cfg_truncation)
+
+
+def _check_guidance_rule(settings: SamplingSettings, model: DiffusionModel) -> None:
+    if model.backbone.rules_guidance:
+        return
+    for name in ("cfg_normalization", "cfg_truncation"):
+        if getattr(settings, name) != SamplingSettings.model_fields[name].default:
+            raise UserError(f"{name}: diffusers' pipeline of {model.backbone.title} has none; leave it out")
+
+
 def plan_attention(
     settings: Settings, model: DiffusionModel, size_px: tuple[int, int] | None = None
 ) -> tuple[Schedule, ControlPlan]:
@@ -87,14 +102,11 @@ def plan_attention(
     """
     _check_guidance_acts(model, settings.num_inference_steps)
     check_real_guidance(model, settings.true_cfg_scale)
+    _check_guidance_rule(settings, model)
     if is_kept_reference(settings):
         check_references(settings, model)
         return make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px), NOTHING
-    if settings.references:
-        raise UserError(
-            f"references: character {settings.character!r} is none (FLUX.2 klein-kv makes them), and frames follow it "
-            "alone; leave them out, or give people characters of their own by cast"
-        )
+    check_named(settings, model, settings.references)
     own_branches = model.backbone.branches(model.denoiser, settings.guidance_scale)
     if settings.unguided_steps and len(own_branches) == 1 and settings.true_cfg_scale <= 1:
         raise UserError("skip_uncond: this model has no unconditional branch at this guidance_scale; leave it out")

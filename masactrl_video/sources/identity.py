@@ -16,6 +16,7 @@ from pydantic import JsonValue
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import ControlPlan, layers_between_maps
 from masactrl_video.model.backbones.base import Backbone
+from masactrl_video.model.backbones.branches import PLAIN
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.compile import is_compiled
 from masactrl_video.model.device import is_channels_last
@@ -81,8 +82,10 @@ def source_identity(
 
 
 def _generated(source: GeneratedSource, backbone: Backbone) -> dict[str, JsonValue]:
-    followed: dict[str, JsonValue] = {} if source.followed is None else {"followed": _followed(source.followed)}
-    return followed | {
+    more: dict[str, JsonValue] = {} if source.followed is None else {"followed": _followed(source.followed)}
+    if (rule := source.denoising.rule) != PLAIN:
+        more["guidance_rule"] = [rule.most_length, rule.until]
+    return more | {
         "source": "generated",
         "noise": hash_tensor(source.noise),
         "seed": source.denoising.seed,

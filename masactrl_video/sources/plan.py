@@ -31,7 +31,9 @@ from masactrl_video.settings.model_parts import SamplingSettings
 from masactrl_video.settings.names import OWN_MODELS, CacheDtype
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import cache_quota, cache_root, is_kept_live
+from masactrl_video.sources.characters.kind import characters_of, is_kept_reference
 from masactrl_video.sources.control import (
+    guidance_rule,
     mask_rule,
     plan_attention,
     read_mask,
@@ -48,7 +50,6 @@ from masactrl_video.sources.record import (
     expected_bytes,
     live_bytes,
 )
-from masactrl_video.sources.characters.kind import is_kept_reference
 from masactrl_video.sources.reference import ReferenceSource, cached_references
 from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_references, saved_source
 from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
@@ -137,7 +138,12 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     """
     scheduler, plan = plan_attention(settings, model, clip.size_px)
     if is_kept_reference(settings):
-        return PlannedSource(saved_references(settings, model), (), ObjectWords(()), plan, scheduler)
+        logger.info(
+            "source: the reference of %s alone: masa_step and masa_layer have no part in it", settings.character
+        )
+        return PlannedSource(
+            saved_references(settings, model, characters_of(settings)), (), ObjectWords(()), plan, scheduler
+        )
     if not (plan.steps and plan.layers):
         logger.warning("no step or no layer is controlled (see masa_step, masa_layer): frames do not follow the source")
     if settings.character is not None:
@@ -150,6 +156,20 @@ def plan_source(settings: Settings, model: DiffusionModel, clip: Canvas, guidanc
     plan_for = _real if settings.real_source else _generated
     source, branches, words = plan_for(settings, model, clip, guidance, scheduler)
     return PlannedSource(source, branches, words, plan, scheduler, settings.cache_dtype)
+
+
+def recorded_references(settings: Settings, model: DiffusionModel) -> CachedSource | None:
+    """What stands beside every frame, whichever source that follows; with a character that is a reference, it is it.
+
+    Raises:
+        UserError: see `check_references`.
+    """
+    if not settings.references or is_kept_reference(settings):
+        return None
+    source = saved_references(settings, model, settings.references)
+    kept = cached_references(cache_root(settings), model, source, cache_quota(settings))
+    hold(kept.entry.folder, saved_index(settings, settings.references[0]))
+    return kept
 
 
 def plan_generated_later(
@@ -221,7 +241,7 @@ def _generated(
     text = encode_prompt(model, prompt, settings.negative_prompt, *guided)
     pictures = [np.stack([kind[settings.source_frame]]) for kind in guidance]
     source = GeneratedSource(
-        Denoising(model, text, settings.branch_scale, settings.seed),
+        Denoising(model, text, settings.branch_scale, settings.seed, rule=guidance_rule(settings)),
         scheduler,
         initial_noise(model, clip.size_px, settings.seed),
         model.prepare_controls(pictures) if pictures else None,

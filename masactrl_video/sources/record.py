@@ -17,7 +17,7 @@ from masactrl_video.attention.recorded import RecordedSource, StepRecord
 from masactrl_video.cache.making import making, open_or_discard
 from masactrl_video.cache.manage import Quota, make_room
 from masactrl_video.cache.quantize import pack, packed_bytes_of, storage_error
-from masactrl_video.cache.recorded_source import COLOURS, LEVELS, OBJECT_MAP, CachedSource, _object_maps, logger
+from masactrl_video.cache.recorded_source import COLOURS, LEVELS, OBJECT_MAP, CachedSource, logger, object_maps
 from masactrl_video.cache.store import CacheWriter, open_entry
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import UNGUIDED
@@ -240,7 +240,7 @@ class _Record:
         step = self._model.clock.now()
         if step not in self._plan.steps:
             return
-        stored_maps = self._maps[step] if self._maps else _object_maps(record)
+        stored_maps = self._maps[step] if self._maps else object_maps(record)
         self._object_maps[step] = stored_maps.get(OBJECT_MAP)
         if self._kept.live:
             self._about.update({map_name(step, name): tensor for name, tensor in stored_maps.items()})
@@ -286,7 +286,7 @@ def caption_maps(
     maps: dict[int, dict[str, torch.Tensor]] = {}
 
     def keep(_: float, record: StepRecord) -> None:
-        maps[model.clock.now()] = _object_maps(record)
+        maps[model.clock.now()] = object_maps(record)
 
     with record_attention(
         model.denoiser,

@@ -55,7 +55,20 @@ def check_references(settings: Settings, model: DiffusionModel) -> None:
     Raises:
         UserError: another model's, or a setting that they leave without effect.
     """
-    for name in characters_of(settings):
+    check_named(settings, model, characters_of(settings))
+    character = f"character {settings.character!r} is a reference, which is seen as a whole, at every step"
+    for name in ("attention_mode", "source_positions", "neighbour", "hold_colours", "cast", "sources", "key_frames"):
+        if (own := getattr(settings, name)) != type(settings).model_fields[name].default:
+            raise UserError(f"{name}: got {own!r}; {character}; leave it out")
+
+
+def check_named(settings: Settings, model: DiffusionModel, names: Sequence[str]) -> None:
+    """See that characters are references, and that the model can be handed them.
+
+    Raises:
+        UserError: one is none, or was made by another model.
+    """
+    for name in names:
         index = index_of(settings, name)
         if index.recipe.kind != "reference":
             raise UserError(
@@ -63,10 +76,6 @@ def check_references(settings: Settings, model: DiffusionModel) -> None:
                 "it anew with FLUX.2 klein-kv, or leave it out"
             )
         check_belongs(index, model)
-    character = f"character {settings.character!r} is a reference, which is seen as a whole, at every step"
-    for name in ("attention_mode", "source_positions", "neighbour", "hold_colours", "cast", "sources", "key_frames"):
-        if (own := getattr(settings, name)) != type(settings).model_fields[name].default:
-            raise UserError(f"{name}: got {own!r}; {character}; leave it out")
 
 
 def check_belongs(index: CharacterIndex, model: DiffusionModel) -> None:
@@ -100,8 +109,7 @@ def say_reference(name: str, recipe: Recipe) -> None:
     """What a run says of a character that is a reference."""
     assert recipe.reference is not None
     logger.info(
-        "character %s: its reference, %d tokens, stands beside every frame from step 0 on, in all %d layers; masa_step "
-        "and masa_layer have no part in it",
+        "character %s: its reference, %d tokens, stands beside every frame from step 0 on, in all %d layers",
         *(name, recipe.reference.tokens, recipe.reference.layers),
     )
 
@@ -143,9 +151,7 @@ def _write(root: Path, identity: dict[str, JsonValue], source: ReferenceSource, 
     if quota is not None:
         make_room(root, quota, needed_bytes)
     layers = list(source.references[0].keys)
-    with CacheWriter(
-        root, identity, branches=(), timesteps=(), layers=layers, expected_bytes=needed_bytes
-    ) as writer:
+    with CacheWriter(root, identity, branches=(), timesteps=(), layers=layers, expected_bytes=needed_bytes) as writer:
         for number, one in enumerate(source.references):
             writer.write(reference_name(number), one.tensors())
         writer.write("source", {"latents": source.picture_latents})

@@ -14,6 +14,7 @@ from safetensors.torch import load
 
 from masactrl_video.attention.recorded import SHARED
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.branches import GuidanceRule
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_controls
@@ -31,7 +32,6 @@ from masactrl_video.sources.characters.index import (
     CharacterDamaged,
     guidance_name,
 )
-from masactrl_video.sources.characters.kind import characters_of
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
 from masactrl_video.sources.reference import ReferenceSource, read_reference, say_reference
@@ -60,10 +60,11 @@ def open_saved(settings: Settings) -> Character:
     return character
 
 
-def saved_index(settings: Settings) -> Path:
-    """The file that is there as long as the character is kept."""
-    assert settings.character is not None
-    return folder_of(settings.characters_dir or default_root(), settings.character) / INDEX_NAME
+def saved_index(settings: Settings, name: str | None = None) -> Path:
+    """The file that is there as long as the character, or the one of a name, is kept."""
+    name = name or settings.character
+    assert name is not None
+    return folder_of(settings.characters_dir or default_root(), name) / INDEX_NAME
 
 
 def check_fits(settings: Settings, character: Character) -> None:
@@ -127,13 +128,13 @@ def saved_source(
     return planned(settings, model, character, scheduler, words)
 
 
-def saved_references(settings: Settings, model: DiffusionModel) -> ReferenceSource:
-    """The references of the characters, and the picture of the first.
+def saved_references(settings: Settings, model: DiffusionModel, names: Sequence[str]) -> ReferenceSource:
+    """The references of characters, and the picture of the first.
 
     Raises:
         UserError: one of them is damaged.
     """
-    alone = [settings.model_copy(update={"character": name}) for name in characters_of(settings)]
+    alone = [settings.model_copy(update={"character": name}) for name in names]
     characters = [open_saved(one) for one in alone]
     for character in characters:
         say_reference(character.index.name, character.index.recipe)
@@ -155,7 +156,8 @@ def _generated(
     guidance = source_model.prepare_controls(pictures) if pictures else None
     noise = _tensor(character, _tensors(character), NOISE, model)
     scale = recipe.true_cfg_scale if recipe.true_cfg_scale > 1 else recipe.guidance_scale
-    denoising = Denoising(source_model, text, scale, recipe.seed)
+    rule = GuidanceRule(recipe.cfg_normalization, recipe.cfg_truncation)
+    denoising = Denoising(source_model, text, scale, recipe.seed, rule=rule)
     tokens = find_words(model.tokenizer, recipe.prompt, words) if words else ()
     source = GeneratedSource(denoising, scheduler, noise, guidance, pictures=pictures)
     return source, text.names, ObjectWords(tokens)

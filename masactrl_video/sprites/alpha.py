@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from masactrl_video.sprites.body import Body, Flags
 from masactrl_video.sprites.ground import Ground, Picture, enlarged
 
+Floats = NDArray[np.float32]
 Rgba = NDArray[np.uint8]
 """(height, width, 4); colours are not multiplied by alpha."""
 
@@ -18,13 +19,22 @@ _SHADE = (0.3, 1.05)
 """A shadow is the ground, so many times as bright."""
 _SHADE_OFF, _LIGHT = 50, 40
 """Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
+_SHADE_LOW, _DIM_LOW = 0.12, 0.3
+"""From how far above the ankles on it is sought, in lengths of the trunk, and it may make outlines hard to see."""
 _ROUNDS = 3
 _OUTLINE_PX, _OUTLINE_OFF = 7, 45
 """How far outside of what the graph cut takes a line may lie that belongs to the figure, and how unlike the ground."""
-_CORE_PX, _RIM_PX, _BLUR_PX = 4, 3, 3
+_LEAST_GAP = 12
+"""Pixels of ground, shut in by the figure, from which on they are seen through: between legs, under an arm."""
+_CORE_PX, _RIM_PX, _BLUR_PX = 4, 5, 5
 """Alpha is 1 so far inside of the figure and 0 so far outside; between, it follows the picture's own blur."""
 _FAINT = 25
 """Levels of contrast below which the blur says nothing."""
+_EDGE_PX = 4
+"""How wide an edge is that does not follow the blur."""
+_THIN, _SPAN_PX, _BEYOND = 0.3, 6, 30
+"""Alpha from which a pixel's own colour counts, without its share of ground; and how many levels it may be beyond what
+the figure has so near."""
 
 
 def cut_out(picture: Picture, body: Body, ground: Ground, hint: Flags | None = None) -> Rgba:
@@ -36,12 +46,14 @@ def cut_out(picture: Picture, body: Body, ground: Ground, hint: Flags | None = N
         hint: where attention has found it, at the enlarged size: then it may be there too.
 
     Returns:
-        RGBA at the enlarged size. The colours of a narrow rim are those of the figure beside it.
+        RGBA at the enlarged size. The colours of a narrow rim are without their share of the ground.
     """
     large = enlarged(picture)
     possible = body.possible() if hint is None else body.possible() | hint
     inside = _figure(large, body, ground, possible)
-    return _soft(large, _with_outline(large, inside, body, ground))
+    whole = _without_gaps(large, _with_outline(large, inside, body, ground), body, ground)
+    alpha, behind = _alpha(large, whole, body.low(_DIM_LOW))
+    return np.concatenate([_colours(large, alpha, behind), np.round(255 * alpha).astype(np.uint8)[..., None]], axis=2)
 
 
 def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flags:
@@ -63,10 +75,9 @@ def _shadow(values: NDArray[np.float32], body: Body, ground: Ground) -> Flags:
     """Where about the feet the ground is only darker."""
     shade = (values * ground.picture).sum(axis=2) / np.maximum((ground.picture**2).sum(axis=2), 1)
     off = np.abs(values - shade[..., None] * ground.picture).max(axis=2)
-    low = np.arange(len(values))[:, None] > body.lowest_px - 0.12 * body.trunk_px
     lighter = (values - ground.picture).max(axis=2)
     alike = (shade > _SHADE[0]) & (shade < _SHADE[1]) & (off < _SHADE_OFF) & (lighter < _LIGHT)
-    found: Flags = ground.known & low & alike & ~body.feet()
+    found: Flags = ground.known & body.low(_SHADE_LOW) & alike & ~body.feet()
     return found
 
 
@@ -90,10 +101,22 @@ def _with_outline(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
     return found
 
 
-def _soft(large: Picture, inside: Flags) -> Rgba:
-    """Alpha in the rim is how far a pixel is on the way from the ground beside it to the figure beside it.
+def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
+    """The figure without the ground that it shuts in: the cut takes a light gap for the white of an eye."""
+    off = np.abs(large.astype(np.float32) - ground.picture).max(axis=2)
+    alike = (ground.known & (off < _ALIKE) & ~body.certain()).astype(np.uint8)
+    seen = cv2.morphologyEx(alike, cv2.MORPH_OPEN, _disc(1)) & inside
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(seen, connectivity=4)
+    gaps = stats[:, cv2.CC_STAT_AREA] >= _LEAST_GAP
+    gaps[0] = False
+    return _whole(inside & ~gaps[numbers], body.certain())
 
-    Colours in the rim are those of the nearest pixel that is the figure's alone, so nothing of the ground shines.
+
+def _alpha(large: Picture, inside: Flags, low: Flags) -> tuple[Floats, Floats]:
+    """Alpha, 0 to 1, and the ground behind each pixel: the nearest that is the ground's alone.
+
+    In the rim alpha is how far a pixel is on the way from that ground to the figure beside it. Before the shadow about
+    the feet (`low`) that says little, for outlines are as dark: there the edge is as wide as elsewhere.
     """
     mask = inside.astype(np.uint8)
     core, outer = cv2.erode(mask, _disc(_CORE_PX)), cv2.dilate(mask, _disc(_RIM_PX))
@@ -102,9 +125,26 @@ def _soft(large: Picture, inside: Flags) -> Rgba:
     most = cv2.dilate(np.where(outer > 0, off, 0), _disc(_BLUR_PX))
     alpha = np.where(most < _FAINT, mask, np.clip((off / np.maximum(most, 1) - 0.1) / 0.8, 0, 1))
     alpha = np.where(core > 0, 1, np.where(outer > 0, alpha, 0))
-    own = ((alpha > 0.95) & (outer > 0)).astype(np.uint8)
-    colours = large.reshape(-1, 3)[_nearest(own)]
-    return np.concatenate([colours, np.round(255 * alpha).astype(np.uint8)[..., None]], axis=2)
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    even = np.clip(cv2.GaussianBlur(depth, (0, 0), 1.5) / _EDGE_PX + 0.5, 0, 1)
+    return np.where(low, even, alpha).astype(np.float32), ground
+
+
+def _colours(large: Picture, alpha: Floats, behind: Floats) -> Picture:
+    """The figure's own colours, with nothing of the ground in them. RGB (side, side, 3)
+
+    A pixel of the rim is the figure's by alpha, and the ground's by the rest, which is taken off. What is left may not
+    be far beyond the colours beside it; where alpha is too small to tell, it is the nearest of them.
+    """
+    values, own = large.astype(np.float32), (alpha > 0.95).astype(np.uint8)
+    near = values.reshape(-1, 3)[_nearest(own)]
+    darkest = cv2.erode(np.where(own[..., None] > 0, values, 999), _disc(_SPAN_PX))
+    lightest = cv2.dilate(np.where(own[..., None] > 0, values, -999), _disc(_SPAN_PX))
+    lowest = np.where(darkest < 999, darkest - _BEYOND, near)
+    highest = np.where(lightest > -999, lightest + _BEYOND, near)
+    part = alpha[..., None]
+    unmixed = np.clip((values - (1 - part) * behind) / np.maximum(part, _THIN), lowest, highest)
+    return np.asarray(np.where(part > _THIN, unmixed, near).round().clip(0, 255), np.uint8)
 
 
 def _disc(radius_px: int) -> NDArray[np.uint8]:

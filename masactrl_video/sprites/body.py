@@ -84,6 +84,11 @@ class Body:
         found: Flags = canvas > 0
         return found
 
+    def low(self, share: float) -> Flags:
+        """Rows from so far above the lower ankle, in lengths of the trunk. (side, 1)"""
+        found: Flags = np.arange(self.side_px)[:, None] > self.lowest_px - share * self.trunk_px
+        return found
+
     def shadowed(self) -> Flags:
         """Where the shadow about its feet may be. (side, side)"""
         feet = self.points[[ankle for ankle in ANKLES if self.seen[ankle]]]

@@ -49,7 +49,7 @@ def aseprite(image: str, layout: Layout) -> dict[str, Any]:
 
 
 def texture_packer(image: str, layout: Layout) -> dict[str, Any]:
-    """As TexturePacker's JSON (Hash) with pivots, and with what its PixiJS format has besides: anchors and animations."""
+    """As TexturePacker's JSON (Hash) with pivots, and with anchors and animations as its PixiJS format."""
     pivot = dict(zip("xy", layout.anchor, strict=True))
     frames = {place.name: _rectangles(place, layout) | {"pivot": pivot, "anchor": pivot} for place in layout.places()}
     animations = {row.name: [place.name for place in layout.places() if place.row is row] for row in layout.rows}

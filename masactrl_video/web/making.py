@@ -11,12 +11,11 @@ from typing import Any
 
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.run.folder import Outputs, is_made
-from masactrl_video.jobs.run.inputs import check_inputs, check_models, check_prompt
+from masactrl_video.jobs.run.inputs import check_acts, check_inputs, check_models, check_prompt
 from masactrl_video.jobs.run.report import Tell
 from masactrl_video.jobs.run.still_folder import FIGURES, SHEET, check_files
 from masactrl_video.page.story import Story
 from masactrl_video.page.story_file import read_story
-from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import STILLS, VIDEOS
 from masactrl_video.settings.home import at_home
 from masactrl_video.settings.names import OWN_MODELS
@@ -49,7 +48,7 @@ def check(job: Job, folder: Path) -> None:
         return
     check_inputs(settings, job.output(folder))
     check_prompt(settings)
-    check_source_acts(settings)
+    check_acts(settings)
 
 
 def check_own_files(job: Job, root: Path) -> None:

@@ -28,6 +28,11 @@ ANIMATE: dict[str, Case] = {
     "a share without a whole": (["poses.json", "--retarget-foreshortening"], "without retarget"),
     "a detector without use": (["poses.json", "--pose-detector", "p.onnx"], "poses.json gives the poses"),
     "a threshold without use": (["poses.json", "--pose-threshold", "0.1"], "poses.json gives the poses"),
+    "poses that nothing reads": (["poses.json", "--guidance"], "animate: guidance is off, so that the poses would"),
+    "poses for a model without a network for them": (
+        ["poses.json", "--preset", "wan21-t2i"],
+        "animate: preset wan21-t2i has no network that reads poses; name one",
+    ),
     "edges of poses": (["poses.json", "--guidance", "canny"], "holds poses, no pictures"),
     "skeletons as the source": (["poses.json", "--source", "clip"], "shows skeletons, not a character"),
     "a clip of no skeletons": (["clip.mp4"], "does not show skeletons on black"),

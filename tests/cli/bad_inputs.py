@@ -59,6 +59,15 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--true-cfg-scale", "2"],
         "here guidance_scale is real guidance already: leave true_cfg_scale out",
     ),
+    "a rule of Z-Image's guidance without guidance": (
+        ["clip.mp4", "--cfg-truncation", "0.8", "--guidance-scale", "1"],
+        "cfg_truncation: it would have no effect, because a guidance_scale of 1 or less",
+    ),
+    "a rule of Z-Image's guidance elsewhere": (
+        ["clip.mp4", "--cfg-normalization", "1"],
+        "cfg_normalization: diffusers' pipeline of Stable Diffusion 1.x, 2.x and XL has none; leave it out",
+    ),
+    "guidance truncated past the end": (["clip.mp4", "--cfg-truncation", "2"], "cfg_truncation: got '2'"),
     "keys that go with limbs, without poses": (
         ["clip.mp4", "--source-positions", "pose", "--guidance", "canny"],
         "it goes by the skeletons of guidance pose, which is not in use (canny)",
@@ -87,10 +96,10 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--guidance", "pose", "--cast", "0=anna", "--neighbour", "0.5"],
         "cast and neighbour exclude each other",
     ),
-    "cells without masks": (["clip.mp4", "--mask-cells", "area"], "mask_cells belongs to attention_mode masked"),
+    "cells without masks": (["clip.mp4", "--mask-cells", "area"], "mask_cells: it would have no effect"),
     "cells by another rule": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--mask-cells", "half"],
-        "mask_cells: got 'half'; Input should be 'nearest' or 'area'",
+        "argument --mask-cells: invalid choice: 'half'",
     ),
     "a margin without a still ground": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--still-margin", "2"],
@@ -149,6 +158,16 @@ RENDER: dict[str, Case] = {
     "guidance of another length": (["clip.mp4", "--guidance-video", "canny=five.mp4"], "is for 5 frames; 2 are taken"),
     "guidance that is not there": (["clip.mp4", "--guidance-video", "canny=none.mp4"], "no such file"),
     "a character that is not there": (["clip.mp4", "--character", "nobody"], "'nobody': there is none of that name"),
+    "a reference that is not there": (["clip.mp4", "--references", "nobody"], "'nobody': there is none of that name"),
+    "a reference twice": (["clip.mp4", "--references", "a", "a"], "references: 'a' is named twice"),
+    "pictures as references that no model reads": (
+        ["clip.mp4", "--reference-picture", "pose"],
+        "reads no reference pictures (FLUX.2 does); name a ControlNet instead, --controlnet pose=MODEL",
+    ),
+    "a network and a reference picture for one kind": (
+        ["clip.mp4", "--reference-picture", "pose", "--controlnet", "pose=demo/controlnet-pose"],
+        "--reference-picture: 'pose' was given a network too; name one way",
+    ),
     "a character and another source": (
         ["clip.mp4", "--character", "a", "--source", "clip"],
         "exclude each other",

@@ -21,13 +21,29 @@ class Attention(nn.Module):
         self.heads, self.dim_head = heads, CHANNELS // heads
         self.to_q, self.to_k, self.to_v, self.to_out = (nn.Linear(CHANNELS, CHANNELS, bias=False) for _ in range(4))
 
+    def forward(self, x: torch.Tensor, context: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        states = (self.to_q(x), self.to_k(context), self.to_v(value))
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in states)
+        out: torch.Tensor = self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return out
+
 
 class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.attn1 = Attention()
+        self.attn1, self.attn2 = Attention(), Attention()
 
-    def forward(self, x: torch.Tensor, options: dict[str, Any], number: int) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, text: torch.Tensor, options: dict[str, Any], number: int) -> torch.Tensor:
+        extra = {key: value for key, value in options.items() if key not in ("patches", "patches_replace")}
+        extra |= {"n_heads": self.attn1.heads, "dim_head": self.attn1.dim_head, "block_index": number}
+        x = self.to_picture(x, options, number)
+        n = F.layer_norm(x, (CHANNELS,))
+        context = value = text
+        for patch in options.get("patches", {}).get("attn2_patch", ()):
+            n, context, value = patch(n, context, value, extra)
+        return x + self.attn2(n, context, value)
+
+    def to_picture(self, x: torch.Tensor, options: dict[str, Any], number: int) -> torch.Tensor:
         extra = {key: value for key, value in options.items() if key not in ("patches", "patches_replace")}
         extra |= {"n_heads": self.attn1.heads, "dim_head": self.attn1.dim_head, "block_index": number}
         n = context = value = F.layer_norm(x, (CHANNELS,))
@@ -38,8 +54,7 @@ class Block(nn.Module):
         place = (*options["block"], number)
         if place in answers:
             return x + self.attn1.to_out(answers[place](q, k, v, extra))
-        q, k, v = (t.unflatten(-1, (self.attn1.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        return x + self.attn1.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.attn1(n, context, value)
 
 
 class SpatialTransformer(nn.Module):
@@ -86,7 +101,7 @@ class UNet(nn.Module):
                     size = h.shape[2:]
                     h = h.flatten(2).transpose(1, 2)
                     for index, block in enumerate(module.transformer_blocks):
-                        h = block(h, options, index)
+                        h = block(h, context, options, index)
                     h = h.transpose(1, 2).unflatten(2, size)
                 else:
                     h = module(h)
@@ -153,18 +168,28 @@ def sample(
             if number == stop_at:
                 raise KeyboardInterrupt
             order = list(orders[number % len(orders)]) if scale != 1 else [0]
-            made = {}
-            for chunk in [order] if together else [[branch] for branch in order]:
-                rows = torch.cat([x] * len(chunk)) / (sigma**2 + 1) ** 0.5
-                text = torch.cat([(prompt if branch == 0 else prompt * 0).expand(len(x), -1, -1) for branch in chunk])
-                options = {**model.options, "wrappers": model.wrappers, "cond_or_uncond": chunk, "sigmas": sigma[None]}
-                times = sigma.log().expand(len(rows))
-                out = model.model.diffusion_model(rows, times, text, options)
-                made |= dict(zip(chunk, out.chunk(len(chunk)), strict=True))
+            made = calls(None, [prompt, prompt * 0], x, sigma, order)
             noise_there = made[0] if scale == 1 else made[1] + scale * (made[0] - made[1])
             x = x + noise_there * (following - sigma)
         return x
 
+    def calc_cond_batch(
+        _: None, conds: Sequence[torch.Tensor | None], x: torch.Tensor, sigma: torch.Tensor, order: Sequence[int]
+    ) -> list[torch.Tensor]:
+        wanted, made = [branch for branch in order if conds[branch] is not None], {}
+        for chunk in [wanted] if together else [[branch] for branch in wanted]:
+            rows = torch.cat([x] * len(chunk)) / (sigma**2 + 1) ** 0.5
+            text = torch.cat([(prompt if branch == 0 else prompt * 0).expand(len(x), -1, -1) for branch in chunk])
+            options = {**model.options, "wrappers": model.wrappers, "cond_or_uncond": chunk, "sigmas": sigma[None]}
+            times = sigma.log().expand(len(rows))
+            out = model.model.diffusion_model(rows, times, text, options)
+            made |= dict(zip(chunk, out.chunk(len(chunk)), strict=True))
+        return [made.get(branch, torch.zeros_like(x)) for branch in range(len(conds))]
+
+    calls: Callable[..., list[torch.Tensor]] = calc_cond_batch
+    for each in model.wrappers["calc_cond_batch"].values():
+        for wrapper in each:
+            calls = _around(wrapper, calls)
     run: Callable[..., torch.Tensor] = euler
     for each in model.wrappers["outer_sample"].values():
         for wrapper in each:

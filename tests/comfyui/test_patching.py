@@ -11,6 +11,7 @@ from torch import nn
 
 from masactrl_video.comfyui.recording import Recording, Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
+from masactrl_video.comfyui.words import Words
 from masactrl_video.errors import UserError
 
 ALL = Where("source", 1, 1)
@@ -113,6 +114,31 @@ def test_masks_keep_figure_and_ground_apart(model: Model, noise: torch.Tensor) -
     assert not torch.allclose(sample(apart, noise, prompt(3)), sample(plain, noise, prompt(3)), atol=1e-3)
     with pytest.raises(UserError, match="got 2 masks for 1 frames"):
         sample(use_source(model, Part(source, 1.0, half[0], half.repeat(2, 1, 1)), masked), noise, prompt(3))
+
+
+def test_words_are_looked_for_in_the_attention_to_the_prompt(model: Model, noise: torch.Tensor) -> None:
+    words, masked = Words((1,), 2), Where("masked", 0, 2)
+    patched, recording = record_source(model, words=words)
+    source = finished(recording, sample(patched, noise, prompt(2)))
+    record = source.recorded.read(1)
+    assert record.object_map is not None and record.object_map.shape == (3, 2)
+    used = use_source(model, Part(source, target_words=words), masked)
+    whole = sample(used, noise, prompt(3))
+    assert torch.allclose(sample(used, noise, prompt(3), together=False), whole, atol=1e-5)
+    plain = use_source(model, Part(source), Where("source", 0, 2))
+    assert not torch.allclose(whole, sample(plain, noise, prompt(3)), atol=1e-3)
+    regions = use_source(model, Part(source, target_words=words), Where("regions", 0, 2))
+    assert not torch.allclose(sample(regions, noise, prompt(3)), whole, atol=1e-3)
+    half = torch.ones(1, 48, 32)
+    assert "give one of the two" in refused(model, Part(source, 1.0, None, half, words), masked)
+    assert "give 2 or more, or masks" in refused(model, Part(source, target_words=words), Where("masked", 0, 1))
+    assert "words to Record Source" in refused(model, Part(recorded(model, noise), target_words=words), masked)
+    with pytest.raises(UserError, match="cross-attention at 1, 2"):
+        record_source(model, words=Words((1,)))
+    with pytest.raises(UserError, match="stand at token 3, the prompt of this sampler has 3"):
+        sample(record_source(model, words=Words((3,), 2))[0], noise, prompt(2))
+    with pytest.raises(UserError, match="2 prompts, for areas"):
+        sample(used, noise, prompt(3), orders=[(0, 0)])
 
 
 def test_regions_have_a_source_each(model: Model, noise: torch.Tensor) -> None:

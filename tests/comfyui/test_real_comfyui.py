@@ -30,6 +30,7 @@ from masactrl_video.attention.record import record_source as record_ours
 from masactrl_video.attention.recorded import MemorySource
 from masactrl_video.attention.use import control_attention
 from masactrl_video.comfyui.using import on_grid
+from masactrl_video.comfyui.words import Words
 
 pytestmark = pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not say where ComfyUI is")
 
@@ -108,16 +109,25 @@ def ours(unet: Any, comfy: Any, model: Any, start: torch.Tensor, text: torch.Ten
     return x / 0.18215
 
 
-def recorded_ours(unet: Any, comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor) -> MemorySource:
-    with record_ours(unet, masa_layer=0) as source:
+def recorded_ours(
+    unet: Any, comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor, words: Sequence[int] = ()
+) -> MemorySource:
+    with record_ours(unet, masa_layer=0, object_tokens=words, mask_grid_divisor=2) as source:
         ours(unet, comfy, model, start, text)
     return source
 
 
-def recorded(comfy: Any, model: Any, start: torch.Tensor, text: torch.Tensor, sampler: str = "euler") -> Any:
+def recorded(
+    comfy: Any,
+    model: Any,
+    start: torch.Tensor,
+    text: torch.Tensor,
+    sampler: str = "euler",
+    words: Words | None = None,
+) -> Any:
     from masactrl_video.comfyui.nodes import RecordedSource, RecordSource
 
-    patched, recording = RecordSource.execute(model, 0).result
+    patched, recording = RecordSource.execute(model, 0, words).result
     made = in_comfyui(comfy, patched, start, text, sampler)
     return RecordedSource.execute(recording, {"samples": made}).result[0]
 
@@ -141,7 +151,7 @@ ANOTHER[:, 16:48] = 1
 
 
 @pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize("mode", ["source", "union", "masked"])
+@pytest.mark.parametrize("mode", ["source", "union", "masked", "words"])
 def test_the_patched_sampler_equals_our_own_render(
     mode: str, together: bool, comfy: Any, model: Any, unet: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,12 +159,15 @@ def test_the_patched_sampler_equals_our_own_render(
         monkeypatch.setattr(type(model.model), "memory_required", lambda *_, **__: 1 << 60)
     plain = in_comfyui(comfy, model, noise(5), FIRST)
     assert far(plain, ours(unet, comfy, model, noise(5), FIRST)) < 1e-4
-    source = recorded(comfy, model, noise(5), FIRST)
+    words = Words((1, 2), 2) if mode == "words" else None
+    source = recorded(comfy, model, noise(5), FIRST, words=words)
     masks = {"source_mask": MASK, "target_mask": ANOTHER} if mode == "masked" else {}
-    made = in_comfyui(comfy, used(model, source, mode, **masks), noise(6, 2), SECOND)
-    plan = plan_control(unet, STEPS, masa_step=1, masa_layer=2, mode=mode)
-    rule = MaskRule(source_mask=on_grid(MASK, (8, 8))[0]) if masks else None
-    with control_attention(unet, recorded_ours(unet, comfy, model, noise(5), FIRST), plan, masks=rule) as control:
+    way, divisor = ("masked", 2) if words else (mode, None)
+    made = in_comfyui(comfy, used(model, source, way, words=words, **masks), noise(6, 2), SECOND)
+    plan = plan_control(unet, STEPS, masa_step=1, masa_layer=2, mode=way, mask_grid_divisor=divisor)
+    rule = MaskRule(source_mask=on_grid(MASK, (8, 8))[0]) if masks else MaskRule(words.tokens) if words else None
+    own = recorded_ours(unet, comfy, model, noise(5), FIRST, words.tokens if words else ())
+    with control_attention(unet, own, plan, masks=rule) as control:
         control.figures.target_mask = on_grid(ANOTHER, (8, 8)) if masks else None
         expected = ours(unet, comfy, model, noise(6, 2), SECOND)
     print(f"{mode}: {far(made, expected):.1e} from our own render")

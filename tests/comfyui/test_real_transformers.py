@@ -29,6 +29,7 @@ from masactrl_video.attention.record import record_source as record_ours
 from masactrl_video.attention.recorded import MemorySource
 from masactrl_video.attention.use import control_attention
 from masactrl_video.comfyui.using import on_grid
+from masactrl_video.comfyui.words import Words
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
 from masactrl_video.model.backbones.joint.packing import pack, unpack
 
@@ -226,16 +227,21 @@ def ours(comfy: Any, kind: Kind, model: Any, start: torch.Tensor, prompts: Promp
     return made_out[:, :, 0] if kind.time else made_out
 
 
-def recorded(comfy: Any, kind: Kind, model: Any, start: torch.Tensor, prompts: Prompts) -> Any:
+def recorded(
+    comfy: Any, kind: Kind, model: Any, start: torch.Tensor, prompts: Prompts, words: Words | None = None
+) -> Any:
     from masactrl_video.comfyui.nodes import RecordedSource, RecordSource
 
-    patched, recording = RecordSource.execute(model, 0).result
+    patched, recording = RecordSource.execute(model, 0, words).result
     made = in_comfyui(comfy, kind, patched, start, prompts)
     return RecordedSource.execute(recording, {"samples": made[:, :, None] if kind.time else made}).result[0]
 
 
-def recorded_ours(comfy: Any, kind: Kind, model: Any, start: torch.Tensor, prompts: Prompts) -> MemorySource:
-    with record_ours(kind.ours, masa_layer=0, branches=branches(prompts)) as source:
+def recorded_ours(
+    comfy: Any, kind: Kind, model: Any, start: torch.Tensor, prompts: Prompts, words: Sequence[int] = ()
+) -> MemorySource:
+    more = {"object_tokens": words, "mask_grid_divisor": 2}
+    with record_ours(kind.ours, masa_layer=0, branches=branches(prompts), **more) as source:
         ours(comfy, kind, model, start, prompts)
     return source
 
@@ -264,7 +270,7 @@ ANOTHER[:, 16:48] = 1
 
 @pytest.mark.parametrize("together", [True, False])
 @pytest.mark.parametrize("scale", [1.0, 3.0])
-@pytest.mark.parametrize("mode", ["source", "union", "masked"])
+@pytest.mark.parametrize("mode", ["source", "union", "masked", "words"])
 def test_the_patched_sampler_equals_our_own_render(
     mode: str, scale: float, together: bool, comfy: Any, kind: Kind, model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,12 +280,16 @@ def test_the_patched_sampler_equals_our_own_render(
     start, frames = kind.noise(5), kind.noise(6, 2)
     plain = in_comfyui(comfy, kind, model, start, first)
     assert far(plain, ours(comfy, kind, model, start, first)) < 1e-4
-    source = recorded(comfy, kind, model, start, first)
+    words = Words((1, 2)) if mode == "words" else None
+    source = recorded(comfy, kind, model, start, first, words)
     masks = {"source_mask": MASK, "target_mask": ANOTHER} if mode == "masked" else {}
-    made = in_comfyui(comfy, kind, used(model, source, mode, **masks), frames, second)
-    own_source = recorded_ours(comfy, kind, model, start, first)
-    plan = plan_control(kind.ours, STEPS, masa_step=1, masa_layer=1, mode=mode)
-    rule = MaskRule(source_mask=on_grid(MASK, SIZE)[0]) if masks else None
+    way, layer = ("masked", 2) if words else (mode, 1)
+    patched = used(model, source, way, first_layer=layer, words=words, **masks)
+    made = in_comfyui(comfy, kind, patched, frames, second)
+    own_source = recorded_ours(comfy, kind, model, start, first, words.tokens if words else ())
+    divisor = 2 if words else None
+    plan = plan_control(kind.ours, STEPS, masa_step=1, masa_layer=layer, mode=way, mask_grid_divisor=divisor)
+    rule = MaskRule(source_mask=on_grid(MASK, SIZE)[0]) if masks else MaskRule(words.tokens) if words else None
     with control_attention(kind.ours, own_source, plan, branches=branches(second), masks=rule) as control:
         control.figures.target_mask = on_grid(ANOTHER, SIZE) if masks else None
         expected = ours(comfy, kind, model, frames, second)

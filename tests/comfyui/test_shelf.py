@@ -11,7 +11,8 @@ from comfyui.test_patching import ALL, prompt
 
 from masactrl_video.comfyui import shelf
 from masactrl_video.comfyui.recording import Source, finished, record_source
-from masactrl_video.comfyui.using import Part, use_source
+from masactrl_video.comfyui.using import Part, Where, use_source
+from masactrl_video.comfyui.words import Words
 from masactrl_video.errors import UserError
 
 NOISE = torch.randn(1, 4, 6, 4, generator=torch.Generator().manual_seed(1))
@@ -38,6 +39,15 @@ def test_a_source_comes_back_bit_for_bit(model: Model, tmp_path: Path) -> None:
     assert (loaded.schedule, loaded.latent_size, loaded.fit) == (source.schedule, source.latent_size, source.fit)
     made = [sample(use_source(model, Part(each), ALL), NOISE, prompt(3)) for each in (source, loaded)]
     assert torch.equal(*made)
+
+
+def test_where_the_object_is_comes_back_too(model: Model, tmp_path: Path) -> None:
+    words = Words((1,), 2)
+    patched, recording = record_source(model, words=words)
+    shelf.save(tmp_path, "hero", finished(recording, sample(patched, NOISE, prompt(2))))
+    loaded, where = shelf.load(tmp_path, "hero"), Where("masked", 0, 2)
+    sample(use_source(model, Part(loaded, target_words=words), where), NOISE, prompt(3))
+    assert loaded.knows_object()
 
 
 def test_a_source_of_other_weights_is_refused(model: Model, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from masactrl_video.comfyui.calls import Call
 from masactrl_video.comfyui.families import QWEN, ZIMAGE
 from masactrl_video.comfyui.recording import Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
+from masactrl_video.comfyui.words import Words
 from masactrl_video.errors import UserError
 
 ALL, FROM_SECOND = Where("source", 0, 0), Where("union", 1, 1)
@@ -87,6 +88,18 @@ def test_words_that_fill_a_prompt_up_stay_hidden() -> None:
     model.options["mask"][:, :, 7] = -1.0
     with pytest.raises(UserError, match="mask of attention between prompt and picture"):
         sample(use_source(model, Part(source), ALL), START, prompt(2))
+
+
+def test_words_are_looked_for_among_the_prompt_s_tokens() -> None:
+    model, words = flux(), Words((1,))
+    patched, recording = record_source(model, words=words)
+    source = finished(recording, sample(patched, START, prompt(2)))
+    assert source.knows_object() and source.recorded.read(0).object_map.shape == (3, 4)
+    used = use_source(model, Part(source, target_words=words), Where("masked", 0, 1))
+    whole = sample(used, START.flip(2), prompt(3))
+    assert torch.allclose(sample(used, START.flip(2), prompt(3), together=False), whole, atol=1e-5)
+    plain = use_source(model, Part(source), Where("source", 0, 1))
+    assert not torch.allclose(whole, sample(plain, START.flip(2), prompt(3)), atol=1e-3)
 
 
 def test_another_node_s_override_is_asked_as_before() -> None:

@@ -116,11 +116,23 @@ def test_every_other_command_takes_it(family: Family, folder: Folder, tmp_path: 
     assert run(own, ["edit", str(own / "clip" / "0.png"), "-o", str(tmp_path / "edit")], *PROMPT, *SIZE) == 0
 
 
-def test_a_real_picture_can_be_the_source_where_the_model_is_no_flow(folder: Folder, tmp_path: Path) -> None:
+def test_a_real_picture_can_be_the_source_where_the_model_is_no_flow(
+    folder: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its preset has a scheduler that inverts nothing: `edit` takes another, and a comic says it."""
     own = folder(PIXART)
-    edit = ["edit", str(own / "clip" / "0.png"), "-o", str(tmp_path / "out")]
-    assert run(own, edit, *PROMPT, *SIZE) == 0
+    edit = ["edit", str(own / "clip" / "0.png"), "-o", str(tmp_path / "out"), "--preset", "pixart-sigma"]
+    with caplog.at_level("INFO"):
+        assert run(own, edit, *PROMPT, *SIZE, "--dtype", "float32") == 0
+    assert "scheduler: ddim, which can invert a picture, in the place of the preset's dpm++" in caplog.text
     assert (tmp_path / "out" / "target-1.png").is_file()
+    (tmp_path / "story.yaml").write_text(f"""
+settings: {{model: {own / "model"}, scheduler: dpm++, num_inference_steps: 2, masa_step: 0, masa_layer: 2}}
+characters: {{bear: {{image: {own / "clip" / "0.png"}, caption: a bear}}}}
+panels: [{{prompt: a bear in the snow, size: [64, 64], characters: [bear]}}]
+""")
+    assert main(["comic", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "page.png")]) == 2
+    assert "characters.bear: scheduler dpm++: a real source is inverted with ddim" in capsys.readouterr().err
 
 
 VAE = "model/vae"
@@ -137,6 +149,10 @@ NO_NETWORK = ["--controlnet", f"canny={VAE}", "--guidance", "canny"]
         (SD3, ["--prediction-type", "epsilon"], "predicts a flow's velocity alone"),
         (SD3, ["--source-positions", "free"], "the keys of Stable Diffusion 3 hold no places"),
         (SD3, ["--width", "256"], "this model has positions for 192 px on a side"),
+        (WAN, ["--width", "528"], "got 528 x 64; this model has positions for 512 px on a side"),
+        (ZIMAGE, ["--width", "1040"], "got 1040 x 64; this model has positions for 1024 px on a side"),
+        (QWEN, ["--cfg-truncation", "0.5"], "cfg_truncation: diffusers' pipeline of Qwen-Image has none"),
+        (PIXART, ["--source", "clip", "--scheduler", "dpm++"], "is inverted with ddim, or a flow by its own steps"),
         (QWEN, ["--channels-last"], "the autoencoder of this model is one for videos"),
         (QWEN, ["--taesd", "demo/taesd"], "no tiny decoder fits a AutoencoderKLQwenImage"),
         (PIXART, NO_NETWORK, "diffusers has no control networks for PixArt-Sigma"),

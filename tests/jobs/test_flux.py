@@ -130,6 +130,40 @@ panels:
     assert (panels["boxes"] != panels["other"]).any()
 
 
+def test_the_keys_of_characters_go_with_their_limbs_from_panel_to_panel(folder: Path, tmp_path: Path) -> None:
+    """In the pose in which one was made nothing moves, and each of two follows its own body."""
+    common = ["--cache-dir", str(folder / "cache")]
+    panels: dict[str, list[np.ndarray]] = {}
+    for positions in ("as-is", "pose", "free"):
+        settings = f"model: {folder / 'dev'}, num_inference_steps: 2, masa_step: 0, masa_layer: 1"
+        settings += f", controls: {{pose: {{kind: pose, adapter: controlnet, model: {folder / 'control'}}}}}"
+        (tmp_path / f"{positions}.yaml").write_text(f"""
+settings: {{{settings}}}
+characters:
+  bear: {{prompt: a bear in the meadow, size: [64, 64], pose: standing}}
+  frog: {{prompt: a frog on the beach, size: [64, 64], pose: waving}}
+panels:
+  - {{prompt: a bear in the snow, size: [64, 64], characters: {{bear: {{pose: standing}}}}}}
+  - {{prompt: a bear in the snow, size: [64, 64], characters: {{bear: {{pose: waving}}}}}}
+  - prompt: a bear and a frog in the snow
+    size: [96, 64]
+    characters: {{bear: {{box: [0, 0, 0.5, 1], pose: waving}}, frog: {{box: [0.5, 0, 1, 1]}}}}
+""")
+        story, out = str(tmp_path / f"{positions}.yaml"), tmp_path / f"{positions}.png"
+        assert main(["comic", story, "-o", str(out), *common, "--source-positions", positions]) == 0
+        panels[positions] = [read_png(path) for path in sorted((tmp_path / positions / "panels").glob("*.png"))]
+    asis, pose, free = panels.values()
+    assert len(asis) == len(pose) == 3
+    assert np.array_equal(asis[0], pose[0])
+    assert all((one != other).any() for one, other in zip(asis[1:], pose[1:], strict=True))
+    assert all((one != other).any() for one, other in zip(asis, free, strict=True))
+    text = (tmp_path / "pose.yaml").read_text()
+    (tmp_path / "none.yaml").write_text(text.replace("64], pose: waving", "64]"))
+    assert (
+        main(["comic", str(tmp_path / "none.yaml"), "-o", str(tmp_path / "n.png"), "--source-positions", "pose"]) == 2
+    )
+
+
 def test_real_guidance_stands_beside_the_distilled_one(folder: Path, tmp_path: Path) -> None:
     common = ["--source-prompt", "a bear in the meadow", "--guidance"]
     pictures = []

@@ -65,7 +65,7 @@ def plain(root: Path, model: str, pictures: list[Path], scale: float = 1.0) -> n
     return (out * 255).round()
 
 
-@pytest.mark.parametrize(("model", "scale"), [("klein", 1.0), ("klein", 3.0), ("dev", 3.5), ("kv", 1.0)])
+@pytest.mark.parametrize(("model", "scale"), [("klein", 3.0), ("dev", 3.5), ("kv", 1.0)])
 def test_a_frame_past_the_end_of_control_is_the_pipelines_own_with_its_skeleton(
     home: Path, tmp_path: Path, model: str, scale: float
 ) -> None:

@@ -129,8 +129,9 @@ panels:
     assert np.abs(panel.astype(float) - found["two"]).max() <= 1
 
 
-def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path) -> None:
-    """By another process too: from JSON, with what it names in the cache."""
+@pytest.mark.parametrize("source", ["hero", None])
+def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path, source: str | None) -> None:
+    """By another process too: from JSON, with what it names in the cache; beside a generated source as well."""
     plans: list[RenderPlan] = []
 
     @contextmanager
@@ -139,10 +140,15 @@ def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path) -> Non
         with LocalExecutor(plan, job, progress) as executor:
             yield executor
 
-    said = {"clip": str(home / "clip"), "character": "hero", "references": ["villain"], "prompt": "a bear"}
+    said = {"clip": str(home / "clip"), "character": source, "references": ["villain"], "prompt": "a bear"}
     said |= {"width": 64, "height": 64, "guidance": [], "model": str(home / "model"), "scheduler": "flow"}
-    said |= {"num_inference_steps": 2, "guidance_scale": 1.0, "noise": "per-frame", "characters_dir": home / "characters"}
-    settings = resolve({"masa_step": 9, "cache_dir": str(home / "cache")}, said)
+    said |= {
+        "num_inference_steps": 2,
+        "guidance_scale": 1.0,
+        "noise": "per-frame",
+        "characters_dir": home / "characters",
+    }
+    settings = resolve({"masa_step": 1, "masa_layer": 0, "cache_dir": str(home / "cache")}, said)
     render_clip(settings, tmp_path / "out.mp4", executor=seen)
     own = frames_of(tmp_path / "out")
     for path in (tmp_path / "out" / "frames").glob("*.png"):
@@ -159,11 +165,18 @@ def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path) -> Non
     [
         (["--character", "hero", "--model", "demo"], "this model (Stable Diffusion 1.x, 2.x and XL) takes none: take"),
         (["--character", "hero", "--dtype", "bfloat16"], "by other weights, LoRAs or number format than this model's"),
-        (["--character", "hero", "--attention-mode", "union"], "attention_mode: got 'union'; character 'hero' is a ref"),
+        (
+            ["--character", "hero", "--attention-mode", "union"],
+            "attention_mode: got 'union'; character 'hero' is a ref",
+        ),
         (["--character", "hero", "--hold-colours", "1"], "hold_colours: got 1.0; character 'hero' is a reference"),
         (["--character", "hero", "--references", "hero"], "references: 'hero' is named twice"),
-        (["--references", "hero"], "references: they stand beside a character's; name the first one as character"),
+        (["--references", "hero", "--model", "demo"], "this model (Stable Diffusion 1.x, 2.x and XL) takes none: take"),
         (["--character", "hero", "--references", "nobody"], "character 'nobody': there is none of that name"),
+        (
+            ["--source-at", "0=generated", "--source-at", "1=hero"],
+            "sources: character 'hero' is a reference, which every",
+        ),
         (["--character", "hero", "--guidance-scale", "3"], "this model was distilled to go without guidance"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
@@ -185,3 +198,16 @@ def test_a_character_can_be_drawn_by_the_model_first(home: Path, pipe: Any, tmp_
     assert np.abs(picture - plain(pipe, "a bear", [], home)).max() <= 1
     recipe = json.loads((home / "characters" / "drawn" / "character.json").read_text())["recipe"]
     assert (recipe["kind"], recipe["prompt"], recipe["reference"]["tokens"]) == ("reference", "a bear", 16)
+
+
+def test_a_picture_is_edited_beside_a_character(home: Path, tmp_path: Path) -> None:
+    """The picture is inverted and followed as with any model, and the character's reference stands beside it."""
+    found = {}
+    for name, more in {"alone": [], "beside": ["--references", "hero"]}.items():
+        edit = ["edit", str(home / "clip" / "0.png"), "-o", str(tmp_path / name), "--prompt", "a bear", *SIZE, *more]
+        places = ["--characters-dir", str(home / "characters"), "--cache-dir", str(home / "cache")]
+        steps = ["--num-inference-steps", "2", "--guidance-scale", "1", "--masa-step", "1", "--masa-layer", "2"]
+        assert main([*edit, "--model", str(home / "model"), *places, *steps]) == 0
+        found[name] = [read_png(tmp_path / name / f"{one}.png").astype(float) for one in ("source", "target-1")]
+    assert np.array_equal(found["alone"][0], found["beside"][0])
+    assert np.abs(found["alone"][1] - found["beside"][1]).max() > 3

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny_families
+import tiny_flux
 import tiny_models
 from transformers import CLIPTokenizer
 
@@ -75,6 +77,29 @@ def test_both_text_encoders_are_asked(caplog: pytest.LogCaptureFixture) -> None:
     (told,) = warnings_of(caplog, SimpleNamespace(tokenizer=None, tokenizer_2=tokenizer(32)), prompt)
     assert told.startswith("prompt: the second text encoder")
     assert len(warnings_of(caplog, SimpleNamespace(tokenizer=tokenizer(16), tokenizer_2=tokenizer(32)), prompt)) == 2
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "limit", "first"),
+    [
+        ("sd3", "the third text encoder", tiny_flux.TOKENS, "Bear"),
+        ("zimage", "the text encoder (with the conversation around the prompt)", 64, "Bear"),
+        ("qwen", "the text encoder (with the conversation around the prompt)", 1058, "a"),
+        ("pixart", "the text encoder", tiny_flux.TOKENS, "bear"),
+        ("chroma", "the text encoder", tiny_flux.TOKENS, "Bear"),
+        ("wan", "the text encoder", tiny_flux.TOKENS, "Bear"),
+    ],
+)
+def test_no_family_leaves_out_words_unsaid(family: str, name: str, limit: int, first: str) -> None:
+    """What it names is the prompt's alone, not the conversation's, in which that stands."""
+    pipe = tiny_families.pipeline(family)
+    prompt = "a Bear in the snow " * (220 if limit > 1000 else 13) + "last"
+    found = {told: (most, words) for told, most, words in words_left_out(pipe, prompt)}
+    most, words = found[name]
+    assert most == limit
+    assert words.split()[0] == first
+    assert words.endswith("last")
+    assert list(words_left_out(pipe, "a bear")) == []
 
 
 def test_each_text_is_told_once_under_its_name(caplog: pytest.LogCaptureFixture) -> None:

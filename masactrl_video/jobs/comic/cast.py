@@ -78,7 +78,10 @@ def plan_member(name: str, character: Character, settings: Settings, model: Diff
         if words:
             own = list(character.source_words or recipe.words or words)
             changes |= {"prompt": saved_caption(saved), "mask_words": own}
-    own_settings = with_guidance(settings, control, **changes)
+    try:
+        own_settings = with_guidance(settings, control, source_positions="as-is", **changes)  # its source follows none
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     own_model = with_controls(settings, model, [settings.controls[used] for used in control])
     check_source_used(own_settings, own_model)
     return CastMember(name, own_settings, size_px, own_model, picture)

@@ -98,12 +98,16 @@ def _loaded(
     from masactrl_video.controls.single_pose import with_guidance
     from masactrl_video.jobs.comic.cast import plan_member
     from masactrl_video.jobs.comic.panels import plan_job
+    from masactrl_video.jobs.comic.skeletons import source_pose
     from masactrl_video.model.loading.from_settings import with_networks
 
     settings = with_guidance(settings, _guidance(story, planned, settings))
     posed = with_networks(settings, model)
     bare = replace(posed, networks=())
     cast = [plan_member(name, story.characters[name], settings, posed, folder) for name in _in_use(planned)]
+    if settings.source_positions == "pose":
+        made = {name: source_pose(name, story.characters[name], settings, folder) for name in _in_use(planned)}
+        planned = [replace(panel, source_poses={name: made[name] for name in panel.cast}) for panel in planned]
     jobs = [plan_job(panel, story, settings, posed, bare) for panel in planned]
     return _Studio(story, settings, posed, cast, jobs)
 

@@ -23,6 +23,7 @@ from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.comic.cast import Picture, check_words
 from masactrl_video.jobs.comic.plan import PlannedPanel
+from masactrl_video.jobs.comic.skeletons import panel_skeletons
 from masactrl_video.jobs.render_frames import picture_text
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt
@@ -38,6 +39,7 @@ from masactrl_video.render.job import with_references
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.names import Box, Ground
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.control import guidance_rule
 from masactrl_video.storage.fingerprint import hash_json, hash_module, hash_tensor
 from masactrl_video.video.png import read_png_text
 
@@ -121,6 +123,7 @@ def _plan(settings: Settings, model: DiffusionModel, planned: PlannedPanel, by_w
         masa_steps=settings.masa_steps,
         masa_layers=settings.masa_layers,
         mode="regions" if by_regions else settings.attention_mode,
+        positions=settings.source_positions,
         mask_grid_divisor=settings.mask_grid_divisor if by_words else None,
     )
 
@@ -199,7 +202,7 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
     first: Any = next(iter(sources.values()), None) or MemorySource(text.names, (), timesteps_of(scheduler))
     latent_size, parts = model.latent_size(*job.size_px), _parts(job, sources)
     return FramesJob(
-        denoising=Denoising(model, text, settings.branch_scale, settings.seed),
+        denoising=Denoising(model, text, settings.branch_scale, settings.seed, rule=guidance_rule(settings)),
         scheduler=scheduler,
         source=first,
         source_noise=_noise(job, list(sources.values())),
@@ -208,7 +211,16 @@ def _frames_job(job: PanelJob, sources: Mapping[str, CachedSource], picture: Pic
         masks=MaskRule(threshold=settings.mask_threshold),
         parts=parts if job.by_regions(sources) or any(part.latent_size != latent_size for part in parts) else (),
         ground=job.ground,
+        skeletons=panel_skeletons(job.planned, _sizes_px(model, sources), job.size_px),
     )
+
+
+def _sizes_px(model: DiffusionModel, sources: Mapping[str, CachedSource]) -> dict[str, tuple[int, int]]:
+    """Height and width of each character's source."""
+    factor = model.vae_scale_factor
+    return {
+        name: (source.latents.shape[-2] * factor, source.latents.shape[-1] * factor) for name, source in sources.items()
+    }
 
 
 def _noise(job: PanelJob, sources: Sequence[CachedSource]) -> torch.Tensor:

@@ -33,8 +33,16 @@ class PlannedPanel:
     cast: Mapping[str, Placement]
     """Who is in it, by name; boxes are filled in from poses where several characters have no words."""
     texts: list[PlacedText]
-    poses: list[PosedPart] = field(default_factory=list)
+    posed_by: Mapping[str, PosedPart] = field(default_factory=dict)
+    """Poses by character; that of several people together under an empty name."""
     pose_picture: Path | None = None
+    source_poses: Mapping[str, PosedPart] = field(default_factory=dict)
+    """The pose in which each character was made, where its keys go with the limbs."""
+
+    @property
+    def poses(self) -> list[PosedPart]:
+        """All poses in it."""
+        return list(self.posed_by.values())
 
     @property
     def where(self) -> str:
@@ -77,7 +85,7 @@ def _plan(story: Story, panel: Panel, number: int, page: int, place: Rect, folde
     heads, radii_px = _heads(cast, poses, (place.width, place.height))
     style = styled(story, folder)
     texts = place_texts(panel, (place.width, place.height), style, heads, where, radii_px)
-    return PlannedPanel(number, panel, page, place, cast, texts, list(poses.values()), picture)
+    return PlannedPanel(number, panel, page, place, cast, texts, poses, picture)
 
 
 def styled(story: Story, folder: Path) -> PageStyle:

@@ -15,7 +15,8 @@ from masactrl_video.settings.acting import check_source_acts
 from masactrl_video.settings.fields import option_of
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.stills import StillSettings
-from masactrl_video.sources.characters.kind import characters_of, is_kept_reference
+from masactrl_video.settings.timeline import GENERATED, is_inverted
+from masactrl_video.sources.characters.kind import characters_of, index_of, is_kept_reference
 from masactrl_video.sources.characters.store import default_root, open_character
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
@@ -55,10 +56,25 @@ def check_acts(settings: Settings) -> None:
     """See that frames will follow their source at some step; a character that is a reference acts at all of them.
 
     Raises:
-        UserError: they would not.
+        UserError: they would not, or a reference is to act for some people or frames alone.
     """
+    for name, who in _placed_characters(settings):
+        if index_of(settings, who).recipe.kind == "reference":
+            raise UserError(
+                f"{name}: character {who!r} is a reference, which every frame sees as a whole; give it as character or "
+                "references, which hold for the whole clip"
+            )
     if not is_kept_reference(settings):
         check_source_acts(settings)
+
+
+def _placed_characters(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Characters of some people or frames alone, each with the setting that names it."""
+    for who in settings.cast.values():
+        yield "cast", who
+    for what in settings.sources.values():
+        if what != GENERATED and not is_inverted(what):
+            yield "sources", what
 
 
 def check_models(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from masactrl_video.jobs.sprites.outputs import HEADER, SpriteOutputs, check_spr
 from masactrl_video.model.loading import location
 from masactrl_video.poses.pose_json import write_poses
 from masactrl_video.settings.sprites import SpriteSettings
-from masactrl_video.sources.characters.store import default_root, open_character
+from masactrl_video.sources.characters.caption import with_caption
 from masactrl_video.sprites.movements import Movements, Strip, plan_movements
 from masactrl_video.storage.write_errors import storing_in
 from masactrl_video.video.png import read_png
@@ -93,17 +93,9 @@ def make_sprites(
 
 def _of_character(settings: SpriteSettings) -> SpriteSettings:
     """With the saved character's own caption for a prompt, unless one is given."""
-    if settings.prompt:
-        return settings
-    if settings.character is None:
+    if not settings.prompt and settings.character is None:
         raise UserError("prompt: missing; name a saved character, or say with --prompt what the sprites show")
-    recipe = open_character(settings.characters_dir or default_root(), settings.character).index.recipe
-    caption = recipe.caption or recipe.prompt
-    if not caption:
-        raise UserError(
-            f"prompt: nothing is known of character {settings.character!r}; say with --prompt what it looks like"
-        )
-    return settings.model_copy(update={"prompt": caption})
+    return with_caption(settings)
 
 
 def _check_turns(settings: SpriteSettings) -> None:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.branches import GUIDED, Branch, classifier_free_guidance
+from masactrl_video.model.backbones.branches import GUIDED, PLAIN, Branch, GuidanceRule, classifier_free_guidance
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice, PreparedControls
 from masactrl_video.model.backbones.files import ModelFiles
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.readers import FIRST, SECOND, TextReader
 from masactrl_video.model.backbones.references import JoinedReferences, KeptReference
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.steps import DenoiserCall, StepClock
@@ -84,16 +85,16 @@ class TextCall(Protocol):
     def rows(self) -> int:
         """Branches x frames."""
 
-    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+    def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """How much each token of the picture attends to some words: mean over heads, sum over words.
 
         Args:
             words: positions of their tokens in the prompt.
-            last_rows: of so many rows, the last ones.
-            text: (last_rows, text tokens, channels), a prompt that is read instead of the call's own.
+            rows: of which rows.
+            text: (rows, text tokens, channels), a prompt that is read instead of the call's own.
 
         Returns:
-            (last_rows, tokens) in float32.
+            (rows, tokens) in float32.
         """
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
@@ -180,6 +181,14 @@ class Backbone(Protocol):
 
     def latents(self, pipe: Pipeline) -> LatentSpace:
         """The latents of a loaded pipeline."""
+
+    def readers(self, pipe: Pipeline) -> Sequence[TextReader]:
+        """The text encoders, to tell what of a prompt they do not read."""
+        return FIRST, SECOND
+
+    def longest_side_px(self, pipe: Pipeline) -> int | None:
+        """The most that a picture may have on a side, where the denoiser has a table of places; None: any."""
+        return None
 
     @property
     def keys_have_places(self) -> bool:
@@ -269,6 +278,19 @@ class Backbone(Protocol):
         return GUIDED
 
     @property
+    def rules_guidance(self) -> bool:
+        """Whether its pipeline has a `GuidanceRule` (`cfg_normalization` and `cfg_truncation`)."""
+        return False
+
+    @property
+    def prompt_comes_first(self) -> bool:
+        """Whether in a call of both branches the prompt's own rows come before those of the negative prompt.
+
+        Each call's `DenoiserCall.is_doubled` tells then whether it is one of both.
+        """
+        return False
+
+    @property
     def calls_each_branch(self) -> bool:
         """Whether each branch has a call of its own, the prompt's before that of the negative prompt.
 
@@ -277,8 +299,13 @@ class Backbone(Protocol):
         """
         return False
 
-    def guided(self, branches: torch.Tensor, guidance_scale: float) -> torch.Tensor:
-        """(branches, frames, channels, height, width), what `predict` gave → (frames, ...), what the schedule takes."""
+    def guided(self, branches: torch.Tensor, guidance_scale: float, rule: GuidanceRule = PLAIN) -> torch.Tensor:
+        """(branches, frames, channels, height, width), what `predict` gave → (frames, ...), what the schedule takes.
+
+        Args:
+            rule: another than the plain one only where the family `rules_guidance`; until when it guides is left to
+                the loop.
+        """
         return classifier_free_guidance(branches, guidance_scale)
 
     def encode_prompt(

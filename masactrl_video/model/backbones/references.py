@@ -1,4 +1,4 @@
-"""What a picture offers as a reference, where that depends on no step, no prompt and no size: kept once, used everywhere."""
+"""What a picture offers as a reference, where that depends on no step, no prompt and no size: kept once and for all."""
 
 from __future__ import annotations
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.branches import Branch
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class DenoiserCall:
     """By how much the number format in which the timestep came may have changed it, as a part of the timestep."""
     text_tokens: int | None = None
     """Of the prompt, where a family tells them."""
+    is_doubled: Callable[[], bool] = _never
+    """Whether each picture comes twice, for two branches; asked of families whose `prompt_comes_first` alone."""
 
 
 class StepClock:
@@ -75,18 +81,38 @@ class StepClock:
 class BranchFinder:
     """Finds the branches that the rows of a call are of."""
 
-    def __init__(self, branches: Sequence[str], clock: StepClock, *, each_has_a_call: bool) -> None:
-        """All branches of a step in their order, and whether each has a call of its own (`calls_each_branch`)."""
-        self.all, self._clock, self._each = branches, clock, each_has_a_call
+    def __init__(
+        self, branches: Sequence[str], clock: StepClock, *, each_has_a_call: bool, prompt_first: bool = False
+    ) -> None:
+        """All branches of a step in their order, and how they are called.
+
+        Args:
+            each_has_a_call: see `Backbone.calls_each_branch`.
+            prompt_first: see `Backbone.prompt_comes_first`.
+        """
+        self.all, self._clock = branches, clock
+        self.each_has_a_call, self._prompt_first = each_has_a_call, prompt_first
         self._last: float | None = None
 
     def of(self, call: DenoiserCall) -> Sequence[str]:
-        """By the clock; without it, of calls at one timestep the first is the prompt's own."""
+        """By the clock; without it, of calls at one timestep the first is the prompt's own.
+
+        Raises:
+            UserError: a call of both branches where one was expected.
+        """
+        is_ours = self._clock.step is not None
         if len(self.all) == 1:
+            if self._prompt_first and not is_ours and call.is_doubled():
+                raise UserError(
+                    "a call of the denoiser had each picture twice: real guidance, with the negative prompt in the "
+                    "same call; say so with branches=GUIDED, or take guidance_scale 0"
+                )
             return self.all
         if self._clock.branches is not None:
             return self._clock.branches
-        if not self._each or self._clock.step is not None:
+        if self._prompt_first:
+            return self.all[::-1] if is_ours or call.is_doubled() else ("conditional",)
+        if not self.each_has_a_call or is_ours:
             return self.all
         is_second, self._last = call.timestep == self._last, call.timestep
         return ("unconditional",) if is_second else ("conditional",)

@@ -73,8 +73,8 @@ def load_guidance(pipe: Pipeline, choice: NetworkChoice) -> ControlNetwork:
     denoiser = backbone.denoiser(pipe)
     if choice.kind == "reference" and not backbone.reads_reference_pictures:
         raise UserError(
-            f"guidance {choice.guidance!r}: {backbone.title} reads no reference pictures (FLUX.2 does); name a ControlNet "
-            f"instead, --controlnet {choice.guidance}=MODEL, or leave it out"
+            f"guidance {choice.guidance!r}: {backbone.title} reads no reference pictures (FLUX.2 does); name a "
+            f"ControlNet instead, --controlnet {choice.guidance}=MODEL, or leave it out"
         )
     network = backbone.load_control(choice, denoiser)
     if is_channels_last(denoiser):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
+from masactrl_video.model.backbones.branches import PLAIN, GuidanceRule
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
@@ -62,10 +63,12 @@ class Denoising:
     whole_every: int = 1
     """The whole denoiser runs at every so many steps, the first one included; at the others its outermost blocks run
     alone, which is cheaper and not exact (see `Backbone.outermost_alone`)."""
+    rule: GuidanceRule = PLAIN
 
-    def text_at(self, step: int, num_steps: int) -> TextCondition:
+    def text_at(self, step: int, timesteps: torch.Tensor) -> TextCondition:
         """The prompts of the rows of a denoising step: `text`, or `conditional_text`."""
-        skipped = self.text.branches > 1 and step >= num_steps - self.unguided_steps
+        is_late = step >= len(timesteps) - self.unguided_steps
+        skipped = self.text.branches > 1 and (is_late or not self.rule.guides_at(timesteps[step]))
         return self.conditional_text if skipped else self.text
 
     @cached_property
@@ -92,11 +95,13 @@ class Denoising:
             model_input = cut_rows(model_input, part)
             guidance = None if guidance is None else self.model.backbone.controls_in(guidance, part)
         num_steps = len(batch.scheduler.timesteps)
-        text = self.text_at(step, num_steps)
-        with self.model.clock.at(step), self._part_of_denoiser(batch, step, text.branches * model_input.shape[0]):
+        text = self.text_at(step, batch.scheduler.timesteps)
+        alone = self.model.clock.of(text.names) if text.branches < self.text.branches else nullcontext()
+        rows = text.branches * model_input.shape[0]
+        with self.model.clock.at(step), alone, self._part_of_denoiser(batch, step, rows):
             predict = self.model.backbone.predict
             branches = predict(self.model, model_input, timestep, text, guidance, step, num_steps)
-        return self.model.backbone.guided(branches, self.guidance_scale)
+        return self.model.backbone.guided(branches, self.guidance_scale, self.rule)
 
     @torch.no_grad()
     def advance(self, batch: FrameBatch, output: torch.Tensor, step: int) -> None:

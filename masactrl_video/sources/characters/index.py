@@ -80,6 +80,8 @@ class Recipe(_Record):
     """As it was given, for people to read."""
     prediction_type: PredictionType | None = None
     true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    cfg_normalization: Annotated[float, Field(ge=0)] = 0.0
+    cfg_truncation: Annotated[float, Field(ge=0, le=1)] = 1.0
     reference: ReferenceFacts | None = None
 
     @model_validator(mode="after")

@@ -17,8 +17,8 @@ def index_of(settings: Settings, name: str) -> CharacterIndex:
 
 
 def characters_of(settings: Settings) -> list[str]:
-    """Names of the character that is the source, and of those beside it."""
-    return [] if settings.character is None else [settings.character, *settings.references]
+    """Names of the character that is the source, if one is, and of those beside it."""
+    return [*([] if settings.character is None else [settings.character]), *settings.references]
 
 
 def is_kept_reference(settings: Settings) -> bool:

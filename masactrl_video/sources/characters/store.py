@@ -207,7 +207,7 @@ def check_file(place: Path, name: str, data: bytes, listed: SavedFile) -> None:
         raise CharacterDamaged(place, f"{name} has another checksum than in its index; {_ADVICE}")
     try:
         if name in (TENSORS_NAME, REFERENCE_NAME):
-            deserialize(data)
+            deserialize(data)  # type: ignore[no-untyped-call]
             return
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             picture.load()

@@ -16,8 +16,11 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save
 
+from masactrl_video.cli.options import Parser, add_settings, settings_from
 from masactrl_video.errors import UserError
+from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.archive import export_character, import_character
+from masactrl_video.sources.characters.caption import with_caption
 from masactrl_video.sources.characters.index import (
     INDEX_NAME,
     PICTURE_NAME,
@@ -237,3 +240,25 @@ def test_where_characters_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert default_root() == tmp_path / "masactrl-video" / "characters"
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     assert default_root() == Path.home() / ".local" / "share" / "masactrl-video" / "characters"
+
+
+def test_without_a_prompt_frames_show_what_was_said_of_the_character(root: Path) -> None:
+    given = {"clip": "c.mp4", "model": "demo", "guidance": [], "character": "hero", "characters_dir": root}
+    settings = Settings.model_validate(given)
+    assert with_caption(settings).prompt == "a bear"
+    assert with_caption(settings.model_copy(update={"prompt": "a frog"})).prompt == "a frog"
+    silent = index("silent")
+    silent = silent.model_copy(update={"recipe": silent.recipe.model_copy(update={"prompt": "", "caption": ""})})
+    save_character(root, silent, FILES, overwrite=False)
+    with pytest.raises(UserError, match="nothing is known of character 'silent'; say with --prompt"):
+        with_caption(settings.model_copy(update={"character": "silent"}))
+
+
+@pytest.mark.parametrize("command", ["render", "animate"])
+def test_a_presets_own_prompt_is_of_another_character(command: str) -> None:
+    parser = Parser()
+    add_settings(parser, command)
+    typed = ["clip.mp4", "--character", "hero"]
+    assert settings_from(parser.parse_args(["clip.mp4"])).prompt != ""
+    assert settings_from(parser.parse_args(typed)).prompt == ""
+    assert settings_from(parser.parse_args([*typed, "--prompt", "a frog"])).prompt == "a frog"

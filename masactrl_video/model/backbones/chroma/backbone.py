@@ -25,6 +25,8 @@ from masactrl_video.model.backbones.flux.packing import places
 from masactrl_video.model.backbones.joint.backbone import Inside, TransformerBackbone
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
+from masactrl_video.model.backbones.parts import Pipeline
+from masactrl_video.model.backbones.readers import FIRST, TextReader
 
 _MOST_TOKENS = 512
 """As diffusers' pipeline takes by default."""
@@ -61,14 +63,16 @@ class ChromaBackbone(TransformerBackbone):
         """Guided."""
         return GUIDED
 
+    def readers(self, pipe: Pipeline) -> Sequence[TextReader]:
+        """T5."""
+        return (TextReader("tokenizer", FIRST.name, _most_tokens(pipe)),)
+
     @torch.no_grad()
     def encode_prompt(
         self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
         """Encode a prompt by T5."""
-        pipe = cast(ChromaPipeline, model.pipe)
-        most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
-        how = {"do_classifier_free_guidance": False, "max_sequence_length": most}
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": _most_tokens(model.pipe)}
         encoded = self.encoded(model, prompt, negative_prompt, guidance_scale, **how)
         hidden, mask = (torch.cat([one[part] for one in encoded]).to(model.dtype) for part in (0, 2))
         return ChromaText(hidden, mask)
@@ -105,3 +109,8 @@ class ChromaBackbone(TransformerBackbone):
             return unpack(out, height, width)
 
         return branch_by_branch(model, text, call)
+
+
+def _most_tokens(pipe: Pipeline) -> int:
+    """Tokens of a prompt."""
+    return min(int(cast(ChromaPipeline, pipe).tokenizer.model_max_length), _MOST_TOKENS)

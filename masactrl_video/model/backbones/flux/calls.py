@@ -40,7 +40,11 @@ def watch_calls(
     )
 
 
-def described(title: str, given: Mapping[str, Any]) -> DenoiserCall:
+Given = Mapping[str, Any]
+"""Arguments of a call by their names."""
+
+
+def described(title: str, given: Given) -> DenoiserCall:
     """What a call with these arguments is.
 
     Raises:

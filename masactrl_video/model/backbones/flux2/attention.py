@@ -169,9 +169,7 @@ class _Call(FluxCall):
         of_text, of_picture, of_references = self._slices(length)
 
         def of(states: torch.Tensor, layers: Projections, tokens: slice, *places: Any, **more: Any) -> QKV:
-            return projected(
-                attn, states, layers, lambda made: rotated(made, cut(rotation, tokens)), *places, **more
-            )
+            return projected(attn, states, layers, lambda made: rotated(made, cut(rotation, tokens)), *places, **more)
 
         beside = [of(text, Projections.of_text(attn), of_text)]
         if self._references:

@@ -29,6 +29,7 @@ from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
 from masactrl_video.model.backbones.joint.ragged import branch_by_branch
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.readers import TextReader
 from masactrl_video.model.backbones.references import JoinedReferences, KeptReference
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.flow import flow_schedule
@@ -61,6 +62,10 @@ class Flux2Backbone(TransformerBackbone):
     def map_layers(self, layers: Sequence[AttentionLayer], divisor: int) -> tuple[AttentionLayer, ...]:
         """The blocks that keep text and picture apart."""
         return word_layers(layers, divisor)
+
+    def readers(self, pipe: Pipeline) -> Sequence[TextReader]:
+        """None to be looked at: `encode_prompts` itself tells how long the conversation is."""
+        return ()
 
     def distils_guidance(self, denoiser: Flux2Transformer2DModel) -> bool:
         """dev does."""

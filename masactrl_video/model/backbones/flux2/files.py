@@ -72,7 +72,9 @@ class Flux2Files(FlowFiles):
             reads_scale = any("guidance_in." in key or "guidance_embedder." in key for key in file.keys())  # noqa: SIM118
         return "Flux2Pipeline" if reads_scale else "Flux2KleinPipeline"
 
-    def shared(self, pipe: Flux2Pipeline | Flux2KleinPipeline | Flux2KleinKVPipeline) -> Mapping[str, tuple[object, object]]:
+    def shared(
+        self, pipe: Flux2Pipeline | Flux2KleinPipeline | Flux2KleinKVPipeline
+    ) -> Mapping[str, tuple[object, object]]:
         """Latents, and what the text encoder gives."""
         config = pipe.transformer.config
         return {

@@ -1,4 +1,4 @@
-"""Guidance of FLUX.2, which has no ControlNets: its pictures go to the model as reference pictures, a set for each frame."""
+"""Guidance of FLUX.2, which has no ControlNets: the model itself reads its pictures, as reference pictures."""
 
 from __future__ import annotations
 

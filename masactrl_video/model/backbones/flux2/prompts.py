@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from diffusers import Flux2KleinKVPipeline, Flux2KleinPipeline, Flux2Pipeline
@@ -17,7 +18,7 @@ from masactrl_video.settings.presets import shortened
 
 logger = logging.getLogger(__name__)
 
-AnyPipeline = Flux2Pipeline | Flux2KleinPipeline | Flux2KleinKVPipeline
+AnyPipeline: TypeAlias = Flux2Pipeline | Flux2KleinPipeline | Flux2KleinKVPipeline
 
 _MOST_TOKENS = 512
 """As diffusers' pipelines take by default."""

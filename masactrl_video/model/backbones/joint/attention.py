@@ -181,16 +181,16 @@ class JointCall:
         """Branches x frames."""
         return self._opened.qkv.rows
 
-    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+    def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`: the attention to the text is shared out among its words alone."""
         if text is not None:
             raise self._no_other_prompt()
         qkv = self._opened.qkv
         assert qkv.text is not None
-        query, key = qkv.query[-last_rows:].float(), qkv.text.key[-last_rows:, :, self._opened.words].float()
+        query, key = qkv.query[rows].float(), qkv.text.key[rows, :, self._opened.words].float()
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         if qkv.text.fill is not None:
-            scores = scores + qkv.text.fill[-last_rows:, None, None, self._opened.words].float()
+            scores = scores + qkv.text.fill[rows, None, None, self._opened.words].float()
         maps: torch.Tensor = scores.softmax(dim=-1)
         return maps[..., list(words)].sum(dim=-1).mean(dim=1)
 

@@ -102,8 +102,8 @@ def _from_file(choice: NetworkChoice, kind: type[ModelMixin], path: Path, dtype:
 def refuse_controls(choice: NetworkChoice, title: str) -> UserError:
     """What to say of a network for a family that has none."""
     return UserError(
-        f"{choice.kind} {choice.name!r}: diffusers has no control networks for {title}; leave guidance out "
-        "(--guidance with nothing behind it)"
+        f"{choice.kind} {choice.name!r}: diffusers has no control networks for {title}; render a clip with "
+        "--guidance and nothing behind it (animate needs a model that has some)"
     )
 
 

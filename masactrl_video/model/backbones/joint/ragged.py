@@ -58,19 +58,22 @@ class WrittenInto(Tokenizer):
         template: Callable[[str], str],
         first: int = 0,
         part: Callable[[str], str] = lambda text: text,
+        most: int | None = None,
     ) -> None:
         """The tokenizer, and what a prompt becomes before it is read.
 
         Args:
             first: so many of the text's first tokens the denoiser does not read.
             part: what a part of a prompt becomes.
+            most: tokens that are read; None: as many as the tokenizer says.
         """
         self._tokenizer, self._template, self._first, self._part = tokenizer, template, first, part
+        self._most = most
 
     @property
     def model_max_length(self) -> int:
         """Tokens that the text encoder reads."""
-        return self._tokenizer.model_max_length
+        return self._tokenizer.model_max_length if self._most is None else self._most
 
     def __call__(self, text: str, **options: bool | int) -> Tokens:
         """A prompt as it stands before the denoiser; a part of one, without special tokens, alone."""

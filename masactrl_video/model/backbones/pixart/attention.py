@@ -46,11 +46,11 @@ def attending(
 class PixArtTextCall(CrossAttentionCall):
     """A `TextCall` of a transformer that brings the text to its own width before all layers."""
 
-    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+    def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
         if text is not None:
             raise _no_other_prompt()
-        return super().word_map(words, last_rows)
+        return super().word_map(words, rows)
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Other prompts are not brought to that width."""

@@ -18,6 +18,7 @@ from masactrl_video.model.backbones.joint.ragged import WrittenInto
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.pixart.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.pixart.files import PixArtFiles
+from masactrl_video.model.backbones.readers import FIRST, TextReader
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.sampling.diffusion import diffusion_schedule
 from masactrl_video.settings.names import SchedulerName
@@ -46,8 +47,11 @@ class PixArtBackbone(TransformerBackbone):
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """Of prompts in small letters, as the pipeline reads them."""
-        own = super().tokenizer(pipe)
-        return WrittenInto(own, lambda prompt: prompt.lower().strip(), part=str.lower)
+        return WrittenInto(super().tokenizer(pipe), _in_small_letters, part=str.lower, most=_most_tokens(pipe))
+
+    def readers(self, pipe: Pipeline) -> Sequence[TextReader]:
+        """T5."""
+        return (TextReader("tokenizer", FIRST.name, _most_tokens(pipe), _in_small_letters),)
 
     def native_size_px(self, pipe: Pipeline) -> tuple[int, int]:
         """The transformer knows it, in latents."""
@@ -64,9 +68,7 @@ class PixArtBackbone(TransformerBackbone):
         self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
         """Encode a prompt by T5."""
-        pipe = cast(PixArtSigmaPipeline, model.pipe)
-        most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
-        how = {"do_classifier_free_guidance": False, "max_sequence_length": most}
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": _most_tokens(model.pipe)}
         encoded = self.encoded(model, prompt, negative_prompt, guidance_scale, **how)
         hidden, mask = (torch.cat([one[part] for one in encoded]) for part in (0, 1))
         return PixArtText(hidden.to(model.dtype), mask)
@@ -104,3 +106,12 @@ class PixArtBackbone(TransformerBackbone):
             return_dict=False,
         )[0]
         return by_branch(out[:, : latents.shape[1]], text)
+
+
+def _most_tokens(pipe: Pipeline) -> int:
+    """Tokens of a prompt."""
+    return min(int(cast(PixArtSigmaPipeline, pipe).tokenizer.model_max_length), _MOST_TOKENS)
+
+
+def _in_small_letters(prompt: str) -> str:
+    return prompt.lower().strip()

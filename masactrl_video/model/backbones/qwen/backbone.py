@@ -9,7 +9,7 @@ import torch
 from diffusers import QwenImagePipeline, QwenImageTransformer2DModel
 
 from masactrl_video.model.backbones.base import LoadedModel
-from masactrl_video.model.backbones.branches import UNGUIDED, Branch, classifier_free_guidance
+from masactrl_video.model.backbones.branches import PLAIN, UNGUIDED, Branch, GuidanceRule, classifier_free_guidance
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TokensInside, TransformerBackbone
@@ -21,6 +21,7 @@ from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 from masactrl_video.model.backbones.qwen.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.qwen.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.qwen.files import QwenFiles
+from masactrl_video.model.backbones.readers import IN_CONVERSATION, TextReader
 
 _NATIVE_PX = 1328
 """Side of a square picture as the authors give it; no file of the model says it."""
@@ -46,7 +47,19 @@ class QwenBackbone(TransformerBackbone):
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """Of a prompt inside the pipeline's own text, whose beginning the transformer does not read."""
         own = cast(QwenImagePipeline, pipe)
-        return WrittenInto(own.tokenizer, own.prompt_template_encode.format, own.prompt_template_encode_start_idx)
+        first = own.prompt_template_encode_start_idx
+        return WrittenInto(own.tokenizer, own.prompt_template_encode.format, first, most=_most_tokens(own))
+
+    def readers(self, pipe: Pipeline) -> Sequence[TextReader]:
+        """The language model."""
+        own = cast(QwenImagePipeline, pipe)
+        text = own.prompt_template_encode.format
+        return (TextReader("tokenizer", IN_CONVERSATION, _most_tokens(own), around=text),)
+
+    def longest_side_px(self, pipe: Pipeline) -> int:
+        """The transformer's tables of places, around the picture's middle."""
+        tokens = 2 * len(cast(QwenImagePipeline, pipe).transformer.pos_embed.pos_freqs)
+        return tokens * self.latents(pipe).multiple_px
 
     def latents(self, pipe: Pipeline) -> VideoLatents:
         """Those of one frame of a video."""
@@ -58,7 +71,7 @@ class QwenBackbone(TransformerBackbone):
         """Without a negative prompt; with one, a pipeline calls the network twice."""
         return UNGUIDED
 
-    def guided(self, branches: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+    def guided(self, branches: torch.Tensor, guidance_scale: float, rule: GuidanceRule = PLAIN) -> torch.Tensor:
         """Each token of the guided output is as long as that of the conditional one (`true_cfg_scale`)."""
         if branches.shape[0] == 1:
             return branches[0]
@@ -109,3 +122,8 @@ class QwenBackbone(TransformerBackbone):
             return unpack(transformer(controlnet_block_samples=added, **arguments)[0], height, width)
 
         return branch_by_branch(model, text, call)
+
+
+def _most_tokens(pipe: QwenImagePipeline) -> int:
+    """Tokens that are read of a prompt with the text around it."""
+    return int(pipe.tokenizer_max_length + pipe.prompt_template_encode_start_idx)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 
-from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -22,6 +22,7 @@ from masactrl_video.model.backbones.joint.backbone import (
 )
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.parts import Pipeline
+from masactrl_video.model.backbones.readers import FIRST, SECOND, TextReader
 from masactrl_video.model.backbones.sd3.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.sd3.controls import load_control, prepare_controls, residuals
 from masactrl_video.model.backbones.sd3.files import SD3Files
@@ -57,27 +58,24 @@ class SD3Backbone(TransformerBackbone):
         side: int = sd3.transformer.config.sample_size * 2 ** (len(sd3.vae.config.block_out_channels) - 1)
         return side, side
 
+    def longest_side_px(self, pipe: Pipeline) -> int:
+        """The transformer's table has so many tokens on a side."""
+        tokens: int = cast(StableDiffusion3Pipeline, pipe).transformer.config.pos_embed_max_size
+        return tokens * self.latents(pipe).multiple_px
+
+    def readers(self, pipe: Pipeline) -> Sequence[TextReader]:
+        """Three, of which the last may have been left out."""
+        most = _most_tokens(cast(StableDiffusion3Pipeline, pipe))
+        return FIRST, SECOND, TextReader("tokenizer_3", "the third text encoder", most)
+
     @torch.no_grad()
     def encode_prompt(
         self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
-        """Encode a prompt by all three encoders; words are looked up among the first encoder's tokens.
-
-        Raises:
-            UserError: a picture with more tokens on a side than the model has positions for.
-        """
+        """Encode a prompt by all three encoders; words are looked up among the first encoder's tokens."""
         pipe = cast(StableDiffusion3Pipeline, model.pipe)
-        config = pipe.transformer.config
-        longest = config.pos_embed_max_size * self.latents(model.pipe).multiple_px
-        if max(size_px) > longest:
-            raise UserError(
-                f"width and height: got {size_px[1]} x {size_px[0]}; this model has positions for {longest} px on a "
-                "side, take no more"
-            )
         guided = self.branches(model.denoiser, guidance_scale) == GUIDED
-        most = _MOST_TOKENS
-        if pipe.tokenizer_3 is not None:
-            most = min(int(pipe.tokenizer_3.model_max_length), most)
+        most = _most_tokens(pipe)
         with libraries_leave_it_to_us():
             encoded = [
                 pipe.encode_prompt(
@@ -116,3 +114,9 @@ class SD3Backbone(TransformerBackbone):
             added = residuals(controls, transformer, arguments, text.branches, step, num_steps)
         out = transformer(**arguments, block_controlnet_hidden_states=added, return_dict=False)[0]
         return by_branch(out, text)
+
+
+def _most_tokens(pipe: StableDiffusion3Pipeline) -> int:
+    """Tokens of a prompt for the third text encoder, also where there is none: so many zeros stand there then."""
+    own = pipe.tokenizer_3
+    return _MOST_TOKENS if own is None else min(int(own.model_max_length), _MOST_TOKENS)

@@ -123,12 +123,12 @@ class CrossAttentionCall:
         """Branches x frames."""
         return self._states.shape[0]
 
-    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+    def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
-        read = self._text[-last_rows:] if text is None else text
+        read = self._text[rows] if text is None else text
         bias = self._kwargs.get("attention_mask") if text is None else None
-        unseen = bias[-last_rows:] if isinstance(bias, torch.Tensor) else None
-        return object_attention(self._attn, self._states[-last_rows:], read, words, unseen)
+        unseen = bias[rows] if isinstance(bias, torch.Tensor) else None
+        return object_attention(self._attn, self._states[rows], read, words, unseen)
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """See `TextCall`."""

@@ -170,13 +170,13 @@ def _turned(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> t
 class _TextCall(CrossAttentionCall):
     """A `TextCall` of a transformer that norms queries and keys, and brings the text to its own width before all."""
 
-    def word_map(self, words: Sequence[int], last_rows: int, text: torch.Tensor | None = None) -> torch.Tensor:
+    def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
         if text is not None:
             raise _no_other_prompt()
         attn = self._attn
-        query = split_heads(attn.norm_q(attn.to_q(self._states[-last_rows:])).float(), attn.heads)
-        key = split_heads(attn.norm_k(self._key(self._text[-last_rows:])).float(), attn.heads)
+        query = split_heads(attn.norm_q(attn.to_q(self._states[rows])).float(), attn.heads)
+        key = split_heads(attn.norm_k(self._key(self._text[rows])).float(), attn.heads)
         maps: torch.Tensor = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
         return maps[..., list(words)].sum(dim=-1).mean(dim=1)
 

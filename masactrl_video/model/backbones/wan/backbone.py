@@ -18,6 +18,7 @@ from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.joint.ragged import RaggedText, WrittenInto, branch_by_branch
 from masactrl_video.model.backbones.joint.video_latents import VideoLatents
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
+from masactrl_video.model.backbones.readers import FIRST, TextReader
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.backbones.wan.attention import TITLE, all_layers, attending, watch_calls
 from masactrl_video.model.backbones.wan.files import WanFiles
@@ -45,7 +46,16 @@ class WanBackbone(TransformerBackbone):
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """Of prompts as the pipeline reads them."""
-        return WrittenInto(super().tokenizer(pipe), prompt_clean)
+        return WrittenInto(super().tokenizer(pipe), prompt_clean, most=_most_tokens(pipe))
+
+    def readers(self, pipe: Pipeline) -> Sequence[TextReader]:
+        """T5."""
+        return (TextReader("tokenizer", FIRST.name, _most_tokens(pipe), prompt_clean),)
+
+    def longest_side_px(self, pipe: Pipeline) -> int:
+        """The transformer's tables of places."""
+        tokens: int = cast(WanPipeline, pipe).transformer.config.rope_max_seq_len
+        return tokens * self.latents(pipe).multiple_px
 
     def latents(self, pipe: Pipeline) -> VideoLatents:
         """Those of one frame of a video."""
@@ -62,9 +72,7 @@ class WanBackbone(TransformerBackbone):
         self, model: LoadedModel, prompt: str, negative_prompt: str, guidance_scale: float, size_px: tuple[int, int]
     ) -> TextCondition:
         """Encode a prompt by T5; what fills it up is zero, and is read too."""
-        pipe = cast(WanPipeline, model.pipe)
-        most = min(int(pipe.tokenizer.model_max_length), _MOST_TOKENS)
-        how = {"do_classifier_free_guidance": False, "max_sequence_length": most}
+        how = {"do_classifier_free_guidance": False, "max_sequence_length": _most_tokens(model.pipe)}
         encoded = self.encoded(model, prompt, negative_prompt, guidance_scale, **how)
         return RaggedText.of([states[0][0].to(model.dtype) for states in encoded])
 
@@ -105,3 +113,8 @@ class WanBackbone(TransformerBackbone):
             return out.squeeze(2)
 
         return branch_by_branch(model, text, call)
+
+
+def _most_tokens(pipe: Pipeline) -> int:
+    """Tokens of a prompt."""
+    return min(int(cast(WanPipeline, pipe).tokenizer.model_max_length), _MOST_TOKENS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ from masactrl_video.model.backbones.steps import DenoiserCall
 TITLE = "Z-Image"
 _ORDER = ("x", "t", "cap_feats")
 """Of the arguments that may come without their names."""
+_UNSEEN = -1e4
+"""Added to a score, it leaves nothing of it behind the softmax, in every number format."""
 _LEVELS = 1000
 """A timestep comes as the share of a thousand that is left to 1."""
 
@@ -72,8 +75,8 @@ class _Call:
     def __init__(self, transformer: ZImageTransformer2DModel) -> None:
         self._embedder = transformer.rope_embedder
         self._tokens = 0
-        self._first = 0
-        """First coordinate of the picture's tokens."""
+        self._first: tuple[int, ...] = (0,)
+        """First coordinate of the picture's tokens: of all rows, or of each half."""
         self._runs = False
 
     def described(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
@@ -81,7 +84,7 @@ class _Call:
         call = _described(args, kwargs)
         self._tokens = (call.latent_size[0] // PATCH) * (call.latent_size[1] // PATCH)
         captions = {**dict(zip(_ORDER, args, strict=False)), **kwargs}["cap_feats"]
-        self._first = _filled(len(captions[0])) + 1
+        self._first = _first_coordinates([_filled(len(caption)) + 1 for caption in captions])
         self._runs = True
         return call
 
@@ -93,16 +96,14 @@ class _Call:
         """An `Open`."""
         if not self._runs:
             return None
-        if arguments.get("attention_mask") is not None:
-            raise UserError(
-                "a call of Z-Image's transformer had captions of different lengths (real guidance in one batch), which "
-                "the commands of this package know, but not a pipeline's own loop: take guidance_scale 0"
-            )
         freqs, picture, others = arguments["freqs_cis"], hidden[:, : self._tokens], hidden[:, self._tokens :]
         layers = Projections.of_picture(attn)
         text = None
         if others.shape[1]:
-            text = projected(attn, others, layers, lambda states: turned(states, freqs[:, None, self._tokens :]))
+            counts = arguments.get("attention_mask")  # (rows, tokens) bool; None where captions have one length
+            fill = None if counts is None else (~counts[:, self._tokens :]).to(hidden.dtype) * _UNSEEN
+            places = freqs[:, None, self._tokens :]
+            text = projected(attn, others, layers, lambda states: turned(states, places), fill=fill)
         qkv = projected(
             attn,
             picture,
@@ -126,13 +127,39 @@ class _Call:
         return self._place_at(key, grid_places(grid, first))
 
     def _place_at(self, key: torch.Tensor, rows_columns: torch.Tensor) -> torch.Tensor:
-        places = F.pad(rows_columns.double().cpu(), (1, 0), value=self._first)
+        turns = torch.stack([self._turns(rows_columns, first) for first in self._first]).to(key.device)
+        if len(turns) == 1:
+            return turned(key, turns[0])
+        rows = max(len(key), len(turns))  # of a source whose branches are the same, each has places of its own here
+        by_row = turns.repeat_interleave(rows // len(turns), dim=0)[:, None]
+        return turned(key.expand(rows, -1, -1, -1), by_row)
+
+    def _turns(self, rows_columns: torch.Tensor, first: int) -> torch.Tensor:
+        """Complex (tokens, head_dim / 2)."""
+        places = F.pad(rows_columns.double().cpu(), (1, 0), value=first)
         angles = []
         for axis, size in enumerate(self._embedder.axes_dims):  # as the embedder's own table, which has whole places
             rates = 1.0 / self._embedder.theta ** (torch.arange(0, size, 2, dtype=torch.float64) / size)
             angles.append((places[:, axis, None] * rates).float())
         of_token = torch.cat(angles, dim=1)
-        return turned(key, torch.polar(torch.ones_like(of_token), of_token).to(key.device))
+        return torch.polar(torch.ones_like(of_token), of_token)
+
+
+def _first_coordinates(rows: Sequence[int]) -> tuple[int, ...]:
+    """Of all rows alike, or of each half, which are the branches of real guidance.
+
+    Raises:
+        UserError: within a half they differ.
+    """
+    half = len(rows) // 2
+    if len(set(rows)) == 1:
+        return (rows[0],)
+    if len(rows) % 2 or len(set(rows[:half])) > 1 or len(set(rows[half:])) > 1:
+        raise UserError(
+            "a call of Z-Image's transformer had captions of different lengths for pictures of one branch; make one "
+            "picture a call, or take one prompt for all"
+        )
+    return rows[0], rows[half]
 
 
 def _filled(tokens: int) -> int:
@@ -161,4 +188,11 @@ def _described(args: tuple[Any, ...], kwargs: dict[str, Any]) -> DenoiserCall:
         raise UserError("a call of Z-Image's transformer had pictures of different sizes; use one size a call")
     timestep = _LEVELS * (1 - timestep_of(left, TITLE))
     rounding = 2 * _LEVELS * float(torch.finfo(left.dtype).eps) / max(timestep, 1.0)
-    return DenoiserCall(timestep, len(pictures), (pictures[0].shape[-2], pictures[0].shape[-1]), rounding)
+    size = (pictures[0].shape[-2], pictures[0].shape[-1])
+    return DenoiserCall(timestep, len(pictures), size, rounding, is_doubled=partial(_are_doubled, pictures))
+
+
+def _are_doubled(pictures: Sequence[torch.Tensor]) -> bool:
+    """Whether the second half are those of the first once more, as real guidance has them."""
+    half = len(pictures) // 2
+    return len(pictures) == 2 * half and all(map(torch.equal, pictures[:half], pictures[half:]))

@@ -60,7 +60,9 @@ def residuals(
     """Number of a layer → what is added behind it, for a call with these latents, times and captions; None: nothing."""
     sums: dict[int, torch.Tensor] = {}
     for network, pictures in controls.acting(step, num_steps):
-        found = network.module(latents, left, captions, list(pictures.unbind()), conditioning_scale=network.scale)
+        branches = len(latents) // len(pictures)
+        own = list(pictures.repeat(branches, *[1] * (pictures.ndim - 1)).unbind())
+        found = network.module(latents, left, captions, own, conditioning_scale=network.scale)
         for layer, states in found.items():
             sums[layer] = sums[layer] + states if layer in sums else states
     return sums or None

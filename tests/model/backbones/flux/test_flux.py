@@ -39,6 +39,21 @@ def processors(pipe: Any) -> list[object]:
     return [module.processor for name, module in pipe.transformer.named_modules() if name.endswith(".attn")]
 
 
+def test_a_frame_that_queries_the_source_makes_no_keys_and_values_of_its_picture(pipe: Any) -> None:
+    with record_source(pipe.transformer, masa_layer=0) as source:
+        picture(pipe, "a bear")
+    tokens: dict[str, set[int]] = {}
+    modules = [(name, module) for name, module in pipe.transformer.named_modules() if name.endswith((".to_k", ".to_v"))]
+    for name, module in modules:
+        seen = tokens.setdefault(name, set())
+        module.register_forward_pre_hook(lambda _, args, seen=seen: seen.add(args[0].shape[1]))
+    with use_source(pipe.transformer, source, masa_step=0, masa_layer=0):
+        picture(pipe, "a frog", seed=1)
+    assert len(tokens) == 10
+    for name, seen in tokens.items():
+        assert seen == ({tiny_flux.TOKENS} if name.startswith("single") else set())
+
+
 @pytest.mark.parametrize("backend", [None, "native"])
 def test_a_source_recorded_on_a_users_pipeline_comes_again_and_another_changes_the_frame(
     pipe: Any, backend: str | None
@@ -145,7 +160,7 @@ def test_attention_to_the_words_is_shared_out_among_them(pipe: Any) -> None:
     backbone, maps = backbone_of(pipe), []
 
     def keep(layer: AttentionLayer, call: TextCall, out: torch.Tensor) -> torch.Tensor:
-        maps.append((call.word_map([1], 1), call.word_map(range(tiny_flux.TOKENS), 1)))
+        maps.append((call.word_map([1], slice(-1, None)), call.word_map(range(tiny_flux.TOKENS), slice(-1, None))))
         return out
 
     with backbone.attending(pipe.transformer, {}, {"transformer_blocks.0.attn": [keep]}):

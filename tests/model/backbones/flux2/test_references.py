@@ -13,8 +13,10 @@ from diffusers import Flux2KleinKVPipeline
 from PIL import Image
 from safetensors.torch import save_file
 
+from masactrl_video.attention.record import record_source
+from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.flux2.references import KeptReference, record_reference, use_references
+from masactrl_video.model.backbones.flux2.references import KeptReference, moved, record_reference, use_references
 
 
 @pytest.fixture
@@ -57,6 +59,32 @@ def test_several_are_joined_and_each_acts(pipe: Any) -> None:
             found.append(drawn(pipe))
     assert (found[0] - found[1]).abs().max() > 1e-3
     assert (found[1] - found[2]).abs().max() < 1e-5
+
+
+def test_a_source_acts_beside_kept_references(pipe: Any) -> None:
+    kept, found = record_reference(pipe, picture(1)), []
+    with use_references(pipe.transformer, [kept]), record_source(pipe.transformer, masa_layer=0) as source:
+        first = drawn(pipe, "a bear")
+    for steps in ([0, 1, 2], [2]):
+        with (
+            use_references(pipe.transformer, [kept]),
+            use_source(pipe.transformer, source, masa_steps=steps, masa_layer=0) as control,
+        ):
+            found.append(drawn(pipe, "a bear" if len(steps) > 1 else "a frog in the snow"))
+        assert control.count.fired.total() == 4 * len(steps)
+    assert (found[0] - first).abs().max() < 1e-5
+    with use_references(pipe.transformer, [kept]):
+        alone = drawn(pipe, "a frog in the snow")
+    assert (found[1] - alone).abs().max() > 1e-3
+
+
+def test_a_reference_at_another_place_is_the_same_turned_further(pipe: Any) -> None:
+    one, two = record_reference(pipe, picture(1)), record_reference(pipe, picture(1), place=2)
+    again = moved(pipe.transformer, one, 2)
+    for name, key in again.keys.items():
+        assert (key - two.keys[name]).abs().max() < 1e-5
+        assert (one.values[name] - two.values[name]).abs().max() < 1e-5
+        assert (one.keys[name] - two.keys[name]).abs().max() > 1e-2
 
 
 def test_what_cannot_be_used_is_said_in_one_line(pipe: Any, tmp_path: Path) -> None:

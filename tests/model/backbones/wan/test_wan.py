@@ -99,7 +99,7 @@ def test_joined_projections_attend_alike() -> None:
     maps: list[torch.Tensor] = []
 
     def read(layer: AttentionLayer, call: TextCall, out: torch.Tensor) -> torch.Tensor:
-        maps.append(call.word_map([1], 1))
+        maps.append(call.word_map([1], slice(-1, None)))
         return out
 
     def recorded() -> list[torch.Tensor]:

@@ -1,0 +1,109 @@
+"""Before a still ground a UNet may denoise the figures' part alone: each frame in a window of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+
+from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.plan import plan_control
+from masactrl_video.model.backbones.branches import GUIDED
+from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.sampling.colours import HeldColours
+from masactrl_video.model.sampling.denoise import Denoising
+from masactrl_video.model.sampling.latents import initial_noise
+from masactrl_video.model.sampling.schedulers import make_scheduler
+from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
+from masactrl_video.render.grounds import StillGround
+from masactrl_video.settings.names import SchedulerName
+from masactrl_video.sources.record import ColourRule, cached_source
+from masactrl_video.sources.source import GeneratedSource
+
+STEPS, SIZE_PX = 3, (128, 192)
+PLACES = ((40, 16), (40, 24), (8, 100))
+"""Top and left of each frame's figure in pixels; the source's is that of the first."""
+
+
+def masks() -> np.ndarray:
+    found = np.zeros((len(PLACES), *SIZE_PX, 3), np.uint8)
+    for frame, (top, left) in enumerate(PLACES):
+        found[frame, top : top + 32, left : left + 24] = 255
+    return found
+
+
+def make_job(root: Path, networks: str = "", scheduler: SchedulerName = "ddim", margin: int | None = 0) -> FramesJob:
+    pipe = tiny_models.sd1_pipeline()
+    kinds = {"controlnet": tiny_models.controlnet, "adapter": tiny_models.adapter}
+    guides = [GuidanceNetwork(kind, kinds[kind](pipe.unet), 0.8) for kind in networks.split()]
+    model = DiffusionModel(pipe, tuple(guides))
+    schedule = make_scheduler(model, scheduler, STEPS)
+    plan = plan_control(model.unet, STEPS, masa_step=1, mode="masked")
+    given = torch.from_numpy(masks()[..., 0] > 0)
+    guide = [np.random.default_rng(0).integers(0, 255, (3, *SIZE_PX, 3), dtype=np.uint8) for _ in guides]
+    text = encode_prompt(model, "a bear", "", 4.0, SIZE_PX)
+    prepared = prepare_guidance(model.networks, [pictures[:1] for pictures in guide])
+    source = GeneratedSource(Denoising(model, text, 4.0, seed=5), schedule, initial_noise(model, SIZE_PX, 5), prepared)
+    colours = ColourRule(mask=given[0])
+    cached = cached_source(root, model, source, GUIDED, plan, colours=colours, levels=True)
+    assert cached.levels is not None
+    assert cached.colours is not None
+    return FramesJob(
+        Denoising(model, encode_prompt(model, "a panda", "", 4.0, SIZE_PX), 4.0, seed=5),
+        schedule,
+        cached,
+        cached.initial_noise,
+        plan,
+        [list(pictures) for pictures in guide],
+        MaskRule(source_mask=given[0]),
+        Beside(target_masks=list(masks())),
+        colours=HeldColours(cached.colours[None], 1.0, STEPS - 1),
+        background="still",
+        still_ground=StillGround(cached.levels[None], margin),
+    )
+
+
+def denoise(job: FramesJob, batches: list[list[int]]) -> tuple[torch.Tensor, list[tuple[int, ...]], list[list[int]]]:
+    """Latents, what the UNet was called on (rows, height, width), and the frames that each call was told of."""
+    seen: list[tuple[int, ...]] = []
+    told: list[list[int]] = []
+    unet = job.denoising.model.denoiser
+    handle = unet.register_forward_pre_hook(lambda module, args: seen.append((len(args[0]), *args[0].shape[-2:])))
+    try:
+        with job.controlled() as control:
+            latents = denoise_chunk(job, control, batches, lambda step, frames: told.append(list(frames)))
+            assert control.figures.windows == ()
+    finally:
+        handle.remove()
+    return torch.cat(latents), seen, told
+
+
+@pytest.mark.parametrize(("networks", "scheduler"), [("controlnet adapter", "ddim"), ("", "dpm++")])
+def test_each_frame_has_its_own_window_and_comes_out_as_it_would_alone(
+    tmp_path: Path, networks: str, scheduler: SchedulerName
+) -> None:
+    job = make_job(tmp_path, networks, scheduler)
+    together, seen, told = denoise(job, [[0, 1, 2]])
+    assert seen[:2] == [(6, 16, 24)] * 2  # the first step is not controlled, and at the second no mask is known yet
+    assert sorted(seen[2:4]) == [(2, 12, 20), (4, 8, 8)]
+    assert told[2:4] == [[0, 1], [2]]
+    alone, *_ = denoise(job, [[0], [1], [2]])
+    assert (together - alone).abs().max() < 1e-4
+    whole, *_ = denoise(replace(job, still_ground=replace(job.still_ground, margin=None)), [[0, 1, 2]])
+    inside = whole != job.still_ground.levels[0, -1]
+    assert torch.equal(together == job.still_ground.levels[0, -1], ~inside)
+    assert (together - whole)[inside].abs().mean() > 0
+
+
+def test_a_margin_that_takes_in_all_is_the_whole_to_the_bit(tmp_path: Path) -> None:
+    job = make_job(tmp_path, margin=99)
+    wide, seen, _ = denoise(job, [[0, 1, 2]])
+    assert set(seen) == {(6, 16, 24)}
+    whole, *_ = denoise(replace(job, still_ground=replace(job.still_ground, margin=None)), [[0, 1, 2]])
+    assert torch.equal(wide, whole)
