@@ -38,8 +38,8 @@ FILES = sorted((PACK / "example_workflows").glob("*.json"))
 PICTURES = {
     "consistent_character": 3,
     "flux_figure_by_words": 3,
-    "saved_source_and_measure": 2,
-    "two_sources_by_region": 3,
+    "saved_source_and_measure": 4,
+    "two_sources_by_region": 1,
 }
 DETECTION = Path(os.environ.get("COMFYUI_PATH", ""), "comfy/model_detection.py")
 

@@ -237,8 +237,8 @@ FEATURES: Mapping[str, Typed] = {
     "mode `masked`, by pictures": _render(
         "--attention-mode", "masked", "--source-mask", "{files}/masks/0.png", "--target-masks", "{files}/masks"
     ),
-    "`--background own`": _stills("synthesize", *MASKED, "--source-mask-words", "bear", "--background", "own"),
-    "`--background still`": _stills("synthesize", *MASKED, "--source-mask-words", "bear", "--background", "still"),
+    "`--background own`": _render(*MASKED, "--background", "own"),
+    "`--background still`": _render(*MASKED, "--background", "still"),
     "`--background clip`": _render(*MASKED, "--background", "clip"),
     "regions by words": _comic(),
     "regions by boxes": _comic(words=False),

@@ -1,9 +1,14 @@
-"""Draws a picture of each example workflow beside it, from the places of its nodes. Run it in this folder."""
+"""Draws a picture of each example workflow beside it, from the places of its nodes. Run it in this folder.
+
+A folder of what the workflows gave in ComfyUI may be named: pictures whose names begin as a workflow's Save Image says
+are put under its drawing.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -45,6 +50,27 @@ def draw(workflow: dict[str, Any]) -> Image.Image:
     return picture.resize((size[0] // FINE, size[1] // FINE), Image.Resampling.LANCZOS)
 
 
+def given(workflow: dict[str, Any], outputs: Path) -> list[Image.Image]:
+    """What a workflow gave, as far as it lies in a folder."""
+    names = [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "SaveImage"]
+    return [Image.open(path).convert("RGB") for name in names for path in sorted(outputs.glob(f"{name}_*.png"))]
+
+
+def beneath(drawing: Image.Image, pictures: list[Image.Image]) -> Image.Image:
+    """The drawing with rows of eight pictures under it."""
+    side = WIDTH // 8
+    low = drawing.height
+    whole = Image.new("RGB", (WIDTH, low + side * -(-len(pictures) // 8)), NIGHT)
+    whole.paste(drawing)
+    for number, picture in enumerate(pictures):
+        whole.paste(
+            picture.resize((side, side), Image.Resampling.LANCZOS), (number % 8 * side, low + number // 8 * side)
+        )
+    return whole
+
+
 if __name__ == "__main__":
     for path in sorted((Path(__file__).parent / "example_workflows").glob("*.json")):
-        draw(json.loads(path.read_text(encoding="utf-8"))).save(path.with_suffix(".jpg"), quality=85)
+        workflow = json.loads(path.read_text(encoding="utf-8"))
+        pictures = given(workflow, Path(sys.argv[1])) if len(sys.argv) > 1 else []
+        beneath(draw(workflow), pictures).save(path.with_suffix(".jpg"), quality=85)
