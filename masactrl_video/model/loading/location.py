@@ -38,7 +38,8 @@ def local_path(name: str, what: str) -> Path | None:
     """
     if ships(name):
         if name not in _DEMO:
-            raise UserError(f"{what} {name!r}: the demo has {', '.join(_DEMO)}; a local folder is written ./{name}")
+            own = ", ".join(known for known in _DEMO if known.partition("/")[0] == name.partition("/")[0])
+            raise UserError(f"{what} {name!r}: the demo has {own}; a local folder is written ./{name}")
         return _DEMO[name]
     path = Path(at_home(name))
     if path.suffix.lower() in PICKLES:
