@@ -353,8 +353,9 @@ class AttentionControl:
         for number, weight in group.weights.items():
             record, rows = self.records[number], self._rows[number]
             own_grid = layer.grid(self.parts[number].latent_size or self.figures.whole_size)
-            in_place = self.plan.positions == "as-is" or (
-                self.plan.positions == "shifted" and self.figures.computed is None and self.background != "still"
+            in_place = not qkv.places_differ and (
+                self.plan.positions == "as-is"
+                or (self.plan.positions == "shifted" and self.figures.computed is None and self.background != "still")
             )
             if in_place and qkv.knows_places:
                 self._put_in_place(number, layer, own_grid, frame.grid[1], qkv)

@@ -31,11 +31,14 @@ class QKV:
         text: QKV | None = None,
         fill: torch.Tensor | None = None,
         query_after_text: Callable[[], torch.Tensor] | None = None,
+        places_differ: bool = False,
     ) -> None:
         """What gives the three, and where a layer knows positions, the key without them and what puts them in."""
         self._query, self._key, self._value = query, key, value
         self._query_after_text = query_after_text
         self._unplaced_key, self._place, self._place_at = unplaced_key, place, place_at
+        self.places_differ = places_differ
+        """Whether rows and calls put the same grid at different places, so that no placed key serves another call."""
         self.rows = rows
         """Branches x frames."""
         self.tokens = tokens
@@ -117,6 +120,7 @@ class QKV:
             text=self.text,
             fill=self.fill,
             query_after_text=lambda: self.query_after_text,
+            places_differ=self.places_differ,
         )
 
     def of_rows(self, rows: list[int]) -> QKV:
@@ -135,6 +139,7 @@ class QKV:
             text=None if self.text is None else self.text.of_rows(rows),
             fill=None if self.fill is None else self.fill[rows],
             query_after_text=lambda: self.query_after_text[rows],
+            places_differ=self.places_differ,
         )
 
 

@@ -68,6 +68,7 @@ def projected(
     text: QKV | None = None,
     fill: torch.Tensor | None = None,
     query_after_text: Callable[[], torch.Tensor] | None = None,
+    places_differ: bool = False,
 ) -> QKV:
     """`QKV` of tokens (rows, tokens, channels).
 
@@ -75,7 +76,7 @@ def projected(
         rotate: puts these tokens' places into their queries and keys; None: they have none.
         place: puts places into recorded keys, and `place_at` a place for each token.
         text: that of the prompt's tokens, which stand in the same softmax.
-        fill: see `QKV`.
+        fill, places_differ: see `QKV`.
         query_after_text: gives the queries of text and picture, where the two can be made at once.
     """
 
@@ -99,6 +100,7 @@ def projected(
         text=text,
         fill=fill,
         query_after_text=query_after_text,
+        places_differ=places_differ,
     )
 
 

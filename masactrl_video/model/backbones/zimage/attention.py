@@ -112,6 +112,7 @@ class _Call:
             place=self._place,
             place_at=self._place_at,
             text=text,
+            places_differ=True,  # a picture stands behind its prompt
         )
         filling = _filled(self._tokens) - self._tokens
 
