@@ -175,7 +175,7 @@ def test_a_plan_is_rendered_by_whoever_has_it(home: Path, tmp_path: Path, source
         (["--character", "hero", "--references", "nobody"], "character 'nobody': there is none of that name"),
         (
             ["--source-at", "0=generated", "--source-at", "1=hero"],
-            "sources: character 'hero' is a reference, which every",
+            "sources, frame 1: character 'hero' is a reference, which every",
         ),
         (["--character", "hero", "--guidance-scale", "3"], "this model was distilled to go without guidance"),
     ],

@@ -59,7 +59,11 @@ def check_acts(settings: Settings) -> None:
         UserError: they would not, or a reference is to act for some people or frames alone.
     """
     for name, who in _placed_characters(settings):
-        if index_of(settings, who).recipe.kind == "reference":
+        try:
+            kind = index_of(settings, who).recipe.kind
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        if kind == "reference":
             raise UserError(
                 f"{name}: character {who!r} is a reference, which every frame sees as a whole; give it as character or "
                 "references, which hold for the whole clip"
@@ -70,11 +74,11 @@ def check_acts(settings: Settings) -> None:
 
 def _placed_characters(settings: Settings) -> Iterator[tuple[str, str]]:
     """Characters of some people or frames alone, each with the setting that names it."""
-    for who in settings.cast.values():
-        yield "cast", who
-    for what in settings.sources.values():
+    for person, who in settings.cast.items():
+        yield f"cast, person {person}", who
+    for frame, what in settings.sources.items():
         if what != GENERATED and not is_inverted(what):
-            yield "sources", what
+            yield f"sources, frame {frame}", what
 
 
 def check_models(settings: Settings) -> None:
