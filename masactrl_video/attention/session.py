@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -22,25 +21,14 @@ from masactrl_video.attention.neighbour import Neighbour, Neighbours
 from masactrl_video.attention.parts import FrameGroup, SourcePart, Weight, check_parts, groups_of
 from masactrl_video.attention.plan import ControlPlan
 from masactrl_video.attention.recorded import MadeAgain, StepRecord, branch_rows
+from masactrl_video.attention.source_keys import NotComputed, SourceKeys
 from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import Branch
-from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads, split_heads
+from masactrl_video.model.backbones.qkv import QKV, by_branch, merge_heads
 from masactrl_video.model.backbones.steps import BranchFinder, DenoiserCall, StepClock, StepFinder
 from masactrl_video.model.backbones.window import Window, cut_rows
 from masactrl_video.settings.names import Background, Ground
-
-
-@dataclass(frozen=True, eq=False)
-class _Ground:
-    """The part of a frame that is not computed, and is a source's."""
-
-    source: int
-    """Its number."""
-    tokens: torch.Tensor
-    """(ground tokens,) positions in the picture."""
-    others: int
-    """How many tokens are computed."""
 
 
 class AttentionControl:
@@ -90,11 +78,11 @@ class AttentionControl:
         self.count = CallCount()
         self._groups: list[FrameGroup] = []
         self._shares: dict[int, torch.Tensor] = {}
-        self._placed: set[tuple[int, str]] = set()
+        self._keys = SourceKeys(self.records, plan.positions, keeps_ground=background == "still")
         self._of_clip: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._is_looking = False
         self._controlled_layers = {layer.name for layer in plan.layers}
-        self._ground: _Ground | None = None
+        self._ground: NotComputed | None = None
         self._step = self._frames = 0
         self._is_controlled = self._is_paused = False
         self._last: AttentionLayer | None = None
@@ -112,8 +100,9 @@ class AttentionControl:
             self._set_rows()
 
     def _set_rows(self) -> None:
-        self._rows = [branch_rows(part.source.branches, self.branches) for part in self.parts]
-        shared = max(map(len, self._rows))  # 1 where the branches share the sources: then all rows are frames of one
+        rows = [branch_rows(part.source.branches, self.branches) for part in self.parts]
+        self._keys.rows = rows
+        shared = max(map(len, rows))  # 1 where the branches share the sources: then all rows are frames of one
         self._branches = len(self.branches) if self._apart or "regions" in self.mode.needs else shared
 
     @contextmanager
@@ -142,7 +131,7 @@ class AttentionControl:
             ground: number of that source.
             earlier_maps: see `Figures.earlier_maps`.
         """
-        self._ground = _Ground(ground, (~chosen).nonzero().squeeze(1), int(chosen.sum()))
+        self._ground = NotComputed(ground, (~chosen).nonzero().squeeze(1), int(chosen.sum()))
         self.figures.computed, self.figures.earlier_maps = chosen, earlier_maps
         try:
             yield
@@ -197,8 +186,7 @@ class AttentionControl:
         self.count.batches[step] += has_prompt
         layers = self.plan.layers_at(step)
         if new_step := not layers or step != self._step:
-            self.records.clear()
-            self._placed.clear()
+            self._keys.clear()
         self._is_controlled = bool(layers)
         self._step, self._latent_size = step, call.latent_size
         self._shares.clear()
@@ -211,8 +199,7 @@ class AttentionControl:
         self._groups = groups_of(self.weights, self._frames, moving, self._neighbouring())
         for number in sorted({number for group in self._groups for number in group.weights}) if layers else ():
             if number not in self.records:
-                record = self.parts[number].source.read(step)
-                self.records[number] = replace(record, keys=dict(record.keys))  # see `_put_in_place`
+                self._keys.add(number, self.parts[number].source.read(step))
 
     def attend(self, layer: AttentionLayer, qkv: QKV) -> torch.Tensor | None:
         """A `PictureAttention`: mutual self-attention at a controlled step, and elsewhere as the network has it."""
@@ -229,10 +216,10 @@ class AttentionControl:
         return self._attend(layer, grid, qkv) if layer.name in self._controlled_layers else None
 
     def _attend_before_ground(
-        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: _Ground
+        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: NotComputed
     ) -> torch.Tensor:
         """With the source's keys and values behind the frame's own: those of the tokens that are not computed."""
-        ground_key, ground_value = self._states_of_ground(layer, grid, qkv, ground)
+        ground_key, ground_value = self._keys.of_ground(ground, layer.name, grid, qkv)
         is_controlled = layer.name in self._controlled_layers
         out = self._attend(layer, grid, qkv.beside(ground_key, ground_value)) if is_controlled else None
         if out is not None and (qkv.text is None or out.shape[1] > qkv.tokens):
@@ -244,25 +231,6 @@ class AttentionControl:
             return merge_heads(F.scaled_dot_product_attention(qkv.query_after_text, key, value))
         assert qkv.text is not None
         return torch.cat([merge_heads(F.scaled_dot_product_attention(qkv.text.query, key, value)), out], dim=1)
-
-    def _states_of_ground(
-        self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV, ground: _Ground
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The source's key and value of the ground, (rows, heads, ground tokens, head_dim)."""
-        record, rows = self.records[ground.source], self._rows[ground.source]
-        if self.plan.positions == "as-is" and qkv.knows_places:
-            self._put_in_place(ground.source, layer, grid, grid[1], qkv)
-            keys = record.keys[layer.name]
-        else:
-            whole = split_heads(record.keys[layer.name], qkv.heads).to(qkv.dtype)
-            keys = merge_heads(qkv.placed(whole, grid))
-        key, value = (
-            split_heads(states.index_select(1, ground.tokens)[rows], qkv.heads)
-            .to(qkv.dtype)
-            .expand(qkv.rows, -1, -1, -1)
-            for states in (keys, record.values[layer.name])
-        )
-        return key, value
 
     def _attend(self, layer: AttentionLayer, grid: tuple[int, int], qkv: QKV) -> torch.Tensor:
         """Mutual self-attention of all frames in work."""
@@ -351,45 +319,12 @@ class AttentionControl:
         """The sources of some frames."""
         regions = self.figures.regions(frame.grid, group) if "regions" in self.mode.needs else {}
         for number, weight in group.weights.items():
-            record, rows = self.records[number], self._rows[number]
             own_grid = layer.grid(self.parts[number].latent_size or self.figures.whole_size)
-            in_place = not qkv.places_differ and (
-                self.plan.positions == "as-is"
-                or (self.plan.positions == "shifted" and self.figures.computed is None and self.background != "still")
-            )
-            if in_place and qkv.knows_places:
-                self._put_in_place(number, layer, own_grid, frame.grid[1], qkv)
-            key, value = (
-                # usually all branches in their order, and then nothing is copied; a source recorded in half precision
-                # may serve frames that are made again in float32
-                split_heads(states if rows == list(range(len(states))) else states[rows], qkv.heads).to(qkv.dtype)
-                for states in (record.keys[layer.name], record.values[layer.name])
-            )  # -> (branches, heads, source tokens, head_dim)
-            if group.skeleton is not None:
-                key = qkv.placed_at(key, self.limbs.places(number, group.skeleton, own_grid, key.device))
-            elif self.plan.positions != "free" and not in_place:
-                key = qkv.placed(key, own_grid, (0, frame.grid[1] if self.plan.positions == "shifted" else 0))
+            limbs = partial(self.limbs.places, number, group.skeleton, own_grid) if group.skeleton is not None else None
+            key, value = self._keys.of(number, layer.name, own_grid, frame.grid[1], qkv, limbs)
             key, value = (states.expand(self._branches, -1, -1, -1) for states in (key, value))
-            yield SourceView(
-                record, weight, regions.get(number), key, value, partial(self.figures.source_on, number, layer)
-            )
-
-    def _put_in_place(
-        self, number: int, layer: AttentionLayer, own_grid: tuple[int, int], width: int, qkv: QKV
-    ) -> None:
-        """Put places into a source's keys of the step in progress, for all frames at once; they replace the others.
-
-        Args:
-            own_grid: of the source's tokens.
-            width: of the frames' grid.
-        """
-        if (number, layer.name) in self._placed:
-            return
-        self._placed.add((number, layer.name))
-        keys = cast(dict[str, torch.Tensor], self.records[number].keys)
-        first = (0, width if self.plan.positions == "shifted" else 0)
-        key = split_heads(keys[layer.name], qkv.heads).to(qkv.dtype)
-        keys[layer.name] = merge_heads(qkv.placed(key, own_grid, first))
+            record, figure = self.records[number], partial(self.figures.source_on, number, layer)
+            yield SourceView(record, weight, regions.get(number), key, value, figure)
 
     def _estimated_share(self, qkv: QKV, views: Sequence[SourceView], neighbour: Neighbour | None) -> torch.Tensor:
         beside, _ = own_and_text(qkv, own="own" in self.mode.needs, neighbour=neighbour)

@@ -89,21 +89,29 @@ def control_attention(
         _check_all_recorded(source, layers)
     to_picture = {layer.name: control.attend for layer in (layers if may_skip else plan.layers)}
     to_text = _reading(layers, control)
-    wanted = [
-        (part.target_tokens, part.text, kept) for part, kept in zip(source, control.figures.region_maps, strict=True)
-    ]
-    if by_object and masks is not None:
-        groups = zip((masks.target_tokens, *masks.attributes), control.figures.maps, strict=True)
-        wanted += [(tokens, None, kept) for tokens, kept in groups]
-    for words, text, kept in wanted:
-        group = next((n for n, maps in enumerate(control.figures.maps) if maps is kept), 0)
-        whole = partial(control.figures.whole_map, group)
-        keep = KeepObjectMap(words, control.branches, control.map_size, kept, text, whole)
-        for layer in plan.mask_layers if words else ():
+    for keep in _kept_maps(control, masks if by_object else None):
+        for layer in plan.mask_layers:
             to_text.setdefault(layer.name, []).append(keep)
     with backbone.attending(denoiser, to_picture, to_text), backbone.calls(denoiser, control.begin):
         yield control
     control.check_fired()
+
+
+def _kept_maps(control: AttentionControl, masks: MaskRule | None) -> Iterator[KeepObjectMap]:
+    """What keeps the maps of words: of each source's region, and of the object and what it wears.
+
+    Args:
+        masks: where the frames' object is asked for.
+    """
+    figures = control.figures
+    for part, kept in zip(control.parts, figures.region_maps, strict=True):
+        if part.target_tokens:
+            yield KeepObjectMap(part.target_tokens, control.branches, control.map_size, kept, part.text)
+    groups = () if masks is None else (masks.target_tokens, *masks.attributes)
+    for group, (words, kept) in enumerate(zip(groups, figures.maps if groups else (), strict=True)):
+        if words:
+            whole = partial(figures.whole_map, group)
+            yield KeepObjectMap(words, control.branches, control.map_size, kept, whole=whole)
 
 
 def _check_all_recorded(parts: Sequence[SourcePart], layers: Sequence[AttentionLayer]) -> None:

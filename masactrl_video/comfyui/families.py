@@ -81,6 +81,8 @@ class Family:
     """See `ComfyNetwork`."""
     from_middle: bool = False
     """Whether rows and columns are counted from the middle of the picture."""
+    behind_prompt: bool = False
+    """Whether a picture's place depends on how long its prompt is."""
 
     def check(self, network: Any) -> None:
         """See that a network is of the kind that is known.
@@ -232,6 +234,7 @@ ZIMAGE = _ZImage(
     "rope_embedder",
     "layers",
     calls_each_branch=True,
+    behind_prompt=True,
 )
 FAMILIES: Sequence[Family] = (FLUX, QWEN, ZIMAGE)
 

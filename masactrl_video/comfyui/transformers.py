@@ -244,6 +244,7 @@ class _Attending:
             unplaced_key=unplaced,
             place=partial(self._place, begun.layer.grid(self._size), own_turns[:1]),
             text=text,
+            places_differ=self._family.behind_prompt,
             **cast(Any, sizes),
         )
 

@@ -15,7 +15,7 @@ from masactrl_video.comfyui.calls import Call
 from masactrl_video.comfyui.comfy_types import Options
 from masactrl_video.comfyui.layers import ComfyLayer
 from masactrl_video.comfyui.networks import Answer, Look, NetworkLayer, Reading
-from masactrl_video.model.backbones.qkv import QKV, split_heads
+from masactrl_video.model.backbones.qkv import QKV, split_heads, word_attention
 from masactrl_video.model.backbones.unet.layers import mask_layers
 
 logger = logging.getLogger(__name__)
@@ -101,14 +101,12 @@ class _ToText:
     def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
         read, heads = self._text[rows] if text is None else text, self._attention.heads
-        query = split_heads(self._attention.to_q(self._states[rows]).float(), heads)
-        key = split_heads(self._attention.to_k(read).float(), heads)
-        maps: torch.Tensor = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
-        return maps[..., list(words)].sum(dim=-1).mean(dim=1)
+        query = split_heads(self._attention.to_q(self._states[rows]), heads)
+        return word_attention(query, split_heads(self._attention.to_k(read), heads), words)
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """Regions have no prompts of their own here."""
-        raise NotImplementedError
+        """See `TextCall`; the nodes have no input for it."""
+        raise RuntimeError("ComfyUI's nodes give no region a prompt of its own")
 
 
 def _attend(

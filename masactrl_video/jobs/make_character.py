@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import save
 
-import masactrl_video
 from masactrl_video.cache.holders import hold
 from masactrl_video.controls.canvas import EmptyCanvas, size_for
 from masactrl_video.controls.single_pose import pose_control, pose_picture, with_guidance
 from masactrl_video.errors import UserError
+from masactrl_video.jobs.character_index import new_index
 from masactrl_video.jobs.make_reference import save_reference
 from masactrl_video.jobs.run.inputs import check_prompt
 from masactrl_video.jobs.run.prompts import tell_prompts
@@ -30,15 +24,12 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_networks
 from masactrl_video.model.prompts import find_words
 from masactrl_video.model.sampling.latents import decode_latents
-from masactrl_video.settings.guidance_parts import GuidanceSettings
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.cache_limit import check_cache, say_cache_size
 from masactrl_video.sources.characters.index import (
     INDEX_NAME,
     PICTURE_NAME,
     TENSORS_NAME,
-    CharacterIndex,
-    Recipe,
     guidance_name,
 )
 from masactrl_video.sources.characters.store import Character, check_vacant, default_root, folder_of, save_alone
@@ -49,6 +40,7 @@ from masactrl_video.sources.source import GeneratedSource, RealSource
 from masactrl_video.storage.write_errors import check_writable
 from masactrl_video.video.image_folder import read_image
 from masactrl_video.video.local_file import local_path
+from masactrl_video.video.png import png_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -118,16 +110,18 @@ def _make(
     if isinstance(source, RealSource):
         source = replace(source, trajectory=source.begin().trajectory)  # inverted once; kept with the character
     recorded = replace(planned, source=source).record(model, settings)
-    files = {PICTURE_NAME: _png(decode_latents(model, recorded.latents)[0]), TENSORS_NAME: save(_tensors(source))}
-    files |= {guidance_name(number): _png(picture) for number, picture in enumerate(pictures)}
-    recipe = _recipe(settings, size_px, pose if guidance else None, text or "", words)
-    index = CharacterIndex(
-        format_version=1,
-        name=name,
-        created=datetime.now(UTC),
-        made_by=masactrl_video.__version__,
-        recipe=recipe,
-        files={},
+    files = {PICTURE_NAME: png_bytes(decode_latents(model, recorded.latents)[0]), TENSORS_NAME: save(_tensors(source))}
+    files |= {guidance_name(number): png_bytes(picture) for number, picture in enumerate(pictures)}
+    index = new_index(
+        settings,
+        name,
+        kind="real" if settings.real_source else "generated",
+        prompt=(settings.source_prompt or "") if settings.real_source else _source_prompt(settings),
+        size_px=size_px,
+        pose=pose if guidance else None,
+        caption=text or "",
+        words=words,
+        controls=[settings.controls[name] for name in settings.guidance],
     )
     saved = save_alone(root, index, files, overwrite)
     hold(recorded.entry.folder, folder_of(root, name) / INDEX_NAME)
@@ -160,10 +154,6 @@ def _check(settings: Settings, pose: str | None, caption: str | None, words: Seq
     local_path(settings.source_image)
 
 
-def _used(settings: GuidanceSettings) -> list[Any]:
-    return [settings.controls[name] for name in settings.guidance]
-
-
 def _size_px(settings: Settings, model: DiffusionModel) -> tuple[int, int]:
     """Height and width: as given, or of the picture's shape (square without one) and the model's area."""
     shape = (1, 1) if settings.source_image is None else read_image(settings.source_image).shape[:2]
@@ -186,39 +176,5 @@ def _tensors(source: GeneratedSource | RealSource) -> Mapping[str, torch.Tensor]
     return {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _recipe(
-    settings: Settings, size_px: tuple[int, int], pose: str | None, caption: str, words: Sequence[str]
-) -> Recipe:
-    return Recipe(
-        kind="real" if settings.real_source else "generated",
-        prompt=(settings.source_prompt or "") if settings.real_source else _source_prompt(settings),
-        negative_prompt=settings.negative_prompt,
-        caption=caption,
-        words=list(words),
-        seed=settings.seed,
-        guidance_scale=settings.guidance_scale,
-        width=size_px[1],
-        height=size_px[0],
-        model=settings.model,
-        revision=settings.revision,
-        variant=settings.variant,
-        lora=settings.lora,
-        scheduler=settings.scheduler,
-        num_inference_steps=settings.num_inference_steps,
-        controls=_used(settings),
-        pose=pose,
-        prediction_type=settings.prediction_type,
-        true_cfg_scale=settings.true_cfg_scale,
-        cfg_normalization=settings.cfg_normalization,
-        cfg_truncation=settings.cfg_truncation,
-    )
-
-
 def _source_prompt(settings: Settings) -> str:
     return settings.prompt if settings.source_prompt is None else settings.source_prompt
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, format="PNG")
-    return out.getvalue()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-import masactrl_video
 from masactrl_video.controls.canvas import EmptyCanvas, size_for
 from masactrl_video.controls.clip import read_fitted
 from masactrl_video.errors import UserError
+from masactrl_video.jobs.character_index import new_index
 from masactrl_video.model.backbones.references import KeptReference
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.sampling.latents import decode_latents
@@ -23,8 +22,6 @@ from masactrl_video.sources.characters.index import (
     MAX_FILE_BYTES,
     PICTURE_NAME,
     REFERENCE_NAME,
-    CharacterIndex,
-    Recipe,
     ReferenceFacts,
 )
 from masactrl_video.sources.characters.store import Character, save_alone
@@ -74,13 +71,16 @@ def save_reference(
             f"reference: {kept.nbytes / 1e9:.1f} GB are more than a character may have, "
             f"{MAX_FILE_BYTES / 1e9:.1f} GB; give a smaller --width and --height"
         )
-    index = CharacterIndex(
-        format_version=1,
-        name=name,
-        created=datetime.now(UTC),
-        made_by=masactrl_video.__version__,
-        recipe=_recipe(settings, (width, height), pose, caption, words, _facts(model, kept)),
-        files={},
+    index = new_index(
+        settings,
+        name,
+        kind="reference",
+        prompt="" if settings.real_source else settings.prompt,
+        size_px=(height, width),
+        pose=pose,
+        caption=caption,
+        words=words,
+        reference=_facts(model, kept),
     )
     return save_alone(root, index, {PICTURE_NAME: png_bytes(picture), REFERENCE_NAME: kept.to_bytes()}, overwrite)
 
@@ -125,36 +125,3 @@ def _generated(
     assert walk.final_latents is not None
     picture: NDArray[np.uint8] = decode_latents(model, walk.final_latents)[0]
     return picture
-
-
-def _recipe(
-    settings: Settings,
-    size_px: tuple[int, int],
-    pose: str | None,
-    caption: str,
-    words: Sequence[str],
-    facts: ReferenceFacts,
-) -> Recipe:
-    """What people want to know of it; but for the network, it fits whatever frames are made with."""
-    return Recipe(
-        kind="reference",
-        prompt="" if settings.real_source else settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        caption=caption,
-        words=list(words),
-        seed=settings.seed,
-        guidance_scale=settings.guidance_scale,
-        width=size_px[0],
-        height=size_px[1],
-        model=settings.model,
-        revision=settings.revision,
-        variant=settings.variant,
-        lora=settings.lora,
-        scheduler=settings.scheduler,
-        num_inference_steps=settings.num_inference_steps,
-        controls=[],
-        pose=pose,
-        prediction_type=settings.prediction_type,
-        true_cfg_scale=settings.true_cfg_scale,
-        reference=facts,
-    )

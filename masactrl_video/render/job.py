@@ -74,15 +74,7 @@ def frames_job(
     if settings.cast:
         parts = _people(settings, model, parts, size_px)
     return FramesJob(
-        denoising=Denoising(
-            model,
-            condition,
-            settings.branch_scale,
-            settings.seed,
-            settings.unguided_steps,
-            settings.reuse_deep_features or 1,
-            guidance_rule(settings),
-        ),
+        denoising=_denoising(settings, model, condition),
         scheduler=scheduler,
         source=source,
         source_noise=(
@@ -118,9 +110,8 @@ def _beside_references(
 ) -> FramesJob:
     """Frames that no step of a source is recorded for: references stand beside all of them."""
     model = with_references(model, [source])
-    scale, seed = settings.branch_scale, settings.seed
     return FramesJob(
-        denoising=Denoising(model, condition, scale, seed, settings.unguided_steps),
+        denoising=_denoising(settings, model, condition),
         scheduler=scheduler,
         source=MemorySource(condition.names, (), timesteps_of(scheduler)),
         source_noise=shared_noise(settings, model, source, size_px),
@@ -129,6 +120,11 @@ def _beside_references(
         beside=beside,
         noise=settings.noise,
     )
+
+
+def _denoising(settings: Settings, model: DiffusionModel, condition: TextCondition) -> Denoising:
+    whole_every, rule = settings.reuse_deep_features or 1, guidance_rule(settings)
+    return Denoising(model, condition, settings.branch_scale, settings.seed, settings.unguided_steps, whole_every, rule)
 
 
 def with_references(model: DiffusionModel, sources: Sequence[CachedSource]) -> DiffusionModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -165,3 +165,23 @@ def as_one_long_query(query: torch.Tensor, branches: int) -> torch.Tensor:
     """
     by_token = query.transpose(1, 2)  # -> (rows, tokens, heads, head_dim), as it lies in memory
     return by_token.reshape(branches, -1, *by_token.shape[2:]).transpose(1, 2)
+
+
+def word_attention(
+    query: torch.Tensor, key: torch.Tensor, words: Sequence[int], bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """How the attention to a prompt alone goes to some of its words: mean over heads, sum over the words.
+
+    Args:
+        query: of the picture, (rows, heads, tokens, head_dim).
+        key: of the prompt, (rows, heads, text tokens, head_dim).
+        words: positions in the prompt.
+        bias: added to the scores, which have the shape (rows, heads, tokens, text tokens).
+
+    Returns:
+        (rows, tokens) in float32.
+    """
+    query, key = query.float(), key.float()
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    maps: torch.Tensor = (scores if bias is None else scores + bias.float()).softmax(dim=-1)
+    return maps[..., list(words)].sum(dim=-1).mean(dim=1)

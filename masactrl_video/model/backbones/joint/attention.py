@@ -18,7 +18,7 @@ from diffusers.models.attention_processor import Attention
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, PictureAttention, TextAttention
-from masactrl_video.model.backbones.qkv import QKV
+from masactrl_video.model.backbones.qkv import QKV, word_attention
 
 
 @dataclass(frozen=True)
@@ -187,12 +187,8 @@ class JointCall:
             raise self._no_other_prompt()
         qkv = self._opened.qkv
         assert qkv.text is not None
-        query, key = qkv.query[rows].float(), qkv.text.key[rows, :, self._opened.words].float()
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        if qkv.text.fill is not None:
-            scores = scores + qkv.text.fill[rows, None, None, self._opened.words].float()
-        maps: torch.Tensor = scores.softmax(dim=-1)
-        return maps[..., list(words)].sum(dim=-1).mean(dim=1)
+        fill = None if qkv.text.fill is None else qkv.text.fill[rows, None, None, self._opened.words]
+        return word_attention(qkv.query[rows], qkv.text.key[rows, :, self._opened.words], words, fill)
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """The prompt is read in the same softmax as the picture."""

@@ -25,7 +25,7 @@ from masactrl_video.model.backbones.joint.calls import rounding_of, timestep_of
 from masactrl_video.model.backbones.joint.layers import TokenLayer
 from masactrl_video.model.backbones.joint.places import check_tokens, grid_places
 from masactrl_video.model.backbones.joint.projections import Projections, projected
-from masactrl_video.model.backbones.qkv import split_heads
+from masactrl_video.model.backbones.qkv import split_heads, word_attention
 from masactrl_video.model.backbones.steps import DenoiserCall
 from masactrl_video.model.backbones.unet.attention import CrossAttentionCall, ToText
 
@@ -175,10 +175,9 @@ class _TextCall(CrossAttentionCall):
         if text is not None:
             raise _no_other_prompt()
         attn = self._attn
-        query = split_heads(attn.norm_q(attn.to_q(self._states[rows])).float(), attn.heads)
-        key = split_heads(attn.norm_k(self._key(self._text[rows])).float(), attn.heads)
-        maps: torch.Tensor = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(dim=-1)
-        return maps[..., list(words)].sum(dim=-1).mean(dim=1)
+        query = split_heads(attn.norm_q(attn.to_q(self._states[rows])), attn.heads)
+        key = split_heads(attn.norm_k(self._key(self._text[rows])), attn.heads)
+        return word_attention(query, key, words)
 
     def _key(self, text: torch.Tensor) -> torch.Tensor:
         if self._attn.fused_projections:
