@@ -233,7 +233,6 @@ ZIMAGE = _ZImage(
     ),
     "rope_embedder",
     "layers",
-    calls_each_branch=True,
     behind_prompt=True,
 )
 FAMILIES: Sequence[Family] = (FLUX, QWEN, ZIMAGE)

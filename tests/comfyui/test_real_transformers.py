@@ -108,9 +108,11 @@ def qwen_call(network: Any, x: torch.Tensor, t: float, texts: Sequence[torch.Ten
 
 
 def zimage_call(network: Any, x: torch.Tensor, t: float, texts: Sequence[torch.Tensor]) -> torch.Tensor:
-    (text,) = texts
-    out = network(list(x[:, :, None].unbind()), torch.full((len(x),), 1 - t), [text[0]] * len(x), return_dict=False)[0]
-    return -torch.stack(out)[:, :, 0]
+    """All branches at once, the prompt's first, as the pipeline of diffusers has them."""
+    pictures = list(x[:, :, None].unbind()) * len(texts)
+    captions = [text[0] for text in reversed(texts) for _ in x]
+    out = network(pictures, torch.full((len(pictures),), 1 - t), captions, return_dict=False)[0]
+    return torch.cat((-torch.stack(out)[:, :, 0]).chunk(len(texts))[::-1])
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Kind:
 KINDS = [
     Kind("flux", flux, flux_keys, flux_call, "Flux", 4, (6, 32)),
     Kind("qwen", qwen, qwen_keys, qwen_call, "QwenImage", 16, (6, 16), time=True, together=False),
-    Kind("zimage", zimage, zimage_keys, zimage_call, "ZImage", 16, (6, 16), together=False),
+    Kind("zimage", zimage, zimage_keys, zimage_call, "ZImage", 16, (6, 16)),
 ]
 
 

@@ -13,11 +13,12 @@ from comfyui.stand_in_transformers import TEXT, Flux
 from torch import nn
 
 from masactrl_video.comfyui.calls import Call
-from masactrl_video.comfyui.families import QWEN, ZIMAGE
+from masactrl_video.comfyui.families import FAMILIES, QWEN, ZIMAGE
 from masactrl_video.comfyui.recording import Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
 from masactrl_video.comfyui.words import Words
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.registry import backbones
 
 ALL, FROM_SECOND = Where("source", 0, 0), Where("union", 1, 1)
 START = torch.randn(1, 4, 6, 8, generator=torch.Generator().manual_seed(1))
@@ -165,3 +166,10 @@ def test_what_is_no_single_picture_is_refused() -> None:
         record_source(Model(nn.Linear(1, 1)))
     with pytest.raises(UserError, match="too old or too new"):
         _ = Call(lambda *_: START, (START,), {}).options
+
+
+def test_branches_are_called_as_in_our_own_render() -> None:
+    """Masks by words grow from layer to layer: a call of the negative prompt alone has all maps from the first on."""
+    ours = {backbone.title: backbone.calls_each_branch for backbone in backbones()}
+    ours["FLUX"] = ours["FLUX.1"]
+    assert [family.calls_each_branch for family in FAMILIES] == [ours[family.title] for family in FAMILIES]
