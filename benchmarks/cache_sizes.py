@@ -26,7 +26,7 @@ from masactrl_video.attention.plan import ControlPlan, plan_control
 from masactrl_video.attention.recorded import MemorySource, StepRecord
 from masactrl_video.attention.use import control_attention
 from masactrl_video.cache.quantize import packed_bytes_of
-from masactrl_video.demo.folder import WEIGHTS
+from masactrl_video.demo.folder import MODELS, WEIGHTS
 from masactrl_video.model.backbones.base import AttentionLayer
 from masactrl_video.model.backbones.branches import UNGUIDED, Branch
 from masactrl_video.model.backbones.chroma.backbone import ChromaText
@@ -36,6 +36,7 @@ from masactrl_video.model.backbones.flux2.prompts import Flux2Text
 from masactrl_video.model.backbones.joint.packing import PATCH
 from masactrl_video.model.backbones.joint.ragged import RaggedText
 from masactrl_video.model.backbones.pixart.backbone import PixArtText
+from masactrl_video.model.backbones.references import JoinedReferences
 from masactrl_video.model.backbones.registry import backbone_of
 from masactrl_video.model.backbones.sd3.backbone import SD3Text
 from masactrl_video.model.backbones.steps import StepClock
@@ -67,6 +68,14 @@ def demo() -> Shape:
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     side = unet.config.sample_size * factor
     return Shape(unet, (side, side), factor, unet.config.in_channels)
+
+
+def demo_dit() -> Shape:
+    """The demo's transformer, by its configuration."""
+    with init_empty_weights():
+        config = FluxTransformer2DModel.load_config(str(MODELS["demo-dit"] / "transformer"))
+        network = FluxTransformer2DModel.from_config(config)
+    return replace(demo(), denoiser=network)
 
 
 def stable_diffusion() -> Shape:
@@ -133,7 +142,7 @@ class Transformer:
         text = self.text(torch.zeros(len(branches), self.text_tokens, self.text_channels, dtype=torch.bfloat16))
         clock = StepClock()
         pipe = SimpleNamespace(config=SimpleNamespace(expand_timesteps=False))
-        model: Any = SimpleNamespace(denoiser=network, clock=clock, pipe=pipe)
+        model: Any = SimpleNamespace(denoiser=network, clock=clock, pipe=pipe, references=JoinedReferences())
         latents = torch.zeros(1, self.latent_channels, height, width, dtype=torch.bfloat16)
 
         def step() -> torch.Tensor:
@@ -229,6 +238,7 @@ TRANSFORMERS = {
 
 SHAPES: dict[str, Callable[[], Shape]] = {
     "demo": demo,
+    "demo-dit": demo_dit,
     **dict.fromkeys(("anything-v4", "sd14-paper", "sd15-controlnet", "sd15-t2i-adapter"), stable_diffusion),
     "flux1-dev": lambda: flux(guidance=True),
     "flux1-schnell": lambda: flux(guidance=False),
@@ -275,7 +285,7 @@ def count(name: str, **changes: Any) -> dict[str, str]:
     rows = backbone_of(shape.denoiser).branches(shape.denoiser, settings.guidance_scale)
     branches = len(rows)
     latent_size = tuple(side // shape.latent_factor for side in shape.size_px)
-    itemsize = 4 if name == "demo" else 2
+    itemsize = 4 if shape.gpu_bytes is None else 2
     exact, small = 0, 0
     for layer in plan.layers:
         height, width = layer.grid((latent_size[0], latent_size[1]))

@@ -36,7 +36,12 @@ class DrawnClip:
     """One clip, guided by its exact poses, and the model that renders it."""
 
     def __init__(
-        self, exact: Sequence[Frame] | Sequence[GroupFrame], folder: Path, steps: int, model: DiffusionModel | None
+        self,
+        exact: Sequence[Frame] | Sequence[GroupFrame],
+        folder: Path,
+        steps: int,
+        model: DiffusionModel | None,
+        preset: str = "demo",
     ) -> None:
         self.exact, self.folder = exact, folder
         (folder / "clip").mkdir(parents=True)
@@ -45,7 +50,7 @@ class DrawnClip:
         height, width = exact[0].image.shape[:2]
         write_poses(folder / "poses.json", [Pose(_people(frame), width, height) for frame in exact])
         self.base = {
-            **read_preset("demo"),
+            **read_preset(preset),
             "clip": folder / "clip",
             "pose_json": folder / "poses.json",
             "cache_dir": folder / "cache",

@@ -96,13 +96,22 @@ class _AtTorch(TorchFunctionMode):
 
 
 def run(
-    model: Any, scheduler: Any, replay: Replay, runs: list[tuple[Any, Any]], noise: Any, steps: set[int], scale: float
+    model: Any,
+    scheduler: Any,
+    replay: Replay,
+    runs: list[tuple[Any, Any]],
+    noise: Any,
+    steps: set[int],
+    scale: float,
+    *,
+    controls_read_prompt: bool = False,
 ) -> torch.Tensor:
     """Latents (runs, channels, height, width) of the source and of its targets, one picture and branch at a time.
 
     Args:
         runs: prompts and controls, first those of the source.
         steps: controlled ones.
+        controls_read_prompt: what ControlNets give for the prompt counts in the negative prompt's branch too.
     """
     backbone = model.backbone
     hooks = [  # a ControlNet may share modules with the denoiser
@@ -113,19 +122,26 @@ def run(
         module = model.denoiser.get_submodule(name)
         hooks.append(module.register_forward_pre_hook(lambda *_, name=name: replay.inside.append(name)))
         hooks.append(module.register_forward_hook(lambda *_: replay.inside.pop() and None))
+    given: dict[Any, Any] = {}
+    place: tuple[int, int] = (0, 0)
+
+    def once(network: torch.nn.Module, _: Any, out: Any) -> Any:
+        return given.setdefault((network, *place), out)
+
+    hooks += [network.module.register_forward_hook(once) for network in model.networks if controls_read_prompt]
     latents, total = [noise.clone() for _ in runs], len(scheduler.timesteps)
     schedulers = [copy.deepcopy(scheduler) for _ in runs]
     try:
         for step, t in enumerate(scheduler.timesteps):
             found: list[list[torch.Tensor]] = [[] for _ in runs]
-            for branch in range(runs[0][0].branches):
+            for branch in reversed(range(runs[0][0].branches)):
                 replay.kept.clear()
                 for number, (text, controls) in enumerate(runs):
-                    replay.writes = number == 0 or step not in steps
+                    replay.writes, place = number == 0 or step not in steps, (number, step)
                     model_input = schedulers[number].scale_model_input(latents[number], t)
                     with _AtTorch(replay) if step in steps else nullcontext():
                         out = backbone.predict(model, model_input, t, text.branch(branch), controls, step, total)
-                    found[number].append(out[0])
+                    found[number].insert(0, out[0])
             for number, branches in enumerate(found):
                 guided = backbone.guided(torch.stack(branches), scale)
                 latents[number] = schedulers[number].step(guided, t, latents[number], return_dict=False)[0]

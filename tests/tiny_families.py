@@ -82,6 +82,8 @@ class Family:
     """What the plain pipeline goes by."""
     fills: bool = False
     """Whether tokens that are none of the picture's stand in its own layers too."""
+    controls_read_prompt: bool = False
+    """Whether ControlNets read the prompt alone, and steer the negative prompt's branch by that."""
     save_control: Callable[[Any, Any], None] = lambda module, folder: module.save_pretrained(folder)
     """(module, folder): how a ControlNet lies on disk."""
     unguided_scale: float = 1.0
@@ -355,6 +357,7 @@ QWEN = Family(
     lambda tokens, total: slice(total - tokens, total),
     qwen_control,
     layers=3,
+    controls_read_prompt=True,
     own_call={"true_cfg_scale": 1.0},
 )
 

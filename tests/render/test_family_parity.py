@@ -185,7 +185,8 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
         own = [pictures[number : number + 1] for pictures in guide]
         runs.append((text, model.prepare_controls(own) if own else None))
     scheduler = make_scheduler(model, case.family.scheduler, STEPS, case.size)
-    return replayed.run(model, scheduler, replay, runs, initial_noise(model, case.size, 5), set(plan.steps), case.scale)
+    noise, reads = initial_noise(model, case.size, 5), case.family.controls_read_prompt
+    return replayed.run(model, scheduler, replay, runs, noise, set(plan.steps), case.scale, controls_read_prompt=reads)
 
 
 @pytest.mark.parametrize("case", [*cases(), *with_references()])

@@ -163,11 +163,16 @@ def reference(case: Case, prompt: str = PROMPT) -> torch.Tensor:
             if step / STEPS < network.start or (step + 1) / STEPS > network.end:
                 continue
             mean = vae.encode(pixels).latent_dist.mean
-            packed = pipe._pack_latents((mean - 0.11) * 0.36, 3, 4, height, width).repeat(len(branches), 1, 1)
+            packed = pipe._pack_latents((mean - 0.11) * 0.36, 3, 4, height, width)
             mode = torch.full((len(packed), 1), 4) if network.module.union else None
+            of_prompt = {
+                name: value[-len(packed) :] if isinstance(value, torch.Tensor) and not name.endswith("ids") else value
+                for name, value in arguments.items()
+            }
             found = network.module(
-                controlnet_cond=packed, controlnet_mode=mode, conditioning_scale=network.scale, **arguments
+                controlnet_cond=packed, controlnet_mode=mode, conditioning_scale=network.scale, **of_prompt
             )
+            found = [[one.repeat(len(branches), 1, 1) for one in samples] for samples in found]
             summed = found if summed is None else [
                 [a + b for a, b in zip(one, two, strict=True)] for one, two in zip(summed, found, strict=True)
             ]  # fmt: skip

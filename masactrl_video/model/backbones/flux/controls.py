@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ from masactrl_video.model.offload import execution_device
 
 _UNION = {"canny": 0, "depth": 2, "pose": 4}
 """Numbers by which the networks for several kinds of pictures (InstantX, Shakker-Labs) know them."""
+_PLACES = ("txt_ids", "img_ids")
+"""Arguments of a call that all its rows share."""
 _SHAPE = ("in_channels", "joint_attention_dim", "pooled_projection_dim", "num_attention_heads", "attention_head_dim")
 
 
@@ -64,36 +66,43 @@ def prepare_controls(model: LoadedModel, space: LatentSpace, pictures: Sequence[
 def residuals(
     controls: PreparedPictures,
     transformer: FluxTransformer2DModel,
-    arguments: dict[str, object],
+    arguments: Mapping[str, object],
     text: FluxText,
     frames: int,
     step: int,
     num_steps: int,
 ) -> dict[str, object]:
-    """Keyword arguments for the transformer's call with these `arguments`: what is added behind each of its blocks."""
+    """Keyword arguments for the transformer's call with these `arguments`: what is added behind each of its blocks.
+
+    Networks read the prompt alone, and what they give steers the negative prompt's branch too, as in diffusers'
+    pipeline.
+    """
     lengths = {
         "controlnet_block_samples": len(transformer.transformer_blocks),
         "controlnet_single_block_samples": len(transformer.single_transformer_blocks),
     }
+    of_prompt = {
+        name: value[-frames:] if isinstance(value, torch.Tensor) and name not in _PLACES else value
+        for name, value in arguments.items()
+    }
     sums: dict[str, list[torch.Tensor]] = {}
     for network, pictures in controls.acting(step, num_steps):
         assert isinstance(network, FluxControlNetwork)
-        module, rows = network.module, text.branches * frames
-        mode = None
+        module, guidance, mode = network.module, text.guidance_rows(network.module, frames), None
         if network.number is not None:
-            mode = torch.full((rows, 1), network.number, device=pictures.device, dtype=torch.long)
+            mode = torch.full((frames, 1), network.number, device=pictures.device, dtype=torch.long)
         found = module(
-            controlnet_cond=pictures.repeat(text.branches, *[1] * (pictures.ndim - 1)),
+            controlnet_cond=pictures,
             controlnet_mode=mode,
             conditioning_scale=network.scale,
-            guidance=text.guidance_rows(module, frames),
-            **arguments,
+            guidance=None if guidance is None else guidance[-frames:],
+            **of_prompt,
         )
         for (name, blocks), samples in zip(lengths.items(), found, strict=True):
             if samples is not None and blocks:
                 own = _by_block(samples, blocks, repeats=module.input_hint_block is not None)
                 sums[name] = [a + b for a, b in zip(sums[name], own, strict=True)] if name in sums else own
-    return dict(sums)
+    return {name: [sample.repeat(text.branches, 1, 1) for sample in found] for name, found in sums.items()}
 
 
 def _by_block(samples: Sequence[torch.Tensor], blocks: int, *, repeats: bool) -> list[torch.Tensor]:

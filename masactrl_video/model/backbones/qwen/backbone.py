@@ -106,8 +106,8 @@ class QwenBackbone(TransformerBackbone):
         height, width = model_input.shape[-2:]
         tokens = pack(model_input)
 
-        def call(branch: int) -> torch.Tensor:
-            arguments: dict[str, object] = {
+        def arguments(branch: int) -> dict[str, object]:
+            return {
                 "hidden_states": tokens,
                 "encoder_hidden_states": text.text(branch).expand(frames, -1, -1),
                 "encoder_hidden_states_mask": None,
@@ -115,11 +115,15 @@ class QwenBackbone(TransformerBackbone):
                 "img_shapes": [[(1, height // PATCH, width // PATCH)]] * frames,
                 "return_dict": False,
             }
-            added = None
-            if controls is not None:
-                assert isinstance(controls, PreparedPictures)
-                added = residuals(controls, transformer, arguments, step, num_steps)
-            return unpack(transformer(controlnet_block_samples=added, **arguments)[0], height, width)
+
+        added = None
+        if controls is not None:  # they read the prompt alone, as in diffusers' pipeline
+            assert isinstance(controls, PreparedPictures)
+            added = residuals(controls, transformer, arguments(text.branches - 1), step, num_steps)
+
+        def call(branch: int) -> torch.Tensor:
+            out: torch.Tensor = transformer(controlnet_block_samples=added, **arguments(branch))[0]
+            return unpack(out, height, width)
 
         return branch_by_branch(model, text, call)
 
