@@ -32,19 +32,28 @@ class Kind:
     pipeline: str
     """Of diffusers."""
     make: Callable[[], Any]
-    control: Callable[[Any, int], Any]
+    control: Callable[[Any], Any]
     call: Callable[[bool], Mapping[str, Any]]
     """Whether it is guided → further arguments."""
     packed: bool = False
     unguided: float = 1.0
 
 
-def flux_control(pipe: Any, seed: int) -> Any:
-    return FluxControlNetwork("pose", tiny_flux.controlnet(pipe.transformer, seed=seed), 0.7)
+def flux_control(pipe: Any) -> Any:
+    return FluxControlNetwork("pose", tiny_flux.controlnet(pipe.transformer), 0.7)
 
 
 def real(guided: bool) -> Mapping[str, Any]:
     return {"true_cfg_scale": REAL if guided else 1.0}
+
+
+def sd3(seed: int) -> Kind:
+    return Kind(
+        "StableDiffusion3ControlNetPipeline",
+        tiny_families.sd3_pipeline,
+        lambda pipe: tiny_families.sd3_control(pipe, seed),
+        lambda guided: {"guidance_scale": REAL if guided else 1.0, "max_sequence_length": tiny_flux.TOKENS},
+    )
 
 
 KINDS = {
@@ -55,19 +64,19 @@ KINDS = {
         lambda guided: {**real(guided), "max_sequence_length": tiny_flux.TOKENS},
         packed=True,
     ),
-    "SD3": Kind(
-        "StableDiffusion3ControlNetPipeline",
-        tiny_families.sd3_pipeline,
-        tiny_families.sd3_control,
-        lambda guided: {"guidance_scale": REAL if guided else 1.0, "max_sequence_length": tiny_flux.TOKENS},
-    ),
+    "SD3, InstantX's": sd3(6),
+    "SD3.5 large, its own": sd3(5),
     "Qwen-Image": Kind(
-        "QwenImageControlNetPipeline", tiny_families.qwen_pipeline, tiny_families.qwen_control, real, packed=True
+        "QwenImageControlNetPipeline",
+        tiny_families.qwen_pipeline,
+        lambda pipe: tiny_families.qwen_control(pipe, 6),
+        real,
+        packed=True,
     ),
     "Z-Image": Kind(
         "ZImageControlNetPipeline",
         tiny_families.zimage_pipeline,
-        tiny_families.zimage_control,
+        lambda pipe: tiny_families.zimage_control(pipe, 6),
         lambda guided: {"guidance_scale": REAL if guided else 0.0, "max_sequence_length": 64},
         unguided=0.0,
     ),
@@ -88,7 +97,7 @@ def test_a_frame_is_that_of_diffusers_controlnet_pipeline(name: str, guided: boo
     kind = KINDS[name]
     pipe = kind.make()
     certain(pipe.vae)
-    network = kind.control(pipe, 6)
+    network = kind.control(pipe)
     model = DiffusionModel(pipe, (network,))
     picture = np.random.default_rng(1).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
     noise, scale = initial_noise(model, SIZE, 5), REAL if guided else kind.unguided
