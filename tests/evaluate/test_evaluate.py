@@ -18,7 +18,9 @@ WAYS = ("with", "without")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     written = tmp_path_factory.mktemp("evaluated") / "figures"
-    evaluate(written, model="demo", cases=1, world="small", curves=False, overwrite=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("masactrl_video.evaluate.evaluate._TARGETS", 1)
+        evaluate(written, model="demo", cases=1, world="small", curves=False, overwrite=False)
     return written
 
 
