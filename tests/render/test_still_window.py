@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny_models
 import torch
+from tiny_families import FAMILIES, pipeline
 
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.plan import plan_control
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
@@ -22,7 +26,10 @@ from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
 from masactrl_video.render.grounds import StillGround
+from masactrl_video.render.job import frames_job
 from masactrl_video.settings.names import SchedulerName
+from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.control import planned_control
 from masactrl_video.sources.record import ColourRule, cached_source
 from masactrl_video.sources.source import GeneratedSource
 
@@ -107,3 +114,37 @@ def test_a_margin_that_takes_in_all_is_the_whole_to_the_bit(tmp_path: Path) -> N
     assert set(seen) == {(6, 16, 24)}
     whole, *_ = denoise(replace(job, still_ground=replace(job.still_ground, margin=None)), [[0, 1, 2]])
     assert torch.equal(wide, whole)
+
+
+STILL: dict[str, Any] = {
+    "clip": "clip.mp4",
+    "model": "tiny",
+    "prompt": "a bear",
+    "attention_mode": "masked",
+    "mask_words": ["bear"],
+    "background": "still",
+    "num_inference_steps": STEPS,
+    "guidance": [],
+}
+
+
+def test_a_source_of_another_size_is_refused(tmp_path: Path) -> None:
+    """Its latents have no place for those of the frames; what else they share with it fits any size."""
+    job = make_job(tmp_path)
+    assert isinstance(job.source, CachedSource)
+    own = (Settings.model_validate(STILL), job.denoising.model)
+    with pytest.raises(UserError, match="the source has 24x16 latent points, the frames 16x16; take a source of"):
+        frames_job(*own, (128, 128), [], job.scheduler, job.plan, job.source)
+    made = frames_job(*own, SIZE_PX, [], job.scheduler, job.plan, job.source)
+    assert made.still_ground is not None
+
+
+@pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES])
+def test_transformers_have_no_windows(family: Any) -> None:
+    model = DiffusionModel(pipeline(family.name))
+    changes = {"scheduler": family.scheduler, "masa_step": 1, "masa_layer": family.layers - 1, "mask_grid_divisor": 2}
+    settings = Settings.model_validate(STILL | changes | {"still_margin": 2})
+    with pytest.raises(UserError, match=r"still_margin: .+ denoises no part of a picture alone; leave it out"):
+        planned_control(settings, model, (64, 64))
+    _, plan = planned_control(settings.model_copy(update={"still_margin": "all"}), model, (64, 64))
+    assert plan.layers
