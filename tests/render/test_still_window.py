@@ -13,6 +13,7 @@ import torch
 from tiny_families import FAMILIES, pipeline
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.errors import UserError
@@ -32,6 +33,7 @@ from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.control import planned_control
 from masactrl_video.sources.record import ColourRule, cached_source
 from masactrl_video.sources.source import GeneratedSource
+from masactrl_video.sources.timeline import Timeline
 
 STEPS, SIZE_PX = 3, (128, 192)
 PLACES = ((40, 16), (40, 24), (8, 100))
@@ -45,7 +47,9 @@ def masks() -> np.ndarray:
     return found
 
 
-def make_job(root: Path, networks: str = "", scheduler: SchedulerName = "ddim", margin: int | None = 0) -> FramesJob:
+def make_job(
+    root: Path, networks: str = "", scheduler: SchedulerName = "ddim", margin: int | None = 0, seed: int = 5
+) -> FramesJob:
     pipe = tiny_models.sd1_pipeline()
     kinds = {"controlnet": tiny_models.controlnet, "adapter": tiny_models.adapter}
     guides = [GuidanceNetwork(kind, kinds[kind](pipe.unet), 0.8) for kind in networks.split()]
@@ -56,7 +60,8 @@ def make_job(root: Path, networks: str = "", scheduler: SchedulerName = "ddim", 
     guide = [np.random.default_rng(0).integers(0, 255, (3, *SIZE_PX, 3), dtype=np.uint8) for _ in guides]
     text = encode_prompt(model, "a bear", "", 4.0, SIZE_PX)
     prepared = prepare_guidance(model.networks, [pictures[:1] for pictures in guide])
-    source = GeneratedSource(Denoising(model, text, 4.0, seed=5), schedule, initial_noise(model, SIZE_PX, 5), prepared)
+    noise = initial_noise(model, SIZE_PX, seed)
+    source = GeneratedSource(Denoising(model, text, 4.0, seed=5), schedule, noise, prepared)
     colours = ColourRule(mask=given[0])
     cached = cached_source(root, model, source, GUIDED, plan, colours=colours, levels=True)
     assert cached.levels is not None
@@ -114,6 +119,24 @@ def test_a_margin_that_takes_in_all_is_the_whole_to_the_bit(tmp_path: Path) -> N
     assert set(seen) == {(6, 16, 24)}
     whole, *_ = denoise(replace(job, still_ground=replace(job.still_ground, margin=None)), [[0, 1, 2]])
     assert torch.equal(wide, whole)
+
+
+@pytest.mark.parametrize("margin", [None, 0])
+def test_each_frame_of_a_batch_stands_before_the_ground_of_its_own_source(tmp_path: Path, margin: int | None) -> None:
+    both = [make_job(tmp_path, margin=margin, seed=seed) for seed in (5, 6)]
+    given = torch.from_numpy(masks()[0, ..., 0] > 0)
+    levels = torch.cat([job.still_ground.levels for job in both if job.still_ground is not None])
+    job = replace(
+        both[0],
+        parts=[SourcePart(job.source, mask=given) for job in both],
+        timeline=Timeline((0, 2)),
+        still_ground=StillGround(levels, margin),
+        colours=None,
+    )
+    together, *_ = denoise(job, [[1, 2]])
+    alone, *_ = denoise(job, [[1], [2]])
+    assert (together - alone).abs().max() < 1e-4
+    assert torch.equal(together[:, :, -1, 0], levels[:, -1, :, -1, 0])
 
 
 STILL: dict[str, Any] = {
