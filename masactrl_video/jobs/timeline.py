@@ -19,6 +19,7 @@ from masactrl_video.settings.cast import cast_alone, cast_members
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import (
     GENERATED,
+    changed,
     check_gaps,
     first_source,
     later_sources,
@@ -159,7 +160,7 @@ def _record_cast(
         recipe = open_saved(alone).index.recipe
         if recipe.words:
             words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
-            alone = alone.model_validate(alone.model_dump(mode="json") | words)
+            alone = changed(alone, words)
         later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
         recorded.append(later.record(model, alone))
         on_recorded(number, recorded[-1])
