@@ -154,6 +154,7 @@ def _record_cast(
     settings: Settings, model: DiffusionModel, clip: FittedClip, on_recorded: Callable[[int, CachedSource], None]
 ) -> ClipSources:
     """The sources of people: saved characters, each with the mask of its own words, if it has some."""
+    scheduler, plan = plan_attention(settings, model, clip.size_px)
     members, recorded = cast_members(settings), []
     for number, (_, who) in enumerate(members):
         alone = cast_alone(settings, who)
@@ -164,7 +165,6 @@ def _record_cast(
         later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
         recorded.append(later.record(model, alone))
         on_recorded(number, recorded[-1])
-    scheduler, plan = plan_attention(settings, model, clip.size_px)
     planned = replace(later, plan=plan, scheduler=scheduler)
     people = tuple(person for person, _ in members)
     references = recorded_references(settings, model)
