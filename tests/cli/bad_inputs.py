@@ -137,7 +137,7 @@ RENDER: dict[str, Case] = {
     "a background without masks": (["clip.mp4", "--background", "own"], "background belongs to attention_mode masked"),
     "the clip's ground without an inversion": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "clip", "--scheduler", "euler"],
-        "background clip: its frames are inverted with ddim, not with euler",
+        "background clip: its frames are inverted with ddim, not with euler, or a flow's by its own steps (flow)",
     ),
     "the ground of a clip of poses": (
         ["poses.json", "--guidance", "pose", *MASKED, "--mask-words", "bear", "--background", "clip"],
