@@ -45,7 +45,12 @@ def check_source(settings: Settings) -> None:
     if settings.source_image is not None and settings.source == "clip":
         raise ValueError("source_image and source clip exclude each other: name one source")
     if settings.character is not None:
-        for name in ("source_image", "source_prompt", "source_caption"):
+        if settings.source_image is not None:
+            raise ValueError(
+                "character and source_image exclude each other: name one source; characters of FLUX.2 klein-kv stand "
+                "beside a picture as references"
+            )
+        for name in ("source_prompt", "source_caption"):
             if getattr(settings, name) is not None:
                 raise ValueError(f"character and {name} exclude each other: name one source")
         if settings.source == "clip":
