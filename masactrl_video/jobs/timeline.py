@@ -113,7 +113,7 @@ def record_sources(
         UserError: see `plan_source`; or guidance by which no frames can be chosen.
     """
     if settings.cast:
-        return _record_cast(settings, model, clip, on_recorded)
+        return _record_cast(settings, model, clip, kinds, on_recorded)
     guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
     first = first_source(settings)
     planned = plan_source(first, model, clip, guidance)
@@ -151,13 +151,18 @@ def _owners(settings: Settings, first: Settings, placed: Sequence[tuple[int, str
 
 
 def _record_cast(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, on_recorded: Callable[[int, CachedSource], None]
+    settings: Settings,
+    model: DiffusionModel,
+    clip: FittedClip,
+    kinds: Mapping[str, GuidanceBeside],
+    on_recorded: Callable[[int, CachedSource], None],
 ) -> ClipSources:
     """The sources of people: saved characters, each with the mask of its own words, if it has some."""
     scheduler, plan = plan_attention(settings, model, clip.size_px)
     members, recorded = cast_members(settings), []
-    for number, (_, who) in enumerate(members):
-        alone = cast_alone(settings, who)
+    owners = [cast_alone(settings, who) for _, who in members]
+    skeletons = clip_skeletons(settings, owners, kinds, clip.size_px)
+    for number, alone in enumerate(owners):
         recipe = open_saved(alone).index.recipe
         if recipe.words:
             words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
@@ -169,7 +174,7 @@ def _record_cast(
     people = tuple(person for person, _ in members)
     references = recorded_references(settings, model)
     characters = (True,) * len(people)
-    return ClipSources(planned, tuple(recorded), characters, Timeline(), people=people, references=references)
+    return ClipSources(planned, tuple(recorded), characters, Timeline(), skeletons, people, references)
 
 
 def _placed(settings: Settings, frames: int, kinds: Mapping[str, Pictures]) -> list[tuple[int, str]]:
