@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
 
@@ -127,11 +128,12 @@ def record_sources(
     placed = _placed(settings, len(clip), kinds)
     owners = _owners(settings, first, placed)
     for (frame, what), alone in zip(placed[1:], owners[1:], strict=True):
-        if what == GENERATED:
-            limbs = None if skeletons is None else Skeletons(skeletons.sources[:1], (skeletons.frames[frame],))
-            later = plan_generated_later(alone, model, clip, guidance, recorded[0], limbs)
-        else:
-            later = plan_source(alone, model, clip, guidance)
+        with _said_of(f"sources, frame {frame}"):
+            if what == GENERATED:
+                limbs = None if skeletons is None else Skeletons(skeletons.sources[:1], (skeletons.frames[frame],))
+                later = plan_generated_later(alone, model, clip, guidance, recorded[0], limbs)
+            else:
+                later = plan_source(alone, model, clip, guidance)
         _check_same_steps(frame, later, planned)
         recorded.append(later.record(model, alone))
         on_recorded(frame, recorded[-1])
@@ -163,11 +165,12 @@ def _record_cast(
     owners = [cast_alone(settings, who) for _, who in members]
     skeletons = clip_skeletons(settings, owners, kinds, clip.size_px)
     for number, alone in enumerate(owners):
-        recipe = open_saved(alone).index.recipe
-        if recipe.words:
-            words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
-            alone = changed(alone, words)
-        later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
+        with _said_of(f"cast, person {members[number][0]}"):
+            recipe = open_saved(alone).index.recipe
+            if recipe.words:
+                words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
+                alone = changed(alone, words)
+            later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
         recorded.append(later.record(model, alone))
         on_recorded(number, recorded[-1])
     planned = replace(later, plan=plan, scheduler=scheduler)
@@ -175,6 +178,15 @@ def _record_cast(
     references = recorded_references(settings, model)
     characters = (True,) * len(people)
     return ClipSources(planned, tuple(recorded), characters, Timeline(), skeletons, people, references)
+
+
+@contextmanager
+def _said_of(where: str) -> Iterator[None]:
+    """What is wrong with a source names it."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def _placed(settings: Settings, frames: int, kinds: Mapping[str, Pictures]) -> list[tuple[int, str]]:

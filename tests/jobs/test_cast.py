@@ -113,6 +113,7 @@ def test_another_character_changes_the_part_of_its_person(
     [
         ({"cast": {"5": "one"}}, "cast: got person 5; 2 people told apart in these frames"),
         ({"cast": {"0": "nobody"}}, "character 'nobody': there is none"),
+        ({"num_inference_steps": 3}, "cast, person 0: character 'one' was made with num_inference_steps 2"),
         ({"cast": {"one": "one"}}, "cast: got person 'one'; people are numbered by appearance"),
         ({"cast": {"0": "a.png"}}, "cast: got 'a.png'; name a saved character"),
         ({"cast_prompts": {"2": "a bear"}}, "cast_prompts: got person '2', who has no character"),
