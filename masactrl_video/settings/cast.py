@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the record asks these
 
 _FREE = (
     "source",
+    "source_frame",
     "source_image",
     "source_prompt",
     "character",

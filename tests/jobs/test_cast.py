@@ -121,6 +121,7 @@ def test_another_character_changes_the_part_of_its_person(
         ({"guidance": ["canny"], "pose_json": None}, "cast: people are found by their poses"),
         ({"attention_mode": "union"}, "cast and attention_mode exclude each other"),
         ({"source": "clip"}, "cast and source exclude each other"),
+        ({"source_frame": 1}, "cast and source_frame exclude each other"),
         ({"key_frames": 2}, "cast and key_frames exclude each other"),
     ],
 )
