@@ -27,3 +27,16 @@ def test_what_does_not_go_together_is_one_line(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="attention_mode masked: give mask_words") as error:
         sources_alone(broken)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mask_threshold": 0.2}, {"mask_grid_divisor": 2}], ids=lambda changes: next(iter(changes))
+)
+def test_a_cast_whose_characters_have_words_takes_what_is_said_of_their_masks(changes: dict[str, Any]) -> None:
+    base = {**read_preset("demo"), "clip": "clip.mp4"}
+    cast = {"cast": {"0": "hero"}, "guidance": ["pose"]}
+    settings = resolve(base, cast | changes)
+    (name, value) = next(iter(changes.items()))
+    assert getattr(sources_alone(settings)[0], name) == value
+    with pytest.raises(UserError, match="no mask is found by words"):
+        resolve(base, changes)
