@@ -83,15 +83,27 @@ class JointAttention:
         q, k = self.state.turned(q), self.state.turned(k)
         out = softmax_attention(q, k, v)
         if self.state.active and self.name in self.state.layers:
-            for first in range(0, len(q), self.state.rows):
-                for row in range(first + 1, first + self.state.rows):
-                    k_s = for_target[row - first - 1][first]
-                    out[row] = self.target(q[row], k[row], v[row], k_s, v[first], out[row])
+            self.put_in(q, k, v, for_target, out)
+        self.look(q, k)
         out = out.transpose(1, 2).flatten(2)
         if text is None:
             return out
         words = self.state.text_tokens
         return attn.to_out[0](out[:, words:]), attn.to_add_out(out[:, :words])
+
+    def look(self, q: torch.Tensor, k: torch.Tensor) -> None:
+        """Queries and keys of all rows, in every layer, after what is put in there."""
+
+    def put_in(self, q: Any, k: Any, v: Any, for_target: list[torch.Tensor], out: torch.Tensor) -> None:
+        """What targets get in a controlled layer, in place of what stands in `out`.
+
+        Args:
+            for_target: for each target, the keys of all rows as they stand for it.
+        """
+        for first in range(0, len(q), self.state.rows):
+            for row in range(first + 1, first + self.state.rows):
+                k_s = for_target[row - first - 1][first]
+                out[row] = self.target(q[row], k[row], v[row], k_s, v[first], out[row])
 
     def target(self, q: Any, k: Any, v: Any, k_s: Any, v_s: Any, plain: Any) -> torch.Tensor:
         state, words = self.state, self.state.text_tokens
@@ -129,6 +141,7 @@ def run(
     scale: float,
     residuals: Residuals = lambda arguments, step: {},
     real_scale: float | None = None,
+    attention: Callable[[str, SideBySide], JointAttention] = JointAttention,
 ) -> torch.Tensor:
     """Denoise [source, targets…] together: final latents (rows, channels, height, width).
 
@@ -149,7 +162,7 @@ def run(
     modules = {name: module for name, module in network.named_modules() if name.endswith(".attn")}
     before = {name: module.processor for name, module in modules.items()}
     for name, module in modules.items():
-        module.set_processor(JointAttention(name, state))
+        module.set_processor(attention(name, state))
     try:
         for step, t in enumerate(scheduler.timesteps):
             state.active = step in active_steps

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 
+import torch
+
 from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.errors import UserError
+
+
+def check_all_called(denoiser: torch.nn.Module) -> None:
+    """See that no cache of diffusers (`enable_cache`) is on, which leaves out attention calls as it sees fit.
+
+    Raises:
+        UserError: one is.
+    """
+    if getattr(denoiser, "is_cache_enabled", False):
+        raise UserError(
+            f"a cache is enabled on this {type(denoiser).__name__}, which leaves out calls of its attention, so that "
+            "the source would be missed there; call disable_cache() on it first"
+        )
 
 
 class CallCount:

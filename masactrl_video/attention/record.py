@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from masactrl_video.attention.fired import check_all_called
 from masactrl_video.attention.masks import joined_maps
 from masactrl_video.attention.plan import layers_between_maps, layers_from
 from masactrl_video.attention.recorded import MemorySource, StepRecord
@@ -41,7 +42,11 @@ def record_attention(
         map_layers: layers whose attention to words makes the object map.
         masked_layers: layers that will use it, if others than `layers`; each gets the map as it is when it runs.
         clock: of the loop that makes the calls (`DiffusionModel.clock`).
+
+    Raises:
+        UserError: a cache that leaves out calls is enabled on the denoiser.
     """
+    check_all_called(denoiser)
     groups = (object_tokens, *attributes) if object_tokens else ()
     backbone = backbone_of(denoiser)
     rows_of = BranchFinder(

@@ -369,17 +369,20 @@ class AttentionControl:
         is_for_frames = self._is_controlled and not (self._is_looking or self._is_paused)
         return self._latent_size if is_for_frames and self.branches != ["unconditional"] else None
 
-    def source_figure(self) -> tuple[int, torch.Tensor]:
-        """The source that all frames of the last call follow most, and where the objects of their sources are.
+    def source_figures(self) -> tuple[list[int], torch.Tensor]:
+        """The source that each frame of the last call follows most, and where the objects of its sources are.
 
         Returns:
-            Its number, and (1, height, width) bool on the latent grid.
+            Its number for each frame, and (frames, height, width) bool on the latent grid.
         """
-        weights = {number: weight for group in self._groups for number, weight in group.weights.items()}
-        size = self.figures.whole_size
-        masks = [self.figures.source_mask_on(number, size) for number in weights]
-        figure = torch.stack(masks).any(dim=0).reshape(1, *size)
-        return max(weights, key=lambda number: (weights[number], number)), figure
+        size, found = self.figures.whole_size, dict[int, tuple[int, torch.Tensor]]()
+        for group in self._groups:
+            masks = [self.figures.source_mask_on(number, size) for number in group.weights]
+            most = max((weight, number) for number, weight in group.weights.items())[1]
+            own = most, torch.stack(masks).any(dim=0).reshape(size)
+            found |= dict.fromkeys(range(self._frames) if group.frames is None else group.frames, own)
+        followed = [found[frame] for frame in range(self._frames)]
+        return [number for number, _ in followed], torch.stack([figure for _, figure in followed])
 
 
 def _counts(weight: Weight) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from masactrl_video.attention.fired import check_all_called
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan, plan_control
@@ -60,9 +61,11 @@ def control_attention(
             recorded in all layers.
 
     Raises:
-        UserError: steps, layers or branches that a source does not have, or what the plan's mode needs is missing.
+        UserError: steps, layers or branches that a source does not have, what the plan's mode needs is missing, or a
+            cache that leaves out calls is enabled on the denoiser.
         RuntimeError: on leaving, when a layer was not controlled where it had to be.
     """
+    check_all_called(denoiser)
     needs = needs_of(plan.mode)
     by_object = "masks" in needs and "regions" not in needs
     if neighbour:

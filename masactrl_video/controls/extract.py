@@ -109,7 +109,7 @@ def _write(
             missing.append(index)
     if size is None:
         raise UserError("no frames to make guidance from; at least one is needed")
-    if is_empty:
+    if is_empty and make.when_empty:
         logger.warning("guidance (%s): %s", make.kind, make.when_empty)
     for picture in held:
         tell(picture)

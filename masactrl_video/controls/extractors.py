@@ -127,8 +127,8 @@ class GivenFrames:
     """Guidance pictures that are there already, one for each frame, of the frames' size; read once."""
 
     pictures: Iterable[Image]
+    when_empty: str = "all pictures are black"
     kind: str = field(default="given", init=False)
-    when_empty: str = field(default="all pictures are black", init=False)
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[GuidanceFrame]:
         """Raises UserError when a picture has another size than its frame, or when the counts differ."""

@@ -49,6 +49,9 @@ from masactrl_video.video.fingerprint import fingerprint_clip
 
 logger = logging.getLogger(__name__)
 
+_MAY_BE_BLACK = ""
+"""What is said of pictures that show nothing, where that is as it should be."""
+
 OWN_DETECTOR = "demo/keypoints"
 """The model that ships with the package comes with a detector of its own, for its cartoon world only."""
 
@@ -80,13 +83,15 @@ def begin_guidance(settings: Settings, clip: FittedClip, kind: str, folder: Path
 
 def make_target_masks(settings: Settings, clip: FittedClip, path: Path, folder: Path) -> GuidanceFrames:
     """Given masks, one for each frame, at the frames' size; white is the object."""
-    make, made_from = GivenFrames(_fitted_pictures(settings, clip, path)), fingerprint_clip(path)
-    return _extract(clip, folder, make, _key(settings, clip, made_from))
+    make = GivenFrames(_fitted_pictures(settings, clip, path), "all target_masks are black: no frame has the object")
+    return _extract(clip, folder, make, _key(settings, clip, fingerprint_clip(path)))
 
 
 def keep_clip(settings: Settings, clip: FittedClip, folder: Path) -> GuidanceFrames:
     """The clip's own frames, at the frames' size, for whoever renders."""
-    return _extract(clip, folder, GivenFrames(frame for frame in clip), _key(settings, clip, "own frames"))
+    return _extract(
+        clip, folder, GivenFrames((frame for frame in clip), _MAY_BE_BLACK), _key(settings, clip, "own frames")
+    )
 
 
 def draw_people(settings: Settings, clip: FittedClip, poses: GuidanceFrames, folder: Path) -> GuidanceFrames:
@@ -108,7 +113,7 @@ def draw_people(settings: Settings, clip: FittedClip, poses: GuidanceFrames, fol
 
     pictures = (as_picture(whose_points(pose, members)) for pose in tracked)
     key = _key(settings, clip, [poses.key, members, REACH, HEAD_REACH, INSIDE])
-    return _extract(clip, folder, GivenFrames(pictures), key)
+    return _extract(clip, folder, GivenFrames(pictures, _MAY_BE_BLACK), key)
 
 
 def draw_places(
@@ -125,7 +130,7 @@ def draw_places(
     of_source = 0 if settings.sources or settings.key_frames is not None else settings.source_frame
     pictures = (places_picture(carried_places(tracked[of_source], pose, grid), grid, clip.size_px) for pose in tracked)
     key = _key(settings, clip, [poses.key, of_source, grid, REACH, HEAD_REACH])
-    return _extract(clip, folder, GivenFrames(pictures), key)
+    return _extract(clip, folder, GivenFrames(pictures, _MAY_BE_BLACK), key)
 
 
 def _key(settings: Settings, clip: FittedClip, made_from: Any) -> str:

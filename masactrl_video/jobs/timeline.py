@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
 
@@ -19,6 +20,7 @@ from masactrl_video.settings.cast import cast_alone, cast_members
 from masactrl_video.settings.settings import Settings
 from masactrl_video.settings.timeline import (
     GENERATED,
+    changed,
     check_gaps,
     first_source,
     later_sources,
@@ -112,7 +114,7 @@ def record_sources(
         UserError: see `plan_source`; or guidance by which no frames can be chosen.
     """
     if settings.cast:
-        return _record_cast(settings, model, clip, on_recorded)
+        return _record_cast(settings, model, clip, kinds, on_recorded)
     guidance = [kinds[settings.controls[name].kind] for name in settings.guidance]
     first = first_source(settings)
     planned = plan_source(first, model, clip, guidance)
@@ -126,11 +128,12 @@ def record_sources(
     placed = _placed(settings, len(clip), kinds)
     owners = _owners(settings, first, placed)
     for (frame, what), alone in zip(placed[1:], owners[1:], strict=True):
-        if what == GENERATED:
-            limbs = None if skeletons is None else Skeletons(skeletons.sources[:1], (skeletons.frames[frame],))
-            later = plan_generated_later(alone, model, clip, guidance, recorded[0], limbs)
-        else:
-            later = plan_source(alone, model, clip, guidance)
+        with _said_of(f"sources, frame {frame}"):
+            if what == GENERATED:
+                limbs = None if skeletons is None else Skeletons(skeletons.sources[:1], (skeletons.frames[frame],))
+                later = plan_generated_later(alone, model, clip, guidance, recorded[0], limbs)
+            else:
+                later = plan_source(alone, model, clip, guidance)
         _check_same_steps(frame, later, planned)
         recorded.append(later.record(model, alone))
         on_recorded(frame, recorded[-1])
@@ -150,25 +153,40 @@ def _owners(settings: Settings, first: Settings, placed: Sequence[tuple[int, str
 
 
 def _record_cast(
-    settings: Settings, model: DiffusionModel, clip: FittedClip, on_recorded: Callable[[int, CachedSource], None]
+    settings: Settings,
+    model: DiffusionModel,
+    clip: FittedClip,
+    kinds: Mapping[str, GuidanceBeside],
+    on_recorded: Callable[[int, CachedSource], None],
 ) -> ClipSources:
     """The sources of people: saved characters, each with the mask of its own words, if it has some."""
+    scheduler, plan = plan_attention(settings, model, clip.size_px)
     members, recorded = cast_members(settings), []
-    for number, (_, who) in enumerate(members):
-        alone = cast_alone(settings, who)
-        recipe = open_saved(alone).index.recipe
-        if recipe.words:
-            words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
-            alone = alone.model_validate(alone.model_dump(mode="json") | words)
-        later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
+    owners = [cast_alone(settings, who) for _, who in members]
+    skeletons = clip_skeletons(settings, owners, kinds, clip.size_px)
+    for number, alone in enumerate(owners):
+        with _said_of(f"cast, person {members[number][0]}"):
+            recipe = open_saved(alone).index.recipe
+            if recipe.words:
+                words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
+                alone = changed(alone, words)
+            later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
         recorded.append(later.record(model, alone))
         on_recorded(number, recorded[-1])
-    scheduler, plan = plan_attention(settings, model, clip.size_px)
     planned = replace(later, plan=plan, scheduler=scheduler)
     people = tuple(person for person, _ in members)
     references = recorded_references(settings, model)
     characters = (True,) * len(people)
-    return ClipSources(planned, tuple(recorded), characters, Timeline(), people=people, references=references)
+    return ClipSources(planned, tuple(recorded), characters, Timeline(), skeletons, people, references)
+
+
+@contextmanager
+def _said_of(where: str) -> Iterator[None]:
+    """What is wrong with a source names it."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def _placed(settings: Settings, frames: int, kinds: Mapping[str, Pictures]) -> list[tuple[int, str]]:

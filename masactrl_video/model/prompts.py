@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from masactrl_video.errors import UserError
+from masactrl_video.model.backbones.base import no_other_prompt
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.parts import Tokenizer
 from masactrl_video.model.diffusion import DiffusionModel
@@ -37,6 +38,16 @@ def encode_prompt(
     check_real_guidance(model, true_cfg_scale)
     parts = [encode(model, text, "", guidance_scale, size_px) for text in (negative_prompt, prompt)]
     return type(parts[0]).joined(parts)
+
+
+def check_region_prompts(model: DiffusionModel, prompts: Iterable[str | None]) -> None:
+    """See that parts of a picture may read these prompts in place of the picture's own; None: that one.
+
+    Raises:
+        UserError: the model reads one prompt for all of it.
+    """
+    if any(prompt is not None for prompt in prompts) and not model.backbone.reads_prompts_by_region:
+        raise no_other_prompt(model.backbone.title)
 
 
 def _check_sides(model: DiffusionModel, size_px: tuple[int, int]) -> None:

@@ -22,6 +22,8 @@ Point = tuple[float, float, float]
 """x_px, y_px, confidence; 0: missing."""
 Body = tuple[Point, ...]
 """The 18 points of `poses.pose`."""
+NOBODY: Body = ((0.0, 0.0, 0.0),) * len(BODY_NAMES)
+"""Who is not there, but has a number."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class Skeleton:
         """The bodies of a pose, in its order."""
         people = tuple(tuple((float(x), float(y), float(c)) for x, y, c in person.body) for person in pose.people)
         return cls(pose.width_px, pose.height_px, people)
+
+    @classmethod
+    def of_one(cls, pose: Pose, number: int) -> Skeleton:
+        """The first body of a pose alone, as the person of this number in other pictures."""
+        own = cls.of(pose)
+        return replace(own, people=(*[NOBODY] * number, *own.people[:1]))
 
     def shows(self, number: int) -> bool:
         """Whether a person has a limb here that can be followed."""
@@ -218,9 +226,8 @@ def told_apart(poses: Sequence[Pose], outside: Sequence[Pose] = ()) -> tuple[lis
 def _in_order(skeleton: Skeleton, order: Sequence[int]) -> Skeleton:
     """People from left to right, put at these places; those that are too many are left out."""
     seen = sorted((body for n, body in enumerate(skeleton.people) if skeleton.shows(n)), key=_middle_px)
-    absent: Body = ((0.0, 0.0, 0.0),) * len(BODY_NAMES)
     places = dict(zip(order, seen, strict=False))
-    people = tuple(places.get(n, absent) for n in range(max(places, default=-1) + 1))
+    people = tuple(places.get(n, NOBODY) for n in range(max(places, default=-1) + 1))
     return Skeleton(skeleton.width_px, skeleton.height_px, people)
 
 

@@ -81,8 +81,8 @@ class StillGround:
             output = denoising.output(batch, step, None if is_all else {row: windows[row] for row in rows})
             yield rows
             figure, covered = control.figures.target_figure(), own_part(control)
-            number = 0 if figure is None else control.source_figure()[0]
-            for place, row in enumerate(rows):
+            followed = [0] * len(rows) if figure is None else control.source_figures()[0]
+            for place, (row, number) in enumerate(zip(rows, followed, strict=True)):
                 found[row] = output[place][None]
                 if (window := part.get(row)) is not None:
                     rest = self._foretelling(number, batch, row, step)
@@ -132,7 +132,7 @@ def own_part(control: AttentionControl) -> torch.Tensor | None:
     figure = control.figures.target_figure()
     if figure is None:
         return None
-    _, of_sources = control.source_figure()
+    _, of_sources = control.source_figures()
     covered = grown(figure | of_sources, max(1, min(figure.shape[1:]) // _MARGIN))
     return control.figures.in_windows(covered)
 

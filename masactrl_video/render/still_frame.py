@@ -77,7 +77,7 @@ class StillFrame:
         grid = control.plan.layers[0].grid(control.latent_size)
         wanted = F.adaptive_max_pool2d(covered[:, None].float(), grid)[0, 0] > 0  # a token with any of its points
         made = wanted if not self._skips or self._chosen is None else wanted & self._chosen
-        self._number, self._chosen = control.source_figure()[0], made
+        (self._number,), self._chosen = control.source_figures()[0], made
         of_source = self._ground.levels[self._number, step + 1].to(latents.dtype)
         latents = torch.where(self._on_latents(latents)[:, None], latents, of_source)
         self._chosen, self._maps = wanted, [dict(maps) for maps in control.figures.maps]

@@ -45,7 +45,12 @@ def check_source(settings: Settings) -> None:
     if settings.source_image is not None and settings.source == "clip":
         raise ValueError("source_image and source clip exclude each other: name one source")
     if settings.character is not None:
-        for name in ("source_image", "source_prompt", "source_caption"):
+        if settings.source_image is not None:
+            raise ValueError(
+                "character and source_image exclude each other: name one source; characters of FLUX.2 klein-kv stand "
+                "beside a picture as references"
+            )
+        for name in ("source_prompt", "source_caption"):
             if getattr(settings, name) is not None:
                 raise ValueError(f"character and {name} exclude each other: name one source")
         if settings.source == "clip":
@@ -122,9 +127,10 @@ def check_masks(settings: Settings) -> None:
         raise ValueError("source_caption: it finds the object in an inverted source that has no source_mask")
     if settings.mask_attributes and (settings.target_masks is not None or not settings.mask_words):
         raise ValueError("mask_attributes: they join what mask_words find, in the frames too; leave them out")
-    if settings.background == "clip" and settings.scheduler != "ddim":
+    if settings.background == "clip" and settings.scheduler not in INVERTIBLE:
         raise ValueError(
-            f"background clip: its frames are inverted with ddim, not with {settings.scheduler}; take that, or another"
+            f"background clip: its frames are inverted with ddim, not with {settings.scheduler}, or a flow's by its "
+            "own steps (flow); take that, or another background"
         )
     if settings.background == "still" and settings.still_margin != "all" and settings.reuse_deep_features:
         raise ValueError("still_margin and reuse_deep_features exclude each other: deep features are of whole pictures")

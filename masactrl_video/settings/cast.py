@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from masactrl_video.settings.timeline import is_picture
+from masactrl_video.errors import UserError
+from masactrl_video.settings.timeline import changed, is_picture
 
 if TYPE_CHECKING:  # the record asks these
     from masactrl_video.settings.settings import Settings
 
 _FREE = (
     "source",
+    "source_frame",
     "source_image",
     "source_prompt",
     "character",
@@ -46,9 +48,12 @@ def cast_prompt(settings: Settings, person: int) -> str | None:
 
 
 def cast_alone(settings: Settings, who: str) -> Settings:
-    """Settings of one character's source, as if it were the only one."""
-    alone = {"cast": {}, "cast_prompts": {}, "character": who}
-    return type(settings).model_validate(settings.model_dump(mode="json") | alone)
+    """Settings of one character's source, as if it were the only one.
+
+    Raises:
+        UserError: they do not go together with a character.
+    """
+    return changed(settings, {"cast": {}, "cast_prompts": {}, "character": who})
 
 
 def check_cast(settings: Settings) -> None:
@@ -69,5 +74,8 @@ def check_cast(settings: Settings) -> None:
     wrong = [number for number in settings.cast_prompts if not number.isdigit() or int(number) not in members]
     if wrong:
         raise ValueError(f"cast_prompts: got person {wrong[0]!r}, who has no character in cast")
-    for who in members.values():
-        cast_alone(settings, who)
+    for person, who in members.items():
+        try:
+            cast_alone(settings, who)
+        except UserError as error:
+            raise ValueError(f"cast, person {person}: {error}") from error

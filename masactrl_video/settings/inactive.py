@@ -50,7 +50,7 @@ KEPT_LIVE = Inactive("keys and values of a live source are kept nowhere", lambda
 STEPS_LISTED = Inactive("masa_steps lists the steps", lambda s: s.masa_steps is not None)
 LAYERS_LISTED = Inactive("masa_layers lists the layers", lambda s: s.masa_layers is not None)
 NO_MASKS = Inactive("there are no masks without attention_mode masked", lambda s: not s.masked)
-NO_MASK_BY_WORDS = Inactive("no mask is found by words", lambda s: not s.masked_by_words)
+NO_MASK_BY_WORDS = Inactive("no mask is found by words", lambda s: not (s.masked_by_words or s.cast))
 
 MASKED = OnlyWhen("{name} belongs to attention_mode masked", lambda s: s.masked)
 STILL = OnlyWhen("{name} belongs to background still", lambda s: s.background == "still")

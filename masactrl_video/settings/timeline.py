@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from masactrl_video.errors import UserError
 
 if TYPE_CHECKING:  # the record asks these
     from masactrl_video.settings.settings import Settings
@@ -62,7 +65,7 @@ def source_alone(settings: Settings, frame: int, what: str) -> Settings:
     """Settings of one source of several: as if it were the only one, and one that is generated later, of its frame.
 
     Raises:
-        ValueError: it does not go together with the rest.
+        UserError: it does not go together with the rest.
     """
     changes: dict[str, Any] = {"source": "generate", "source_frame": frame, "source_image": None, "character": None}
     if what == CLIP:
@@ -95,6 +98,8 @@ def check_timeline(settings: Settings) -> None:
         raise ValueError("source_storage live: it is for a clip with one source; give cache, or auto")
     if settings.source_storage == "live" and settings.character is not None:
         raise ValueError("source_storage live: a character's keys and values are in the cache; give cache, or auto")
+    if settings.key_frames not in (None, 1):
+        _check_along(settings, [(1, later_sources(settings))], "key_frames")
     if not settings.sources:
         return
     for name, default in (("source", "generate"), ("source_image", None), ("character", None)):
@@ -104,13 +109,21 @@ def check_timeline(settings: Settings) -> None:
     if given[0][0] != 0:
         raise ValueError(f"sources: the first is at frame {given[0][0]}; what holds from frame 0 on? add 0=…")
     check_gaps([frame for frame, _ in given], settings)
+    _check_along(settings, given, "sources")
+
+
+def _check_along(settings: Settings, given: Sequence[tuple[int, str]], name: str) -> None:
+    """See that each can be a source, masks and all; `name` is what asks for them. Raises ValueError."""
+    if settings.target_masks is not None and any(what == GENERATED for frame, what in given if frame):
+        raise ValueError(
+            "target_masks: a source that is generated after the first is masked by words; give mask_words instead"
+        )
     for frame, what in given:
         try:
             source_alone(settings, frame, what)
-        except ValueError as error:
-            raise ValueError(f"sources, frame {frame}: {_first_line(error)}") from error
-    if settings.target_masks is not None and any(what == GENERATED for _, what in given[1:]):
-        raise ValueError("target_masks: a source that is generated after the first is masked by words; give mask_words")
+        except UserError as error:
+            where = f"sources, frame {frame}" if name == "sources" else f"{name}, a later source"
+            raise ValueError(f"{where}: {error}") from error
 
 
 def check_gaps(frames: list[int], settings: Settings) -> None:
@@ -126,13 +139,15 @@ def check_gaps(frames: list[int], settings: Settings) -> None:
 
 
 def _changed(settings: Settings, **changes: Any) -> Settings:
-    alone = {"sources": {}, "key_frames": None, **changes}
-    return type(settings).model_validate(settings.model_dump(mode="json") | alone)
+    return changed(settings, {"sources": {}, "key_frames": None, **changes})
 
 
-def _first_line(error: ValueError) -> str:
-    from pydantic import ValidationError
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with changes, checked anew.
 
-    if isinstance(error, ValidationError):
-        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-    return str(error)
+    Raises:
+        UserError: they do not go together with the rest.
+    """
+    from masactrl_video.settings.presets import checked
+
+    return checked(type(settings), settings.model_dump(mode="json") | dict(changes))

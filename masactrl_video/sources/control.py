@@ -15,7 +15,7 @@ from masactrl_video.errors import UserError, counted
 from masactrl_video.model.backbones.branches import GuidanceRule
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.prompts import check_real_guidance, find_words
+from masactrl_video.model.prompts import check_real_guidance, check_region_prompts, find_words
 from masactrl_video.model.sampling.invert import check_invertible
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.settings.acting import check_source_acts
@@ -132,6 +132,7 @@ def planned_control(
         raise UserError(f"still_margin: {model.backbone.title} denoises no part of a picture alone; leave it out")
     if settings.reuse_deep_features and not model.backbone.reuses_deep_features:
         raise UserError(f"reuse_deep_features: {model.backbone.title} has no blocks that could run alone; leave it out")
+    check_region_prompts(model, settings.cast_prompts.values())
     scheduler = make_scheduler(model, settings.scheduler, settings.num_inference_steps, size_px)
     plan = plan_control(
         model.denoiser,

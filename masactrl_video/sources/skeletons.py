@@ -15,7 +15,9 @@ from masactrl_video.errors import UserError
 from masactrl_video.poses.named_poses import pose_names
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import POSE_SUFFIXES, read_poses
+from masactrl_video.poses.tracking import track_people
 from masactrl_video.poses.warp import Skeleton, Skeletons, told_apart
+from masactrl_video.settings.cast import cast_members
 from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.saved import open_saved
@@ -36,7 +38,7 @@ def clip_skeletons(
     """Those of a clip and its sources; None where keys do not go with the limbs. Waits for all poses of the clip.
 
     Args:
-        sources: settings of each source alone.
+        sources: settings of each source alone; with a cast, of each person's in the order of their numbers.
         kinds: kind → guidance of the clip, in the making.
         size_px: height and width of the frames.
 
@@ -45,13 +47,18 @@ def clip_skeletons(
     """
     if settings.source_positions != "pose":
         return None
+    people = [person for person, _ in cast_members(settings)]
     outside = {n: _outside_pose(own, size_px) for n, own in enumerate(sources) if _is_outside(own)}
     path = kinds["pose"].whole().pose_path
     if path is None:
         raise UserError(
             f"{_SETTING}: guidance pose is given as pictures, which tell no poses; give pose_json, or {_STAY}"
         )
-    frames, others = told_apart(read_poses(path), list(outside.values()))
+    if people:  # the settings say who follows which of them
+        frames = [Skeleton.of(pose) for pose in track_people(read_poses(path))]
+        others = [Skeleton.of_one(pose, person) for pose, person in zip(outside.values(), people, strict=True)]
+    else:
+        frames, others = told_apart(read_poses(path), list(outside.values()))
     of_outside = dict(zip(outside, others, strict=True))
     found = tuple(of_outside.get(n) or frames[own.source_frame] for n, own in enumerate(sources))
     for own, skeleton in zip(sources, found, strict=True):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from attention.test_region_control import LEFT, PROMPT, both, plan_for
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from tiny_families import FAMILIES, Family, pipeline
 
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.region_text import ReadByRegion
@@ -18,6 +19,10 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.unet.attention import CrossAttentionCall
 from masactrl_video.model.backbones.unet.layers import Layer
+from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.prompts import check_region_prompts
+from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.control import planned_control
 
 Draw = Callable[..., torch.Tensor]
 
@@ -68,3 +73,20 @@ def test_a_prompt_without_a_region_is_refused(sd1: Any, draw: Draw) -> None:
     source = both(sd1, draw, "words")[0]
     with pytest.raises(UserError, match="needs a region"):
         replace(source, text=text_of(sd1, PROMPT))
+
+
+CAST = {"clip": "clip.mp4", "model": "tiny", "prompt": "a bear", "guidance": ["pose"], "cast": {"0": "hero"}}
+CAST |= {"controls": {"pose": {"kind": "pose", "adapter": "controlnet", "model": "net"}}, "num_inference_steps": 2}
+
+
+@pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES])
+def test_a_model_that_reads_one_prompt_says_so_before_anything_is_recorded(family: Family) -> None:
+    model, about = DiffusionModel(pipeline(family.name)), {"scheduler": family.scheduler, "masa_layer": 0}
+    about |= {"masa_step": 1, "mask_grid_divisor": 2}
+    own = Settings.model_validate(CAST | about | {"cast_prompts": {"0": "a frog"}})
+    with pytest.raises(UserError, match=r"regions with prompts of their own: .+ one prompt for the whole picture"):
+        planned_control(own, model, (64, 64))
+    planned_control(Settings.model_validate(CAST | about), model, (64, 64))
+    with pytest.raises(UserError, match="leave the prompts out"):
+        check_region_prompts(model, [None, "a frog"])  # as a comic asks
+    check_region_prompts(model, [None, None])

@@ -193,6 +193,10 @@ OTHERS: dict[str, Case] = {
     "stills: a preset without a prompt": (["synthesize", *NEW, "--preset", "sd15-controlnet"], "prompt: missing"),
     "stills: a size that does not fit": (["synthesize", *NEW, "--width", "100"], "no multiple"),
     "edit: no picture": (["edit", "-o", "out"], "source_image: missing"),
+    "edit: a character beside the picture": (
+        ["edit", "black.png", "-o", "out", "--character", "hero"],
+        "name one source; characters of FLUX.2 klein-kv stand beside a picture as references",
+    ),
     "edit: no such picture": (["edit", "none.jpg", "-o", "out"], "source_image: no such file"),
     "edit: a text as picture": (["edit", "text.png", "-o", "out"], "not an image"),
     "edit: a negative number of iterations": (

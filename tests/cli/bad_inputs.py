@@ -51,6 +51,14 @@ RENDER: dict[str, Case] = {
         ["clip.mp4", "--source-storage", "live", "--key-frames", "2"],
         "source_storage live: it is for a clip with one source",
     ),
+    "given masks before sources that are placed and generated": (
+        ["clip.mp4", *MASKED, "--target-masks", "clip.mp4", "--source-mask-words", "bear", "--key-frames", "2"],
+        "target_masks: a source that is generated after the first is masked by words; give mask_words instead",
+    ),
+    "a cast beside a source that is kept nowhere": (
+        ["clip.mp4", "--guidance", "pose", "--cast", "1=anna", "--source-storage", "live"],
+        "cast, person 1: source_storage live: a character's keys and values are in the cache",
+    ),
     "a live source that is stored small": (
         ["clip.mp4", "--source-storage", "live", "--cache-dtype", "int8"],
         "cache_dtype: it would have no effect, because keys and values of a live source are kept nowhere",
@@ -129,7 +137,7 @@ RENDER: dict[str, Case] = {
     "a background without masks": (["clip.mp4", "--background", "own"], "background belongs to attention_mode masked"),
     "the clip's ground without an inversion": (
         ["clip.mp4", *MASKED, "--mask-words", "bear", "--background", "clip", "--scheduler", "euler"],
-        "background clip: its frames are inverted with ddim, not with euler",
+        "background clip: its frames are inverted with ddim, not with euler, or a flow's by its own steps (flow)",
     ),
     "the ground of a clip of poses": (
         ["poses.json", "--guidance", "pose", *MASKED, "--mask-words", "bear", "--background", "clip"],

@@ -129,6 +129,12 @@ def test_edges_and_pictures_that_are_nowhere_are_said(folder, caplog):
     assert "all pictures are black" in caplog.text
 
 
+def test_pictures_that_may_be_black_are_nowhere_complained_of(folder, caplog):
+    """Places of noise near the origin, parts of the first persons of a cast, and a dark clip's own frames."""
+    assert len(extract(folder, clip(None, None), GivenFrames(clip(None, None), ""))) == 2
+    assert not caplog.text
+
+
 def test_people_are_found_in_frames_of_another_size_and_drawn_on_the_canvas(folder):
     def placed(pose):
         return pose.scaled(width_px=36, height_px=24)

@@ -113,6 +113,7 @@ def test_another_character_changes_the_part_of_its_person(
     [
         ({"cast": {"5": "one"}}, "cast: got person 5; 2 people told apart in these frames"),
         ({"cast": {"0": "nobody"}}, "character 'nobody': there is none"),
+        ({"num_inference_steps": 3}, "cast, person 0: character 'one' was made with num_inference_steps 2"),
         ({"cast": {"one": "one"}}, "cast: got person 'one'; people are numbered by appearance"),
         ({"cast": {"0": "a.png"}}, "cast: got 'a.png'; name a saved character"),
         ({"cast_prompts": {"2": "a bear"}}, "cast_prompts: got person '2', who has no character"),
@@ -120,6 +121,7 @@ def test_another_character_changes_the_part_of_its_person(
         ({"guidance": ["canny"], "pose_json": None}, "cast: people are found by their poses"),
         ({"attention_mode": "union"}, "cast and attention_mode exclude each other"),
         ({"source": "clip"}, "cast and source exclude each other"),
+        ({"source_frame": 1}, "cast and source_frame exclude each other"),
         ({"key_frames": 2}, "cast and key_frames exclude each other"),
     ],
 )

@@ -132,6 +132,33 @@ def test_a_characters_pose_is_known_or_asked_for(
     assert main([*render, "-o", str(tmp_path / "b.mp4"), "--character", "bare", "--source-pose", "standing"]) == 0
 
 
+def test_each_person_of_a_cast_takes_along_the_keys_of_the_own_character(folder: Path, tmp_path: Path) -> None:
+    own = {"characters_dir": tmp_path / "characters", "guidance_scale": 1.0}
+    config = tmp_path / "config.yaml"
+    data = changes(folder, "walk.json", **own)
+    config.write_text(json.dumps({name: data[name] for name in data if name != "clip"}, default=str))
+    assert main(["source", "make", "hero", "--pose", "standing", "--config", str(config)]) == 0
+    both = [
+        Pose((*one.people, *other.people), 64, 64) for one, other in zip(walk([0] * 3), walk([20, 24, 22]), strict=True)
+    ]
+    write_poses(tmp_path / "two.json", both)
+    found = {}
+    for person in ("0", "1"):
+        for positions in ("as-is", "pose"):
+            about = {**own, "clip": tmp_path / "two.json", "cast": {person: "hero"}, "source_positions": positions}
+            name = f"{person}-{positions}"
+            found[name], plan, model = render(folder, tmp_path / f"{name}.mp4", "walk.json", **about)
+    assert all(np.array_equal(*pair) for pair in zip(found["0-as-is"], found["0-pose"], strict=True))  # as it was made
+    assert not any(np.array_equal(*pair) for pair in zip(found["1-as-is"], found["1-pose"], strict=True))
+    assert plan.skeletons is not None
+    (source,) = plan.skeletons.sources
+    assert [source.shows(person) for person in (0, 1)] == [False, True]
+    shutil.rmtree(plan.pictures)
+    for chunk in plan.chunks:
+        run_chunk(RenderPlan.from_json(plan.to_json(base=tmp_path), base=tmp_path), chunk, model)
+    assert all(np.array_equal(read_png(plan.picture(frame)), found["1-pose"][frame]) for frame in range(3))
+
+
 @pytest.mark.parametrize("positions", ["as-is", "pose"])
 def test_a_neighbour_is_seen_whatever_moves_the_sources_keys(folder: Path, tmp_path: Path, positions: str) -> None:
     """The same frames come of one batch and of three: the keys of the row before, or of the batch before."""

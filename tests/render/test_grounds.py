@@ -18,10 +18,11 @@ def square(row: int, column: int) -> torch.Tensor:
     return mask
 
 
-def control(figure: torch.Tensor | None, of_source: torch.Tensor, number: int = 0) -> AttentionControl:
+def control(figure: torch.Tensor | None, of_source: torch.Tensor, *numbers: int) -> AttentionControl:
+    """Of a call on frames that follow sources of these numbers."""
     figures = SimpleNamespace(target_figure=lambda: figure, in_windows=lambda inside: inside, target_mask=None)
     stub: Any = SimpleNamespace(
-        figures=figures, source_figure=lambda: (number, of_source), weights=[1.0], only=lambda *_: None
+        figures=figures, source_figures=lambda: (list(numbers), of_source), weights=[1.0], only=lambda *_: None
     )
     return cast(AttentionControl, stub)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny_models
 import torch
+from tiny_families import FAMILIES, pipeline
 
 from masactrl_video.attention.masks import MaskRule
+from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import plan_control
+from masactrl_video.cache.recorded_source import CachedSource
+from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.unet.controls import GuidanceNetwork, prepare_guidance
 from masactrl_video.model.diffusion import DiffusionModel
@@ -22,9 +27,13 @@ from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler
 from masactrl_video.render.frames import Beside, FramesJob, denoise_chunk
 from masactrl_video.render.grounds import StillGround
+from masactrl_video.render.job import frames_job
 from masactrl_video.settings.names import SchedulerName
+from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.control import planned_control
 from masactrl_video.sources.record import ColourRule, cached_source
 from masactrl_video.sources.source import GeneratedSource
+from masactrl_video.sources.timeline import Timeline
 
 STEPS, SIZE_PX = 3, (128, 192)
 PLACES = ((40, 16), (40, 24), (8, 100))
@@ -38,7 +47,9 @@ def masks() -> np.ndarray:
     return found
 
 
-def make_job(root: Path, networks: str = "", scheduler: SchedulerName = "ddim", margin: int | None = 0) -> FramesJob:
+def make_job(
+    root: Path, networks: str = "", scheduler: SchedulerName = "ddim", margin: int | None = 0, seed: int = 5
+) -> FramesJob:
     pipe = tiny_models.sd1_pipeline()
     kinds = {"controlnet": tiny_models.controlnet, "adapter": tiny_models.adapter}
     guides = [GuidanceNetwork(kind, kinds[kind](pipe.unet), 0.8) for kind in networks.split()]
@@ -49,7 +60,8 @@ def make_job(root: Path, networks: str = "", scheduler: SchedulerName = "ddim", 
     guide = [np.random.default_rng(0).integers(0, 255, (3, *SIZE_PX, 3), dtype=np.uint8) for _ in guides]
     text = encode_prompt(model, "a bear", "", 4.0, SIZE_PX)
     prepared = prepare_guidance(model.networks, [pictures[:1] for pictures in guide])
-    source = GeneratedSource(Denoising(model, text, 4.0, seed=5), schedule, initial_noise(model, SIZE_PX, 5), prepared)
+    noise = initial_noise(model, SIZE_PX, seed)
+    source = GeneratedSource(Denoising(model, text, 4.0, seed=5), schedule, noise, prepared)
     colours = ColourRule(mask=given[0])
     cached = cached_source(root, model, source, GUIDED, plan, colours=colours, levels=True)
     assert cached.levels is not None
@@ -107,3 +119,55 @@ def test_a_margin_that_takes_in_all_is_the_whole_to_the_bit(tmp_path: Path) -> N
     assert set(seen) == {(6, 16, 24)}
     whole, *_ = denoise(replace(job, still_ground=replace(job.still_ground, margin=None)), [[0, 1, 2]])
     assert torch.equal(wide, whole)
+
+
+@pytest.mark.parametrize("margin", [None, 0])
+def test_each_frame_of_a_batch_stands_before_the_ground_of_its_own_source(tmp_path: Path, margin: int | None) -> None:
+    both = [make_job(tmp_path, margin=margin, seed=seed) for seed in (5, 6)]
+    given = torch.from_numpy(masks()[0, ..., 0] > 0)
+    levels = torch.cat([job.still_ground.levels for job in both if job.still_ground is not None])
+    job = replace(
+        both[0],
+        parts=[SourcePart(job.source, mask=given) for job in both],
+        timeline=Timeline((0, 2)),
+        still_ground=StillGround(levels, margin),
+        colours=None,
+    )
+    together, *_ = denoise(job, [[1, 2]])
+    alone, *_ = denoise(job, [[1], [2]])
+    assert (together - alone).abs().max() < 1e-4
+    assert torch.equal(together[:, :, -1, 0], levels[:, -1, :, -1, 0])
+
+
+STILL: dict[str, Any] = {
+    "clip": "clip.mp4",
+    "model": "tiny",
+    "prompt": "a bear",
+    "attention_mode": "masked",
+    "mask_words": ["bear"],
+    "background": "still",
+    "num_inference_steps": STEPS,
+    "guidance": [],
+}
+
+
+def test_a_source_of_another_size_is_refused(tmp_path: Path) -> None:
+    """Its latents have no place for those of the frames; what else they share with it fits any size."""
+    job = make_job(tmp_path)
+    assert isinstance(job.source, CachedSource)
+    own = (Settings.model_validate(STILL), job.denoising.model)
+    with pytest.raises(UserError, match="the source has 24x16 latent points, the frames 16x16; take a source of"):
+        frames_job(*own, (128, 128), [], job.scheduler, job.plan, job.source)
+    made = frames_job(*own, SIZE_PX, [], job.scheduler, job.plan, job.source)
+    assert made.still_ground is not None
+
+
+@pytest.mark.parametrize("family", [pytest.param(family, id=family.name) for family in FAMILIES])
+def test_transformers_have_no_windows(family: Any) -> None:
+    model = DiffusionModel(pipeline(family.name))
+    changes = {"scheduler": family.scheduler, "masa_step": 1, "masa_layer": family.layers - 1, "mask_grid_divisor": 2}
+    settings = Settings.model_validate(STILL | changes | {"still_margin": 2})
+    with pytest.raises(UserError, match=r"still_margin: .+ denoises no part of a picture alone; leave it out"):
+        planned_control(settings, model, (64, 64))
+    _, plan = planned_control(settings.model_copy(update={"still_margin": "all"}), model, (64, 64))
+    assert plan.layers

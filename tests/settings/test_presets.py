@@ -43,6 +43,16 @@ def test_settings_survive_the_way_through_yaml(name: str, tmp_path: Path) -> Non
     assert resolve(read_config(file), {}) == settings
 
 
+@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("background", ["own", "still", "clip"])
+def test_every_preset_takes_every_background_with_its_own_scheduler(name: str, background: str) -> None:
+    preset, changes = read_preset(name), {"attention_mode": "masked", "mask_words": ["bear"], "background": background}
+    if background == "clip" and preset.get("scheduler", "ddim") not in ("ddim", "flow"):
+        assert "inverted with ddim, not with dpm++" in refusal(preset, prompt="a bear", **changes)
+        return
+    assert resolve(preset, {"clip": "clip.mp4", "prompt": "a bear", **changes}).background == background
+
+
 def test_presets_are_found_in_a_checkout() -> None:
     assert {"demo", "sd15-controlnet", "sd15-t2i-adapter", "sd14-paper", "anything-v4"} <= set(preset_names())
     assert preset_folder().name == "configs"

@@ -26,7 +26,7 @@ from masactrl_video.jobs.comic.plan import PlannedPanel
 from masactrl_video.jobs.comic.skeletons import panel_skeletons
 from masactrl_video.jobs.render_frames import picture_text
 from masactrl_video.model.diffusion import DiffusionModel
-from masactrl_video.model.prompts import encode_prompt
+from masactrl_video.model.prompts import check_region_prompts, encode_prompt
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import initial_noise
 from masactrl_video.model.sampling.schedulers import make_scheduler, timesteps_of
@@ -94,6 +94,7 @@ def plan_job(
         changes["negative_prompt"] = panel.negative_prompt
     if panel.seed is not None:
         changes["seed"] = panel.seed
+    check_region_prompts(model, [placed.prompt for placed in planned.cast.values()])
     words = {}
     for name, placed in planned.cast.items():
         if named := placed.words or story.characters[name].words:

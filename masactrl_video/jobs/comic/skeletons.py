@@ -11,15 +11,13 @@ from masactrl_video.errors import UserError
 from masactrl_video.jobs.comic.plan import PlannedPanel
 from masactrl_video.page.story import Character
 from masactrl_video.poses.named_poses import pose_names
-from masactrl_video.poses.pose import BODY_NAMES
-from masactrl_video.poses.warp import Body, Skeleton, Skeletons
+from masactrl_video.poses.warp import NOBODY, Body, Skeleton, Skeletons
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.saved import open_saved
 
 logger = logging.getLogger(__name__)
 
 _SETTING = "source_positions pose"
-_NOBODY: Body = ((0.0, 0.0, 0.0),) * len(BODY_NAMES)
 _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -60,7 +58,7 @@ def panel_skeletons(
     bodies = [_body(planned, number, name, width, height) for number, name in enumerate(sources)]
     if missing := [name for name, body in zip(sources, bodies, strict=True) if body is None]:
         logger.info("%s: %s: no pose of %s, so that their keys stay", planned.where, _SETTING, ", ".join(missing))
-    frame = Skeleton(width, height, tuple(_NOBODY if body is None else body for body in bodies))
+    frame = Skeleton(width, height, tuple(NOBODY if body is None else body for body in bodies))
     return Skeletons(tuple(_alone(planned, name, sources, number) for number, name in enumerate(sources)), (frame,))
 
 
@@ -76,5 +74,4 @@ def _body(planned: PlannedPanel, number: int, name: str, width: int, height: int
 def _alone(planned: PlannedPanel, name: str, sources: Mapping[str, tuple[int, int]], number: int) -> Skeleton:
     """A source, in which the character has its place among the panel's people."""
     height, width = sources[name]
-    own = Skeleton.of(planned.source_poses[name].on(width, height))
-    return Skeleton(width, height, (*[_NOBODY] * number, own.people[0]))
+    return Skeleton.of_one(planned.source_poses[name].on(width, height), number)

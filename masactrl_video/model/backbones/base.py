@@ -110,6 +110,13 @@ class TextCall(Protocol):
         """
 
 
+def no_other_prompt(title: str) -> UserError:
+    """What a family says that cannot give parts of a picture prompts of their own (see `reads_prompts_by_region`)."""
+    return UserError(
+        f"regions with prompts of their own: {title} reads one prompt for the whole picture; leave the prompts out"
+    )
+
+
 class TextAttention(Protocol):
     """What is added to the picture's attention to the prompt, in one layer."""
 
@@ -203,6 +210,11 @@ class Backbone(Protocol):
     @property
     def denoises_windows(self) -> bool:
         """Whether a part of the latents can be denoised as if it were the picture: no place in it is known as such."""
+        return False
+
+    @property
+    def reads_prompts_by_region(self) -> bool:
+        """Whether parts of a picture can read prompts of their own (see `TextCall.reading`)."""
         return False
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -103,7 +104,9 @@ def _as_noise(
 
 def _inverse_of(scheduler: DDIMScheduler, device: torch.device, **changes: str) -> DDIMInverseScheduler:
     """The scheduler that visits the same timesteps upwards."""
-    inverse = DDIMInverseScheduler.from_config(scheduler.config, **changes)
+    known = inspect.signature(DDIMInverseScheduler).parameters  # a model's own scheduler may have more to say
+    config = {name: value for name, value in scheduler.config.items() if name in known}
+    inverse = DDIMInverseScheduler.from_config(config, **changes)
     try:
         inverse.set_timesteps(len(scheduler.timesteps), device=device)
         visits_the_same = inverse.timesteps.tolist() == scheduler.timesteps.flip(0).tolist()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FirstBlockCacheConfig
 from tiny_families import FAMILIES, Family
 
 from masactrl_video.attention.record import record_source
@@ -74,6 +75,22 @@ def test_another_change_of_the_attention_is_refused(family: Family) -> None:
         record_source(pipe.transformer, masa_layer=0),
     ):
         pass
+
+
+@pytest.mark.parametrize("family", [pytest.param(f, id=f.name) for f in FAMILIES if f.name in ("qwen", "wan")])
+def test_a_cache_that_leaves_out_calls_is_refused(family: Family) -> None:
+    pipe = family.make()
+    with record_source(pipe.transformer, masa_layer=0, branches=UNGUIDED) as source:
+        plain = picture(pipe, family, "a bear")
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=5.0))
+    refused = pytest.raises(UserError, match=r"a cache is enabled on this \w+, .* call disable_cache\(\) on it first")
+    with refused, use_source(pipe.transformer, source, **OURS):
+        pass
+    with refused, record_source(pipe.transformer, masa_layer=0, branches=UNGUIDED):
+        pass
+    pipe.transformer.disable_cache()
+    with use_source(pipe.transformer, source, **OURS):
+        assert (picture(pipe, family, "a bear") - plain).abs().max() < 1e-5
 
 
 @each

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 import tiny_models
 import torch
+from diffusers import DPMSolverMultistepScheduler, PNDMScheduler
 
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -65,6 +67,22 @@ def test_the_trajectory_has_the_noise_levels_of_the_denoising(steps: int) -> Non
     for timestep, level in zip(scheduler.timesteps, trajectory[:-1], strict=True):
         expected = alphas[timestep].sqrt() * clean + (1 - alphas[timestep]).sqrt() * noise
         assert (level - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "own", [PNDMScheduler(skip_prk_steps=True, steps_offset=1), DPMSolverMultistepScheduler(solver_order=2)], ids=type
+)
+def test_what_else_a_models_own_scheduler_says_is_no_cause_for_a_warning(
+    own: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in Stable Diffusion 1.5 and PixArt; diffusers would print it anew for each picture."""
+    model = tiny_model()
+    model.pipe.scheduler = own  # type: ignore[attr-defined]
+    scheduler = make_scheduler(model, "ddim", 2)
+    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
+    caplog.clear()
+    invert(model, picture_latents(model), null_prompt(model), scheduler)
+    assert not caplog.records
 
 
 def test_denoising_freely_would_not_come_back_as_well_as_the_replay() -> None:

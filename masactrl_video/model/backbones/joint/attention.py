@@ -17,7 +17,7 @@ from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.attention_processor import Attention
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import AttentionLayer, PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import AttentionLayer, PictureAttention, TextAttention, no_other_prompt
 from masactrl_video.model.backbones.qkv import QKV, word_attention
 
 
@@ -184,7 +184,7 @@ class JointCall:
     def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`: the attention to the text is shared out among its words alone."""
         if text is not None:
-            raise self._no_other_prompt()
+            raise no_other_prompt(self._title)
         qkv = self._opened.qkv
         assert qkv.text is not None
         fill = None if qkv.text.fill is None else qkv.text.fill[rows, None, None, self._opened.words]
@@ -192,10 +192,4 @@ class JointCall:
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """The prompt is read in the same softmax as the picture."""
-        raise self._no_other_prompt()
-
-    def _no_other_prompt(self) -> UserError:
-        return UserError(
-            f"regions with prompts of their own: {self._title} reads one prompt together with the picture; leave the "
-            "prompts out"
-        )
+        raise no_other_prompt(self._title)

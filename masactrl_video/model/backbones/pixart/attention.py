@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from diffusers import PixArtTransformer2DModel
 
-from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import PictureAttention, TextAttention, no_other_prompt
 from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.joint.calls import rounding_of, timestep_of
 from masactrl_video.model.backbones.steps import DenoiserCall
@@ -49,18 +48,12 @@ class PixArtTextCall(CrossAttentionCall):
     def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
         if text is not None:
-            raise _no_other_prompt()
+            raise no_other_prompt(TITLE)
         return super().word_map(words, rows)
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Other prompts are not brought to that width."""
-        raise _no_other_prompt()
-
-
-def _no_other_prompt() -> UserError:
-    return UserError(
-        f"regions with prompts of their own: {TITLE} reads one prompt for the whole picture; leave the prompts out"
-    )
+        raise no_other_prompt(TITLE)
 
 
 def watch_calls(

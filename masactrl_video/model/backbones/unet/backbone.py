@@ -60,6 +60,7 @@ class UNetBackbone(Backbone):
     files = UNetFiles()
     reuses_deep_features = True
     denoises_windows = True
+    reads_prompts_by_region = True
 
     def denoiser(self, pipe: StableDiffusionPipeline) -> UNet2DConditionModel:
         """The UNet."""

@@ -17,7 +17,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.base import PictureAttention, TextAttention
+from masactrl_video.model.backbones.base import PictureAttention, TextAttention, no_other_prompt
 from masactrl_video.model.backbones.calls import watching
 from masactrl_video.model.backbones.joint import attention as joint
 from masactrl_video.model.backbones.joint.attention import Attending, Opened
@@ -173,7 +173,7 @@ class _TextCall(CrossAttentionCall):
     def word_map(self, words: Sequence[int], rows: slice, text: torch.Tensor | None = None) -> torch.Tensor:
         """See `TextCall`."""
         if text is not None:
-            raise _no_other_prompt()
+            raise no_other_prompt(TITLE)
         attn = self._attn
         query = split_heads(attn.norm_q(attn.to_q(self._states[rows])), attn.heads)
         key = split_heads(attn.norm_k(self._key(self._text[rows])), attn.heads)
@@ -188,13 +188,7 @@ class _TextCall(CrossAttentionCall):
 
     def reading(self, last_rows: int, tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         """Other prompts are not brought to that width."""
-        raise _no_other_prompt()
-
-
-def _no_other_prompt() -> UserError:
-    return UserError(
-        f"regions with prompts of their own: {TITLE} reads one prompt for the whole picture; leave the prompts out"
-    )
+        raise no_other_prompt(TITLE)
 
 
 def watch_calls(
