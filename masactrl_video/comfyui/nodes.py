@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from masactrl_video.comfyui.character_nodes import LoadCharacter, SaveCharacter
 from masactrl_video.comfyui.comfy import CATEGORY, ComfyExtension, io
 from masactrl_video.comfyui.measuring import as_text, measured
 from masactrl_video.comfyui.pose_nodes import (
@@ -60,6 +61,8 @@ NODES: list[type[io.ComfyNode]] = [
     UseSource,
     SaveSource,
     LoadSource,
+    SaveCharacter,
+    LoadCharacter,
     ShippedMovement,
     PosesFromJson,
     PosesToJson,

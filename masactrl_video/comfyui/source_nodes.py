@@ -153,9 +153,10 @@ class SaveSource(io.ComfyNode):
         """See ComfyUI."""
         return io.Schema(
             node_id="MasaCtrlSaveSource",
-            display_name="Save Source",
+            display_name="Save Recorded Source",
             category=CATEGORY,
-            description="Writes a source into output/masactrl_sources, with checksums and its model's fingerprint.",
+            description="Writes what was recorded of a source into output/masactrl_sources, for the same model "
+            "again. Save Character keeps a picture for any model.",
             inputs=[SourceType.Input("source"), io.String.Input("name", default="hero")],
             outputs=[SourceType.Output(display_name="source")],
             is_output_node=True,
@@ -176,9 +177,9 @@ class LoadSource(io.ComfyNode):
         """See ComfyUI."""
         return io.Schema(
             node_id="MasaCtrlLoadSource",
-            display_name="Load Source",
+            display_name="Load Recorded Source",
             category=CATEGORY,
-            description="A source that Save Source wrote; Use Source refuses it for a model that it does not fit.",
+            description="What Save Recorded Source wrote; Use Source refuses it for a model that it does not fit.",
             inputs=[io.Combo.Input("name", options=shelf.names(sources_folder()))],
             outputs=[SourceType.Output(display_name="source")],
         )
