@@ -73,6 +73,7 @@ class RecordSource(io.ComfyNode):
                 WordsType.Input("words", optional=True, tooltip="of the object: Use Source needs no source_mask then"),
             ],
             outputs=[io.Model.Output(display_name="model"), RecordingType.Output(display_name="recording")],
+            not_idempotent=True,  # two of them with the same inputs record two sources
         )
 
     @classmethod
