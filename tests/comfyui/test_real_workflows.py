@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comfy_layout import flux_keys
@@ -21,6 +22,11 @@ from ldm_layout import Tensors, save_checkpoint, vae_keys
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
+
+from masactrl_video.poses.named_poses import named_pose, placed_in
+from masactrl_video.sources.characters.archive import export_character
+from masactrl_video.sources.characters.pictures import kept_picture, save_picture
+from masactrl_video.sources.characters.store import open_character
 
 pytestmark = pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not say where ComfyUI is")
 
@@ -145,6 +151,40 @@ def test_every_example_workflow_runs(file: Path, server: Server) -> None:
         figures = [out["text"] for out in done_outputs(server) if "text" in out]
         assert any("flicker" in str(text).lower() for text in figures)
     assert "IMPORT FAILED" not in "".join(line for line in server.log.read_text().splitlines() if "masactrl" in line)
+
+
+def test_an_exported_character_is_loaded(server: Server, tmp_path: Path) -> None:
+    output = server.log.parent / "output"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    pose = placed_in(named_pose("waving"), (0, 0, 48, 64), 48, 64)
+    save_picture(tmp_path, "anna", pixels, caption="a woman in a green coat", words=["woman"], pose=pose)
+    (output / "masactrl_characters").mkdir(exist_ok=True)
+    export_character(tmp_path, "anna", output / "masactrl_characters" / "anna.zip")
+    prompt = {
+        "1": {"class_type": "MasaCtrlLoadCharacter", "inputs": {"name": "anna.zip"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "anna"}},
+        "3": {"class_type": "MasaCtrlDrawPoses", "inputs": {"poses": ["1", 3], "min_confidence": 0.3}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "skeleton"}},
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+        "6": {
+            "class_type": "MasaCtrlSaveCharacter",
+            "inputs": {"image": ["1", 0], "name": "again", "prompt": ["1", 1], "words": ["1", 2], "poses": ["1", 3]}
+            | {"overwrite": False},
+        },
+    }
+    done = server.run(prompt)
+    assert done["status"]["status_str"] == "success", done["status"]["messages"]
+    assert "a woman in a green coat" in str(done["outputs"]["5"]["text"])
+    difference = np.subtract(np.array(Image.open(output / "anna_00001_.png")), pixels, dtype=np.int16)
+    assert np.abs(difference).max() <= 1  # ComfyUI rounds down
+    assert np.array(Image.open(output / "skeleton_00001_.png")).max() > 200
+    again = open_character(output / "masactrl_characters", "again")
+    assert again.index.recipe == open_character(tmp_path, "anna").index.recipe
+    assert np.array_equal(kept_picture(again), pixels)
+    prompt["6"]["inputs"] |= {"prompt": "somebody", "words": ""}
+    refused = server.run(prompt)["status"]
+    assert refused["status_str"] == "error"
+    assert "character 'again' exists" in str(refused["messages"])
 
 
 def done_outputs(server: Server) -> list[dict[str, Any]]:
