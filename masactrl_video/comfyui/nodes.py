@@ -17,6 +17,7 @@ from masactrl_video.comfyui.pose_nodes import (
     TweenPoses,
 )
 from masactrl_video.comfyui.source_nodes import (
+    InvertPicture,
     LoadSource,
     PromptWithWords,
     RecordedSource,
@@ -57,6 +58,7 @@ class MeasureFrames(io.ComfyNode):
 NODES: list[type[io.ComfyNode]] = [
     PromptWithWords,
     RecordSource,
+    InvertPicture,
     RecordedSource,
     UseSource,
     SaveSource,

@@ -10,6 +10,7 @@ import torch
 from masactrl_video.comfyui import shelf
 from masactrl_video.comfyui.comfy import CATEGORY, folder_paths, io
 from masactrl_video.comfyui.comfy_types import Patcher
+from masactrl_video.comfyui.inverting import PictureInversion
 from masactrl_video.comfyui.recording import Recording, Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
 from masactrl_video.comfyui.words import Words, find_words
@@ -80,6 +81,28 @@ class RecordSource(io.ComfyNode):
     def execute(cls, model: Patcher, first_layer: int, words: Words | None = None) -> io.NodeOutput:
         """See ComfyUI."""
         return io.NodeOutput(*record_source(model, first_layer, words))
+
+
+class InvertPicture(io.ComfyNode):
+    """A SAMPLER for a given picture."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlInvertPicture",
+            display_name="Invert Picture",
+            category=CATEGORY,
+            description="A SAMPLER with which Sampler Custom records a given picture: the MODEL of Record Source, the "
+            "picture's LATENT, no added noise, an empty prompt twice.",
+            inputs=[],
+            outputs=[io.Sampler.Output(display_name="sampler")],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(PictureInversion())
 
 
 class RecordedSource(io.ComfyNode):
