@@ -47,3 +47,5 @@ sheet compare.jpg 1 compared/sheet.png
 
 # A picture of the page wants a browser: pip install -e '.[web,browser]', and Chromium.
 shot web.jpg
+
+# Pictures of ComfyUI's workflows want ComfyUI: COMFYUI_PATH=/path/to/ComfyUI python tests/comfyui/make_pictures.py

@@ -74,7 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "show":
         character = open_character(root, arguments.name)
         say(character.index.model_dump_json(indent=1))
-        if (facts := character.index.recipe.reference) is not None:
+        recipe = character.index.recipe
+        if recipe.kind == "reference" and (facts := recipe.reference) is not None:
             say(
                 f"a reference: {facts.layers} layers x {facts.tokens} tokens in {facts.dtype}, {facts.bytes / 1e6:.1f} "
                 "MB; it serves every step, prompt and size of its own model"
@@ -94,13 +95,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(root: Path) -> int:
     from masactrl_video.errors import UserError, counted
+    from masactrl_video.sources.characters.index import PictureRecipe
     from masactrl_video.sources.characters.store import character_names, open_character
 
     names = character_names(root)
     for name in names:
         try:
             recipe = open_character(root, name).index.recipe
-            what = f"{recipe.width}x{recipe.height}  {recipe.model}  {recipe.caption or '(a picture)'}"
+            model = "any model" if isinstance(recipe, PictureRecipe) else recipe.model
+            what = f"{recipe.width}x{recipe.height}  {model}  {recipe.caption or '(a picture)'}"
         except UserError as error:
             what = str(error)
         say(f"{name}  {what}")

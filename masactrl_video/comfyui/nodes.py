@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from masactrl_video.comfyui.character_nodes import LoadCharacter, SaveCharacter
 from masactrl_video.comfyui.comfy import CATEGORY, ComfyExtension, io
 from masactrl_video.comfyui.measuring import as_text, measured
 from masactrl_video.comfyui.pose_nodes import (
@@ -16,6 +17,7 @@ from masactrl_video.comfyui.pose_nodes import (
     TweenPoses,
 )
 from masactrl_video.comfyui.source_nodes import (
+    InvertPicture,
     LoadSource,
     PromptWithWords,
     RecordedSource,
@@ -56,10 +58,13 @@ class MeasureFrames(io.ComfyNode):
 NODES: list[type[io.ComfyNode]] = [
     PromptWithWords,
     RecordSource,
+    InvertPicture,
     RecordedSource,
     UseSource,
     SaveSource,
     LoadSource,
+    SaveCharacter,
+    LoadCharacter,
     ShippedMovement,
     PosesFromJson,
     PosesToJson,

@@ -10,6 +10,7 @@ import torch
 from masactrl_video.comfyui import shelf
 from masactrl_video.comfyui.comfy import CATEGORY, folder_paths, io
 from masactrl_video.comfyui.comfy_types import Patcher
+from masactrl_video.comfyui.inverting import PictureInversion
 from masactrl_video.comfyui.recording import Recording, Source, finished, record_source
 from masactrl_video.comfyui.using import Part, Where, use_source
 from masactrl_video.comfyui.words import Words, find_words
@@ -73,12 +74,35 @@ class RecordSource(io.ComfyNode):
                 WordsType.Input("words", optional=True, tooltip="of the object: Use Source needs no source_mask then"),
             ],
             outputs=[io.Model.Output(display_name="model"), RecordingType.Output(display_name="recording")],
+            not_idempotent=True,  # two of them with the same inputs record two sources
         )
 
     @classmethod
     def execute(cls, model: Patcher, first_layer: int, words: Words | None = None) -> io.NodeOutput:
         """See ComfyUI."""
         return io.NodeOutput(*record_source(model, first_layer, words))
+
+
+class InvertPicture(io.ComfyNode):
+    """A SAMPLER for a given picture."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """See ComfyUI."""
+        return io.Schema(
+            node_id="MasaCtrlInvertPicture",
+            display_name="Invert Picture",
+            category=CATEGORY,
+            description="A SAMPLER with which Sampler Custom records a given picture: the MODEL of Record Source, the "
+            "picture's LATENT, no added noise, an empty prompt twice.",
+            inputs=[],
+            outputs=[io.Sampler.Output(display_name="sampler")],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        """See ComfyUI."""
+        return io.NodeOutput(PictureInversion())
 
 
 class RecordedSource(io.ComfyNode):
@@ -153,9 +177,10 @@ class SaveSource(io.ComfyNode):
         """See ComfyUI."""
         return io.Schema(
             node_id="MasaCtrlSaveSource",
-            display_name="Save Source",
+            display_name="Save Recorded Source",
             category=CATEGORY,
-            description="Writes a source into output/masactrl_sources, with checksums and its model's fingerprint.",
+            description="Writes what was recorded of a source into output/masactrl_sources, for the same model "
+            "again. Save Character keeps a picture for any model.",
             inputs=[SourceType.Input("source"), io.String.Input("name", default="hero")],
             outputs=[SourceType.Output(display_name="source")],
             is_output_node=True,
@@ -176,9 +201,9 @@ class LoadSource(io.ComfyNode):
         """See ComfyUI."""
         return io.Schema(
             node_id="MasaCtrlLoadSource",
-            display_name="Load Source",
+            display_name="Load Recorded Source",
             category=CATEGORY,
-            description="A source that Save Source wrote; Use Source refuses it for a model that it does not fit.",
+            description="What Save Recorded Source wrote; Use Source refuses it for a model that it does not fit.",
             inputs=[io.Combo.Input("name", options=shelf.names(sources_folder()))],
             outputs=[SourceType.Output(display_name="source")],
         )

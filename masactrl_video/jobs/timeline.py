@@ -30,7 +30,7 @@ from masactrl_video.settings.timeline import (
 from masactrl_video.sources.control import plan_attention
 from masactrl_video.sources.key_frames import chosen, distance_in, spread
 from masactrl_video.sources.plan import PlannedSource, plan_generated_later, plan_source, recorded_references
-from masactrl_video.sources.saved import open_saved
+from masactrl_video.sources.saved import canvas_px, open_saved
 from masactrl_video.sources.skeletons import clip_skeletons
 from masactrl_video.sources.timeline import Timeline
 from masactrl_video.video.frame import Pictures
@@ -166,11 +166,12 @@ def _record_cast(
     skeletons = clip_skeletons(settings, owners, kinds, clip.size_px)
     for number, alone in enumerate(owners):
         with _said_of(f"cast, person {members[number][0]}"):
-            recipe = open_saved(alone).index.recipe
+            saved = open_saved(alone)
+            recipe = saved.index.recipe
             if recipe.words:
                 words = {"attention_mode": "masked", "mask_words": recipe.words, "prompt": recipe.caption}
                 alone = changed(alone, words)
-            later = plan_source(alone, model, EmptyCanvas((recipe.height, recipe.width)), ())
+            later = plan_source(alone, model, EmptyCanvas(canvas_px(saved, model)), ())
         recorded.append(later.record(model, alone))
         on_recorded(number, recorded[-1])
     planned = replace(later, plan=plan, scheduler=scheduler)

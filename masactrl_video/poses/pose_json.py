@@ -73,9 +73,14 @@ def write_poses(path: Path, poses: Sequence[Pose], *, normalised: bool = False) 
     drop every point below that. Raises UserError where a normalised point lies so far outside its canvas that a
     reader would take it for pixels.
     """
-    frames = [_frame_json(pose, normalised, f"frame {index}") for index, pose in enumerate(poses)]
+    text = pose_text(poses, normalised=normalised)
     with replacing(path) as partial:
-        partial.write_text(json.dumps(frames), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+
+
+def pose_text(poses: Sequence[Pose], *, normalised: bool = False) -> str:
+    """What write_poses writes."""
+    return json.dumps([_frame_json(pose, normalised, f"frame {index}") for index, pose in enumerate(poses)])
 
 
 def write_pose_folder(folder: Path, poses: Sequence[Pose], *, normalised: bool = False) -> None:

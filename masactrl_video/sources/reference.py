@@ -21,7 +21,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.references import KeptReference
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
-from masactrl_video.sources.characters.index import REFERENCE_NAME, CharacterIndex, Recipe
+from masactrl_video.sources.characters.index import REFERENCE_NAME, CharacterIndex
 from masactrl_video.sources.characters.kind import characters_of, index_of
 from masactrl_video.sources.characters.store import Character
 from masactrl_video.sources.identity import network_identity
@@ -84,9 +84,9 @@ def check_belongs(index: CharacterIndex, model: DiffusionModel) -> None:
     Raises:
         UserError: it was not.
     """
-    facts = index.recipe.reference
-    assert facts is not None
-    name = f"character {index.name!r} is a reference made with {index.recipe.model}"
+    recipe = index.recipe
+    assert recipe.kind == "reference" and recipe.reference is not None
+    facts, name = recipe.reference, f"character {index.name!r} is a reference made with {recipe.model}"
     if not model.backbone.takes_references(model.denoiser):
         raise UserError(f"{name} (FLUX.2 klein-kv); this model ({model.backbone.title}) takes none: take that one")
     if facts.network != network_of(model):
@@ -105,12 +105,13 @@ def read_reference(character: Character) -> KeptReference:
     return KeptReference.from_bytes(character.read(REFERENCE_NAME), str(character.folder / REFERENCE_NAME))
 
 
-def say_reference(name: str, recipe: Recipe) -> None:
+def say_reference(index: CharacterIndex) -> None:
     """What a run says of a character that is a reference."""
-    assert recipe.reference is not None
+    recipe = index.recipe
+    assert recipe.kind == "reference" and recipe.reference is not None
     logger.info(
         "character %s: its reference, %d tokens, stands beside every frame from step 0 on, in all %d layers",
-        *(name, recipe.reference.tokens, recipe.reference.layers),
+        *(index.name, recipe.reference.tokens, recipe.reference.layers),
     )
 
 

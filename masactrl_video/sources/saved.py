@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from PIL import Image
 from safetensors.torch import load
 
 from masactrl_video.attention.recorded import SHARED
+from masactrl_video.controls.canvas import size_for
+from masactrl_video.controls.clip import fit_like_frames
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.branches import GuidanceRule
 from masactrl_video.model.backbones.schedule import Schedule
@@ -20,22 +23,27 @@ from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_controls
 from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
-from masactrl_video.model.sampling.invert import Trajectory
+from masactrl_video.model.sampling.invert import Trajectory, check_invertible
 from masactrl_video.model.sampling.latents import encode_picture
+from masactrl_video.settings.agreement import INVERTIBLE
 from masactrl_video.settings.fields import settings_where
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.index import (
     INDEX_NAME,
-    PICTURE_NAME,
     REFERENCE_NAME,
     TENSORS_NAME,
     CharacterDamaged,
+    PictureRecipe,
+    Recipe,
     guidance_name,
 )
+from masactrl_video.sources.characters.pictures import kept_picture
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
 from masactrl_video.sources.reference import ReferenceSource, read_reference, say_reference
 from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
+
+logger = logging.getLogger(__name__)
 
 NOISE, PICTURE_LATENTS = "initial_noise", "picture_latents"
 """Names of the tensors of a generated and of an inverted character."""
@@ -68,12 +76,19 @@ def saved_index(settings: Settings, name: str | None = None) -> Path:
 
 
 def check_fits(settings: Settings, character: Character) -> None:
-    """See that source and frames will share model and denoising steps.
+    """See that source and frames will share model and denoising steps; a picture belongs to no model.
 
     Raises:
-        UserError: the first setting that differs.
+        UserError: the first setting that differs, or a scheduler that inverts no picture.
     """
     recipe = character.index.recipe
+    if isinstance(recipe, PictureRecipe):
+        if settings.scheduler not in INVERTIBLE:
+            raise UserError(
+                f"scheduler {settings.scheduler}: character {character.index.name!r} is a picture, which is inverted "
+                f"with {' or '.join(INVERTIBLE)}; take that"
+            )
+        return
     if recipe.kind == "reference":  # of its network alone, whatever that is called (see `sources.reference`)
         return
     for name in settings_where(Settings, lambda about: about.fixed_by_character):
@@ -85,18 +100,32 @@ def check_fits(settings: Settings, character: Character) -> None:
             )
 
 
+def canvas_px(character: Character, model: DiffusionModel) -> tuple[int, int]:
+    """Height and width at which a character is made where no frames say it: its own, or a picture's shape."""
+    recipe = character.index.recipe
+    if isinstance(recipe, PictureRecipe):
+        return size_for(recipe.width / recipe.height, None, model, f"character {character.index.name!r}")
+    return recipe.height, recipe.width
+
+
 def saved_caption(character: Character) -> str:
     """The text that names the character.
 
     Raises:
         UserError: it is an inverted picture of which nothing was said.
     """
-    if not character.index.recipe.caption:
+    recipe = character.index.recipe
+    if not recipe.caption and isinstance(recipe, PictureRecipe):
+        raise UserError(
+            f"character {character.index.name!r} was saved without a prompt, so that no words can be found in it; save "
+            "it anew with one"
+        )
+    if not recipe.caption:
         raise UserError(
             f"character {character.index.name!r} was made from a picture without --caption, so that no words can be "
             "found in it; make it anew with one"
         )
-    return character.index.recipe.caption
+    return recipe.caption
 
 
 def saved_source(
@@ -117,6 +146,8 @@ def saved_source(
         UserError: tensors that do not belong to the model, or a mask for frames of another size.
     """
     recipe = character.index.recipe
+    if isinstance(recipe, PictureRecipe):
+        return _picture_now(settings, model, character, scheduler, words, frames_px)
     size_px = (recipe.height, recipe.width)
     if settings.masked and size_px != tuple(frames_px):
         raise UserError(
@@ -125,7 +156,7 @@ def saved_source(
             f"--height {frames_px[0]}"
         )
     planned = _generated if recipe.kind == "generated" else _real
-    return planned(settings, model, character, scheduler, words)
+    return planned(settings, model, character, recipe, scheduler, words)
 
 
 def saved_references(settings: Settings, model: DiffusionModel, names: Sequence[str]) -> ReferenceSource:
@@ -137,17 +168,20 @@ def saved_references(settings: Settings, model: DiffusionModel, names: Sequence[
     alone = [settings.model_copy(update={"character": name}) for name in names]
     characters = [open_saved(one) for one in alone]
     for character in characters:
-        say_reference(character.index.name, character.index.recipe)
-    with Image.open(io.BytesIO(characters[0].read(PICTURE_NAME)), formats=["PNG"]) as picture:
-        latents = encode_picture(model, np.array(picture.convert("RGB")))
+        say_reference(character.index)
+    latents = encode_picture(model, kept_picture(characters[0]))
     made = tuple(character.index.files[REFERENCE_NAME].sha256 for character in characters)
     return ReferenceSource(tuple(map(read_reference, characters)), made, latents)
 
 
 def _generated(
-    settings: Settings, model: DiffusionModel, character: Character, scheduler: Schedule, words: Sequence[str]
+    settings: Settings,
+    model: DiffusionModel,
+    character: Character,
+    recipe: Recipe,
+    scheduler: Schedule,
+    words: Sequence[str],
 ) -> Planned:
-    recipe = character.index.recipe
     source_model = with_controls(settings, model, recipe.controls)
     size_px = (recipe.height, recipe.width)
     guided = (recipe.guidance_scale, size_px, recipe.true_cfg_scale)
@@ -164,9 +198,14 @@ def _generated(
 
 
 def _real(
-    settings: Settings, model: DiffusionModel, character: Character, scheduler: Schedule, words: Sequence[str]
+    settings: Settings,
+    model: DiffusionModel,
+    character: Character,
+    recipe: Recipe,
+    scheduler: Schedule,
+    words: Sequence[str],
 ) -> Planned:
-    recipe, tensors = character.index.recipe, _tensors(character)
+    tensors = _tensors(character)
     size_px = (recipe.height, recipe.width)
     guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
     text = encode_inverted(model, recipe.prompt, recipe.negative_prompt, *guided)
@@ -175,11 +214,37 @@ def _real(
     trajectory = Trajectory(tuple(_tensor(character, tensors, name, model) for name in names))
     picture = _tensor(character, tensors, PICTURE_LATENTS, model)
     source = RealSource(model, scheduler, picture, text, trajectory)
+    return source, branches, _words_in_caption(model, character, words, size_px)
+
+
+def _picture_now(
+    settings: Settings,
+    model: DiffusionModel,
+    character: Character,
+    scheduler: Schedule,
+    words: Sequence[str],
+    frames_px: tuple[int, int],
+) -> Planned:
+    """A picture that belongs to no model: fitted to the frames and inverted, as one that `source_image` names."""
+    check_invertible(scheduler)
+    picture = kept_picture(character)
+    fit = fit_like_frames(settings, picture.shape[1], picture.shape[0], frames_px)
+    logger.info("character %s: a picture, %s", character.index.name, fit.describe())
+    guided = (settings.guidance_scale, frames_px, settings.true_cfg_scale)
+    text = encode_inverted(model, "", settings.negative_prompt, *guided)
+    text, branches = unique_branches(text, text.names, SHARED)
+    source = RealSource(model, scheduler, encode_picture(model, fit.apply(picture)), text)
+    return source, branches, _words_in_caption(model, character, words, frames_px)
+
+
+def _words_in_caption(
+    model: DiffusionModel, character: Character, words: Sequence[str], size_px: tuple[int, int]
+) -> ObjectWords:
     if not words:
-        return source, branches, ObjectWords(())
+        return ObjectWords(())
     caption = saved_caption(character)
     condition = encode_prompt(model, caption, "", 1.0, size_px)
-    return source, branches, ObjectWords(find_words(model.tokenizer, caption, words), condition)
+    return ObjectWords(find_words(model.tokenizer, caption, words), condition)
 
 
 def _tensors(character: Character) -> dict[str, torch.Tensor]:

@@ -12,7 +12,6 @@ from masactrl_video.controls.plan import OWN_DETECTOR
 from masactrl_video.controls.pose_plan import detector_named
 from masactrl_video.controls.single_pose import pose_on
 from masactrl_video.errors import UserError
-from masactrl_video.poses.named_poses import pose_names
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import POSE_SUFFIXES, read_poses
 from masactrl_video.poses.tracking import track_people
@@ -20,6 +19,9 @@ from masactrl_video.poses.warp import Skeleton, Skeletons, told_apart
 from masactrl_video.settings.cast import cast_members
 from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.characters.index import PictureRecipe
+from masactrl_video.sources.characters.pictures import kept_pose
+from masactrl_video.sources.characters.store import Character
 from masactrl_video.sources.saved import open_saved
 from masactrl_video.video.image_folder import read_image
 
@@ -102,11 +104,7 @@ def _is_outside(settings: Settings) -> bool:
 def _outside_pose(settings: Settings, size_px: tuple[int, int]) -> Pose:
     """The pose of a character or a given picture, on its own canvas."""
     if settings.character is not None:
-        recipe = open_saved(settings).index.recipe
-        spec = settings.source_pose or (recipe.pose if recipe.pose in pose_names() else None)
-        if spec is None:
-            raise _unknown(f"character {settings.character!r}")
-        return _pose(spec, (recipe.height, recipe.width), "source_pose")
+        return _pose_of_character(settings, open_saved(settings), size_px)
     picture = settings.source_image
     if picture is None:
         raise _unknown("the source, which is generated without guidance pose")
@@ -125,6 +123,20 @@ def _outside_pose(settings: Settings, size_px: tuple[int, int]) -> Pose:
             raise _unknown(str(picture), ", or --pose-detector")
         pose = detector_named(name, settings.pose_threshold)(pixels)
     fit = fit_like_frames(settings, width_px, height_px, size_px)
+    return pose.transform(fit.apply_points, width_px=fit.width_px, height_px=fit.height_px)
+
+
+def _pose_of_character(settings: Settings, character: Character, size_px: tuple[int, int]) -> Pose:
+    recipe = character.index.recipe
+    is_picture = isinstance(recipe, PictureRecipe)  # fitted to the frames
+    if settings.source_pose is not None:
+        return _pose(settings.source_pose, size_px if is_picture else (recipe.height, recipe.width), "source_pose")
+    pose = kept_pose(character)
+    if pose is None:
+        raise _unknown(f"character {settings.character!r}")
+    if not is_picture:
+        return pose
+    fit = fit_like_frames(settings, pose.width_px, pose.height_px, size_px)
     return pose.transform(fit.apply_points, width_px=fit.width_px, height_px=fit.height_px)
 
 

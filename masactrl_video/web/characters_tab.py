@@ -13,7 +13,7 @@ from masactrl_video.errors import UserError
 from masactrl_video.poses.named_poses import pose_names
 from masactrl_video.settings.presets import preset_names
 from masactrl_video.sources.characters.archive import export_character, import_character
-from masactrl_video.sources.characters.index import PICTURE_NAME
+from masactrl_video.sources.characters.index import PICTURE_NAME, PictureRecipe, Recipe
 from masactrl_video.sources.characters.store import (
     character_names,
     check_vacant,
@@ -120,12 +120,11 @@ class CharactersTab:
             "kind": recipe.kind,
             "caption": recipe.caption,
             "words": " ".join(recipe.words),
-            "pose": recipe.pose or "none",
+            "pose": _pose_of(recipe),
             "size": f"{recipe.width}x{recipe.height}",
-            "model": recipe.model,
-            "steps": recipe.num_inference_steps,
-            "seed": recipe.seed,
         }
+        if not isinstance(recipe, PictureRecipe):
+            facts |= {"model": recipe.model, "steps": str(recipe.num_inference_steps), "seed": str(recipe.seed)}
         lines = "".join(f"<tr><th scope='row'>{key}</th><td>{escape(str(one))}</td></tr>" for key, one in facts.items())
         return f"<table class='mv-table'>{lines}</table>"
 
@@ -193,3 +192,9 @@ class CharactersTab:
 
 def _given(more: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in more.items() if value is not None}
+
+
+def _pose_of(recipe: Recipe | PictureRecipe) -> str:
+    if isinstance(recipe, PictureRecipe):
+        return "kept" if recipe.has_pose else "none"
+    return recipe.pose or "none"

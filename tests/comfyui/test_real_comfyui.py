@@ -299,4 +299,6 @@ def test_the_extension_names_its_nodes(comfy: Any) -> None:
 
     found = asyncio.run(schemas())
     assert {schema.node_id for schema in found} >= {"MasaCtrlRecordSource", "MasaCtrlUseSource"}
+    apart = {schema.node_id for schema in found if schema.not_idempotent}
+    assert apart == {"MasaCtrlRecordSource"}  # two with the same inputs record two sources
     assert Path(os.environ["COMFYUI_PATH"]).is_dir()

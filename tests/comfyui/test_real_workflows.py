@@ -7,39 +7,36 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comfy_layout import flux_keys
+from comfyui.server import FILES, Server, as_prompt, make_folders
 from diffusers import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
 from ldm_layout import Tensors, save_checkpoint, vae_keys
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-import masactrl_video
+from masactrl_video.poses.named_poses import named_pose, placed_in
+from masactrl_video.sources.characters.archive import export_character
+from masactrl_video.sources.characters.pictures import kept_picture, save_picture
+from masactrl_video.sources.characters.store import open_character
 
 pytestmark = pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not say where ComfyUI is")
 
-PACK = Path(masactrl_video.__file__).parent / "comfyui" / "node_pack"
 SIDE, STEPS = 64, 5
-FILES = sorted((PACK / "example_workflows").glob("*.json"))
 PICTURES = {
     "consistent_character": 3,
     "flux_figure_by_words": 3,
+    "saved_character": 3,
     "saved_source_and_measure": 4,
-    "two_sources_by_region": 1,
+    "two_sources_by_region": 3,
 }
 DETECTION = Path(os.environ.get("COMFYUI_PATH", ""), "comfy/model_detection.py")
 
@@ -110,57 +107,10 @@ def _vae_keys(channels: int) -> Tensors:
     return {key.removeprefix("first_stage_model."): tensor for key, tensor in keys.items()}
 
 
-class Server:
-    def __init__(self, base: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.log = base / "log.txt"
-        options = ["--cpu", "--force-fp32", "--disable-api-nodes", "--preview-method", "none"]
-        folders = ["--base-directory", str(base), "--front-end-root", str(base / "front")]
-        database = ["--database-url", f"sqlite:///{base}/comfyui.db"]
-        self.process = subprocess.Popen(
-            [sys.executable, "main.py", "--port", str(self.port), *options, *folders, *database],
-            cwd=os.environ["COMFYUI_PATH"],
-            stdout=self.log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-
-    def ask(self, path: str, body: object = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", data)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
-
-    def wait(self) -> None:
-        for _ in range(240):
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            try:
-                self.ask("system_stats")
-                return
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.5)
-        raise AssertionError(self.log.read_text()[-3000:])
-
-    def run(self, prompt: dict[str, Any]) -> Any:
-        number = self.ask("prompt", {"prompt": prompt})["prompt_id"]
-        for _ in range(600):
-            if number in (history := self.ask(f"history/{number}")):
-                return history[number]
-            time.sleep(0.5)
-        raise AssertionError(self.log.read_text()[-3000:])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     base = tmp_path_factory.mktemp("base")
-    for folder in ("models/checkpoints", "front", "input", "output", "user"):
-        (base / folder).mkdir(parents=True)
-    (base / "front" / "index.html").write_text("<html></html>")
-    shutil.copytree(PACK, base / "custom_nodes" / "masactrl_video")
+    make_folders(base)
     checkpoint(base / "models" / "checkpoints" / "tiny.safetensors")
     flux_files(base / "models")
     server = Server(base)
@@ -168,33 +118,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.wait()
         yield server
     finally:
-        server.process.terminate()
-        server.process.wait(timeout=30)
+        server.end()
 
 
-def as_prompt(workflow: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
-    """A workflow as the page keeps it → as the server takes it, with small pictures and few steps."""
-    links = {number: [str(source), slot] for number, source, slot, *_ in workflow["links"]}
-    prompt = {}
-    for node in workflow["nodes"]:
-        inputs, given = about[node["type"]]["input"], list(node["widgets_values"])
-        linked = {each["name"]: links[each["link"]] for each in node["inputs"] if each["link"] is not None}
-        values = dict(linked)
-        for name, (kind, *options) in {**inputs.get("required", {}), **inputs.get("optional", {})}.items():
-            if isinstance(kind, list) or kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
-                values[name] = given.pop(0)
-                if options and options[0].get("control_after_generate"):
-                    given.pop(0)
-        assert not given, f"{node['type']}: {given} is left of its widgets"
-        small = {"ckpt_name": "tiny.safetensors", "steps": STEPS, "width": values.get("width", 0) * SIDE // 512}
-        small |= {"unet_name": "tiny.safetensors", "vae_name": "tiny.safetensors"}
-        small |= {"height": SIDE, "first_layer": min(values.get("first_layer", 0), 2)}
-        values |= {name: value for name, value in small.items() if name in values}
-        kind = node["type"]
-        if kind == "DualCLIPLoader":  # a T5 has one size, which is large
-            kind, values = "CLIPLoader", {"clip_name": "tiny.safetensors", "type": "stable_diffusion"}
-        prompt[str(node["id"])] = {"class_type": kind, "inputs": values}
-    return prompt
+def small(kind: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """With the models of this test, small pictures and few steps."""
+    if kind == "DualCLIPLoader":  # a T5 has one size, which is large
+        return "CLIPLoader", {"clip_name": "tiny.safetensors", "type": "stable_diffusion"}
+    changes = {"ckpt_name": "tiny.safetensors", "steps": STEPS, "width": values.get("width", 0) * SIDE // 512}
+    changes |= {"unet_name": "tiny.safetensors", "vae_name": "tiny.safetensors"}
+    changes |= {"height": SIDE, "first_layer": min(values.get("first_layer", 0), 2)}
+    return kind, values | {name: value for name, value in changes.items() if name in values}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -204,17 +138,53 @@ def test_every_example_workflow_runs(file: Path, server: Server) -> None:
         pytest.skip("this ComfyUI knows FLUX in one size alone")
     folder = server.log.parent / "output"
     before = set(folder.glob("*.png"))
-    done = server.run(as_prompt(json.loads(file.read_text()), server.ask("object_info")))
+    done = server.run(as_prompt(json.loads(file.read_text()), server.ask("object_info"), small))
     assert done["status"]["status_str"] == "success", f"{file.name}: {done['status']['messages']}"
     pictures = [picture for picture in folder.glob("*.png") if picture not in before]
     if file.stem == "poses":
         assert len(pictures) > 8
         return
-    assert [Image.open(picture).size for picture in pictures] == [(SIDE, SIDE)] * PICTURES[file.stem]
+    sizes = [Image.open(picture).size for picture in pictures]
+    assert len(sizes) == PICTURES[file.stem]
+    assert set(sizes) <= {(SIDE, SIDE), (2 * SIDE, SIDE)}
     if file.stem == "saved_source_and_measure":
         figures = [out["text"] for out in done_outputs(server) if "text" in out]
         assert any("flicker" in str(text).lower() for text in figures)
     assert "IMPORT FAILED" not in "".join(line for line in server.log.read_text().splitlines() if "masactrl" in line)
+
+
+def test_an_exported_character_is_loaded(server: Server, tmp_path: Path) -> None:
+    output = server.log.parent / "output"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    pose = placed_in(named_pose("waving"), (0, 0, 48, 64), 48, 64)
+    save_picture(tmp_path, "anna", pixels, caption="a woman in a green coat", words=["woman"], pose=pose)
+    (output / "masactrl_characters").mkdir(exist_ok=True)
+    export_character(tmp_path, "anna", output / "masactrl_characters" / "anna.zip")
+    prompt = {
+        "1": {"class_type": "MasaCtrlLoadCharacter", "inputs": {"name": "anna.zip"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "anna"}},
+        "3": {"class_type": "MasaCtrlDrawPoses", "inputs": {"poses": ["1", 3], "min_confidence": 0.3}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "skeleton"}},
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+        "6": {
+            "class_type": "MasaCtrlSaveCharacter",
+            "inputs": {"image": ["1", 0], "name": "again", "prompt": ["1", 1], "words": ["1", 2], "poses": ["1", 3]}
+            | {"overwrite": False},
+        },
+    }
+    done = server.run(prompt)
+    assert done["status"]["status_str"] == "success", done["status"]["messages"]
+    assert "a woman in a green coat" in str(done["outputs"]["5"]["text"])
+    difference = np.subtract(np.array(Image.open(output / "anna_00001_.png")), pixels, dtype=np.int16)
+    assert np.abs(difference).max() <= 1  # ComfyUI rounds down
+    assert np.array(Image.open(output / "skeleton_00001_.png")).max() > 200
+    again = open_character(output / "masactrl_characters", "again")
+    assert again.index.recipe == open_character(tmp_path, "anna").index.recipe
+    assert np.array_equal(kept_picture(again), pixels)
+    prompt["6"]["inputs"] |= {"prompt": "somebody", "words": ""}
+    refused = server.run(prompt)["status"]
+    assert refused["status_str"] == "error"
+    assert "character 'again' exists" in str(refused["messages"])
 
 
 def done_outputs(server: Server) -> list[dict[str, Any]]:

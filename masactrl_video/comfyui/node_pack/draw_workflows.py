@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, FINE, MARGIN = 800, 2, 40
+WIDTH, FINE, MARGIN, GAP = 800, 2, 40, 4
 NODE = (280, 120)
 NIGHT, PAPER, WIRE, OURS, OTHERS = "#1d2433", "#f4efe6", "#8fa1c7", "#f2784b", "#3a4664"
 
@@ -51,21 +51,31 @@ def draw(workflow: dict[str, Any]) -> Image.Image:
 
 
 def given(workflow: dict[str, Any], outputs: Path) -> list[Image.Image]:
-    """What a workflow gave, as far as it lies in a folder."""
-    names = [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "SaveImage"]
+    """What a workflow gave, from left to right, as far as it lies in a folder."""
+    nodes = sorted((node for node in workflow["nodes"] if node["type"] == "SaveImage"), key=lambda node: node["pos"])
+    names = [node["widgets_values"][0] for node in nodes]
     return [Image.open(path).convert("RGB") for name in names for path in sorted(outputs.glob(f"{name}_*.png"))]
 
 
 def beneath(drawing: Image.Image, pictures: list[Image.Image]) -> Image.Image:
-    """The drawing with rows of eight pictures under it."""
-    side = WIDTH // 8
-    low = drawing.height
-    whole = Image.new("RGB", (WIDTH, low + side * -(-len(pictures) // 8)), NIGHT)
+    """The drawing with rows of pictures under it, all of one height: as high as they fit side by side, up to 200."""
+    if not pictures:
+        return drawing
+    ratio = sum(picture.width / picture.height for picture in pictures)
+    high = min(200, int((WIDTH - GAP * (len(pictures) - 1)) / ratio)) if len(pictures) <= 8 else WIDTH // 8 - GAP
+    rows: list[list[Image.Image]] = [[]]
+    for picture in pictures:
+        small = picture.resize((round(high * picture.width / picture.height), high), Image.Resampling.LANCZOS)
+        if sum(each.width + GAP for each in rows[-1]) + small.width > WIDTH:
+            rows.append([])
+        rows[-1].append(small)
+    whole = Image.new("RGB", (WIDTH, drawing.height + (high + GAP) * len(rows)), NIGHT)
     whole.paste(drawing)
-    for number, picture in enumerate(pictures):
-        whole.paste(
-            picture.resize((side, side), Image.Resampling.LANCZOS), (number % 8 * side, low + number // 8 * side)
-        )
+    for number, row in enumerate(rows):
+        x = (WIDTH - sum(each.width + GAP for each in row) + GAP) // 2
+        for each in row:
+            whole.paste(each, (x, drawing.height + number * (high + GAP)))
+            x += each.width + GAP
     return whole
 
 

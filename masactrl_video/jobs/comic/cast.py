@@ -21,7 +21,7 @@ from masactrl_video.page.story import Character
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.control import check_source_used
 from masactrl_video.sources.plan import PlannedSource, plan_source
-from masactrl_video.sources.saved import open_saved, saved_caption
+from masactrl_video.sources.saved import canvas_px, open_saved, saved_caption
 from masactrl_video.video.image_folder import read_image
 
 Picture = NDArray[np.uint8]
@@ -71,7 +71,7 @@ def plan_member(name: str, character: Character, settings: Settings, model: Diff
     else:
         saved = open_saved(settings.model_copy(update={"character": character.source}))
         recipe = saved.index.recipe
-        size_px = (recipe.height, recipe.width)
+        size_px = canvas_px(saved, model)
         if recipe.kind == "reference":  # seen as a whole: words and boxes only say where balloons belong
             changes, words = {}, []
         changes["character"] = character.source

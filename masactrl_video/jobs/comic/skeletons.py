@@ -10,9 +10,10 @@ from masactrl_video.controls.single_pose import PosedPart, read_pose
 from masactrl_video.errors import UserError
 from masactrl_video.jobs.comic.plan import PlannedPanel
 from masactrl_video.page.story import Character
-from masactrl_video.poses.named_poses import pose_names
+from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.warp import NOBODY, Body, Skeleton, Skeletons
 from masactrl_video.settings.settings import Settings
+from masactrl_video.sources.characters.pictures import kept_pose
 from masactrl_video.sources.saved import open_saved
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,9 @@ def source_pose(name: str, character: Character, settings: Settings, folder: Pat
     """
     where, spec = f"characters.{name}", character.pose
     if character.source is not None:
-        saved = open_saved(settings.model_copy(update={"character": character.source}))
-        spec = saved.index.recipe.pose if saved.index.recipe.pose in pose_names() else None
-    found = None if spec in (None, "none") else read_pose(str(spec), folder, f"{where}.pose")
+        found: Pose | Path | None = kept_pose(open_saved(settings.model_copy(update={"character": character.source})))
+    else:
+        found = None if spec in (None, "none") else read_pose(str(spec), folder, f"{where}.pose")
     if found is None or isinstance(found, Path):
         raise UserError(
             f"{where}: {_SETTING}: its pose is not known; make it of a prompt with a pose (a name or JSON), or give "

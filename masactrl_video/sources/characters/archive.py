@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from masactrl_video.errors import UserError
-from masactrl_video.sources.characters.index import INDEX_NAME, MAX_INDEX_BYTES, CharacterDamaged, parse_index
+from masactrl_video.sources.characters.index import (
+    INDEX_NAME,
+    MAX_INDEX_BYTES,
+    CharacterDamaged,
+    parse_index,
+)
 from masactrl_video.sources.characters.store import Character, check_file, check_vacant, open_character, save_character
 from masactrl_video.storage.replace import replacing
 
 _MOST_ENTRIES = 64
+
+
+@dataclass(frozen=True)
+class ArchivedCharacter(Character):
+    """A character in a ZIP; `folder` is the ZIP."""
+
+    files: Mapping[str, bytes]
+
+    def read(self, name: str) -> bytes:
+        """One of its files."""
+        return self.files[name]
 
 
 def export_character(root: Path, name: str, path: Path, *, overwrite: bool = False) -> None:
@@ -34,11 +52,24 @@ def export_character(root: Path, name: str, path: Path, *, overwrite: bool = Fal
 def import_character(root: Path, path: Path, name: str | None = None, *, overwrite: bool = False) -> Character:
     """Keep the character of a ZIP, under its own name or another.
 
-    Nothing is unpacked to the disk: entries are read up to their listed sizes, checked, and then written under names
-    of ours.
+    Raises:
+        UserError: as `read_archive`, or the name is taken.
+    """
+    found = read_archive(path)
+    index = found.index
+    if name is not None:
+        check_vacant(root, name, overwrite)
+        index = index.model_copy(update={"name": name})
+    return save_character(root, index, found.files, overwrite)
+
+
+def read_archive(path: Path) -> ArchivedCharacter:
+    """The character of a ZIP, kept nowhere.
+
+    Nothing is unpacked to the disk: entries are read up to their listed sizes, and checked.
 
     Raises:
-        UserError: no such file, no ZIP, anything in it is not as its index says, or the name is taken.
+        UserError: no such file, no ZIP, or anything in it is not as its index says.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is not an ordinary file, so no character is read from it")
@@ -58,10 +89,7 @@ def import_character(root: Path, path: Path, name: str | None = None, *, overwri
         raise UserError(f"{path}: cannot be read as an exported character (.zip): {error}") from error
     for entry, listed in index.files.items():
         check_file(path, entry, files[entry], listed)
-    if name is not None:
-        check_vacant(root, name, overwrite)
-        index = index.model_copy(update={"name": name})
-    return save_character(root, index, files, overwrite)
+    return ArchivedCharacter(path, index, files)
 
 
 def _read(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:

@@ -23,10 +23,9 @@ def with_caption(settings: S) -> S:
     if settings.prompt or settings.character is None:
         return settings
     recipe = open_character(settings.characters_dir or default_root(), settings.character).index.recipe
-    caption = recipe.caption or recipe.prompt
-    if not caption:
+    if not recipe.said:
         raise UserError(
             f"prompt: nothing is known of character {settings.character!r}; say with --prompt what it looks like"
         )
-    logger.info("prompt: that of character %r: %s", settings.character, caption)
-    return settings.model_copy(update={"prompt": caption})
+    logger.info("prompt: that of character %r: %s", settings.character, recipe.said)
+    return settings.model_copy(update={"prompt": recipe.said})

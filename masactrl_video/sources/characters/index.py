@@ -16,10 +16,13 @@ INDEX_NAME = "character.json"
 PICTURE_NAME = "picture.png"
 TENSORS_NAME = "source.safetensors"
 REFERENCE_NAME = "reference.safetensors"
+POSE_NAME = "pose.json"
 MAX_INDEX_BYTES = 2**20
 MAX_FILE_BYTES = 2**33
 
-FileName = Annotated[str, Field(pattern=r"^(picture\.png|(source|reference)\.safetensors|guidance-[0-9]{1,2}\.png)$")]
+FileName = Annotated[
+    str, Field(pattern=r"^(picture\.png|(source|reference)\.safetensors|pose\.json|guidance-[0-9]{1,2}\.png)$")
+]
 
 
 def guidance_name(number: int) -> str:
@@ -84,11 +87,35 @@ class Recipe(_Record):
     cfg_truncation: Annotated[float, Field(ge=0, le=1)] = 1.0
     reference: ReferenceFacts | None = None
 
+    @property
+    def said(self) -> str:
+        """What is known of what the picture shows."""
+        return self.caption or self.prompt
+
     @model_validator(mode="after")
     def _facts_of_references(self) -> Self:
         if (self.reference is not None) != (self.kind == "reference"):
             raise ValueError("`reference` belongs to a character of that kind, and to no other")
         return self
+
+
+class PictureRecipe(_Record):
+    """A picture that belongs to no model: the one that renders it inverts it, as any given picture."""
+
+    kind: Literal["picture"]
+    caption: str
+    """What was said of the picture; empty where nothing was said."""
+    words: list[str]
+    """The character's words in the caption."""
+    width: PositiveInt
+    height: PositiveInt
+    has_pose: bool
+    """Whether its pose is kept, on the picture's own canvas."""
+
+    @property
+    def said(self) -> str:
+        """What is known of what the picture shows."""
+        return self.caption
 
 
 class CharacterIndex(_Record):
@@ -99,12 +126,14 @@ class CharacterIndex(_Record):
     created: AwareDatetime
     made_by: str
     """Version of this program."""
-    recipe: Recipe
+    recipe: Annotated[Recipe | PictureRecipe, Field(discriminator="kind")]
     files: dict[FileName, SavedFile]
 
     @property
     def needed(self) -> set[str]:
         """Names of the files that the recipe implies."""
+        if isinstance(self.recipe, PictureRecipe):
+            return {PICTURE_NAME, POSE_NAME} if self.recipe.has_pose else {PICTURE_NAME}
         if self.recipe.kind == "reference":
             return {PICTURE_NAME, REFERENCE_NAME}
         return {PICTURE_NAME, TENSORS_NAME, *(guidance_name(n) for n in range(len(self.recipe.controls)))}

@@ -18,6 +18,7 @@ from masactrl_video.settings.home import at_home
 from masactrl_video.sources.characters.index import (
     INDEX_NAME,
     MAX_INDEX_BYTES,
+    POSE_NAME,
     REFERENCE_NAME,
     TENSORS_NAME,
     CharacterDamaged,
@@ -25,6 +26,7 @@ from masactrl_video.sources.characters.index import (
     SavedFile,
     parse_index,
 )
+from masactrl_video.sources.characters.pose import parse_pose
 from masactrl_video.storage.fingerprint import hash_bytes
 from masactrl_video.storage.only_writer import only_writer, run_path
 from masactrl_video.storage.staging import remove_whole, staged_folder
@@ -199,12 +201,15 @@ def check_file(place: Path, name: str, data: bytes, listed: SavedFile) -> None:
     """See that a file is the listed one, and of its kind.
 
     Raises:
-        CharacterDamaged: another checksum, or no PNG or safetensors.
+        CharacterDamaged: another checksum, or no PNG, safetensors or pose.
     """
     from safetensors import SafetensorError, deserialize  # reading names must stay quick
 
     if len(data) != listed.bytes or hash_bytes(data) != listed.sha256:
         raise CharacterDamaged(place, f"{name} has another checksum than in its index; {_ADVICE}")
+    if name == POSE_NAME:
+        parse_pose(data, place)
+        return
     try:
         if name in (TENSORS_NAME, REFERENCE_NAME):
             deserialize(data)  # type: ignore[no-untyped-call]
