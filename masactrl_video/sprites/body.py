@@ -36,7 +36,7 @@ _FOOT_AT = (0.07, 0.04)
 """Half width and height of a foot, and how far its middle is outward from the ankle and below it: toes of a figure that
 faces us point outward."""
 _HIP = 0.05
-"""How far a hip is from the middle, in lengths of the trunk, where a figure is seen from the front; less: from a side."""
+"""How far a hip is from the middle, in lengths of the trunk, of a figure that is seen from the front."""
 _WIDE = _Flesh(limb=0.45, torso=0.45, head=1.3)  # with coat, hair, hat and shoes
 
 

@@ -48,7 +48,8 @@ def test_the_silhouette_is_the_true_one_and_no_halo_is_left(drawn: list[Drawn]) 
 def test_an_eye_that_looks_like_the_ground_is_no_hole(drawn: list[Drawn]) -> None:
     one = drawn[0]
     frame, scale = one.frame.copy(), len(one.figure) // SIDE_PX
-    x, y = (one.body.points[[0, 14, 15]].mean(axis=0) / scale + (0, -0.3 * one.body.trunk_px / scale)).round().astype(int)
+    middle = one.body.points[[0, 14, 15]].mean(axis=0) - (0, 0.3 * one.body.trunk_px)
+    x, y = (middle / scale).round().astype(int)
     eye = (slice(y - 2, y + 3), slice(x - 2, x + 3))
     frame[eye] = one.ground.picture[y * scale, x * scale]
     assert (cut_out(frame, one.body, one.ground)[y * scale, x * scale, 3] == 255).all()
