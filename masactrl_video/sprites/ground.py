@@ -45,9 +45,14 @@ class Ground:
     """Whether any frame shows it there. (side, side)"""
 
     def off(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """By how many levels pixels differ from all that the ground has close by: its edges wander. (side, side)"""
+        """By how many levels pixels differ from all the ground that is known close by: edges wander. (side, side)"""
         around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _WANDER_PX + 1,) * 2)
-        darker, lighter = cv2.erode(self.picture, around) - values, values - cv2.dilate(self.picture, around)
+        known = self.known[..., None]
+        darkest, lightest = (
+            way(np.where(known, self.picture, np.float32(unknown)), around)
+            for way, unknown in ((cv2.erode, 999), (cv2.dilate, -999))
+        )
+        darker, lighter = darkest - values, values - lightest
         return np.asarray(np.maximum(np.maximum(darker, lighter), 0).max(axis=2), np.float32)
 
     def unevenness(self, frames: Sequence[Picture], bodies: Sequence[Body]) -> float:
