@@ -13,7 +13,7 @@ it is read off the first frame, and drawn exactly in every pose. What is cut out
   `uncut_levels` is how far the frames are from exact ones on the same rim, over their own ground, before any cutting.
 
 `autoencoder` is the bound that the model sets: exact pictures, encoded and decoded by it and nothing else, go the same
-way and are compared with the exact figure. No picture that the model makes can be nearer to that.
+way and are compared with the exact figure. It is what would be left if the model drew without a mistake.
 """
 
 import json
