@@ -11,6 +11,9 @@ it is read off the first frame, and drawn exactly in every pose. What is cut out
   place. `as drawn, itself` is how far this truth is from the known one where the frames are exact pictures;
 - `as it should be`: the model's pictures, and the exact figure. All that the model draws otherwise counts too:
   `uncut_levels` is how far the frames are from exact ones on the same rim, over their own ground, before any cutting.
+
+`autoencoder` is the bound that the model sets: exact pictures, encoded and decoded by it and nothing else, go the same
+way and are compared with the exact figure. It is what would be left if the model drew without a mistake.
 """
 
 import json
@@ -20,9 +23,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from masactrl_video.controls.pose_plan import detector_named
+from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.draw import Canvas
 from masactrl_video.demo.world.figure import draw_body, figure_of
 from masactrl_video.demo.world.frame import draw_frame
@@ -131,6 +137,27 @@ def errors(colours: Floats, alpha: Floats, truth: Truth) -> tuple[float, float, 
     )
 
 
+@torch.no_grad()
+def through_autoencoder(pictures: Sequence[Picture]) -> list[Picture]:
+    """Pictures as the demo model's autoencoder gives them back."""
+    autoencoder = AutoencoderKL.from_pretrained(WEIGHTS / "vae").eval()
+    found = []
+    for picture in pictures:
+        values = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+        decoded = autoencoder.decode(autoencoder.encode(values).latent_dist.mean).sample[0]
+        found.append(((decoded.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).byte().numpy())
+    return found
+
+
+def uncut(frames: Sequence[Picture], drawn: Sequence[Picture], known: Sequence[Truth]) -> Figures:
+    """How far pictures are from exact ones on the rim of the figure, over their own ground, before any cutting."""
+    off = [
+        np.abs(frame.astype(float) - right)[rim(covered)].mean()
+        for frame, right, (*_, covered) in zip(frames, drawn, known, strict=False)
+    ]
+    return {"uncut_levels": float(np.mean(off))}
+
+
 def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], truths: dict[str, list[Truth]]) -> dict[str, Figures]:
     """What is cut out of frames against several truths."""
     side = len(frames[0])
@@ -188,6 +215,13 @@ def feet(cells: Sequence[Picture], exact_cells: Sequence[Picture]) -> dict[str, 
     }
 
 
+def soles(cells: Sequence[Picture], line_px: float) -> Figures:
+    """How far the lowest row that is as wide as 2 px is from the line, by alpha alone."""
+    lowest = [np.flatnonzero((cell[..., 3] >= 128).sum(axis=1) >= len(cell) // 64)[-1] + 1 for cell in cells]
+    off = np.abs(np.array(lowest) - line_px)
+    return {"off_px_mean": float(off.mean()), "off_px_most": float(off.max()), "within_1_px": int((off <= 1).sum())}
+
+
 def over_flat(cell: Picture) -> Picture:
     """A cell over the flat ground."""
     alpha = cell[..., 3:] / 255
@@ -239,18 +273,18 @@ def main(sheet: Path) -> dict[str, dict[str, float]]:
         [as_drawn(frame, black, covered) for frame, (black, _, covered) in zip(pictures, known, strict=False)]
         for pictures in (frames, drawn)
     )
-    uncut = [
-        np.abs(frame.astype(float) - right)[rim(covered)].mean()
-        for frame, right, (*_, covered) in zip(frames, drawn, known, strict=False)
-    ]
+    decoded = through_autoencoder(drawn)
     return {
         **cut_figures(frames, poses, {"as drawn": shown, "as it should be": known}),
         "as drawn, itself": mean_errors(
             [errors(black, alpha, truth) for (black, _, alpha), truth in zip(itself, known, strict=True)]
         ),
-        "before cutting": {"uncut_levels": float(np.mean(uncut))},
+        "before cutting": uncut(frames, drawn, known),
         **cut_figures(drawn, poses, {"exact pictures": known}),
+        **cut_figures(decoded, poses, {"autoencoder": known}),
+        "autoencoder, before cutting": uncut(decoded, drawn, known),
         "feet": feet([over_flat(cell) for cell in cells], standing),
+        "soles": soles(cells, report["anchor_px"][1]),
         "palette": {"colours": report["colours"]},
         "seams": seams(sheet, names),
     }

@@ -24,10 +24,16 @@ _SHADE_LOW, _DIM_LOW = 0.12, 0.3
 _ROUNDS = 3
 _OUTLINE_PX, _OUTLINE_OFF = 7, 45
 """How far outside of what the graph cut takes a line may lie that belongs to the figure, and how unlike the ground."""
+_LINE_PX = 4
+"""How wide a line is that lies before a shadow, which is as dark."""
 _LEAST_GAP = 12
 """Pixels of ground, shut in by the figure, from which on they are seen through: between legs, under an arm."""
+_BITE_PX = 14
+"""Half width of a bite out of the figure that is filled where the figure is thick."""
 _CORE_PX, _RIM_PX, _BLUR_PX = 4, 5, 5
 """Alpha is 1 so far inside of the figure and 0 so far outside; between, it follows the picture's own blur."""
+_MIXED = 0.2
+"""Share of a rim's contrast up to which a pixel is the ground's: a thin line that is blurred reaches too far."""
 _FAINT = 25
 """Levels of contrast below which the blur says nothing."""
 _EDGE_PX = 4
@@ -52,19 +58,21 @@ def cut_out(picture: Picture, body: Body, ground: Ground, hint: Flags | None = N
     possible = body.possible() if hint is None else body.possible() | hint
     inside = _figure(large, body, ground, possible)
     whole = _without_gaps(large, _with_outline(large, inside, body, ground), body, ground)
-    alpha, behind = _alpha(large, whole, body.low(_DIM_LOW))
+    alpha, behind = _alpha(large, whole, ground, body)
     return np.concatenate([_colours(large, alpha, behind), np.round(255 * alpha).astype(np.uint8)[..., None]], axis=2)
 
 
 def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flags:
     """Pixels of the figure: GrabCut from what body and ground say (Rother et al. 2004)."""
     values = large.astype(np.float32)
-    off = np.abs(values - ground.picture).max(axis=2)
+    off = ground.off(values)
     labels = np.full(off.shape, cv2.GC_PR_FGD, np.uint8)
     labels[ground.known & (off < _ALIKE)] = cv2.GC_PR_BGD
-    labels[ground.known & (off < _SAME)] = cv2.GC_BGD
+    likely = body.likely()
+    labels[ground.known & (off < _SAME) & ~likely] = cv2.GC_BGD
     labels[_shadow(values, body, ground)] = cv2.GC_BGD
     certain = body.certain()
+    labels[ground.known & (off > _ALIKE) & likely] = cv2.GC_FGD
     labels[~possible], labels[certain] = cv2.GC_BGD, cv2.GC_FGD
     cv2.setRNGSeed(0)  # k-means in it draws numbers
     cv2.grabCut(large, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
@@ -93,9 +101,11 @@ def _whole(inside: Flags, certain: Flags) -> Flags:
 def _with_outline(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
     """The figure with the dark line around it, before which the cut often stops: fill and line differ most."""
     values = large.astype(np.float32)
-    off = np.abs(values - ground.picture).max(axis=2)
+    off = ground.off(values)
     near = cv2.dilate(inside.astype(np.uint8), _disc(_OUTLINE_PX)) > 0
-    line = near & ground.known & (off > _OUTLINE_OFF) & ~_shadow(values, body, ground)
+    beside = cv2.dilate(inside.astype(np.uint8), _disc(_LINE_PX)) > 0
+    alike = _shadow(values, body, ground) & ~beside
+    line = (near | body.feet()) & ground.known & (off > _OUTLINE_OFF) & ~alike
     whole = cv2.morphologyEx((inside | line).astype(np.uint8), cv2.MORPH_OPEN, _disc(1))
     found: Flags = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, _disc(1)) > 0
     return found
@@ -103,31 +113,45 @@ def _with_outline(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
 
 def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
     """The figure without the ground that it shuts in: the cut takes a light gap for the white of an eye."""
-    off = np.abs(large.astype(np.float32) - ground.picture).max(axis=2)
-    alike = (ground.known & (off < _ALIKE) & ~body.certain()).astype(np.uint8)
-    seen = cv2.morphologyEx(alike, cv2.MORPH_OPEN, _disc(1)) & inside
-    _, numbers, stats, _ = cv2.connectedComponentsWithStats(seen, connectivity=4)
-    gaps = stats[:, cv2.CC_STAT_AREA] >= _LEAST_GAP
+    off = ground.off(large.astype(np.float32))
+    apart = (ground.known & (off < _OUTLINE_OFF) & ~body.likely() & inside).astype(np.uint8)
+    apart = cv2.morphologyEx(apart, cv2.MORPH_OPEN, _disc(1))
+    many, numbers = cv2.connectedComponents(apart, connectivity=4)
+    gaps = np.bincount(numbers[off < _ALIKE], minlength=many) >= _LEAST_GAP
     gaps[0] = False
-    return _whole(inside & ~gaps[numbers], body.certain())
+    return _filled(_whole(inside & ~gaps[numbers], body.certain()), body.likely())
 
 
-def _alpha(large: Picture, inside: Flags, low: Flags) -> tuple[Floats, Floats]:
-    """Alpha, 0 to 1, and the ground behind each pixel: the nearest that is the ground's alone.
+def _filled(inside: Flags, likely: Flags) -> Flags:
+    """The figure without holes and bites where it is thick: an eye, a stripe or a sleeve may look like the ground."""
+    inside = inside | ((cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_CLOSE, _disc(_BITE_PX)) > 0) & likely)
+    _, numbers = cv2.connectedComponents((~inside).astype(np.uint8), connectivity=4)
+    found: Flags = inside | ~np.isin(numbers, numbers[~inside & ~likely])
+    return found
+
+
+def _alpha(large: Picture, inside: Flags, known: Ground, body: Body) -> tuple[Floats, Floats]:
+    """Alpha, 0 to 1, and the ground behind each pixel: what is known of it, as bright as where it is seen beside.
 
     In the rim alpha is how far a pixel is on the way from that ground to the figure beside it. Before the shadow about
-    the feet (`low`) that says little, for outlines are as dark: there the edge is as wide as elsewhere.
+    the feet that says little, for outlines are as dark; nor does it in what is like the ground where the figure is
+    thick. There the edge is as wide as elsewhere.
     """
     mask = inside.astype(np.uint8)
     core, outer = cv2.erode(mask, _disc(_CORE_PX)), cv2.dilate(mask, _disc(_RIM_PX))
-    ground = large.reshape(-1, 3)[_nearest(1 - outer)].astype(np.float32)
+    nearest = _nearest(1 - outer)
+    ground = large.reshape(-1, 3)[nearest].astype(np.float32)
+    moved = ground - known.picture.reshape(-1, 3)[nearest] + known.picture
+    ground = np.where((known.known & known.known.ravel()[nearest])[..., None], moved, ground)
     off = np.linalg.norm(large - ground, axis=2)
-    most = cv2.dilate(np.where(outer > 0, off, 0), _disc(_BLUR_PX))
-    alpha = np.where(most < _FAINT, mask, np.clip((off / np.maximum(most, 1) - 0.1) / 0.8, 0, 1))
+    most = cv2.dilate(np.where(inside, off, 0), _disc(_BLUR_PX))
+    blurred = np.clip((off / np.maximum(most, 1) - _MIXED) / (1 - _MIXED), 0, 1)
+    alpha = np.where(most < _FAINT, mask, blurred)
     alpha = np.where(core > 0, 1, np.where(outer > 0, alpha, 0))
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     even = np.clip(cv2.GaussianBlur(depth, (0, 0), 1.5) / _EDGE_PX + 0.5, 0, 1)
-    return np.where(low, even, alpha).astype(np.float32), ground
+    alpha = np.where(inside & body.likely(), np.maximum(alpha, even), alpha)
+    return np.where(body.low(_DIM_LOW), even, alpha).astype(np.float32), ground
 
 
 def _colours(large: Picture, alpha: Floats, behind: Floats) -> Picture:

@@ -30,7 +30,13 @@ class _Flesh:
 
 
 _BONE = _Flesh(limb=0.07, torso=0.05, head=0.28)
-_FOOT = 0.2
+_FLESH = _Flesh(limb=0.13, torso=0.15, head=0.45)
+_FOOT = (0.21, 0.16)
+_FOOT_AT = (0.07, 0.04)
+"""Half width and height of a foot, and how far its middle is outward from the ankle and below it: toes of a figure that
+faces us point outward."""
+_HIP = 0.05
+"""How far a hip is from the middle, in lengths of the trunk, of a figure that is seen from the front."""
 _WIDE = _Flesh(limb=0.45, torso=0.45, head=1.3)  # with coat, hair, hat and shoes
 
 
@@ -71,16 +77,23 @@ class Body:
         """Where it is, whatever it wears. (side, side)"""
         return self._drawn(_BONE)
 
+    def likely(self) -> Flags:
+        """Where it is, unless it is thin. (side, side)"""
+        return self._drawn(_FLESH)
+
     def possible(self) -> Flags:
         """Where it may be, with all it may wear. (side, side)"""
         return self._drawn(_WIDE)
 
     def feet(self) -> Flags:
-        """Where a foot may be, about each ankle. (side, side)"""
-        canvas, radius = np.zeros((self.side_px, self.side_px), np.uint8), round(_FOOT * self.trunk_px)
-        for ankle in ANKLES:
+        """Where a foot is, about each ankle. (side, side)"""
+        canvas, trunk = np.zeros((self.side_px, self.side_px), np.uint8), self.trunk_px
+        half = np.round(np.array(_FOOT) * trunk).astype(int).tolist()
+        for hip, ankle in zip(HIPS, ANKLES, strict=True):
             if self.seen[ankle]:
-                cv2.circle(canvas, np.round(self.points[ankle]).astype(int).tolist(), radius, 255, -1)
+                aside = (self.points[hip, 0] - self.points[HIPS, 0].mean()) / (_HIP * trunk)
+                middle = self.points[ankle] + trunk * np.array(_FOOT_AT) * (np.clip(aside, -1, 1), 1)
+                cv2.ellipse(canvas, np.round(middle).astype(int).tolist(), half, 0, 0, 360, 255, -1)
         found: Flags = canvas > 0
         return found
 

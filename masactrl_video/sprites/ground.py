@@ -19,6 +19,8 @@ _SURE = 3
 _MOST = 24
 """Of an action's frames, spread over all, that are looked at: memory has a bound."""
 _WORK_PX = 512
+_WANDER_PX = 3
+"""How far an edge of the ground may be from where it is in other frames, at the enlarged size."""
 
 
 def enlargement(side_px: int) -> int:
@@ -41,6 +43,17 @@ class Ground:
     """RGB (side, side, 3), enlarged."""
     known: NDArray[np.bool_]
     """Whether any frame shows it there. (side, side)"""
+
+    def off(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """By how many levels pixels differ from all the ground that is known close by: edges wander. (side, side)"""
+        around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _WANDER_PX + 1,) * 2)
+        known = self.known[..., None]
+        darkest, lightest = (
+            way(np.where(known, self.picture, np.float32(unknown)), around)
+            for way, unknown in ((cv2.erode, 999), (cv2.dilate, -999))
+        )
+        darker, lighter = darkest - values, values - lightest
+        return np.asarray(np.maximum(np.maximum(darker, lighter), 0).max(axis=2), np.float32)
 
     def unevenness(self, frames: Sequence[Picture], bodies: Sequence[Body]) -> float:
         """By how many levels frames differ from it where it is seen: the median over a few frames of the mean."""

@@ -126,7 +126,8 @@ def plan_movements(
 
 
 def _is_file(action: str) -> bool:
-    return Path(action).suffix.lower() in POSE_SUFFIXES or Path(action).is_dir()
+    """Whether poses lie there; a shipped name is no folder that happens to be called so."""
+    return action not in RATES and (Path(action).suffix.lower() in POSE_SUFFIXES or Path(action).is_dir())
 
 
 def _read(action: str, view: str, own: bool) -> list[Pose]:

@@ -17,7 +17,7 @@ from masactrl_video.poses.cycles import HEIGHT
 from masactrl_video.poses.pose import Pose
 from masactrl_video.sprites.alpha import Rgba, cut_out
 from masactrl_video.sprites.body import Body
-from masactrl_video.sprites.ground import enlargement, ground_of
+from masactrl_video.sprites.ground import Ground, enlargement, ground_of
 from masactrl_video.sprites.movements import plan_movements
 
 SIDE_PX = 128
@@ -28,6 +28,8 @@ class Drawn:
     """A pose as the cartoon world draws it, and its figure cut out."""
 
     pose: Pose
+    frame: NDArray[np.uint8]
+    ground: Ground
     figure: Rgba
     """Enlarged."""
     body: Body
@@ -53,6 +55,6 @@ def drawn() -> list[Drawn]:
     bodies = [Body.of(pose, SIDE_PX * enlargement(SIDE_PX)) for pose in poses]
     ground = ground_of(frames, bodies, movements.aside)
     return [
-        Drawn(pose, cut_out(frame, body, ground), body, _exact(one, 0), _exact(one, 255))
+        Drawn(pose, frame, ground, cut_out(frame, body, ground), body, _exact(one, 0), _exact(one, 255))
         for pose, frame, body, one in list(zip(poses, frames, bodies, placed, strict=True))[:-2]
     ]

@@ -92,6 +92,14 @@ def test_own_poses_walk_on_the_spot_and_are_as_tall_as_the_others(tmp_path: Path
     np.testing.assert_allclose([lowest(pose) for pose in found.poses], (GROUND - SOLE * HEIGHT) * SIDE_PX, atol=0.5)
 
 
+def test_a_folder_that_is_called_like_a_movement_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert [strip.name for strip in planned("run").strips] == ["run"]
+
+
 def test_a_loop_that_does_not_close_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_poses(tmp_path / "half.json", tween([named_pose("standing"), named_pose("cheering")], [0, 8]))
     with caplog.at_level(logging.WARNING):
