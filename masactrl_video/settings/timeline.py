@@ -114,6 +114,8 @@ def check_timeline(settings: Settings) -> None:
 
 def _check_along(settings: Settings, given: Sequence[tuple[int, str]], name: str) -> None:
     """See that each can be a source, masks and all; `name` is what asks for them. Raises ValueError."""
+    if settings.cast:  # which refuses them all
+        return
     if settings.target_masks is not None and any(what == GENERATED for frame, what in given if frame):
         raise ValueError(
             "target_masks: a source that is generated after the first is masked by words; give mask_words instead"

@@ -144,7 +144,7 @@ def test_neighbours_see_each_other_across_a_hand_over(run: Run) -> None:
     ("changes", "message"),
     [
         ({"attention_mode": "masked", "mask_words": ["bear"]}, "attention_mode masked does not know figure and ground"),
-        ({"cast": {"0": "anna"}, "guidance": ["pose"]}, "cast and neighbour exclude each other"),
+        ({"cast": {"0": "anna"}, "guidance": ["pose"], "source_frame": 0}, "cast and neighbour exclude each other"),
         ({"neighbour": 1.5}, "neighbour: got 1.5; Input should be less than or equal to 1"),
     ],
 )
