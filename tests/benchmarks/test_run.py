@@ -12,6 +12,8 @@ from stand_in import write_stand_in
 
 from masactrl_video.model.backbones.unet.prompts import UNetText
 
+pytestmark = pytest.mark.long
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "run.py"
 STEPS, ROUNDS = 4, 1
 

@@ -12,6 +12,8 @@ from masactrl_video.errors import UserError
 from masactrl_video.evaluate.evaluate import evaluate
 from masactrl_video.video.png import read_png
 
+pytestmark = pytest.mark.long
+
 WAYS = ("with", "without")
 
 

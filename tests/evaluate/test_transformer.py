@@ -10,6 +10,8 @@ import pytest
 
 from masactrl_video.evaluate.evaluate import evaluate
 
+pytestmark = pytest.mark.long
+
 Values = dict[str, list[float]]
 
 
