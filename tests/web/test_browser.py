@@ -392,7 +392,7 @@ def test_a_picture_of_fifty_thousand_pixels_is_refused(page: Any, home: Path) ->
 def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path) -> None:
     server = Server(home / "killed", home)
     page = opened(browser, server.url)
-    drop(page, written_clip(home / "twelve.mp4", 12))
+    drop(page, written_clip(home / "four.mp4", 4))
     page.wait_for_selector("#clip-preview img")
     steps(page, 12)
     page.click("#clip-make")
@@ -402,8 +402,10 @@ def test_a_server_that_is_killed_goes_on_with_its_jobs(browser: Any, home: Path)
     job = json.loads(next(server.folder.glob("*/job.json")).read_text())
     assert job["state"] == "running"
     again = Server(home / "killed", home)
-    page = opened(browser, f"{again.url}?{address.query}")
-    made(page)
-    wait_until_it_plays(page)
-    again.end()
+    try:
+        page = opened(browser, f"{again.url}?{address.query}")
+        made(page)
+        wait_until_it_plays(page)
+    finally:
+        again.end()
     assert len(list(again.folder.glob("*/out.mp4"))) == 1
