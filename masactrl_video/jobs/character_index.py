@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
-import masactrl_video
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.characters.index import CharacterIndex, Recipe, ReferenceFacts
@@ -55,5 +53,4 @@ def new_index(
         cfg_truncation=settings.cfg_truncation,
         reference=reference,
     )
-    created, made_by = datetime.now(UTC), masactrl_video.__version__
-    return CharacterIndex(format_version=1, name=name, created=created, made_by=made_by, recipe=recipe, files={})
+    return CharacterIndex.made_now(name, recipe)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
-from masactrl_video.attention.recorded import SHARED
 from masactrl_video.cache.holders import hold
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.controls.clip import read_fitted
@@ -22,7 +21,7 @@ from masactrl_video.errors import counted
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.memory import enough_memory
-from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
+from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.colours import HeldColours
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.latents import encode_picture, initial_noise
@@ -52,7 +51,7 @@ from masactrl_video.sources.record import (
 )
 from masactrl_video.sources.reference import ReferenceSource, cached_references
 from masactrl_video.sources.saved import open_saved, saved_caption, saved_index, saved_references, saved_source
-from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, relative_error, unique_branches
+from masactrl_video.sources.source import Followed, GeneratedSource, RealSource, inverted_text, relative_error
 from masactrl_video.video.frame import Pictures
 from masactrl_video.video.image_folder import read_image
 
@@ -263,9 +262,9 @@ def _real(
             hint_if_foreign(model, read_image(settings.source_image), settings.source_image)
     else:
         picture = clip.frame(settings.source_frame)
-    guided = (settings.guidance_scale, clip.size_px, settings.true_cfg_scale)
-    text = encode_inverted(model, settings.source_prompt or "", settings.negative_prompt, *guided)
-    text, branches = unique_branches(text, text.names, SHARED)
+    text, branches = inverted_text(
+        settings, model, settings.source_prompt or "", settings.negative_prompt, clip.size_px
+    )
     source = RealSource(model, scheduler, encode_picture(model, picture), text)
     words = source_words(settings)
     if not words:

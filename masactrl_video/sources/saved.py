@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load
 
-from masactrl_video.attention.recorded import SHARED
 from masactrl_video.controls.canvas import size_for
 from masactrl_video.controls.clip import fit_like_frames
 from masactrl_video.errors import UserError
@@ -21,7 +18,7 @@ from masactrl_video.model.backbones.branches import GuidanceRule
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.loading.from_settings import with_controls
-from masactrl_video.model.prompts import encode_inverted, encode_prompt, find_words
+from masactrl_video.model.prompts import encode_prompt, find_words
 from masactrl_video.model.sampling.denoise import Denoising
 from masactrl_video.model.sampling.invert import Trajectory, check_invertible
 from masactrl_video.model.sampling.latents import encode_picture
@@ -41,7 +38,7 @@ from masactrl_video.sources.characters.pictures import kept_picture
 from masactrl_video.sources.characters.store import Character, default_root, folder_of, open_character
 from masactrl_video.sources.record import ObjectWords
 from masactrl_video.sources.reference import ReferenceSource, read_reference, say_reference
-from masactrl_video.sources.source import GeneratedSource, RealSource, unique_branches
+from masactrl_video.sources.source import GeneratedSource, RealSource, inverted_text
 
 logger = logging.getLogger(__name__)
 
@@ -207,9 +204,7 @@ def _real(
 ) -> Planned:
     tensors = _tensors(character)
     size_px = (recipe.height, recipe.width)
-    guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
-    text = encode_inverted(model, recipe.prompt, recipe.negative_prompt, *guided)
-    text, branches = unique_branches(text, text.names, SHARED)
+    text, branches = inverted_text(settings, model, recipe.prompt, recipe.negative_prompt, size_px)
     names = [level_name(step) for step in range(recipe.num_inference_steps + 1)]
     trajectory = Trajectory(tuple(_tensor(character, tensors, name, model) for name in names))
     picture = _tensor(character, tensors, PICTURE_LATENTS, model)
@@ -230,9 +225,7 @@ def _picture_now(
     picture = kept_picture(character)
     fit = fit_like_frames(settings, picture.shape[1], picture.shape[0], frames_px)
     logger.info("character %s: a picture, %s", character.index.name, fit.describe())
-    guided = (settings.guidance_scale, frames_px, settings.true_cfg_scale)
-    text = encode_inverted(model, "", settings.negative_prompt, *guided)
-    text, branches = unique_branches(text, text.names, SHARED)
+    text, branches = inverted_text(settings, model, "", settings.negative_prompt, frames_px)
     source = RealSource(model, scheduler, encode_picture(model, fit.apply(picture)), text)
     return source, branches, _words_in_caption(model, character, words, frames_px)
 
@@ -264,8 +257,7 @@ def _tensor(character: Character, tensors: dict[str, torch.Tensor], name: str, m
 
 def _picture(character: Character, number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     recipe, name = character.index.recipe, guidance_name(number)
-    with Image.open(io.BytesIO(character.read(name)), formats=["PNG"]) as picture:
-        pixels = np.array(picture.convert("RGB"))
+    pixels = kept_picture(character, name)
     if pixels.shape != (recipe.height, recipe.width, 3):
         raise CharacterDamaged(character.folder, f"{name} is not {recipe.width}x{recipe.height}")
     return pixels

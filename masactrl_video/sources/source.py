@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from masactrl_video.attention.masks import MaskRule
 from masactrl_video.attention.parts import SourcePart
 from masactrl_video.attention.plan import ControlPlan
+from masactrl_video.attention.recorded import SHARED
 from masactrl_video.attention.use import control_attention
 from masactrl_video.model.backbones.conditioning import TextCondition
 from masactrl_video.model.backbones.controls import PreparedControls
 from masactrl_video.model.backbones.schedule import Schedule
 from masactrl_video.model.diffusion import DiffusionModel
+from masactrl_video.model.prompts import encode_inverted
 from masactrl_video.model.sampling.colours import HeldColours
 from masactrl_video.model.sampling.denoise import Alter, Denoising, FrameBatch, predict_noise
 from masactrl_video.model.sampling.invert import Trajectory, invert
 from masactrl_video.model.sampling.schedulers import scheduler_step
 from masactrl_video.poses.warp import Skeletons
+from masactrl_video.settings.settings import Settings
 
 
 @dataclass
@@ -211,6 +214,15 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     """Root mean square of the difference, in that of what is wanted: how near a picture's latents come back."""
     difference = found.float() - wanted.float()
     return float(difference.square().mean().sqrt() / wanted.float().square().mean().sqrt().clamp_min(1e-12))
+
+
+def inverted_text(
+    settings: Settings, model: DiffusionModel, prompt: str, negative_prompt: str, size_px: tuple[int, int]
+) -> tuple[TextCondition, tuple[str, ...]]:
+    """What an inverted picture is recorded under, and its branches: one where both prompts are the same."""
+    guided = (settings.guidance_scale, size_px, settings.true_cfg_scale)
+    text = encode_inverted(model, prompt, negative_prompt, *guided)
+    return unique_branches(text, text.names, SHARED)
 
 
 def unique_branches(text: TextCondition, names: Sequence[str], shared: str) -> tuple[TextCondition, tuple[str, ...]]:

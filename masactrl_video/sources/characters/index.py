@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
+import masactrl_video
 from masactrl_video.errors import UserError
 from masactrl_video.settings.control import Control
 from masactrl_video.settings.names import Name, PredictionType, SchedulerName
@@ -128,6 +130,12 @@ class CharacterIndex(_Record):
     """Version of this program."""
     recipe: Annotated[Recipe | PictureRecipe, Field(discriminator="kind")]
     files: dict[FileName, SavedFile]
+
+    @classmethod
+    def made_now(cls, name: str, recipe: Recipe | PictureRecipe) -> Self:
+        """By this program, before it has files."""
+        created, made_by = datetime.now(UTC), masactrl_video.__version__
+        return cls(format_version=1, name=name, created=created, made_by=made_by, recipe=recipe, files={})
 
     @property
     def needed(self) -> set[str]:

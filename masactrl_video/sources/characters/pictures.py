@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import masactrl_video
 from masactrl_video.errors import UserError
 from masactrl_video.poses.named_poses import named_pose, placed_in, pose_names
 from masactrl_video.poses.pose import Pose
@@ -58,14 +56,12 @@ def save_picture(
         if there.index.recipe == recipe and all(there.read(file) == data for file, data in files.items()):
             return there
         check_vacant(root, name, overwrite)
-    created, made_by = datetime.now(UTC), masactrl_video.__version__
-    index = CharacterIndex(format_version=1, name=name, created=created, made_by=made_by, recipe=recipe, files={})
-    return save_character(root, index, files, overwrite)
+    return save_character(root, CharacterIndex.made_now(name, recipe), files, overwrite)
 
 
-def kept_picture(character: Character) -> NDArray[np.uint8]:
-    """The picture of a character of any kind, RGB (height, width, 3)."""
-    with Image.open(io.BytesIO(character.read(PICTURE_NAME)), formats=["PNG"]) as picture:
+def kept_picture(character: Character, name: str = PICTURE_NAME) -> NDArray[np.uint8]:
+    """The picture of a character of any kind, or another of its pictures, RGB (height, width, 3)."""
+    with Image.open(io.BytesIO(character.read(name)), formats=["PNG"]) as picture:
         return np.array(picture.convert("RGB"))
 
 
