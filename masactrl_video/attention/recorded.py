@@ -89,7 +89,8 @@ class MemorySource:
         if timestep in self.timesteps:
             raise UserError(
                 f"timestep {timestep:g} came twice while the source was recorded; record one run of one image, "
-                "with a scheduler that visits each timestep once (not PNDM or Heun), on FLUX without true_cfg_scale"
+                "with a scheduler that visits each timestep once (not PNDM or Heun), and say branches=GUIDED where the "
+                "negative prompt has a call of its own (true_cfg_scale)"
             )
         self.records[len(self.timesteps)] = record
         self.timesteps.append(timestep)

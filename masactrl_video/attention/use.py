@@ -211,18 +211,17 @@ def _one_call_a_step(denoiser: torch.nn.Module, source: RecordedSource, branches
     It would be that of a negative prompt, and get the keys and values of the prompt.
     """
     backbone, last = backbone_of(denoiser), [-1.0]
-    way = " without branches=GUIDED" if backbone.calls_each_branch else ""
 
     def begin(call: DenoiserCall) -> None:
         if last == [call.timestep]:
             raise UserError(
-                f"two calls at timestep {call.timestep:g}: real guidance (true_cfg_scale), which the commands of this "
-                f"package know, but not use_source{way}; leave the negative prompt out"
+                f"two calls at timestep {call.timestep:g}: real guidance (true_cfg_scale), which has to be told: give "
+                "record_source and use_source branches=GUIDED, or leave the negative prompt out"
             )
         last[:] = [call.timestep]
 
-    knows_both = backbone.calls_each_branch and len(branches) > 1
-    if knows_both or tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
+    has_one_call = not backbone.calls_each_branch or len(branches) > 1
+    if has_one_call or tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
         yield
         return
     with backbone.calls(denoiser, begin):

@@ -205,6 +205,7 @@ FLUX = _Flux(
     ),
     "pe_embedder",
     "transformer_blocks",
+    calls_each_branch=True,
 )
 QWEN = _Qwen(
     "Qwen-Image",

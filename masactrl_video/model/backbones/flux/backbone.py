@@ -26,6 +26,7 @@ from masactrl_video.model.backbones.flux.prompts import FluxText, encode_prompt
 from masactrl_video.model.backbones.joint.backbone import Controlled, Inside, TokensInside, TransformerBackbone
 from masactrl_video.model.backbones.joint.controls import PreparedPictures
 from masactrl_video.model.backbones.joint.packing import PATCH, pack, unpack
+from masactrl_video.model.backbones.joint.ragged import branch_by_branch
 from masactrl_video.model.backbones.latents import LatentSpace
 from masactrl_video.model.backbones.parts import Pipeline, Tokenizer
 
@@ -44,6 +45,7 @@ class FluxBackbone(TransformerBackbone):
     )
     keys_have_places = True
     keys_can_move = True
+    calls_each_branch = True
 
     def tokenizer(self, pipe: Pipeline) -> Tokenizer:
         """That of the text whose tokens the picture attends to; the other encoder gives a summary alone."""
@@ -105,16 +107,25 @@ class FluxBackbone(TransformerBackbone):
         assert isinstance(text, FluxText)
         transformer, frames = cast(FluxTransformer2DModel, model.denoiser), model_input.shape[0]
         height, width = model_input.shape[-2:]
-        tokens = pack(model_input).repeat(text.branches, 1, 1)  # -> (branches x frames, tokens, channels x 4)
-        arguments: dict[str, object] = text.for_frames(frames) | {
-            "hidden_states": tokens,
-            "timestep": timestep.expand(tokens.shape[0]).to(tokens.dtype) / 1000,
-            "img_ids": places((height // PATCH, width // PATCH)).to(tokens.device, tokens.dtype),
-            "return_dict": False,
-        }
-        added: dict[str, object] = {}
-        if controls is not None:
+        tokens = pack(model_input)
+
+        def arguments(branch: int) -> dict[str, object]:
+            return text.for_frames(branch, frames) | {
+                "hidden_states": tokens,
+                "timestep": timestep.expand(frames).to(tokens.dtype) / 1000,
+                "img_ids": places((height // PATCH, width // PATCH)).to(tokens.device, tokens.dtype),
+                "return_dict": False,
+            }
+
+        added: dict[str, list[torch.Tensor]] = {}
+        if controls is not None:  # they read the prompt alone, as in diffusers' pipeline
             assert isinstance(controls, PreparedPictures)
-            added = residuals(controls, transformer, arguments, text, frames, step, num_steps)
-        out: torch.Tensor = transformer(guidance=text.guidance_rows(transformer, frames), **arguments, **added)[0]
-        return unpack(out, height, width).reshape(text.branches, *model_input.shape)
+            guidance, of_prompt = text.guidance_rows(frames), arguments(text.branches - 1)
+            added = residuals(controls, transformer, of_prompt, guidance, step, num_steps)
+
+        def call(branch: int) -> torch.Tensor:
+            scale = text.guidance_rows(frames) if self.distils_guidance(transformer) else None
+            out: torch.Tensor = transformer(guidance=scale, **arguments(branch), **added)[0]
+            return unpack(out, height, width)
+
+        return branch_by_branch(model, text, call)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.controls import ControlNetwork, NetworkChoice
-from masactrl_video.model.backbones.flux.prompts import FluxText
 from masactrl_video.model.backbones.joint.controls import PreparedPictures, as_latents, as_pixels, load_network
 from masactrl_video.model.backbones.joint.packing import pack
 from masactrl_video.model.backbones.latents import LatentSpace
@@ -21,8 +20,6 @@ from masactrl_video.model.offload import execution_device
 
 _UNION = {"canny": 0, "depth": 2, "pose": 4}
 """Numbers by which the networks for several kinds of pictures (InstantX, Shakker-Labs) know them."""
-_PLACES = ("txt_ids", "img_ids")
-"""Arguments of a call that all its rows share."""
 _SHAPE = ("in_channels", "joint_attention_dim", "pooled_projection_dim", "num_attention_heads", "attention_head_dim")
 
 
@@ -66,43 +63,39 @@ def prepare_controls(model: LoadedModel, space: LatentSpace, pictures: Sequence[
 def residuals(
     controls: PreparedPictures,
     transformer: FluxTransformer2DModel,
-    arguments: Mapping[str, object],
-    text: FluxText,
-    frames: int,
+    of_prompt: Mapping[str, object],
+    guidance: torch.Tensor | None,
     step: int,
     num_steps: int,
-) -> dict[str, object]:
-    """Keyword arguments for the transformer's call with these `arguments`: what is added behind each of its blocks.
+) -> dict[str, list[torch.Tensor]]:
+    """Keyword arguments for the transformer's calls: what is added behind each of its blocks.
 
-    Networks read the prompt alone, and what they give steers the negative prompt's branch too, as in diffusers'
-    pipeline.
+    Args:
+        of_prompt: arguments of its call for the prompt alone.
+        guidance: scale for each frame, which a ControlNet may read where the transformer does not.
     """
     lengths = {
         "controlnet_block_samples": len(transformer.transformer_blocks),
         "controlnet_single_block_samples": len(transformer.single_transformer_blocks),
     }
-    of_prompt = {
-        name: value[-frames:] if isinstance(value, torch.Tensor) and name not in _PLACES else value
-        for name, value in arguments.items()
-    }
     sums: dict[str, list[torch.Tensor]] = {}
     for network, pictures in controls.acting(step, num_steps):
         assert isinstance(network, FluxControlNetwork)
-        module, guidance, mode = network.module, text.guidance_rows(network.module, frames), None
+        module, mode = network.module, None
         if network.number is not None:
-            mode = torch.full((frames, 1), network.number, device=pictures.device, dtype=torch.long)
+            mode = torch.full((len(pictures), 1), network.number, device=pictures.device, dtype=torch.long)
         found = module(
             controlnet_cond=pictures,
             controlnet_mode=mode,
             conditioning_scale=network.scale,
-            guidance=None if guidance is None else guidance[-frames:],
+            guidance=guidance if module.config.guidance_embeds else None,
             **of_prompt,
         )
         for (name, blocks), samples in zip(lengths.items(), found, strict=True):
             if samples is not None and blocks:
                 own = _by_block(samples, blocks, repeats=module.input_hint_block is not None)
                 sums[name] = [a + b for a, b in zip(sums[name], own, strict=True)] if name in sums else own
-    return {name: [sample.repeat(text.branches, 1, 1) for sample in found] for name, found in sums.items()}
+    return sums
 
 
 def _by_block(samples: Sequence[torch.Tensor], blocks: int, *, repeats: bool) -> list[torch.Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import FluxControlNetModel, FluxPipeline, FluxTransformer2DModel
+from diffusers import FluxPipeline
 
 from masactrl_video.model.backbones.base import LoadedModel
 from masactrl_video.model.backbones.conditioning import TextCondition
@@ -25,20 +25,19 @@ class FluxText(TextCondition):
     guidance: torch.Tensor | None = None
     """(branches,), the scale that networks of distilled guidance read."""
 
-    def for_frames(self, frames: int) -> dict[str, object]:
-        """Keyword arguments of a call on branches x frames rows, branch by branch."""
+    def for_frames(self, branch: int, frames: int) -> dict[str, object]:
+        """Keyword arguments of a call for one branch of all frames."""
         assert self.pooled is not None
-        hidden = self.rows(frames)
+        prompt = self.hidden_states[branch]
         return {
-            "encoder_hidden_states": hidden,
-            "pooled_projections": self.pooled.repeat_interleave(frames, dim=0),
-            "txt_ids": hidden.new_zeros(hidden.shape[1], 3),
+            "encoder_hidden_states": prompt.expand(frames, -1, -1),
+            "pooled_projections": self.pooled[branch].expand(frames, -1),
+            "txt_ids": prompt.new_zeros(prompt.shape[0], 3),
         }
 
-    def guidance_rows(self, network: FluxTransformer2DModel | FluxControlNetModel, frames: int) -> torch.Tensor | None:
-        """The scale for each row, if this network reads it: a ControlNet may where the transformer does not."""
-        reads = bool(network.config.guidance_embeds) and self.guidance is not None
-        return self.guidance.repeat_interleave(frames, dim=0) if reads and self.guidance is not None else None
+    def guidance_rows(self, frames: int) -> torch.Tensor | None:
+        """The scale for each frame, which is the same in all branches."""
+        return None if self.guidance is None else self.guidance[-1].expand(frames)
 
 
 def max_tokens(pipe: FluxPipeline) -> int:

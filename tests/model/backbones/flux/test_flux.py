@@ -16,6 +16,7 @@ from masactrl_video.attention.record import record_source
 from masactrl_video.attention.use import use_source
 from masactrl_video.errors import UserError
 from masactrl_video.model.backbones.base import AttentionLayer, TextCall
+from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.flux.packing import grid_of, places
 from masactrl_video.model.backbones.joint.packing import pack, unpack
 from masactrl_video.model.backbones.qkv import QKV
@@ -211,21 +212,40 @@ def test_only_keys_with_places_can_be_put_elsewhere() -> None:
         plan_control(tiny_models.sd1_unet(), 4, positions="free")
 
 
-def test_real_guidance_in_two_calls_is_refused_and_not_mixed_up(pipe: Any) -> None:
-    real = {"negative_prompt": "blue", "true_cfg_scale": 3.0, "output_type": "latent"}
-    size = {"height": 64, "width": 64, "num_inference_steps": 2, "max_sequence_length": tiny_flux.TOKENS}
+REAL = {
+    "height": 64, "width": 64, "num_inference_steps": 2, "max_sequence_length": tiny_flux.TOKENS,
+    "negative_prompt": "blue", "true_cfg_scale": 3.0, "output_type": "latent",
+}  # fmt: skip
+
+
+def test_real_guidance_in_two_calls_is_recorded_and_used(pipe: Any) -> None:
+    def drawn(prompt: str, seed: int) -> torch.Tensor:
+        out: torch.Tensor = pipe(prompt, generator=torch.Generator().manual_seed(seed), **REAL).images
+        return out
+
+    plain = drawn("a frog", 1)
+    with record_source(pipe.transformer, masa_layer=0, branches=GUIDED) as source:
+        first = drawn("a bear", 0)
+    with use_source(pipe.transformer, source, masa_step=0, masa_layer=0, branches=GUIDED) as control:
+        again, frog = drawn("a bear", 0), drawn("a frog", 1)
+    assert control.count.fired.total() == 2 * 2 * 2 * 5  # pictures, steps, branches, layers
+    assert (again - first).abs().max() < 1e-5
+    assert (frog - plain).abs().max() > 1e-3
+
+
+def test_real_guidance_that_is_not_told_is_refused_and_not_mixed_up(pipe: Any) -> None:
     with record_source(pipe.transformer, masa_layer=0) as source:
         picture(pipe, "a bear", size=(64, 64))
     with (
-        pytest.raises(UserError, match=r"came twice.* without true_cfg_scale"),
+        pytest.raises(UserError, match=r"came twice.* branches=GUIDED .*true_cfg_scale"),
         record_source(pipe.transformer, masa_layer=0),
     ):
-        pipe("a bear", **size, **real)
+        pipe("a bear", **REAL)
     with (
-        pytest.raises(UserError, match=r"two calls at timestep .*\(true_cfg_scale\)"),
+        pytest.raises(UserError, match=r"two calls at timestep .*\(true_cfg_scale\).* branches=GUIDED"),
         use_source(pipe.transformer, source, masa_step=0, masa_layer=0),
     ):
-        pipe("a bear", **size, **real)
+        pipe("a bear", **REAL)
 
 
 def test_a_source_of_another_size_is_refused_where_its_keys_have_places(pipe: Any) -> None:
