@@ -168,11 +168,11 @@ def expected_bytes(
     """Size of a cache entry before anything is computed: keys and values of all steps and layers."""
     latents = _latents_of(source)
     size = (latents.shape[-2], latents.shape[-1])
-    step_bytes = 0
+    value_bytes, step_bytes = model.dtype.itemsize, 0
     for layer in plan.layers:
         height, width = layer.grid(size)
         channels = 2 * branches * layer.key_channels
-        step_bytes += packed_bytes_of(height * width * channels, channels, dtype, model.dtype.itemsize)
+        step_bytes += packed_bytes_of(height * width * channels, channels, dtype, value_bytes)
     return len(plan.steps) * step_bytes + 2 * latents.nbytes
 
 

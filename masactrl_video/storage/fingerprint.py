@@ -25,6 +25,8 @@ LARGE_BYTES = 1 << 26
 """From here on hashing takes longer than looking whether it was done before."""
 
 _SMALL_TENSOR_BYTES, _SAMPLES = 1 << 20, 4096
+_TASK_TENSORS = 16
+"""For a thread to hash: most tensors are hashed faster than they are handed over."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIECE_BYTES = 1 << 26
 _JSON = TypeAdapter(dict[str, JsonValue])
@@ -103,10 +105,12 @@ def hash_module(module: torch.nn.Module) -> str:
 
 
 def _hash_tensors(tensors: Mapping[str, torch.Tensor], hash_one: Callable[[torch.Tensor], str]) -> str:
+    named = list(tensors.items())
+    batches = [named[first : first + _TASK_TENSORS] for first in range(0, len(named), _TASK_TENSORS)]
     total = hashlib.sha256()
     with ThreadPoolExecutor() as pool:  # hashing releases the GIL
-        for name, digest in zip(tensors, pool.map(hash_one, tensors.values()), strict=True):
-            total.update(f"{name} {digest}\n".encode())
+        for lines in pool.map(lambda batch: "".join(f"{name} {hash_one(one)}\n" for name, one in batch), batches):
+            total.update(lines.encode())
     return total.hexdigest()
 
 

@@ -31,6 +31,7 @@ def test_what_a_preset_takes_is_counted_on_shapes(monkeypatch: pytest.MonkeyPatc
     assert float(row["step and two of the cache, GB"]) > 2 * 13 * each * 2 / 1e9
 
 
+@pytest.mark.long
 def test_another_transformer_is_counted_with_both_branches_in_their_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     import cache_sizes
 
@@ -44,6 +45,7 @@ def test_another_transformer_is_counted_with_both_branches_in_their_calls(monkey
     assert float(row["step and two of the cache, GB"]) > 2 * 11 * each * 2 / 1e9
 
 
+@pytest.mark.long
 def test_the_ways_make_the_same_latents(monkeypatch: pytest.MonkeyPatch) -> None:
     import flux_layout
 

@@ -50,6 +50,7 @@ def test_the_layouts_are_the_real_ones(narrow: None, name: str, layers: int) -> 
     assert all(bool(p.isfinite().all()) for p in pipe.unet.parameters())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SD-1.5", "SDXL"])
 def test_figures_are_complete_and_every_call_was_controlled(narrow: None, tmp_path: Path, name: str) -> None:
     import real_shapes

@@ -148,6 +148,7 @@ def test_the_cache_is_listed_shown_verified_and_pruned(run: Run, clip: Path, tmp
     assert run("cache", "list", *place).out.startswith("0 entries")
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_and_the_same_command_goes_on(
     run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

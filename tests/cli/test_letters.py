@@ -59,6 +59,7 @@ def test_letters_that_a_pipe_does_not_know_are_replaced(
     assert ran_with(encoding, "render", "--help")[0] == 0
 
 
+@pytest.mark.long
 @NO_UTF8
 def test_a_render_whose_names_are_no_letters_is_whole(
     run: Callable[..., Ran], tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch

@@ -80,7 +80,7 @@ def test_latents_are_normalised_by_the_autoencoder_itself(trained: Path) -> None
     torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(latents.shape[1]), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("stage", ["unet", "dit"])
+@pytest.mark.parametrize("stage", ["dit", pytest.param("unet", marks=pytest.mark.long)])
 def test_a_stopped_stage_goes_on_where_it_was(trained: Path, stage: str) -> None:
     before = steps(trained / stage)
     longer = plan(trained, minutes=5e-2)

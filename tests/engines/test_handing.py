@@ -169,6 +169,7 @@ def test_it_says_why_nobody_begins(clock: Clock, caplog: pytest.LogCaptureFixtur
     assert caplog.text.count("no worker has begun for 0 s; it is waited for: the cluster has 0 GPUs") == 1
 
 
+@pytest.mark.long
 def test_two_sleeping_workers_are_twice_as_fast_as_one(clock: Clock) -> None:
     """The work waits instead of computing, so that only what handing costs is measured."""
 

@@ -103,6 +103,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
 
 
+@pytest.mark.long
 def test_the_cells_of_a_grid_are_the_same_made_elsewhere(elsewhere: Callable[[str], Elsewhere], tmp_path: Path) -> None:
     grid = {"rows": "masa_layer=4,10", "columns": "seed=1,2", "width": 64, "height": 64, "cache_dir": tmp_path / "c"}
     settings = resolve_stills({**read_preset("demo"), **SHORT}, {"prompts": ["a bear in the meadow"], **grid})
@@ -146,6 +147,7 @@ def test_the_panels_of_a_comic_are_the_same_made_elsewhere(
     assert (tmp_path / "here.png").read_bytes() == (tmp_path / "there.png").read_bytes()
 
 
+@pytest.mark.long
 def test_cases_are_joined_in_their_order(
     elsewhere: Callable[[str], Elsewhere], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_figures_are_ratios_and_a_count() -> None:
     ]
 
 
+@pytest.mark.long
 def test_clips_and_comics_are_rendered_and_measured(tmp_path: Path) -> None:
     table = evaluate_panels(
         tmp_path / "out", model="demo", actors=2, world="small", overwrite=False, panels=2, changes=SHORT

@@ -43,6 +43,7 @@ class Payload:
         return os.mkdir, (str(self.touched),)
 
 
+@pytest.mark.long
 def test_the_converted_network_is_the_same(tmp_path: Path) -> None:
     unet = tiny_models.sd1_unet()
     unet.save_pretrained(tmp_path / "in", safe_serialization=False)

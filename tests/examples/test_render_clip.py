@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from video.made_clips import make_clip
 
 from masactrl_video.video.clip import open_clip
@@ -13,6 +14,7 @@ from masactrl_video.video.png import read_png
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
+@pytest.mark.long
 def test_it_renders_a_clip_and_a_sheet_shows_it(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", size="128x128", frame_rate="5", seconds=0.8)
     env = {**os.environ, "MASACTRL_VIDEO_CACHE": str(tmp_path / "cache")}

@@ -43,7 +43,7 @@ def one_line(command: Command) -> str:
     return line
 
 
-@pytest.mark.parametrize("place", ["output", "cache"])
+@pytest.mark.parametrize("place", ["output", pytest.param("cache", marks=pytest.mark.long)])
 def test_a_full_disk_is_said_and_after_room_is_made_it_goes_on(
     world: Any, start: Start, small_disk: Path, run_folder: Path, full: bool, place: str
 ) -> None:
@@ -162,7 +162,13 @@ def test_rights_that_are_lost_during_a_run_are_said_and_it_goes_on(world: Any, s
     world.check_finished(run_folder)
 
 
-@pytest.mark.parametrize(("place", "words"), [("out", "was removed during the run"), ("cache", "changed while in use")])
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("out", "was removed during the run"),
+        pytest.param("cache", "changed while in use", marks=pytest.mark.long),
+    ],
+)
 def test_a_folder_that_is_removed_during_a_run_is_said(
     world: Any, start: Start, run_folder: Path, place: str, words: str
 ) -> None:

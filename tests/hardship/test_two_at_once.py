@@ -24,7 +24,7 @@ def to(world: Any, name: str) -> list[str]:
     return [name if word == "out.mp4" else word for word in world.arguments]
 
 
-@pytest.mark.parametrize("first_dies", [False, True])
+@pytest.mark.parametrize("first_dies", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_same_source_is_recorded_by_one_and_the_other_waits(
     world: Any, start: Start, run_folder: Path, first_dies: bool
 ) -> None:
@@ -49,7 +49,7 @@ def test_the_same_source_is_recorded_by_one_and_the_other_waits(
         assert frames == world.frames
 
 
-@pytest.mark.parametrize("first_dies", [False, True])
+@pytest.mark.parametrize("first_dies", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_same_output_is_written_by_one_and_the_other_waits(
     world: Any, start: Start, run_folder: Path, first_dies: bool
 ) -> None:
@@ -119,6 +119,7 @@ def test_an_entry_in_use_is_not_pruned_by_another_process(world: Any, start: Sta
     assert list((run_folder / "cache").iterdir()) == []
 
 
+@pytest.mark.long
 def test_many_at_once_of_which_some_are_killed(
     world: Any, start: Start, run_folder: Path, full: bool, record_property: Callable[[str, object], None]
 ) -> None:

@@ -35,6 +35,7 @@ def batch_size_of(outputs: Outputs) -> int:
     return int(json.loads(outputs.report.read_text())["render"]["batch_size"])
 
 
+@pytest.mark.long
 def test_on_a_cpu_it_is_the_usual_one(render: Callable[..., Outputs], tmp_path: Path) -> None:
     outputs = render(tmp_path / "out.mp4", batch_size="auto", frame_load_cap=None)
     assert batch_size_of(outputs) == 4

@@ -22,7 +22,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
 
-@pytest.mark.parametrize("where", [{"stage": "guidance"}, {"stage": "source"}, {"frame": 3}, {"stage": "encode"}])
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"frame": 3},
+        *(pytest.param({"stage": stage}, marks=pytest.mark.long) for stage in ("guidance", "source", "encode")),
+    ],
+)
 def test_a_cancelled_run_goes_on_and_ends_with_the_same_bits(
     where: dict[str, Any], demo: Made, models: Made, render: Callable[..., Outputs], tmp_path: Path
 ) -> None:

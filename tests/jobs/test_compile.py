@@ -23,6 +23,7 @@ from masactrl_video.settings.settings import Settings
 BACKEND = "eager"  # traced and guarded as ever; only no kernels are written, which takes minutes
 
 
+@pytest.mark.long
 def test_compiled_networks_make_the_same_frames(
     demo: Callable[..., Settings],
     frames_of: Callable[[Outputs], list[np.ndarray]],

@@ -159,7 +159,7 @@ def test_each_person_of_a_cast_takes_along_the_keys_of_the_own_character(folder:
     assert all(np.array_equal(read_png(plan.picture(frame)), found["1-pose"][frame]) for frame in range(3))
 
 
-@pytest.mark.parametrize("positions", ["as-is", "pose"])
+@pytest.mark.parametrize("positions", [pytest.param("as-is", marks=pytest.mark.long), "pose"])
 def test_a_neighbour_is_seen_whatever_moves_the_sources_keys(folder: Path, tmp_path: Path, positions: str) -> None:
     """The same frames come of one batch and of three: the keys of the row before, or of the batch before."""
     found = {

@@ -38,11 +38,16 @@ def plain(render: Render, tmp_path_factory: pytest.TempPathFactory) -> np.ndarra
 @pytest.mark.parametrize(
     "changes",
     [
-        {"mask_rim": "auto"},
-        {"mask_attributes": ["shirt"], "mask_rim": 1, "mask_cells": "area"},
-        {"background": "own"},
         {"background": "still"},
         {"background": "clip", "mask_rim": 1},
+        *(
+            pytest.param(changes, marks=pytest.mark.long)
+            for changes in (
+                {"mask_rim": "auto"},
+                {"mask_attributes": ["shirt"], "mask_rim": 1, "mask_cells": "area"},
+                {"background": "own"},
+            )
+        ),
     ],
     ids=str,
 )
@@ -89,6 +94,7 @@ def test_the_latents_that_a_still_ground_needs_are_kept_and_all_else_is_the_same
     assert all((still / step.name).read_bytes() == step.read_bytes() for step in plain.glob("step-*"))
 
 
+@pytest.mark.long
 def test_the_clips_frames_lie_in_the_runs_folder_and_go_with_it(render: Render, tmp_path: Path) -> None:
     outputs = render(tmp_path / "out.mp4", **MASKED, background="clip")
     assert (outputs.folder / "clip-frames" / "000003.png").is_file()

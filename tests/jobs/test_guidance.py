@@ -94,6 +94,7 @@ def test_a_ready_made_video_is_the_guidance(
         assert np.array_equal(read_png(outputs.guidance("canny") / f"00000{index}.png"), frame)
 
 
+@pytest.mark.long
 def test_two_networks_at_once_differ_from_each_alone(render: Render, frames_of: Frames, tmp_path: Path) -> None:
     poses = {"pose_json": pose_json(tmp_path / "poses.json", 2)}
     both = render(tmp_path / "both.mp4", guidance=["canny", "pose"], **poses)

@@ -61,6 +61,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bits(held: Outputs, render:
     np.testing.assert_array_equal(frames(held), before)
 
 
+@pytest.mark.long
 def test_object_and_ground_are_held_apart_where_there_are_masks(render: Render, tmp_path: Path) -> None:
     masked = {"attention_mode": "masked", "mask_words": ["bear"]}
     apart = render(tmp_path / "apart.mp4", **HELD, **masked, sources={"0": "generated", "2": "clip"})
@@ -68,6 +69,7 @@ def test_object_and_ground_are_held_apart_where_there_are_masks(render: Render, 
     assert all((one != other).any() for one, other in zip(frames(apart), frames(free), strict=True))
 
 
+@pytest.mark.long
 def test_a_given_mask_says_where_the_sources_object_is(render: Render, tmp_path: Path) -> None:
     from PIL import Image
 

@@ -102,10 +102,10 @@ WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-SLOW = ("demo", "demo, the clip's frame", "FLUX, real guidance")
+LONG = ("demo", "demo, the clip's frame", "FLUX, real guidance")
 
 
-@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow if way in SLOW else ()) for way in WAYS])
+@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.long if way in LONG else ()) for way in WAYS])
 def test_frames_are_those_of_the_cached_source_and_a_worker_makes_them_too(
     way: str, folder: Path, tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_second_run_uses_the_recorded_source_and_the_guidance(
     assert "is reused" in caplog.text
 
 
+@pytest.mark.long
 def test_another_threshold_makes_the_guidance_anew(render: Render, tmp_path: Path) -> None:
     first = render(tmp_path / "out.mp4")
     picture, entry = (first.guidance("canny") / "000000.png").read_bytes(), cache_entry(first)

@@ -28,6 +28,7 @@ def test_every_scheduler_renders(render: Callable[..., Outputs], tmp_path: Path,
     assert np.array_equal(first, second)  # no guidance and the same noise, also where a scheduler draws it
 
 
+@pytest.mark.long
 def test_lcm_in_a_few_steps_with_a_lora_keeps_s_at_its_fraction(
     demo: Callable[..., Settings],
     models: Callable[[Settings], DiffusionModel],

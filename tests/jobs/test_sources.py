@@ -35,6 +35,7 @@ def test_the_clips_own_frame_is_reconstructed(
     assert expected.std() > 1
 
 
+@pytest.mark.long
 def test_a_given_picture_of_that_frame_is_the_same_source(
     render: Render, demo: Callable[..., Settings], models: Callable[..., Any], tmp_path: Path
 ) -> None:

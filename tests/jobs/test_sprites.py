@@ -106,6 +106,7 @@ def test_other_poses_are_rendered_although_all_settings_are_as_before(
     assert second.sheet.read_bytes() == alone.sheet.read_bytes()
 
 
+@pytest.mark.long
 def test_masks_by_words_are_taken_too(
     settings: Callable[..., SpriteSettings], model: DiffusionModel, tmp_path: Path
 ) -> None:

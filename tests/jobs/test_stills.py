@@ -199,6 +199,7 @@ def test_a_given_picture_of_any_shape_is_reconstructed_and_changed(
     assert difference(source, target) > 0
 
 
+@pytest.mark.long
 def test_the_ways_of_inverting_are_others(still: Made, models: Models, photo: Path, tmp_path: Path) -> None:
     ways: dict[str, dict[str, Any]] = {
         "replayed": {},
@@ -258,6 +259,7 @@ def test_any_two_settings_span_a_grid_and_sources_that_differ_are_told_apart(
     assert len({read_png(cell.path).tobytes() for cell in cells}) == 4
 
 
+@pytest.mark.long
 def test_weights_of_the_guidance_can_be_swept(still: Made, models: Models, edges: list[Path], tmp_path: Path) -> None:
     settings = still(
         source_prompt=SOURCE,
@@ -286,6 +288,7 @@ def test_methods_differ_and_the_fixed_seed_is_the_plain_picture(still: Made, mod
     assert difference(made["masactrl"][0], target) == 0
 
 
+@pytest.mark.long
 def test_methods_are_compared_on_a_given_picture_under_guidance_with_one_inversion(
     still: Made, models: Models, photo: Path, edges: list[Path], tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_frame_depends_on_its_own_sources_and_no_others(two: Outputs, render: 
     np.testing.assert_array_equal(frames(two)[3], frames(after)[3])
 
 
+@pytest.mark.long
 def test_any_chunk_size_gives_the_same_bits_from_the_cache(two: Outputs, render: Render, tmp_path: Path) -> None:
     again = render(tmp_path / "out.mp4", **TWO, chunk_frames=2)
     np.testing.assert_array_equal(frames(again), frames(two))
@@ -99,6 +100,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_bits(two: Outputs, render: 
     np.testing.assert_array_equal(frames(outputs), frames(two))
 
 
+@pytest.mark.long
 def test_while_sources_are_mixed_frames_go_from_one_to_the_other(one: Outputs, render: Render, tmp_path: Path) -> None:
     sources = {"sources": {"0": "generated", "1": "clip"}}
     mixed = frames(render(tmp_path / "out.mp4", **ALL, **sources, hand_over="mix", hand_over_frames=2))
@@ -132,6 +134,7 @@ def test_a_plan_with_several_sources_is_rendered_by_whoever_has_it(
     assert [path.read_bytes() for path in outputs.frames(4)] == made
 
 
+@pytest.mark.long
 def test_sources_of_each_kind_stand_on_one_timeline(render: Render, one: Outputs, tmp_path: Path) -> None:
     write_png(tmp_path / "given.png", frames(one)[0])
     sources = {"0": "clip", "1": "generated", "2": str(tmp_path / "given.png"), "3": "clip"}

@@ -243,7 +243,11 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = [name for name in CASES if "from layer" in name and "from layer 8 16:9" not in name]
+"""The whole grid of layers is run by `pytest -m long`."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in CASES])
 def test_cached_render_equals_side_by_side(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     model = load(case)

@@ -198,6 +198,7 @@ def test_a_saved_character_is_the_same_in_clips_and_panels(
         render(tmp_path / "b.mp4", character="hero", characters_dir=tmp_path / "characters", num_inference_steps=3)
 
 
+@pytest.mark.long
 def test_a_picture_is_inverted_once_and_kept(
     comic: Comic, demo: Made, bare: DiffusionModel, tmp_path: Path, render: Any
 ) -> None:
