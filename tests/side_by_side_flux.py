@@ -1,8 +1,7 @@
 """Mutual attention on FLUX written down a second time: source and targets side by side, by diffusers alone.
 
 Nothing here is shared with the package: steps and layers are plain arguments, attention is spelled out, and tokens
-are turned by complex numbers. Rows of a batch: [source, target 0, target 1, …]; each branch has its own call, that of
-the prompts first.
+are turned by complex numbers. Rows of a batch: [source, target 0, target 1, …] for each branch.
 """
 
 from __future__ import annotations
@@ -37,8 +36,6 @@ class SideBySide:
     moved: tuple[tuple[int, int], ...] = ()
     """How far down and to the right the source's keys stand for each target, with the positions `pose`."""
     active: bool = False
-    reads_prompts: bool = True
-    """Whether the call is that of the prompts, and not of the negative ones."""
 
     def turned(self, states: torch.Tensor, right: int = 0, down: int = 0) -> torch.Tensor:
         """(heads, text tokens + tokens, channels) with their places put in, the picture so far to the right, down."""
@@ -103,8 +100,10 @@ class JointAttention:
         Args:
             for_target: for each target, the keys of all rows as they stand for it.
         """
-        for row in range(1, self.state.rows):
-            out[row] = self.target(q[row], k[row], v[row], for_target[row - 1][0], v[0], out[row])
+        for first in range(0, len(q), self.state.rows):
+            for row in range(first + 1, first + self.state.rows):
+                k_s = for_target[row - first - 1][first]
+                out[row] = self.target(q[row], k[row], v[row], k_s, v[first], out[row])
 
     def target(self, q: Any, k: Any, v: Any, k_s: Any, v_s: Any, plain: Any) -> torch.Tensor:
         state, words = self.state, self.state.text_tokens
@@ -150,16 +149,16 @@ def run(
         prompts: for each branch, those of its rows; with two branches the first is without condition.
         noise: (1, channels, height, width).
         scale: that the network reads, and by which two branches are combined where there is no other.
-        residuals: keyword arguments of ControlNets for the calls of a step, of those of the prompts' call.
+        residuals: keyword arguments of ControlNets for a call.
     """
     network, scheduler = pipe.transformer, copy.deepcopy(pipe.scheduler)
     height, width = noise.shape[-2:]
     tokens = (height // 2) * (width // 2)
     shift = calculate_shift(tokens)
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / num_steps, num_steps), mu=shift)
-    encoded = [pipe.encode_prompt(row, max_sequence_length=state.text_tokens) for row in prompts]
+    encoded = [pipe.encode_prompt(p, max_sequence_length=state.text_tokens) for row in prompts for p in row]
     latents = FluxPipeline._pack_latents(noise, 1, noise.shape[1], height, width).repeat(state.rows, 1, 1)
-    guidance = torch.full([state.rows], scale) if network.config.guidance_embeds else None
+    guidance = torch.full([len(encoded)], scale) if network.config.guidance_embeds else None
     modules = {name: module for name, module in network.named_modules() if name.endswith(".attn")}
     before = {name: module.processor for name, module in modules.items()}
     for name, module in modules.items():
@@ -167,25 +166,18 @@ def run(
     try:
         for step, t in enumerate(scheduler.timesteps):
             state.active = step in active_steps
-            calls: list[dict[str, Any]] = [
-                {
-                    "hidden_states": latents,
-                    "encoder_hidden_states": hidden,
-                    "pooled_projections": pooled,
-                    "timestep": t.expand(state.rows) / 1000,
-                    "txt_ids": places,
-                    "img_ids": FluxPipeline._prepare_latent_image_ids(1, height // 2, width // 2, "cpu", torch.float32),
-                    "guidance": guidance,
-                    "return_dict": False,
-                }
-                for hidden, pooled, places in encoded
-            ]
-            branches: list[torch.Tensor] = []
+            arguments: dict[str, Any] = {
+                "hidden_states": latents.repeat(len(prompts), 1, 1),
+                "encoder_hidden_states": torch.cat([e[0] for e in encoded]),
+                "pooled_projections": torch.cat([e[1] for e in encoded]),
+                "timestep": t.expand(len(encoded)) / 1000,
+                "txt_ids": encoded[0][2],
+                "img_ids": FluxPipeline._prepare_latent_image_ids(1, height // 2, width // 2, "cpu", torch.float32),
+                "guidance": guidance,
+                "return_dict": False,
+            }
             with torch.no_grad():
-                added = residuals(calls[-1], step)
-                for arguments in reversed(calls):
-                    state.reads_prompts = arguments is calls[-1]
-                    branches.insert(0, network(**arguments, **added)[0])
+                branches = network(**arguments, **residuals(arguments, step))[0].chunk(len(prompts))
             out = (
                 branches[0] if len(branches) == 1 else branches[0] + (real_scale or scale) * (branches[1] - branches[0])
             )

@@ -205,7 +205,6 @@ FLUX = _Flux(
     ),
     "pe_embedder",
     "transformer_blocks",
-    calls_each_branch=True,
 )
 QWEN = _Qwen(
     "Qwen-Image",

@@ -116,7 +116,7 @@ class FramesJob:
         """Frames at the beginning of their denoising."""
         pictures = [np.stack([kind[frame] for frame in frames]) for kind in self.guidance]
         guidance = self.denoising.model.prepare_controls(pictures) if pictures else None
-        return FrameBatch.from_noise(self.noise_of(frames), guidance, self.scheduler)
+        return FrameBatch.from_noise(self.noise_of(frames), guidance, self.scheduler, self.plan.acting_steps)
 
     def given_masks(self, frames: Sequence[int]) -> torch.Tensor | None:
         """Given masks of a batch, (frames, height, width) bool."""

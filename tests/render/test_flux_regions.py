@@ -66,43 +66,42 @@ class ByWords(JointAttention):
         super().__init__(name, state)
         self.case, self.places, self.maps = case, places, maps
 
-    def seen(self, row: int, source: int, layers: int | None = None) -> torch.Tensor:
-        """Of a row's tokens, how much they looked at a source's words in the first layers, between 0 and 1."""
-        mean = torch.stack(self.maps[row, source][:layers]).mean(0)
+    def seen_so_far(self, row: int, source: int) -> torch.Tensor:
+        """Of a row's tokens, how much they looked at a source's words in the layers before, between 0 and 1."""
+        mean = torch.stack(self.maps[row, source]).mean(0)
         return (mean - mean.min()) / (mean.max() - mean.min())
 
     def put_in(self, q: Any, k: Any, v: Any, for_target: list[torch.Tensor], out: torch.Tensor) -> None:
-        """A source's figure is the one before this layer; the frame's, in the negative call, is the whole one."""
         text, rows = self.state.text_tokens, self.state.rows
-        block = int(self.name.split(".")[1])
-        before = block if self.name.startswith("transformer_blocks.") else None
-        figures = [self.seen(number, number, before) >= THRESHOLD for number in range(len(SOURCES))]
-        scores = [self.seen(rows - 1, number) for number in range(len(SOURCES))]
+        figures = [self.seen_so_far(number, number) >= THRESHOLD for number in range(len(SOURCES))]
+        scores = [self.seen_so_far(rows - 1, number) for number in range(len(SOURCES))]
         if self.case.boxes:
             scores = [score * half.flatten() for score, half in zip(scores, halves(self.state.grid), strict=True)]
         one, other = scores
         whose = torch.where((one >= THRESHOLD) & (one >= other), 0, torch.where(other >= THRESHOLD, 1, -1))
         assert {0, 1} <= set(whose.tolist()), "a source has no part in the picture: this case proves nothing"
+        for first in range(0, len(q), rows):
+            frame = first + rows - 1
 
-        def beside(number: int, seen: torch.Tensor) -> torch.Tensor:
-            """What the frame's picture gets of some of a source's tokens, with its own text."""
-            k_s, v_s = for_target[0][number][:, text:][:, seen], v[number][:, text:][:, seen]
-            keys, values = torch.cat([k[-1][:, :text], k_s], 1), torch.cat([v[-1][:, :text], v_s], 1)
-            found: torch.Tensor = softmax_attention(q[-1][:, text:], keys, values)
-            return found
+            def beside(number: int, seen: torch.Tensor, first: int = first, frame: int = frame) -> torch.Tensor:
+                """What the frame's picture gets of some of a source's tokens, with its own text."""
+                k_s, v_s = for_target[0][first + number][:, text:][:, seen], v[first + number][:, text:][:, seen]
+                keys, values = torch.cat([k[frame][:, :text], k_s], 1), torch.cat([v[frame][:, :text], v_s], 1)
+                found: torch.Tensor = softmax_attention(q[frame][:, text:], keys, values)
+                return found
 
-        ground = out[-1][:, text:] if self.case.ground == "self" else beside(0, ~figures[0])
-        for number, figure in enumerate(figures):
-            ground = torch.where((whose == number)[:, None], beside(number, figure), ground)
-        out[-1] = torch.cat([out[-1][:, :text], ground], 1)
+            ground = out[frame][:, text:] if self.case.ground == "self" else beside(0, ~figures[0])
+            for number, figure in enumerate(figures):
+                ground = torch.where((whose == number)[:, None], beside(number, figure), ground)
+            out[frame] = torch.cat([out[frame][:, :text], ground], 1)
 
     def look(self, q: torch.Tensor, k: torch.Tensor) -> None:
         """Keep what each picture's tokens, under its prompt, look at of the text alone, where that stands apart."""
-        if not (self.name.startswith("transformer_blocks.") and self.state.reads_prompts):
+        if not self.name.startswith("transformer_blocks."):
             return
-        text = self.state.text_tokens
+        text, rows = self.state.text_tokens, self.state.rows
         for row, places in enumerate(self.places):
-            asks, offers = q[row], k[row]
+            asks, offers = q[len(q) - rows + row], k[len(k) - rows + row]
             weights = (asks[:, text:] @ offers[:, :text].mT / q.shape[-1] ** 0.5).softmax(-1).mean(0)
             for source, where in enumerate(places):
                 if where:
@@ -152,7 +151,7 @@ def reference(case: Case, model: DiffusionModel, steps: list[int]) -> torch.Tens
     maps: dict[tuple[int, int], list[torch.Tensor]] = {}
     places = [words(model, prompt) for prompt in case.prompts]
     branches = [[NEGATIVE] * state.rows] * case.guided + [case.prompts]
-    hook = pipe.transformer.register_forward_pre_hook(lambda *_: maps.clear() if state.reads_prompts else None)
+    hook = pipe.transformer.register_forward_pre_hook(lambda *_: maps.clear())
     try:
         return side_by_side_flux.run(
             pipe, state, branches, initial_noise(model, case.size, 5), steps, STEPS, SCALE,

@@ -20,7 +20,6 @@ from masactrl_video.attention.plan import plan_control
 from masactrl_video.attention.session import AttentionControl
 from masactrl_video.cache.recorded_source import CachedSource
 from masactrl_video.errors import UserError
-from masactrl_video.model.backbones.branches import GUIDED
 from masactrl_video.model.backbones.flux.controls import FluxControlNetwork
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.prompts import encode_prompt, find_words
@@ -220,8 +219,9 @@ def test_outside_of_the_figures_frames_are_the_source_to_the_bit(tmp_path: Path)
     figure[0, 2:6, 4:8], figure[1, :, 6:12] = True, True  # one point around each, and whole tokens
     figure[:, :4, :4] = True  # of the source
     assert torch.equal(is_source, ~figure)
-    tokens = [int(one[::2, ::2].sum()) for one in figure for _branch in GUIDED]
-    assert counts == [24] * 4 * len(GUIDED) + [*tokens, *tokens]
+    tokens = [int(one[::2, ::2].sum()) for one in figure]
+    free, acting = [24] * 4, [24] * 2  # the step before the source acts has a call for each branch
+    assert counts == [*free, *acting, *tokens, *tokens]
 
 
 def test_frames_of_a_batch_are_the_same_one_by_one(tmp_path: Path) -> None:

@@ -306,8 +306,9 @@ class Backbone(Protocol):
     def calls_each_branch(self) -> bool:
         """Whether each branch has a call of its own, the prompt's before that of the negative prompt.
 
-        So it is where the two have texts of different lengths. `predict` names the branch of each call then, by
-        `LoadedModel.clock`; in a pipeline of diffusers the calls come in this order.
+        So it is where the two have texts of different lengths, and where a pipeline of diffusers does so. `predict`
+        names the branch of each call then, by `LoadedModel.clock`, unless it makes one call of all
+        (`StepClock.joins_branches`); in a pipeline the calls come in this order.
         """
         return False
 

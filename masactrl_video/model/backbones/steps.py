@@ -42,6 +42,7 @@ class StepClock:
     def __init__(self) -> None:
         self._step: int | None = None
         self._branches: Sequence[Branch] | None = None
+        self._joins_branches = False
 
     @property
     def step(self) -> int | None:
@@ -58,6 +59,23 @@ class StepClock:
     def branches(self) -> Sequence[Branch] | None:
         """Of which branches the rows of the call in progress are; None: of all that the loop has."""
         return self._branches
+
+    @property
+    def joins_branches(self) -> bool:
+        """Whether all branches may come in one call, although in the family's pipeline each has a call of its own.
+
+        That costs less; its last bits are others.
+        """
+        return self._joins_branches
+
+    @contextmanager
+    def joining(self, *, joins: bool = True) -> Iterator[None]:
+        """Inside the context, branches may be joined (see `joins_branches`)."""
+        before, self._joins_branches = self._joins_branches, joins
+        try:
+            yield
+        finally:
+            self._joins_branches = before
 
     @contextmanager
     def of(self, branches: Sequence[Branch]) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,12 +40,20 @@ class FrameBatch:
     """(frames, height, width) bool: before a still ground, where the latents are not the source's, if that is known."""
     alter: Alter | None = None
     """What the guided output becomes before the scheduler's step."""
+    joined_steps: Collection[int] = ()
+    """Of the steps, those with `StepClock.joins_branches`: bits need not be those of the family's pipeline there."""
 
     @classmethod
-    def from_noise(cls, noise: torch.Tensor, guidance: PreparedControls | None, scheduler: Schedule) -> FrameBatch:
+    def from_noise(
+        cls,
+        noise: torch.Tensor,
+        guidance: PreparedControls | None,
+        scheduler: Schedule,
+        joined_steps: Collection[int] = (),
+    ) -> FrameBatch:
         """Start from standard normal noise (frames, channels, height, width)."""
         own = copy.deepcopy(scheduler)
-        return cls(noise * own.init_noise_sigma, guidance, own)
+        return cls(noise * own.init_noise_sigma, guidance, own, joined_steps=joined_steps)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,8 @@ class Denoising:
         text = self.text_at(step, batch.scheduler.timesteps)
         alone = self.model.clock.of(text.names) if text.branches < self.text.branches else nullcontext()
         rows = text.branches * model_input.shape[0]
-        with self.model.clock.at(step), alone, self._part_of_denoiser(batch, step, rows):
+        joining = self.model.clock.joining(joins=step in batch.joined_steps)
+        with self.model.clock.at(step), joining, alone, self._part_of_denoiser(batch, step, rows):
             predict = self.model.backbone.predict
             branches = predict(self.model, model_input, timestep, text, guidance, step, num_steps)
         return self.model.backbone.guided(branches, self.guidance_scale, self.rule)

@@ -109,10 +109,11 @@ class FluxBackbone(TransformerBackbone):
         height, width = model_input.shape[-2:]
         tokens = pack(model_input)
 
-        def arguments(branch: int) -> dict[str, object]:
-            return text.for_frames(branch, frames) | {
-                "hidden_states": tokens,
-                "timestep": timestep.expand(frames).to(tokens.dtype) / 1000,
+        def arguments(some: FluxText) -> dict[str, object]:
+            rows = some.branches * frames
+            return some.for_frames(frames) | {
+                "hidden_states": tokens.repeat(some.branches, 1, 1),
+                "timestep": timestep.expand(rows).to(tokens.dtype) / 1000,
                 "img_ids": places((height // PATCH, width // PATCH)).to(tokens.device, tokens.dtype),
                 "return_dict": False,
             }
@@ -120,12 +121,17 @@ class FluxBackbone(TransformerBackbone):
         added: dict[str, list[torch.Tensor]] = {}
         if controls is not None:  # they read the prompt alone, as in diffusers' pipeline
             assert isinstance(controls, PreparedPictures)
-            guidance, of_prompt = text.guidance_rows(frames), arguments(text.branches - 1)
-            added = residuals(controls, transformer, of_prompt, guidance, step, num_steps)
+            prompt = text.branch(text.branches - 1)
+            added = residuals(controls, transformer, arguments(prompt), prompt.guidance_rows(frames), step, num_steps)
 
-        def call(branch: int) -> torch.Tensor:
-            scale = text.guidance_rows(frames) if self.distils_guidance(transformer) else None
-            out: torch.Tensor = transformer(guidance=scale, **arguments(branch), **added)[0]
-            return unpack(out, height, width)
+        def call(some: FluxText) -> torch.Tensor:
+            given = arguments(some) | added
+            if some.branches > 1:
+                given |= {name: [one.repeat(some.branches, 1, 1) for one in found] for name, found in added.items()}
+            scale = some.guidance_rows(frames) if self.distils_guidance(transformer) else None
+            out: torch.Tensor = transformer(guidance=scale, **given)[0]
+            return unpack(out, height, width).reshape(some.branches, *model_input.shape)
 
-        return branch_by_branch(model, text, call)
+        if model.clock.joins_branches:
+            return call(text)
+        return branch_by_branch(model, text, lambda branch: call(text.branch(branch))[0])

@@ -25,19 +25,19 @@ class FluxText(TextCondition):
     guidance: torch.Tensor | None = None
     """(branches,), the scale that networks of distilled guidance read."""
 
-    def for_frames(self, branch: int, frames: int) -> dict[str, object]:
-        """Keyword arguments of a call for one branch of all frames."""
+    def for_frames(self, frames: int) -> dict[str, object]:
+        """Keyword arguments of a call on branches x frames rows, branch by branch."""
         assert self.pooled is not None
-        prompt = self.hidden_states[branch]
+        hidden = self.rows(frames)
         return {
-            "encoder_hidden_states": prompt.expand(frames, -1, -1),
-            "pooled_projections": self.pooled[branch].expand(frames, -1),
-            "txt_ids": prompt.new_zeros(prompt.shape[0], 3),
+            "encoder_hidden_states": hidden,
+            "pooled_projections": self.pooled.repeat_interleave(frames, dim=0),
+            "txt_ids": hidden.new_zeros(hidden.shape[1], 3),
         }
 
     def guidance_rows(self, frames: int) -> torch.Tensor | None:
-        """The scale for each frame, which is the same in all branches."""
-        return None if self.guidance is None else self.guidance[-1].expand(frames)
+        """The scale for each row."""
+        return None if self.guidance is None else self.guidance.repeat_interleave(frames, dim=0)
 
 
 def max_tokens(pipe: FluxPipeline) -> int:
