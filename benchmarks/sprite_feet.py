@@ -3,8 +3,8 @@
 The network finds ankles, and errs, so what it finds in a sprite is compared with what it finds in the exact figure of
 the same pose, whose soles are on the line. Three errors would not cancel out:
 
-- It has learnt the world's six colours of trousers. In trousers of another colour it sees ankles too high, in exact
-  figures too. So the exact figure wears trousers of the colour that the sprite has; the sprite is left as it is.
+- It has learnt trousers of a few colours. In those of another colour it sees ankles too high, in exact figures too. So
+  the exact figure wears trousers of the colour that the sprite has; the sprite is left as it is.
 - Where legs cross, it may take one foot for the other. So the foot is sought that the pose stands on: of all places
   that the network holds for an ankle, the nearest to it. Where it holds none there for one, the cell counts as wrong.
 - It answers on a grid of 4 px, and the detector's mean of a peak's neighbours is drawn to that grid by up to 1 px. Here
