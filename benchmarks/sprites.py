@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
+from sprite_feet import by_colour, feet, standing_on
 
-from masactrl_video.controls.pose_plan import detector_named
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.draw import Canvas
 from masactrl_video.demo.world.figure import draw_body, figure_of
@@ -35,13 +35,14 @@ from masactrl_video.demo.world.frame import draw_frame
 from masactrl_video.demo.world.identity import FULL_WORLD, Identity
 from masactrl_video.demo.world.poses import GivenPose, pose_from
 from masactrl_video.demo.world.read import read_identity
-from masactrl_video.poses.cycles import GROUND, HEIGHT
+from masactrl_video.poses.cycles import HEIGHT
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import read_poses
-from masactrl_video.poses.skeleton import ANKLES
 from masactrl_video.sprites.alpha import Rgba, cut_out
 from masactrl_video.sprites.body import Body
+from masactrl_video.sprites.cells import soles_px, to_cell, window_of
 from masactrl_video.sprites.ground import enlargement, ground_of
+from masactrl_video.sprites.movements import SOLE_SHARE
 from masactrl_video.video.png import read_png, read_rgba_png
 
 Picture = NDArray[np.uint8]
@@ -170,6 +171,17 @@ def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], truths: dict[s
     }
 
 
+def cells_of(frames: Sequence[Picture], poses: Sequence[Pose], cell_px: int) -> list[Picture]:
+    """Frames as cells, the way that sheets are made."""
+    side = len(frames[0]) * enlargement(len(frames[0]))
+    bodies = [Body.of(pose, side) for pose in poses]
+    ground = ground_of(frames, bodies, ASIDE)
+    cut = [cut_out(frame, body, ground) for frame, body in zip(frames[:-ASIDE], bodies, strict=False)]
+    soles = soles_px(cut, [body.lowest_px for body in bodies[: len(cut)]], SOLE_SHARE * side)
+    window = window_of(cut, soles, cell_px, cell_px * enlargement(len(frames[0])))
+    return [to_cell(figure, sole, window, hard=False) for figure, sole in zip(cut, soles, strict=True)]
+
+
 def mean_errors(rows: Sequence[tuple[float, float, float]]) -> Figures:
     """Of all cells."""
     iou, over_black, on_white = np.array(rows).T
@@ -181,64 +193,11 @@ def mean_errors(rows: Sequence[tuple[float, float, float]]) -> Figures:
     }
 
 
-FLAT = (150, 190, 150)
-SHIFTS_PX = np.arange(-2, 2, 0.5)  # the network answers on a grid of 4 px: a picture is shown to it at eight places
-
-
-def feet(cells: Sequence[Picture], exact_cells: Sequence[Picture]) -> dict[str, float]:
-    """How far feet are from the line, as the keypoint network finds the lower ankle in each cell over a flat ground.
-
-    The network finds ankles, and has a bias, so what it finds in the exact figure that stands on the line is what it is
-    compared with. `feet_off_px_median` is what all cells have in common; `trembling_px` is the mean of the rest.
-    """
-    detect = detector_named("demo/keypoints", 0.05)
-
-    def lowest(picture: Picture) -> float:
-        found = []
-        for shift in SHIFTS_PX:
-            moved = np.array([[1, 0, 0], [0, 1, shift]], np.float32)
-            pose = detect(cv2.warpAffine(picture, moved, picture.shape[:2], flags=cv2.INTER_CUBIC, borderValue=FLAT))
-            body = pose.people[0].body if pose.people else np.zeros((18, 3))
-            found += [max((body[ankle, 1] for ankle in ANKLES if body[ankle, 2] > 0), default=np.nan) - shift]
-        return float(np.mean(found))
-
-    off = np.array([lowest(ours) - lowest(theirs) for ours, theirs in zip(cells, exact_cells, strict=True)])
-    common = float(np.nanmedian(off))
-    return {
-        "cells": len(cells),
-        "found": int(np.isfinite(off).sum()),
-        "feet_off_px_mean": float(np.nanmean(np.abs(off))),
-        "feet_off_px_most": float(np.nanmax(np.abs(off))),
-        "feet_off_px_median": common,
-        "trembling_px": float(np.nanmean(np.abs(off - common))),
-        "within_1_px": int((np.abs(off) <= 1).sum()),
-    }
-
-
 def soles(cells: Sequence[Picture], line_px: float) -> Figures:
     """How far the lowest row that is as wide as 2 px is from the line, by alpha alone."""
     lowest = [np.flatnonzero((cell[..., 3] >= 128).sum(axis=1) >= len(cell) // 64)[-1] + 1 for cell in cells]
     off = np.abs(np.array(lowest) - line_px)
     return {"off_px_mean": float(off.mean()), "off_px_most": float(off.max()), "within_1_px": int((off <= 1).sum())}
-
-
-def over_flat(cell: Picture) -> Picture:
-    """A cell over the flat ground."""
-    alpha = cell[..., 3:] / 255
-    return np.asarray(np.round(cell[..., :3] * alpha + np.array(FLAT) * (1 - alpha)), np.uint8)
-
-
-def standing_on(identity: Identity, pose: Pose, ground_px: float, share: float, cell_px: int) -> Picture:
-    """The exact figure in a cell, its soles on the line, over the flat ground. share: of a picture's side in it."""
-    points, height = (world_pose(pose).points - (0.5, GROUND)) * share + 0.5, HEIGHT * share
-    fine = Canvas(8 * cell_px, 8 * cell_px)
-    draw_body(fine, figure_of(identity, points, height))
-    as_wide = fine.mask().sum(axis=1) >= 8 * cell_px // 64
-    sole = (np.flatnonzero(as_wide)[-1] + 1) / (8 * cell_px)
-    canvas = Canvas(cell_px, cell_px)
-    canvas.gradient(FLAT, FLAT, 0, 1)
-    draw_body(canvas, figure_of(identity, points + np.array([0, ground_px / cell_px - sole]), height))
-    return canvas.picture()
 
 
 def seams(sheet: Path, names: dict[str, int]) -> dict[str, float]:
@@ -267,7 +226,9 @@ def main(sheet: Path) -> dict[str, dict[str, float]]:
         read_rgba_png(folder / "cells" / f"{name}-{at:02d}.png") for name, count in names.items() for at in range(count)
     ]
     cell_px, share = len(cells[0]), report["scale"] * side / len(cells[0])
-    standing = [standing_on(identity, pose, report["anchor_px"][1], share, cell_px) for pose in poses[: len(cells)]]
+    standing = [
+        standing_on(identity, world_pose(pose), report["anchor_px"][1], share, cell_px) for pose in poses[: len(cells)]
+    ]
     known = [exact(identity, world_pose(pose), side) for pose in poses[: len(cells)]]
     shown, itself = (
         [as_drawn(frame, black, covered) for frame, (black, _, covered) in zip(pictures, known, strict=False)]
@@ -283,7 +244,10 @@ def main(sheet: Path) -> dict[str, dict[str, float]]:
         **cut_figures(drawn, poses, {"exact pictures": known}),
         **cut_figures(decoded, poses, {"autoencoder": known}),
         "autoencoder, before cutting": uncut(decoded, drawn, known),
-        "feet": feet([over_flat(cell) for cell in cells], standing),
+        "feet": feet(cells, standing).figures(),
+        "feet, beside trousers as they should be": feet(cells, standing, same_trousers=False).figures(),
+        "feet, by the colour of trousers alone": by_colour(cells, standing).figures(),
+        "feet, autoencoder": feet(cells_of(decoded, poses, cell_px), standing).figures(),
         "soles": soles(cells, report["anchor_px"][1]),
         "palette": {"colours": report["colours"]},
         "seams": seams(sheet, names),

@@ -1,0 +1,196 @@
+"""How far the feet of sprites of the cartoon world are from their line, by the keypoint network.
+
+The network finds ankles, and errs, so what it finds in a sprite is compared with what it finds in the exact figure of
+the same pose, whose soles are on the line. Three errors would not cancel out:
+
+- It has learnt trousers of a few colours. In those of another colour it sees ankles too high, in exact figures too. So
+  the exact figure wears trousers of the colour that the sprite has; the sprite is left as it is.
+- Where legs cross, it may take one foot for the other. So the foot is sought that the pose stands on: of all places
+  that the network holds for an ankle, the nearest to it. Where it holds none there for one, the cell counts as wrong.
+- It answers on a grid of 4 px, and the detector's mean of a peak's neighbours is drawn to that grid by up to 1 px. Here
+  a peak's top is found between cells, and each picture is shown at eight places.
+
+What is left: of a figure that stands 2 or 3 px off the line, the network sees half to nearly all of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from masactrl_video.demo.folder import WEIGHTS
+from masactrl_video.demo.world.draw import Canvas, Colour
+from masactrl_video.demo.world.figure import Figure, draw_body, figure_of
+from masactrl_video.demo.world.identity import Identity
+from masactrl_video.demo.world.poses import GivenPose
+from masactrl_video.poses.cycles import GROUND
+from masactrl_video.poses.detectors.network import LOWEST_PEAK, STRIDE, KeypointNetwork
+from masactrl_video.poses.skeleton import ANKLES
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+FLAT: Colour = (150, 190, 150)
+SHIFTS_PX = np.arange(-2, 2, 0.5)  # the network answers on a grid of 4 px: a picture is shown to it at eight places
+WEIGHT = 10.0
+"""Of a keypoint against the ground in the network's training."""
+FAR_PX = 12
+"""An ankle so far from that of the pose is another one."""
+LEAST_PX = 8
+FINE = 16
+_CODES = {"fur": (255, 0, 0), "limbs": (0, 255, 0), "shirt": (0, 0, 255), "trousers": (255, 0, 255)}
+"""Colours that the world has not, to tell parts of a figure."""
+
+
+def standing_on(identity: Identity, pose: GivenPose, ground_px: float, share: float, cell_px: int) -> Figure:
+    """The exact figure in a cell, its soles on the line. share: of a picture's side in it.
+
+    The world rounds its outlines to half a pixel or so, so the soles are those of the figure as drawn at this size.
+    """
+    points, height = (pose.points - (0.5, GROUND)) * share + 0.5, pose.height * share
+    figure = figure_of(identity, points, height)
+    for _ in range(2):
+        points = points + np.array([0, (ground_px - sole_px(figure, cell_px)) / cell_px])
+        figure = figure_of(identity, points, height)
+    return figure
+
+
+def sole_px(figure: Figure, cell_px: int) -> float:
+    """Lower edge of the lowest part of the exact figure that is 2 px wide, between pixels."""
+    fine = cv2.resize(covered(figure, cell_px), None, fx=FINE, fy=FINE, interpolation=cv2.INTER_CUBIC)
+    return float((np.flatnonzero((fine >= 0.5).sum(axis=1) >= FINE * cell_px // 64)[-1] + 1) / FINE)
+
+
+def covered(figure: Figure, cell_px: int) -> Floats:
+    """How much of each pixel the exact figure covers."""
+    black, white = (exact_cell(figure, cell_px, (level,) * 3).astype(np.float64) for level in (0, 255))
+    return 1 - (white - black).mean(axis=2) / 255
+
+
+def exact_cell(figure: Figure, cell_px: int, ground: Colour = FLAT) -> Picture:
+    """The figure over the flat ground."""
+    canvas = Canvas(cell_px, cell_px)
+    canvas.gradient(ground, ground, 0, 1)
+    draw_body(canvas, figure)
+    return canvas.picture()
+
+
+def over_flat(cell: Picture) -> Picture:
+    """A cell over the flat ground."""
+    alpha = cell[..., 3:] / 255
+    return np.asarray(np.round(cell[..., :3] * alpha + np.array(FLAT) * (1 - alpha)), np.uint8)
+
+
+def in_trousers_of(cell: Picture, figure: Figure) -> Figure:
+    """The exact figure in trousers of the colour that the cell has inside of them; as it is where few px are."""
+    parts = exact_cell(replace(figure, **_CODES), len(cell))
+    inner = (parts == np.array(_CODES["trousers"])).all(axis=2).astype(np.uint8)
+    own = (cv2.erode(inner, np.ones((3, 3), np.uint8)) > 0) & (cell[..., 3] == 255)
+    if own.sum() < LEAST_PX:
+        return figure
+    red, green, blue = np.median(cell[own][:, :3], axis=0).round().astype(int).tolist()
+    return replace(figure, trousers=(red, green, blue))
+
+
+class FootFinder:
+    """The keypoint network, asked for one foot."""
+
+    def __init__(self) -> None:
+        self._network: Any = KeypointNetwork.from_pretrained(WEIGHTS / "keypoints").eval()
+
+    @torch.no_grad()
+    def ankle_px(self, picture: Picture, near: Floats) -> Floats:
+        """y of the ankle nearest to a place, as found at each shift; NaN where it is not found. (shifts,)
+
+        picture: RGB, as large as the network's pictures; near: x and y in px.
+        """
+        assert len(picture) == self._network.config.sample_size
+        moves = [np.array([[1, 0, 0], [0, 1, shift]], np.float32) for shift in SHIFTS_PX]
+        moved = [
+            cv2.warpAffine(picture, move, picture.shape[:2], flags=cv2.INTER_CUBIC, borderValue=FLAT) for move in moves
+        ]
+        pixels = torch.from_numpy(np.array(moved)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        odds = self._network(pixels)[:, list(ANKLES)].exp().amax(dim=1).numpy()  # -> (shifts, rows, columns)
+        found = [
+            _nearest(known, near + np.array([0, shift])) - shift for known, shift in zip(odds, SHIFTS_PX, strict=True)
+        ]
+        return np.array(found)
+
+
+def _nearest(odds: NDArray[np.float32], near: Floats) -> float:
+    """y in px of the peak nearest to a place.
+
+    A map was trained to be a Gaussian bump whose share of 1 counts `WEIGHT` times, so its odds are that of the bump,
+    and its logarithm is a parabola: the top lies between cells.
+    """
+    bump = np.log(odds / (WEIGHT + odds))
+    tops = (bump == cv2.dilate(bump, np.ones((3, 3), np.uint8))) & (odds >= LOWEST_PEAK / (1 - LOWEST_PEAK))
+    tops[[0, -1]] = tops[:, [0, -1]] = False
+    places = [
+        (column + _top(bump[row, column - 1 : column + 2]), row + _top(bump[row - 1 : row + 2, column]))
+        for row, column in np.argwhere(tops)
+    ]
+    found = (np.array(places, np.float64).reshape(-1, 2) + 0.5) * STRIDE - 0.5
+    away = np.linalg.norm(found - near, axis=1)
+    return float(found[away.argmin(), 1]) if len(away) and away.min() <= FAR_PX else float("nan")
+
+
+def _top(values: NDArray[np.float32]) -> float:
+    """Where a parabola through three values, the middle one the highest, has its top, from the middle."""
+    before, middle, after = values.tolist()
+    bend = before - 2 * middle + after
+    return 0.0 if bend == 0 else 0.5 * (before - after) / bend
+
+
+@dataclass(frozen=True)
+class Feet:
+    """How far the feet of cells are from those of exact figures on the line, px; positive is lower."""
+
+    off: Floats
+    """(cells,); NaN where the foot is not seen in both."""
+
+    def figures(self) -> dict[str, float]:
+        """As they are printed; `common_px` is what all cells are off alike, `trembling_px` the mean of the rest."""
+        common = float(np.nanmedian(self.off))
+        return {
+            "cells": len(self.off),
+            "found": int(np.isfinite(self.off).sum()),
+            "within_1_px": int((np.abs(self.off) <= 1).sum()),
+            "common_px": common,
+            "trembling_px": float(np.nanmean(np.abs(self.off - common))),
+            "within_1_px_of_common": int((np.abs(self.off - common) <= 1).sum()),
+        }
+
+
+def feet(cells: Sequence[Picture], figures: Sequence[Figure], *, same_trousers: bool = True) -> Feet:
+    """The feet of sprites beside those of exact figures.
+
+    Args:
+        cells: RGBA.
+        figures: the exact one of each, its soles on the line.
+        same_trousers: the exact figures wear the sprites' trousers.
+    """
+    beside = [in_trousers_of(*both) if same_trousers else both[1] for both in zip(cells, figures, strict=True)]
+    return _off([over_flat(cell) for cell in cells], beside)
+
+
+def by_colour(cells: Sequence[Picture], figures: Sequence[Figure]) -> Feet:
+    """How far the network moves feet of exact figures by the colour of the sprites' trousers alone."""
+    painted = [in_trousers_of(*both) for both in zip(cells, figures, strict=True)]
+    return _off([exact_cell(figure, len(cell)) for figure, cell in zip(painted, cells, strict=True)], figures)
+
+
+def _off(pictures: Sequence[Picture], figures: Sequence[Figure]) -> Feet:
+    finder = FootFinder()
+    off = []
+    for picture, figure in zip(pictures, figures, strict=True):
+        ankles = figure.joints[list(ANKLES)] * len(picture) - 0.5
+        near = ankles[ankles[:, 1].argmax()]
+        apart = finder.ankle_px(picture, near) - finder.ankle_px(exact_cell(figure, len(picture)), near)
+        seen = np.isfinite(apart)
+        off.append(apart[seen].mean() if 2 * seen.sum() >= len(apart) else np.nan)
+    return Feet(np.array(off))
