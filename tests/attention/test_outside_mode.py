@@ -34,6 +34,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(OUTSIDE)
 
 
+@pytest.mark.long
 def test_render_uses_it_in_a_fresh_process(tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
     for number in range(2):

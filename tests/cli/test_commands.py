@@ -60,6 +60,7 @@ def test_probe_shows_what_is_left_of_a_damaged_clip(run: Run, tmp_path: Path) ->
     assert (ran.status, "error" in json.loads(ran.out)) == (2, True)
 
 
+@pytest.mark.long
 def test_of_a_clip_that_is_cut_off_the_rest_is_rendered_when_asked(run: Run, tmp_path: Path) -> None:
     sounding = make_sounding_clip(tmp_path / "whole.mkv").read_bytes()
     cut = tmp_path / "cut.mkv"

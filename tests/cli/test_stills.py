@@ -73,6 +73,7 @@ KNOWN = (
 )
 
 
+@pytest.mark.long
 def test_a_sweep_of_the_demo_model_leaves_figures_that_tell_its_cells_apart(run: Run, tmp_path: Path) -> None:
     steps = ("--num-inference-steps", "8", "--masa-step", "0", "--columns", "masa_step=0,8")
     ran = run("sweep", "-q", *KNOWN, *steps, "-o", tmp_path / "out")

@@ -21,6 +21,8 @@ from masactrl_video.demo.training.take_up import take_up
 from masactrl_video.demo.training.vae import decoder_losses
 from masactrl_video.poses.detectors.network import KeypointNetwork
 
+pytestmark = pytest.mark.long
+
 SIZE = 64
 AVERAGE_EVERY = Settings(minutes=1, learning_rate=1e-3, batch_size=1).average_every
 """Steps after which the averages, which are what is kept, have moved."""
@@ -80,7 +82,7 @@ def test_latents_are_normalised_by_the_autoencoder_itself(trained: Path) -> None
     torch.testing.assert_close(latents.std(dim=(0, 2, 3)), torch.ones(latents.shape[1]), atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("stage", ["dit", pytest.param("unet", marks=pytest.mark.long)])
+@pytest.mark.parametrize("stage", ["unet", "dit"])
 def test_a_stopped_stage_goes_on_where_it_was(trained: Path, stage: str) -> None:
     before = steps(trained / stage)
     longer = plan(trained, minutes=5e-2)

@@ -116,6 +116,7 @@ def test_the_cells_of_a_grid_are_the_same_made_elsewhere(elsewhere: Callable[[st
     assert {cell.source_path.name for cell in there} == {"source-1.png", "source-2.png"}
 
 
+@pytest.mark.long
 def test_a_grid_goes_on_with_the_cells_that_are_there(elsewhere: Callable[[str], Elsewhere], tmp_path: Path) -> None:
     grid = {"columns": "masa_layer=4,10", "width": 64, "height": 64, "cache_dir": tmp_path / "c"}
     settings = resolve_stills({**read_preset("demo"), **SHORT}, {"prompts": ["a bear"], **grid})

@@ -219,6 +219,7 @@ def test_what_processes_that_died_have_left_is_no_obstacle(
     assert [path.name for path in tmp_path.iterdir()] == [pristine.name]
 
 
+@pytest.mark.long
 def test_another_model_under_the_same_path_has_its_own_entry_and_no_old_frames(
     world: Any, start: Start, run_folder: Path
 ) -> None:

@@ -86,6 +86,7 @@ def _pixels(folder: Path) -> list[bytes]:
     return [read_png(path).tobytes() for path in sorted((folder / "out" / "frames").iterdir())]
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_at_any_write_loses_nothing(
     world: Any, start: Start, run_folder: Path, full: bool, record_property: Callable[[str, object], None]
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_cache_that_may_not_be_written_is_read(world: Any, start: Start, run_f
     assert [entry.name for entry in list_entries(run_folder / "cache")] == [entry.name]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_rights_that_are_lost_during_a_run_are_said_and_it_goes_on(world: Any, start: Start, run_folder: Path) -> None:
     command = start(run_folder, *world.arguments, as_anybody=os.getuid() == 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hardship.processes import STAGES, Command
 from hardship.wholeness import check_whole, finished_batches
 
@@ -103,6 +104,7 @@ def test_ctrl_c_stops_within_a_step_and_leaves_nothing_half_written(
     world.check_finished(folder)
 
 
+@pytest.mark.long
 def test_a_damaged_frame_of_a_stopped_run_is_rendered_again(world: Any, start: Start, run_folder: Path) -> None:
     command = start(run_folder, *world.arguments)
     assert command.reaches("encode")
@@ -119,6 +121,7 @@ def test_a_damaged_frame_of_a_stopped_run_is_rendered_again(world: Any, start: S
     world.check_finished(run_folder)
 
 
+@pytest.mark.long
 def test_a_changed_setting_is_refused_and_restart_begins_anew(world: Any, start: Start, run_folder: Path) -> None:
     command = start(run_folder, *world.arguments)
     assert command.reaches("encode")

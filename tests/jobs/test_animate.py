@@ -48,6 +48,7 @@ def test_poses_alone_give_the_frames_that_a_clip_with_these_poses_gives(
     assert not [path for path in alone.folder.rglob("*.mp4") if "guidance" not in path.name]
 
 
+@pytest.mark.long
 def test_poses_are_chosen_smoothed_and_given_another_body_on_the_way(render: Render, tmp_path: Path) -> None:
     pairs = zip(walking(CHILD, 9, left_px=60), walking(ADULT, 9, left_px=300), strict=True)
     write_poses(tmp_path / "two.json", [Pose(small.people + large.people, 512, 512) for small, large in pairs])

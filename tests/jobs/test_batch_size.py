@@ -42,6 +42,7 @@ def test_on_a_cpu_it_is_the_usual_one(render: Callable[..., Outputs], tmp_path: 
     render(tmp_path / "again.mp4", **{"batch_size": read_config(outputs.config)["batch_size"]})  # as it is written
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_keeps_the_size_that_was_found(
     render: Callable[..., Outputs],
     frames_of: Callable[[Outputs], list[np.ndarray]],

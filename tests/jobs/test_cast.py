@@ -134,6 +134,7 @@ def test_a_cast_that_cannot_be_is_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.long
 def test_noise_follows_the_body_with_the_same_bits_whoever_renders(
     place: dict[str, Any], demo: Made, models: Models, tmp_path: Path
 ) -> None:

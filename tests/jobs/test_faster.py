@@ -74,6 +74,7 @@ def test_other_methods_are_not_compared_by_part_of_the_network(tmp_path: Path) -
         compare(settings, tmp_path / "out")
 
 
+@pytest.mark.long
 def test_skipped_steps_are_said_and_change_the_frames(
     render: Render, frames_of: Frames, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_smaller_cache_tells_its_error_and_size(render: Render, frames_of: Fra
     assert 0 < largest_difference(frames_of(exact), frames_of(small)) < 40
 
 
+@pytest.mark.long
 def test_channels_last_changes_at_most_the_last_digits(
     render: Render, demo: Callable[..., Settings], frames_of: Frames, tmp_path: Path
 ) -> None:

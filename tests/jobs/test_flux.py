@@ -68,6 +68,7 @@ def test_a_source_later_in_the_clip_is_recorded_while_it_follows_the_first(folde
     assert (later != read_png(tmp_path / "two" / "source.png")).any()
 
 
+@pytest.mark.long
 def test_a_character_of_another_size_acts(folder: Path, tmp_path: Path) -> None:
     """Alone in a clip or panel, as the first of two sources, beside a character whose steps have other timesteps."""
     kept = ["--cache-dir", str(folder / "cache"), "--characters-dir", str(tmp_path / "characters")]
@@ -102,6 +103,7 @@ def test_stills_follow_their_source_under_real_guidance(folder: Path, tmp_path: 
     assert (tmp_path / "out" / "target-1.png").is_file()
 
 
+@pytest.mark.long
 def test_each_of_two_characters_has_its_region_of_a_panel(folder: Path, tmp_path: Path) -> None:
     """Found by words or by boxes, under poses; what is in no region does not see another character's seed."""
     settings = f"model: {folder / 'dev'}, num_inference_steps: 2, masa_step: 0, masa_layer: 1, mask_grid_divisor: 2"

@@ -132,6 +132,7 @@ def test_a_characters_pose_is_known_or_asked_for(
     assert main([*render, "-o", str(tmp_path / "b.mp4"), "--character", "bare", "--source-pose", "standing"]) == 0
 
 
+@pytest.mark.long
 def test_each_person_of_a_cast_takes_along_the_keys_of_the_own_character(folder: Path, tmp_path: Path) -> None:
     own = {"characters_dir": tmp_path / "characters", "guidance_scale": 1.0}
     config = tmp_path / "config.yaml"

@@ -82,6 +82,7 @@ def test_any_chunk_size_a_kill_and_another_worker_give_the_same_bits(
     np.testing.assert_array_equal(frames(outputs), made)
 
 
+@pytest.mark.long
 def test_the_latents_that_a_still_ground_needs_are_kept_and_all_else_is_the_same(
     render: Render, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_adapters_guide_and_share_the_pictures_of_their_kind(render: Render, fra
     assert (np.stack(frames_of(adapter)) != np.stack(frames_of(both))).any()
 
 
+@pytest.mark.long
 def test_weights_and_ranges_have_an_effect(render: Render, frames_of: Frames, tmp_path: Path) -> None:
     def control(**changes: float) -> dict[str, object]:
         network = {"kind": "canny", "adapter": "controlnet", "model": "demo/controlnet-canny"}

@@ -86,6 +86,7 @@ def test_steps_without_strength_are_refused(render: Render, tmp_path: Path) -> N
         render(tmp_path / "out.mp4", **ALL, colours_from=0.5)
 
 
+@pytest.mark.long
 def test_a_source_generated_later_is_aligned_to_the_first_as_its_frame_is(held: Outputs, render: Render) -> None:
     """It is that frame, as it comes out against the first source: with the same colours."""
     later = render(held.video.parent / "later.mp4", **HELD, sources={"0": "generated", "3": "generated"})

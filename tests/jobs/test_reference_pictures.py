@@ -80,6 +80,7 @@ def test_a_frame_past_the_end_of_control_is_the_pipelines_own_with_its_skeleton(
     assert np.abs(frames[0] - plain(home, model, [], scale)).max() > 3
 
 
+@pytest.mark.long
 def test_a_source_and_a_kept_character_act_beside_the_skeleton(home: Path, tmp_path: Path) -> None:
     """Mutual self-attention goes on as it does with a ControlNet; klein-kv's character stands beside the skeleton."""
     controlled = ["--masa-step", "0", "--masa-layer", "0"]

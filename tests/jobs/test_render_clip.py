@@ -112,6 +112,7 @@ def test_control_that_would_never_act_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_gif_and_webm_come_out_too(render: Callable[..., Outputs], tmp_path: Path) -> None:
     for suffix in (".gif", ".webm"):
         outputs = render(tmp_path / f"out{suffix}")

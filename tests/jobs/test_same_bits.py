@@ -85,6 +85,7 @@ def test_chunks_change_nothing_at_all(rendered: Outputs, render: Render, frames_
     assert np.array_equal(frames_of(whole), frames_of(chunks))
 
 
+@pytest.mark.long
 def test_a_source_held_in_memory_changes_nothing_at_all(render: Render, frames_of: Frames, tmp_path: Path) -> None:
     chunks = {"frame_load_cap": None, "batch_size": 2, "chunk_frames": 2}
     streamed = render(tmp_path / "streamed.mp4", **chunks)

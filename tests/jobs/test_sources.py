@@ -55,12 +55,14 @@ def test_the_generated_source_stands_under_the_guidance_of_its_frame(render: Ren
     assert (read_png(first.source) != read_png(second.source)).any()
 
 
+@pytest.mark.long
 def test_the_source_may_have_a_prompt_of_its_own(render: Render, tmp_path: Path) -> None:
     same = render(tmp_path / "same.mp4")
     other = render(tmp_path / "other.mp4", source_prompt="a cat in a blue shirt")
     assert (read_png(same.source) != read_png(other.source)).any()
 
 
+@pytest.mark.long
 def test_a_prompt_that_equals_the_negative_one_halves_the_record_of_a_real_source(
     render: Render, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_other_cells_and_a_palette_are_made_of_the_same_frames(
     assert len((again.game / "frog.hex").read_text().splitlines()) == 8
 
 
+@pytest.mark.long
 def test_other_poses_are_rendered_although_all_settings_are_as_before(
     settings: Callable[..., SpriteSettings], model: DiffusionModel, nod: Path, tmp_path: Path
 ) -> None:

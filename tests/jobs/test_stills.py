@@ -274,6 +274,7 @@ def test_weights_of_the_guidance_can_be_swept(still: Made, models: Models, edges
     assert difference(cells[1].path, target) > 0
 
 
+@pytest.mark.long
 def test_methods_differ_and_the_fixed_seed_is_the_plain_picture(still: Made, models: Models, tmp_path: Path) -> None:
     settings = still(source_prompt=SOURCE, prompts=[FROG, CAT], masa_step=0, num_inference_steps=4)
     made = compare(settings, tmp_path / "out", model=models(settings))

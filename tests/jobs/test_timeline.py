@@ -178,6 +178,7 @@ def test_sources_that_cannot_be_are_refused_in_one_line(
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.long
 def test_pictures_of_other_sources_go_when_a_run_is_made_anew(render: Render, tmp_path: Path) -> None:
     before = render(tmp_path / "out.mp4", **TWO)
     assert before.source_at(3).is_file()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tiny_models
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def results(model_folder: Path, results_of: Callable[..., dict[str, Any]], tmp_path_factory: Any) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def test_a_frame_that_overflows_in_half_precision_is_made_again_in_float32(make:
             assert np.array_equal(left, right)
 
 
+@pytest.mark.long
 def test_frames_that_follow_an_overflow_are_made_again_with_all_before_them_in_the_chunk(
     make: Make, tmp_path: Path
 ) -> None:

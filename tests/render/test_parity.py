@@ -243,11 +243,17 @@ CASES = {
 }
 
 
-LONG = [name for name in CASES if "from layer" in name and "from layer 8 16:9" not in name]
-"""The whole grid of layers is run by `pytest -m long`."""
+SHORT = (
+    *("sd1", "sd1 16:9 union controlnet", "sd1 masked", "sd1 two controlnets and an adapter", "sd1 real masked"),
+    *("sd1 real shared branches", "sd2 controlnet", "sdxl", "sdxl masked 16:9 adapter", "sdxl real controlnet"),
+    *("from the first step and layer", "sd1 masked from layer 8 16:9 controlnet"),
+)
+ALL = [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in CASES]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in CASES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SHORT else pytest.mark.long) for name in CASES]
+)
 def test_cached_render_equals_side_by_side(name: str, tmp_path: Path) -> None:
     case = CASES[name]
     model = load(case)

@@ -119,6 +119,7 @@ def test_every_panel_with_characters_queried_its_sources(made: ComicOutputs) -> 
     assert set(report["cache_entries"]) == {"bear", "frog"}
 
 
+@pytest.mark.long
 def test_characters_and_regions_and_poses_have_their_influence(
     made: ComicOutputs, comic: Comic, tmp_path: Path
 ) -> None:

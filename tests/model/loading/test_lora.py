@@ -63,6 +63,7 @@ def test_scale_0_changes_nothing(picture: Callable[..., torch.Tensor]) -> None:
     assert torch.equal(picture(first=0.0, second=0.7), picture(second=0.7))
 
 
+@pytest.mark.long
 def test_several_loras_act_together_each_with_its_scale(picture: Callable[..., torch.Tensor]) -> None:
     both = picture(first=0.3, second=0.6)
     for other in (picture(first=0.3), picture(second=0.6), picture(first=0.6, second=0.3)):

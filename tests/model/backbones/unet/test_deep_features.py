@@ -36,7 +36,7 @@ def denoise(model: DiffusionModel, whole_every: int, unguided_steps: int = 0) ->
     return batch.latents
 
 
-@pytest.mark.parametrize("unguided_steps", [0, 1])
+@pytest.mark.parametrize("unguided_steps", [1, pytest.param(0, marks=pytest.mark.long)])
 @pytest.mark.parametrize("guidance", ["", "controlnet", "adapter", "controlnet adapter"])
 @pytest.mark.parametrize("layout", ["sd1", "sd2", "sdxl"])
 def test_it_is_the_whole_network_with_older_deep_features(layout: str, guidance: str, unguided_steps: int) -> None:
