@@ -32,9 +32,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What the libraries and thousands of tests have made by now stays: the collector need not search it each time."""
-    gc.collect()
+    """Search seldom for objects in circles: among the millions of the libraries that took a quarter of the time."""
     gc.freeze()
+    gc.set_threshold(700, 10, 200)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Run = Callable[..., Any]
 SHORT = ("--num-inference-steps", "2", "--masa-step", "1", "--frame-load-cap", "2", "--batch-size", "1")
 
@@ -53,6 +55,7 @@ def test_poses_and_comics_tell_it_the_same_way(run: Run, clip: Path, tmp_path: P
     assert events(ran.out)[0]["status"] == 2
 
 
+@pytest.mark.long
 def test_still_pictures_tell_each_picture_and_their_sheet(run: Run, tmp_path: Path) -> None:
     prompts = ("--source-prompt", "a bear", "--prompt", "a frog")
     for command, more, pictures in (("synthesize", (), 1), ("sweep", ("--rows", "masa_step=0,1"), 2)):

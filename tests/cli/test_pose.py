@@ -43,6 +43,7 @@ def test_animate_renders_pose_json_with_the_pose_network(run: Run, poses: Path, 
     assert first == second
 
 
+@pytest.mark.long
 def test_animate_uses_skeleton_pictures_as_they_are(run: Run, poses: Path, tmp_path: Path) -> None:
     assert run("pose", "show", poses, "-o", tmp_path / "pictures").status == 0
     ran = run("animate", tmp_path / "pictures", "-o", tmp_path / "out.mp4", *SHORT, "--width", "128", "--height", "128")

@@ -96,6 +96,7 @@ def test_still_pictures(run: Callable[..., str], command: str, flags: tuple[str,
     assert not (Path(command) / "figures.csv").exists()  # what is right is known of the demo model only
 
 
+@pytest.mark.long
 def test_poses_become_a_clip(run: Callable[..., str]) -> None:
     assert main(["pose", "tween", "standing", "waving", "--every", "2", "--loop", "-q", "-o", "moves.json"]) == 0
     run("animate", "moves.json", "--prompt", "a bear", *SIZE, "-o", "out.mp4")
@@ -111,6 +112,7 @@ def test_stories_become_pages(run: Callable[..., str], story: str) -> None:
     assert (page.with_suffix("") / "pages" / "001.png").is_file()
 
 
+@pytest.mark.long
 def test_a_kept_character_plays_in_a_clip(run: Callable[..., str]) -> None:
     run("source make hero", "--prompt", "a bear", "--pose", "standing", *SIZE)
     assert "hero" in capture(run, "pose.mp4")

@@ -236,6 +236,7 @@ def test_another_model_under_the_same_path_has_its_own_entry_and_no_old_frames(
     assert len(list_entries(run_folder / "cache")) == 2
 
 
+@pytest.mark.long
 def test_damage_during_a_render_stops_it_and_the_same_command_goes_on(
     world: Any, start: Start, run_folder: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_a_folder_that_may_not_be_written_is_said_before_the_work(world: Any, st
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_a_cache_that_may_not_be_written_is_read(world: Any, start: Start, run_folder: Path) -> None:
     shutil.copytree(world.reference / "cache", run_folder / "cache")

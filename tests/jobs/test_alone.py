@@ -126,6 +126,7 @@ def test_the_clip_is_never_encoded_over(demo: Made, rendered: Outputs, clip: Pat
     assert clip.read_bytes() == before
 
 
+@pytest.mark.long
 def test_each_stage_leaves_a_log_and_a_report_beside_what_it_made(
     demo: Made, rendered: Outputs, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def test_any_chunk_size_a_kill_and_another_worker_give_the_same_bits(
     np.testing.assert_array_equal(frames(outputs), made)
 
 
+@pytest.mark.long
 def test_another_character_changes_the_part_of_its_person(
     place: dict[str, Any], demo: Made, models: Models, tmp_path: Path
 ) -> None:

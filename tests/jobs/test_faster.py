@@ -32,6 +32,7 @@ def largest_difference(one: list[np.ndarray], other: list[np.ndarray]) -> int:
     return int(np.abs(np.subtract(one, other, dtype=np.int16)).max())
 
 
+@pytest.mark.long
 @MODES
 def test_steps_without_the_unconditional_branch_halve_the_rows(
     render: Render,
@@ -53,6 +54,7 @@ def test_steps_without_the_unconditional_branch_halve_the_rows(
     assert attention["controlled_attention_calls"] == attention["expected_attention_calls"] == 3 * 8
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("skip_uncond", [0.0, 0.5])
 def test_reused_deep_features_leave_the_outermost_layers_controlled(
     render: Render, frames_of: Frames, tmp_path: Path, skip_uncond: float
@@ -131,6 +133,7 @@ def test_tiling_is_for_pictures_larger_than_the_models(demo: Callable[..., Setti
     assert not model_from_settings(demo()).vae.use_tiling
 
 
+@pytest.mark.long
 def test_a_preview_is_decoded_by_another_network_from_the_same_source(
     render: Render, demo: Callable[..., Settings], tmp_path: Path
 ) -> None:
@@ -144,6 +147,7 @@ def test_a_preview_is_decoded_by_another_network_from_the_same_source(
         demo(taesd="org/taesd", vae_tiling=True)
 
 
+@pytest.mark.long
 @MODES
 def test_prompts_are_read_once_for_all_steps_of_the_frames(
     render: Render,

@@ -180,6 +180,7 @@ def test_a_neighbour_is_seen_whatever_moves_the_sources_keys(folder: Path, tmp_p
     assert np.abs(np.subtract(whole, apart, dtype=np.int16)).max() <= 1
 
 
+@pytest.mark.long
 def test_stills_follow_the_limbs_too(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "config.yaml"
     data = changes(folder, "walk.json")

@@ -105,6 +105,7 @@ def test_two_networks_at_once_differ_from_each_alone(render: Render, frames_of: 
     assert {path.name for path in both.folder.glob("guidance-*.mp4")} == {"guidance-canny.mp4", "guidance-pose.mp4"}
 
 
+@pytest.mark.long
 def test_adapters_guide_and_share_the_pictures_of_their_kind(render: Render, frames_of: Frames, tmp_path: Path) -> None:
     adapter = render(tmp_path / "adapter.mp4", guidance=["t2i-canny"])
     both = render(tmp_path / "both.mp4", guidance=["canny", "t2i-canny"])

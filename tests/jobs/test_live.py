@@ -102,7 +102,7 @@ WAYS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-LONG = ("demo", "demo, the clip's frame", "FLUX, real guidance")
+LONG = ("demo", "demo, the clip's frame", "demo, Euler", "FLUX, masked", "FLUX, the clip's frame")
 
 
 @pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.long if way in LONG else ()) for way in WAYS])

@@ -25,9 +25,8 @@ from masactrl_video.settings.settings import Settings
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 
-@pytest.mark.parametrize(
-    ("control", "kind"), [("canny", "model"), pytest.param("t2i-canny", "sequential", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("control", "kind"), [("canny", "model"), ("t2i-canny", "sequential")])
 def test_frames_are_the_same(
     render: Callable[..., Outputs],
     demo: Callable[..., Settings],

@@ -105,6 +105,7 @@ def test_it_holds_for_other_steps_sizes_and_prompts_and_after_export_and_import(
     assert np.abs(frames_of(tmp_path / "out")[0] - (own * 255).round()).max() <= 1
 
 
+@pytest.mark.long
 def test_several_are_joined_in_their_order_in_clips_stills_and_panels(home: Path, pipe: Any, tmp_path: Path) -> None:
     found = {}
     for name, who in {"one": ["hero"], "two": ["hero", "villain"], "other": ["villain", "hero"]}.items():

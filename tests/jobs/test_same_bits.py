@@ -62,6 +62,7 @@ def test_another_threshold_makes_the_guidance_anew(render: Render, tmp_path: Pat
     assert cache_entry(second) != entry
 
 
+@pytest.mark.long
 def test_two_clips_with_the_same_source_share_its_record(render: Render, tmp_path: Path) -> None:
     other = make_clip(tmp_path / "other.mp4", size="64x64", seconds=0.2)
     first = render(tmp_path / "first.mp4", guidance=[])
@@ -69,6 +70,7 @@ def test_two_clips_with_the_same_source_share_its_record(render: Render, tmp_pat
     assert cache_entry(first) == cache_entry(second)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
 def test_the_batch_size_changes_no_pixel_by_more_than_three_levels(
     rendered: Outputs, render: Render, frames_of: Frames, tmp_path: Path, batch_size: int

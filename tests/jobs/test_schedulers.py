@@ -18,6 +18,7 @@ from masactrl_video.settings.settings import Settings
 from masactrl_video.video.png import read_png
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted({*get_args(SchedulerName)} - {"flow"}))
 def test_every_scheduler_renders(render: Callable[..., Outputs], tmp_path: Path, name: str) -> None:
     outputs = render(tmp_path / "out.mp4", scheduler=name, guidance=[])

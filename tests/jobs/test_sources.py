@@ -49,6 +49,7 @@ def test_a_given_picture_of_that_frame_is_the_same_source(
     assert np.array_equal(read_png(given.source), read_png(own.source))
 
 
+@pytest.mark.long
 def test_the_generated_source_stands_under_the_guidance_of_its_frame(render: Render, tmp_path: Path) -> None:
     first = render(tmp_path / "first.mp4", source_frame=0)
     second = render(tmp_path / "second.mp4", source_frame=1)

@@ -107,6 +107,7 @@ def test_pictures_tell_what_made_them(still: Made, models: Models, tmp_path: Pat
     assert sheet.shape[1] > 3 * 64
 
 
+@pytest.mark.long
 def test_each_target_stands_under_its_own_guidance_picture(
     still: Made, models: Models, edges: list[Path], tmp_path: Path
 ) -> None:

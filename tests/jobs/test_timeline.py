@@ -143,6 +143,7 @@ def test_sources_of_each_kind_stand_on_one_timeline(render: Render, one: Outputs
     assert all(outputs.source_at(frame).is_file() for frame in range(4))
 
 
+@pytest.mark.long
 def test_masked_mode_finds_the_object_in_each_source(render: Render, tmp_path: Path) -> None:
     outputs = render(tmp_path / "out.mp4", **TWO, attention_mode="masked", mask_words=["bear"])
     assert len(report(outputs)["sources"]) == 2
@@ -153,6 +154,7 @@ def test_key_frames_are_spread(render: Render, tmp_path: Path) -> None:
     assert [source["frame"] for source in report(outputs)["sources"]] == [0, 2]
 
 
+@pytest.mark.long
 def test_key_frames_are_placed_where_edges_are_new(render: Render, one: Outputs, tmp_path: Path) -> None:
     outputs = render(tmp_path / "out.mp4", **ALL, key_frames="auto", key_frame_threshold=0.0001)
     assert report(outputs)["sources"][0]["cache_entry"] == report(one)["cache_entry"]

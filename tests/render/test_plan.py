@@ -97,9 +97,8 @@ def in_a_fresh_process(moved: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
 
-@pytest.mark.parametrize(
-    "way", ["source", *(pytest.param(way, marks=pytest.mark.long) for way in ("masked", "two guidances"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["source", "masked", "two guidances"])
 def test_a_fresh_process_writes_the_same_bits_below_another_folder(
     way: str, by_source: Rendered, tmp_path: Path
 ) -> None:

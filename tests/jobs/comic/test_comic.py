@@ -178,6 +178,7 @@ def test_panels_of_another_decoder_are_not_kept(comic: Comic, bare: DiffusionMod
     assert panels_of(outputs) != before
 
 
+@pytest.mark.long
 def test_a_saved_character_is_the_same_in_clips_and_panels(
     comic: Comic, render: Any, demo: Made, bare: DiffusionModel, cache_dir: Path, tmp_path: Path
 ) -> None:
