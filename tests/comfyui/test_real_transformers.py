@@ -32,6 +32,7 @@ from masactrl_video.comfyui.using import on_grid
 from masactrl_video.comfyui.words import Words
 from masactrl_video.model.backbones.branches import GUIDED, UNGUIDED
 from masactrl_video.model.backbones.joint.packing import pack, unpack
+from masactrl_video.model.backbones.steps import StepClock
 
 pytestmark = pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH does not say where ComfyUI is")
 
@@ -129,7 +130,9 @@ class Kind:
     time: bool = False
     """Whether latents have a dimension of time there."""
     together: bool = True
-    """Whether our own calls have all branches in one."""
+    """Whether our own calls have all branches in one, where a source acts."""
+    recorded_together: bool = True
+    """The same where a source is recorded."""
 
     @cached_property
     def ours(self) -> Any:
@@ -162,7 +165,7 @@ class Kind:
 
 
 KINDS = [
-    Kind("flux", flux, flux_keys, flux_call, "Flux", 4, (6, 32)),
+    Kind("flux", flux, flux_keys, flux_call, "Flux", 4, (6, 32), recorded_together=False),
     Kind("qwen", qwen, qwen_keys, qwen_call, "QwenImage", 16, (6, 16), time=True, together=False),
     Kind("zimage", zimage, zimage_keys, zimage_call, "ZImage", 16, (6, 16)),
 ]
@@ -210,17 +213,27 @@ def in_comfyui(
     return made[:, :, 0] if kind.time else made
 
 
+CLOCK = StepClock()
+
+
 @torch.no_grad()
-def ours(comfy: Any, kind: Kind, model: Any, start: torch.Tensor, prompts: Prompts) -> torch.Tensor:
-    """The same Euler steps through diffusers; latents as ComfyUI gives them out."""
+def ours(
+    comfy: Any, kind: Kind, model: Any, start: torch.Tensor, prompts: Prompts, *, together: bool | None = None
+) -> torch.Tensor:
+    """The same Euler steps through diffusers; latents as ComfyUI gives them out.
+
+    together: whether all branches are in one call; as the kind has it where a source acts, if not given.
+    """
+    together = kind.together if together is None else together
     sampling = model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", STEPS)
     x = sampling.noise_scaling(sigmas[0], start, torch.zeros_like(start))
-    for sigma, following in pairwise(sigmas):
+    for step, (sigma, following) in enumerate(pairwise(sigmas)):
         t = float(sampling.timestep(sigma))
         texts = [prompts.text] if prompts.scale == 1 else [prompts.negative, prompts.text]
-        if kind.together:
-            made = kind.call(kind.ours, x, t, texts).chunk(len(texts))
+        if together:
+            with CLOCK.at(step):
+                made = kind.call(kind.ours, x, t, texts).chunk(len(texts))
         else:
             made = tuple(reversed([kind.call(kind.ours, x, t, [text]) for text in reversed(texts)]))
         velocity = made[-1] if prompts.scale == 1 else made[0] + prompts.scale * (made[1] - made[0])
@@ -244,7 +257,7 @@ def recorded_ours(
 ) -> MemorySource:
     more = {"object_tokens": words, "mask_grid_divisor": 2}
     with record_ours(kind.ours, masa_layer=0, branches=branches(prompts), **more) as source:
-        ours(comfy, kind, model, start, prompts)
+        ours(comfy, kind, model, start, prompts, together=kind.together and kind.recorded_together)
     return source
 
 
@@ -292,7 +305,7 @@ def test_the_patched_sampler_equals_our_own_render(
     divisor = 2 if words else None
     plan = plan_control(kind.ours, STEPS, masa_step=1, masa_layer=layer, mode=way, mask_grid_divisor=divisor)
     rule = MaskRule(source_mask=on_grid(MASK, SIZE)[0]) if masks else MaskRule(words.tokens) if words else None
-    with control_attention(kind.ours, own_source, plan, branches=branches(second), masks=rule) as control:
+    with control_attention(kind.ours, own_source, plan, branches=branches(second), masks=rule, clock=CLOCK) as control:
         control.figures.target_mask = on_grid(ANOTHER, SIZE) if masks else None
         expected = ours(comfy, kind, model, frames, second)
     print(f"{kind.name}, {mode}: {far(made, expected):.1e} from our own render")
@@ -309,7 +322,7 @@ def test_prompts_of_other_lengths_than_the_source_s(comfy: Any, kind: Kind, mode
     source = recorded(comfy, kind, model, kind.noise(5), first)
     made = in_comfyui(comfy, kind, used(model, source, "union"), kind.noise(6), second)
     plan = plan_control(kind.ours, STEPS, masa_step=1, masa_layer=1, mode="union")
-    with control_attention(kind.ours, recorded_ours(comfy, kind, model, kind.noise(5), first), plan):
+    with control_attention(kind.ours, recorded_ours(comfy, kind, model, kind.noise(5), first), plan, clock=CLOCK):
         expected = ours(comfy, kind, model, kind.noise(6), second)
     assert far(made, expected) < 1e-4
 
@@ -323,7 +336,8 @@ def test_two_sources_of_other_sizes_in_one_graph(comfy: Any, kind: Kind, model: 
         own = recorded_ours(comfy, kind, model, start, prompts)
         parts.append(SourcePart(own, latent_size=size, weight=weight))
     made = in_comfyui(comfy, kind, chained, kind.noise(6), prompts)
-    with control_attention(kind.ours, parts, plan_control(kind.ours, STEPS, masa_step=1, masa_layer=1, mode="union")):
+    plan = plan_control(kind.ours, STEPS, masa_step=1, masa_layer=1, mode="union")
+    with control_attention(kind.ours, parts, plan, clock=CLOCK):
         expected = ours(comfy, kind, model, kind.noise(6), prompts)
     assert far(made, expected) < 1e-4
 
