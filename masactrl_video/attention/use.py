@@ -220,8 +220,8 @@ def _one_call_a_step(denoiser: torch.nn.Module, source: RecordedSource, branches
             )
         last[:] = [call.timestep]
 
-    has_one_call = not backbone.calls_each_branch or len(branches) > 1
-    if has_one_call or tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
+    is_told = not backbone.calls_each_branch or len(branches) > 1
+    if is_told or tuple(backbone.own_branches(denoiser)) == GUIDED or len(source.timesteps) == 1:
         yield
         return
     with backbone.calls(denoiser, begin):

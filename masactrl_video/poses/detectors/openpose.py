@@ -115,12 +115,16 @@ def _weight_files(name: str) -> list[Path]:
                 f"{name}: {', '.join(absent)} not there; an OpenPose folder holds {', '.join(WEIGHT_FILES)}"
             )
         return files
+    wanted = (
+        f"give a folder with {', '.join(WEIGHT_FILES)}, a hub id such as lllyasviel/Annotators, or an .onnx network"
+    )
+    if "/" not in name:  # no hub id, and the library would ask for it again and again
+        raise UserError(f"pose detector {name!r}: no such folder; {wanted}")
     try:
         return [Path(hf_hub_download(name, file)) for file in WEIGHT_FILES]
     except (OSError, ValueError) as error:  # hub errors are OSErrors; a name that cannot be a hub id is a ValueError
         raise UserError(
-            f"pose detector {name!r}: no such folder, and not to be had from the hub ({type(error).__name__}); give a"
-            f" folder with {', '.join(WEIGHT_FILES)}, a hub id such as lllyasviel/Annotators, or an .onnx network"
+            f"pose detector {name!r}: no such folder, and not to be had from the hub ({type(error).__name__}); {wanted}"
         ) from error
 
 

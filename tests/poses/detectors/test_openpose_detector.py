@@ -109,6 +109,14 @@ def test_without_weights_the_error_says_what_to_give(name):
         AuxOpenposeDetector(name)
 
 
+def test_the_hub_is_not_asked_for_what_is_no_hub_id(monkeypatch):
+    asked = []
+    monkeypatch.setattr(openpose_detector, "hf_hub_download", lambda *names: asked.append(names))
+    with pytest.raises(UserError, match="'openpose': no such folder; give a folder"):
+        AuxOpenposeDetector("openpose")
+    assert not asked
+
+
 def test_a_large_picture_is_searched_at_a_smaller_size(monkeypatch, detector):
     monkeypatch.setattr(openpose_detector, "LARGEST_PX", 160 * 128)
     found_body(monkeypatch, detector, [(50, 60)] * 8)
