@@ -1,14 +1,18 @@
-"""The model that ships with the package knows one cartoon world; a picture of anything else is told from it."""
+"""The model that ships with the package knows one cartoon world; pictures and words of others are told from it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from masactrl_video.demo.world.caption import unlearnt_words
+from masactrl_video.demo.world.identity import SMALL_WORLD
+from masactrl_video.settings.presets import shortened
 from masactrl_video.video.fit import plan_fit
 
 if TYPE_CHECKING:
@@ -37,6 +41,26 @@ def hint_if_foreign(model: DiffusionModel, picture: NDArray[np.uint8], path: Pat
             "another preset, e.g. --preset sd15-controlnet",
             path,
         )
+
+
+def tell_unlearnt(prompts: Iterable[tuple[str, str]]) -> None:
+    """Warn of words that the demo model cannot follow, because it has not learnt them.
+
+    Args:
+        prompts: what each is called, and its text; a word that comes again is told once.
+    """
+    told: set[str] = set()
+    for name, text in prompts:
+        words = [word for word in unlearnt_words(text, SMALL_WORLD) if word not in told]
+        told.update(words)
+        if words:
+            logger.warning(
+                "%s: the demo model has not learnt: %s; it has learnt %s, in %s",
+                name,
+                shortened(", ".join(words)),
+                ", ".join(SMALL_WORLD.species),
+                ", ".join(SMALL_WORLD.colours),
+            )
 
 
 def reconstruction_db(model: DiffusionModel, picture: NDArray[np.uint8]) -> float:

@@ -1,4 +1,4 @@
-"""The demo model says where a picture is not of its world, and says nothing where it is."""
+"""The demo model says where a picture or a word is not of its world, and says nothing where it is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 from masactrl_video.controls.canvas import EmptyCanvas
 from masactrl_video.controls.clip import fit_clip, open_selected
 from masactrl_video.controls.domain_check import hint_if_foreign
+from masactrl_video.demo.world.caption import caption, unlearnt_words
 from masactrl_video.demo.world.frame import random_frame
-from masactrl_video.demo.world.identity import SMALL_WORLD
+from masactrl_video.demo.world.identity import FULL_WORLD, SMALL_WORLD, random_identity
+from masactrl_video.jobs.run.prompts import tell_prompts
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.settings.settings import Settings
 from masactrl_video.sources.plan import plan_source
@@ -97,3 +99,35 @@ def test_real_clips_and_photos_get_it(
     for picture in pictures:
         hint_if_foreign(models(demo()), picture, Path("real"))
     assert len(hints()) == len(pictures) > 3
+
+
+def test_words_of_the_worlds_captions_are_learnt() -> None:
+    random = np.random.default_rng(3)
+    for action in SMALL_WORLD.actions * 20:
+        assert unlearnt_words(caption(random_identity(random, SMALL_WORLD), action), SMALL_WORLD) == []
+    others = [unlearnt_words(caption(random_identity(random, FULL_WORLD), "bowing"), SMALL_WORLD) for _ in range(100)]
+    assert (
+        {"bowing"}
+        < {word for words in others for word in words}
+        <= {"bowing", "cat", "robot", "orange", "purple", "room"}
+    )
+
+
+def test_words_that_it_has_not_learnt_are_told_once(
+    demo: Made, models: Models, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = demo(
+        prompt="A Cat in an orange shirt and red pants dancing in the meadow",
+        source_prompt="a cat in a purple shirt and red pants",
+        negative_prompt="",
+    )
+    tell_prompts(settings, models(settings))
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "prompt: the demo model has not learnt: cat, orange",
+        "source_prompt: the demo model has not learnt: purple",
+    ]
+    caplog.clear()
+    for known in (demo(), settings.model_copy(update={"lora": {"cats.safetensors": 1.0}})):
+        tell_prompts(known, models(settings))
+    tell_prompts(settings.model_copy(update={"model": "./my-cats"}), models(settings))
+    assert caplog.messages == []

@@ -26,5 +26,13 @@ def named_by(text: str, world: World) -> tuple[str, str, str] | None:
     return None if found is None else (found[1], found[2], found[3])
 
 
+def unlearnt_words(text: str, world: World) -> list[str]:
+    """Words that no caption of the world has, in their order without repeats."""
+    scenes = " ".join(SCENES[scene] for scene in world.scenes).split()
+    known = {*world.species, *world.colours, *world.actions, *scenes, "a", "an", "in", "and", "shirt", "pants"}
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return [word for word in dict.fromkeys(words) if word not in known]
+
+
 def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"

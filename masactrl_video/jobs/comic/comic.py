@@ -114,10 +114,10 @@ def _loaded(
 
 def _make(studio: _Studio, folder: Path, outputs: ComicOutputs, each: Each, report: Report, overwrite: bool) -> None:
     """Characters, panels and pages."""
-    from masactrl_video.model.unread import tell_unread
+    from masactrl_video.jobs.run.prompts import tell_texts
 
     story, jobs = studio.story, studio.jobs
-    tell_unread(studio.model.pipe, _prompts(story, studio.cast, jobs))
+    tell_texts(studio.settings, studio.model, [*_prompts(story, studio.cast, jobs)])
     with report.stage("characters"):
         sources = {member.name: _record(member, outputs) for member in studio.cast}
     with report.stage("panels"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from masactrl_video.controls.domain_check import tell_unlearnt
 from masactrl_video.model.diffusion import DiffusionModel
 from masactrl_video.model.unread import tell_unread
+from masactrl_video.settings.names import OWN_MODELS
 from masactrl_video.settings.settings import Settings
 
 
@@ -16,7 +18,19 @@ def tell_prompts(settings: Settings | Sequence[Settings], model: DiffusionModel)
     pairs: list[tuple[str, str]] = []
     for number, target in enumerate(targets, 1):
         pairs += prompts_of(target, f"prompt of target {number}" if several else "prompt")
-    tell_unread(model.pipe, pairs)
+    tell_texts(targets[0], model, pairs)
+
+
+def tell_texts(settings: Settings, model: DiffusionModel, prompts: Sequence[tuple[str, str]]) -> None:
+    """Warn of each prompt that is not read as it stands, and of words that the package's own models do not know.
+
+    Args:
+        settings: of the model; with a LoRA it may have learnt anything.
+        prompts: what each is called, and its text.
+    """
+    tell_unread(model.pipe, prompts)
+    if settings.model in OWN_MODELS and not settings.lora:
+        tell_unlearnt(prompts)
 
 
 def prompts_of(settings: Settings, prompt: str = "prompt", of: str = "") -> Iterator[tuple[str, str]]:
