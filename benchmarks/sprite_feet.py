@@ -13,6 +13,7 @@ the same pose, whose soles are on the line. Three errors would not cancel out:
 What is left: of a figure that stands 2 or 3 px off the line, the network sees half to nearly all of it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,7 @@ from masactrl_video.demo.world.figure import Figure, draw_body, figure_of
 from masactrl_video.demo.world.identity import Identity
 from masactrl_video.demo.world.poses import GivenPose
 from masactrl_video.poses.cycles import GROUND
-from masactrl_video.poses.detectors.network import LOWEST_PEAK, STRIDE, KeypointNetwork
+from masactrl_video.poses.detectors.network import LOWEST_PEAK, STRIDE, KeypointNetwork, log_bump, top_between_cells
 from masactrl_video.poses.skeleton import ANKLES
 
 Picture = NDArray[np.uint8]
@@ -36,8 +37,7 @@ Floats = NDArray[np.float64]
 
 FLAT: Colour = (150, 190, 150)
 SHIFTS_PX = np.arange(-2, 2, 0.5)  # the network answers on a grid of 4 px: a picture is shown to it at eight places
-WEIGHT = 10.0
-"""Of a keypoint against the ground in the network's training."""
+LEAST_LOGIT = math.log(LOWEST_PEAK / (1 - LOWEST_PEAK))
 FAR_PX = 12
 """An ankle so far from that of the pose is another one."""
 LEAST_PX = 8
@@ -114,36 +114,19 @@ class FootFinder:
             cv2.warpAffine(picture, move, picture.shape[:2], flags=cv2.INTER_CUBIC, borderValue=FLAT) for move in moves
         ]
         pixels = torch.from_numpy(np.array(moved)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        odds = self._network(pixels)[:, list(ANKLES)].exp().amax(dim=1).numpy()  # -> (shifts, rows, columns)
-        found = [
-            _nearest(known, near + np.array([0, shift])) - shift for known, shift in zip(odds, SHIFTS_PX, strict=True)
-        ]
+        maps = self._network(pixels)[:, list(ANKLES)].amax(dim=1).numpy()  # -> (shifts, rows, columns)
+        found = [_nearest(logits, near + np.array([0, by])) - by for logits, by in zip(maps, SHIFTS_PX, strict=True)]
         return np.array(found)
 
 
-def _nearest(odds: NDArray[np.float32], near: Floats) -> float:
-    """y in px of the peak nearest to a place.
-
-    A map was trained to be a Gaussian bump whose share of 1 counts `WEIGHT` times, so its odds are that of the bump,
-    and its logarithm is a parabola: the top lies between cells.
-    """
-    bump = np.log(odds / (WEIGHT + odds))
-    tops = (bump == cv2.dilate(bump, np.ones((3, 3), np.uint8))) & (odds >= LOWEST_PEAK / (1 - LOWEST_PEAK))
-    tops[[0, -1]] = tops[:, [0, -1]] = False
-    places = [
-        (column + _top(bump[row, column - 1 : column + 2]), row + _top(bump[row - 1 : row + 2, column]))
-        for row, column in np.argwhere(tops)
-    ]
+def _nearest(logits: NDArray[np.float32], near: Floats) -> float:
+    """y in px of the peak nearest to a place; NaN where there is none."""
+    bump = log_bump(logits)
+    tops = (bump == cv2.dilate(bump, np.ones((3, 3), np.uint8))) & (logits >= LEAST_LOGIT)
+    places = [top_between_cells(bump, row, column) for row, column in np.argwhere(tops)]
     found = (np.array(places, np.float64).reshape(-1, 2) + 0.5) * STRIDE - 0.5
     away = np.linalg.norm(found - near, axis=1)
     return float(found[away.argmin(), 1]) if len(away) and away.min() <= FAR_PX else float("nan")
-
-
-def _top(values: NDArray[np.float32]) -> float:
-    """Where a parabola through three values, the middle one the highest, has its top, from the middle."""
-    before, middle, after = values.tolist()
-    bend = before - 2 * middle + after
-    return 0.0 if bend == 0 else 0.5 * (before - after) / bend
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""The keypoint network's training: pictures, some blurred and noisy, to heat maps around the true keypoints."""
+"""The keypoint network's training: pictures, some of them spoiled, to heat maps around the true keypoints.
+
+The network is to find figures in colours that the world does not have, and figures that were cut out, as sprites are.
+"""
+
+import math
 
 import numpy as np
 import torch
@@ -9,12 +14,21 @@ from torch.nn import functional as F
 from masactrl_video.demo.training.data import Frames
 from masactrl_video.demo.training.run import Losses
 from masactrl_video.demo.training.vae import to_tensor
-from masactrl_video.poses.detectors.network import STRIDE, KeypointNetwork
+from masactrl_video.poses.detectors.network import KEYPOINT_WEIGHT, STRIDE, KeypointNetwork
 
 _SPREAD_CELLS = 1.2
 """Standard deviation of the target around a keypoint."""
 _MOST_NOISE = 0.15
 """Deviation of the strongest noise, of colours in [-1, 1]."""
+_RECOLOURED = 0.6
+"""Share of pictures whose hues are turned."""
+_LEAST_COLOUR, _MOST_COLOUR = 0.2, 1.1
+"""Saturation of a recoloured picture, against its own."""
+_DARKEST = 0.5
+"""Brightness of the darkest recoloured pictures, against their own."""
+_CUT_OUT = 0.25
+"""Share of pictures whose figure stands on one colour, without its shadow."""
+_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
 def keypoint_losses(
@@ -22,10 +36,13 @@ def keypoint_losses(
 ) -> Losses:
     """Binary cross-entropy of the heat maps of random frames."""
     chosen = random.integers(len(frames.images), size=size)
-    pictures = _spoiled(to_tensor(frames.images[chosen], device), random)
+    masks = torch.from_numpy(frames.masks[chosen]).to(device)[:, None] > 0
+    pictures = _recoloured(_cut_out(to_tensor(frames.images[chosen], device), masks, random), random)
+    pictures = _spoiled(pictures, random)
     logits = network(pictures)
     wanted = heat_maps(frames.keypoints[chosen], logits.shape[2:]).to(device)
-    return {"heat": F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=torch.tensor(10.0, device=device))}
+    weight = torch.tensor(KEYPOINT_WEIGHT, device=device)
+    return {"heat": F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)}
 
 
 def heat_maps(keypoints: NDArray[np.float32], grid: tuple[int, ...]) -> Tensor:
@@ -34,6 +51,33 @@ def heat_maps(keypoints: NDArray[np.float32], grid: tuple[int, ...]) -> Tensor:
     rows = torch.arange(grid[0])[:, None] - cells[..., 1, None, None]  # -> (frames, 18, rows, 1)
     columns = torch.arange(grid[1]) - cells[..., 0, None, None]  # -> (frames, 18, 1, columns)
     return torch.exp(-(rows.square() + columns.square()) / (2 * _SPREAD_CELLS**2)).float()
+
+
+def _cut_out(pictures: Tensor, masks: Tensor, random: np.random.Generator) -> Tensor:
+    """Some of the figures on a ground of one colour."""
+    cut = torch.from_numpy(random.uniform(size=(len(pictures), 1, 1, 1)) < _CUT_OUT).to(pictures.device)
+    ground = torch.from_numpy(random.uniform(-1, 1, (len(pictures), 3, 1, 1))).to(pictures)
+    return torch.where(cut & ~masks, ground, pictures)
+
+
+def _recoloured(pictures: Tensor, random: np.random.Generator) -> Tensor:
+    """Some pictures with all their hues turned by one angle, less or more saturated, and darker."""
+    turns = [
+        _colour_turn(random.uniform(0, 2 * math.pi), random.uniform(_LEAST_COLOUR, _MOST_COLOUR))
+        * random.uniform(_DARKEST, 1)
+        if random.uniform() < _RECOLOURED
+        else torch.eye(3)
+        for _ in pictures
+    ]
+    light = (pictures + 1) / 2
+    return (torch.einsum("bij,bjhw->bihw", torch.stack(turns).to(pictures), light) * 2 - 1).clamp(-1, 1)
+
+
+def _colour_turn(angle: float, saturation: float) -> Tensor:
+    """A matrix for RGB columns that turns hues and leaves brightness. (3, 3)"""
+    cosine, sine = saturation * math.cos(angle), saturation * math.sin(angle)
+    turn = torch.tensor([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    return torch.linalg.inv(_YIQ) @ turn @ _YIQ
 
 
 def _spoiled(pictures: Tensor, random: np.random.Generator) -> Tensor:

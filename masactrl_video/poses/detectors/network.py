@@ -18,6 +18,8 @@ STRIDE = 4
 """Pixels of the network's input to a cell of its heat maps."""
 LOWEST_PEAK = 0.2
 """Below it a keypoint counts as missing."""
+KEYPOINT_WEIGHT = 10.0
+"""Of a keypoint against the ground in the training: the network learns the odds of a bump this many times over."""
 _LEAST_CONTRAST = 8
 """Of 255: a frame of one colour, as at a fade, has less. The network's norms would make a figure of its noise."""
 
@@ -93,19 +95,35 @@ class NetworkPoseDetector:
         size = (max(STRIDE, round(width * scale)), round(height * scale))
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         pixels = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 127.5 - 1
-        maps = self._network(pixels)[0].sigmoid().numpy()  # -> (18, rows, columns)
-        body = np.stack([_peak(heat_map) for heat_map in maps])
+        maps = self._network(pixels)[0].numpy()  # -> (18, rows, columns)
+        body = np.stack([_peak(logits) for logits in maps])
         body[:, :2] = (body[:, :2] + 0.5) * STRIDE / scale - 0.5
         body[body[:, 2] < self._lowest_peak] = 0
         return Pose((Person(body),) if body[:, 2].any() else (), width, height)
 
 
-def _peak(heat_map: NDArray[np.float32]) -> NDArray[np.float32]:
-    """x and y in cells with fractions, and the height, of the highest place: the mean of its neighbourhood."""
-    row, column = np.unravel_index(int(heat_map.argmax()), heat_map.shape)
-    top, left = max(0, int(row) - 1), max(0, int(column) - 1)
-    around = heat_map[top : int(row) + 2, left : int(column) + 2]
-    rows, columns = np.indices(around.shape)
-    weight = around / around.sum()
-    x, y = left + (columns * weight).sum(), top + (rows * weight).sum()
-    return np.array([x, y, heat_map[row, column]], np.float32)
+def _peak(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x and y in cells with fractions, and the confidence, of the highest place."""
+    row, column = np.unravel_index(int(logits.argmax()), logits.shape)
+    x, y = top_between_cells(log_bump(logits), int(row), int(column))
+    return np.array([x, y, 1 / (1 + np.exp(-logits[row, column]))], np.float32)
+
+
+def log_bump(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logarithm of the bump around a keypoint that a map was trained to be: a parabola. (rows, columns)"""
+    return np.asarray(-np.logaddexp(0, np.log(KEYPOINT_WEIGHT) - logits), np.float32)
+
+
+def top_between_cells(bump: NDArray[np.float32], row: int, column: int) -> tuple[float, float]:
+    """x and y in cells of the top that is next to a highest cell of `log_bump`."""
+    across, down = bump[row, max(0, column - 1) : column + 2], bump[max(0, row - 1) : row + 2, column]
+    return column + _top(across), row + _top(down)
+
+
+def _top(values: NDArray[np.float32]) -> float:
+    """Where a parabola through three values, the middle one the highest, has its top, from the middle; at a rim: 0."""
+    if len(values) < 3:
+        return 0.0
+    before, middle, after = values.tolist()
+    bend = before - 2 * middle + after
+    return 0.0 if bend == 0 else 0.5 * (before - after) / bend
