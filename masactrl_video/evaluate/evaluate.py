@@ -1,17 +1,20 @@
 """The whole evaluation of a model of the cartoon world: a folder with table, values and picture sheet."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+import masactrl_video
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.identity import WORLDS
 from masactrl_video.engines.choose import each_of
-from masactrl_video.engines.work import Each, check_weights
+from masactrl_video.engines.work import Each, check_weights, weights_in
 from masactrl_video.errors import counted
 from masactrl_video.evaluate.cases import make_cases
+from masactrl_video.evaluate.kept import KeptCases
 from masactrl_video.evaluate.measure import Evaluation, Measured, joined
 from masactrl_video.evaluate.rendering import Way
 from masactrl_video.evaluate.results import model_folder, result_files, write_results
@@ -26,6 +29,9 @@ from masactrl_video.progress import counting
 from masactrl_video.settings.engine_parts import EngineSettings
 from masactrl_video.settings.names import AdapterKind
 from masactrl_video.settings.presets import read_preset, resolve
+from masactrl_video.storage.fingerprint import hash_json
+
+logger = logging.getLogger(__name__)
 
 _TARGETS = 2
 """Poses in which each character is wanted."""
@@ -43,6 +49,8 @@ def evaluate(
     engine: EngineSettings | None = None,
 ) -> str:
     """Measure a model by the settings of its preset and write `figures.md`, `values.json` and `sheet.png`.
+
+    A run that was stopped goes on with the case at which it was.
 
     Args:
         folder: for the files.
@@ -67,6 +75,7 @@ def evaluate(
 
 
 _FILES = ("figures.md", "values.json", "sheet.png")
+_CASES = ".cases"
 
 
 @dataclass(frozen=True)
@@ -97,17 +106,37 @@ def _evaluate(files: Sequence[Path], work: _Cases, each: Each, report: Report) -
     evaluation = _evaluation(work.model, work.world)
     report.model = evaluation.way.model
     work = replace(work, weights=each.weights(evaluation.way.model))
-    numbers, done = range(work.cases), dict[int, Measured]()
-    results = each(work, numbers, work.measuring(evaluation))
-    for number, case in counting(results, "evaluate", "case", total=work.cases):
+    kept = KeptCases(files[0].parent / _CASES, _made_from(work, evaluation))
+    numbers, before = range(work.cases), {number: kept.read(number) for number in range(work.cases)}
+    done = {number: case for number, case in before.items() if case is not None}
+    if done:
+        logger.info("%s of %d measured before", counted(len(done), "case"), work.cases)
+    missing = [number for number in numbers if number not in done]
+    results = each(work, missing, work.measuring(evaluation))
+    for number, case in counting(results, "evaluate", "case", total=len(missing)):
         done[number] = case
+        kept.write(number, case)
     report.figures |= each.figures()
     measured = joined([done[number] for number in numbers])
     size_px = evaluation.way.model.native_size_px[0]
     heading = f"{counted(work.cases, 'held-out character')} in {_TARGETS} poses each, {size_px}x{size_px}."
     table = as_markdown(measured, heading)
     write_results(files, table, measured, sheet(measured))
+    kept.remove()
     return table
+
+
+def _made_from(work: _Cases, evaluation: Evaluation) -> str:
+    """Names everything that determines the values of a case."""
+    ways = [way for way in (evaluation.way, evaluation.adapter_way) if way is not None]
+    content = {
+        "version": masactrl_video.__version__,
+        "weights": [weights_in(way.model) for way in ways],
+        "settings": evaluation.way.settings.as_yaml_data(),
+        "detector": evaluation.detector.identity,
+        "asked": [work.world, work.curves, _TARGETS],
+    }
+    return hash_json(content)
 
 
 def sheet(measured: Measured) -> np.ndarray:
