@@ -1,21 +1,17 @@
 """How far the feet of sprites of the cartoon world are from their line, by the keypoint network.
 
-The network finds ankles, and errs, so what it finds in a sprite is compared with what it finds in the exact figure of
-the same pose, whose soles are on the line. Three errors would not cancel out:
+The network finds ankles, not soles, so what it finds in a sprite is compared with what it finds in the exact figure of
+the same pose, whose soles are on the line. Two errors would not cancel out:
 
-- It has learnt trousers of a few colours. In those of another colour it sees ankles too high, in exact figures too. So
-  the exact figure wears trousers of the colour that the sprite has; the sprite is left as it is.
 - Where legs cross, it may take one foot for the other. So the foot is sought that the pose stands on: of all places
   that the network holds for an ankle, the nearest to it. Where it holds none there for one, the cell counts as wrong.
-- It answers on a grid of 4 px, and the detector's mean of a peak's neighbours is drawn to that grid by up to 1 px. Here
-  a peak's top is found between cells, and each picture is shown at eight places.
-
-What is left: of a figure that stands 2 or 3 px off the line, the network sees half to nearly all of it.
+- It answers on a grid of 4 px, so what it finds depends a little on where a picture lies on that grid. Each picture is
+  shown at eight places.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -40,10 +36,7 @@ SHIFTS_PX = np.arange(-2, 2, 0.5)  # the network answers on a grid of 4 px: a pi
 LEAST_LOGIT = math.log(LOWEST_PEAK / (1 - LOWEST_PEAK))
 FAR_PX = 12
 """An ankle so far from that of the pose is another one."""
-LEAST_PX = 8
 FINE = 16
-_CODES = {"fur": (255, 0, 0), "limbs": (0, 255, 0), "shirt": (0, 0, 255), "trousers": (255, 0, 255)}
-"""Colours that the world has not, to tell parts of a figure."""
 
 
 def standing_on(identity: Identity, pose: GivenPose, ground_px: float, share: float, cell_px: int) -> Figure:
@@ -83,17 +76,6 @@ def over_flat(cell: Picture) -> Picture:
     """A cell over the flat ground."""
     alpha = cell[..., 3:] / 255
     return np.asarray(np.round(cell[..., :3] * alpha + np.array(FLAT) * (1 - alpha)), np.uint8)
-
-
-def in_trousers_of(cell: Picture, figure: Figure) -> Figure:
-    """The exact figure in trousers of the colour that the cell has inside of them; as it is where few px are."""
-    parts = exact_cell(replace(figure, **_CODES), len(cell))
-    inner = (parts == np.array(_CODES["trousers"])).all(axis=2).astype(np.uint8)
-    own = (cv2.erode(inner, np.ones((3, 3), np.uint8)) > 0) & (cell[..., 3] == 255)
-    if own.sum() < LEAST_PX:
-        return figure
-    red, green, blue = np.median(cell[own][:, :3], axis=0).round().astype(int).tolist()
-    return replace(figure, trousers=(red, green, blue))
 
 
 class FootFinder:
@@ -149,31 +131,19 @@ class Feet:
         }
 
 
-def feet(cells: Sequence[Picture], figures: Sequence[Figure], *, same_trousers: bool = True) -> Feet:
+def feet(cells: Sequence[Picture], figures: Sequence[Figure]) -> Feet:
     """The feet of sprites beside those of exact figures.
 
     Args:
         cells: RGBA.
         figures: the exact one of each, its soles on the line.
-        same_trousers: the exact figures wear the sprites' trousers.
     """
-    beside = [in_trousers_of(*both) if same_trousers else both[1] for both in zip(cells, figures, strict=True)]
-    return _off([over_flat(cell) for cell in cells], beside)
-
-
-def by_colour(cells: Sequence[Picture], figures: Sequence[Figure]) -> Feet:
-    """How far the network moves feet of exact figures by the colour of the sprites' trousers alone."""
-    painted = [in_trousers_of(*both) for both in zip(cells, figures, strict=True)]
-    return _off([exact_cell(figure, len(cell)) for figure, cell in zip(painted, cells, strict=True)], figures)
-
-
-def _off(pictures: Sequence[Picture], figures: Sequence[Figure]) -> Feet:
     finder = FootFinder()
     off = []
-    for picture, figure in zip(pictures, figures, strict=True):
-        ankles = figure.joints[list(ANKLES)] * len(picture) - 0.5
+    for cell, figure in zip(cells, figures, strict=True):
+        ankles = figure.joints[list(ANKLES)] * len(cell) - 0.5
         near = ankles[ankles[:, 1].argmax()]
-        apart = finder.ankle_px(picture, near) - finder.ankle_px(exact_cell(figure, len(picture)), near)
+        apart = finder.ankle_px(over_flat(cell), near) - finder.ankle_px(exact_cell(figure, len(cell)), near)
         seen = np.isfinite(apart)
         off.append(apart[seen].mean() if 2 * seen.sum() >= len(apart) else np.nan)
     return Feet(np.array(off))

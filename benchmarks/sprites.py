@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from sprite_feet import by_colour, feet, standing_on
+from sprite_feet import feet, standing_on
 
 from masactrl_video.demo.folder import WEIGHTS
 from masactrl_video.demo.world.draw import Canvas
@@ -245,8 +245,6 @@ def main(sheet: Path) -> dict[str, dict[str, float]]:
         **cut_figures(decoded, poses, {"autoencoder": known}),
         "autoencoder, before cutting": uncut(decoded, drawn, known),
         "feet": feet(cells, standing).figures(),
-        "feet, beside trousers as they should be": feet(cells, standing, same_trousers=False).figures(),
-        "feet, by the colour of trousers alone": by_colour(cells, standing).figures(),
         "feet, autoencoder": feet(cells_of(decoded, poses, cell_px), standing).figures(),
         "soles": soles(cells, report["anchor_px"][1]),
         "palette": {"colours": report["colours"]},

@@ -37,7 +37,7 @@ def keypoint_losses(
     """Binary cross-entropy of the heat maps of random frames."""
     chosen = random.integers(len(frames.images), size=size)
     masks = torch.from_numpy(frames.masks[chosen]).to(device)[:, None] > 0
-    pictures = _recoloured(_cut_out(to_tensor(frames.images[chosen], device), masks, random), random)
+    pictures = recoloured(cut_out(to_tensor(frames.images[chosen], device), masks, random), random)
     pictures = _spoiled(pictures, random)
     logits = network(pictures)
     wanted = heat_maps(frames.keypoints[chosen], logits.shape[2:]).to(device)
@@ -53,14 +53,14 @@ def heat_maps(keypoints: NDArray[np.float32], grid: tuple[int, ...]) -> Tensor:
     return torch.exp(-(rows.square() + columns.square()) / (2 * _SPREAD_CELLS**2)).float()
 
 
-def _cut_out(pictures: Tensor, masks: Tensor, random: np.random.Generator) -> Tensor:
+def cut_out(pictures: Tensor, masks: Tensor, random: np.random.Generator) -> Tensor:
     """Some of the figures on a ground of one colour."""
     cut = torch.from_numpy(random.uniform(size=(len(pictures), 1, 1, 1)) < _CUT_OUT).to(pictures.device)
     ground = torch.from_numpy(random.uniform(-1, 1, (len(pictures), 3, 1, 1))).to(pictures)
     return torch.where(cut & ~masks, ground, pictures)
 
 
-def _recoloured(pictures: Tensor, random: np.random.Generator) -> Tensor:
+def recoloured(pictures: Tensor, random: np.random.Generator) -> Tensor:
     """Some pictures with all their hues turned by one angle, less or more saturated, and darker."""
     turns = [
         _colour_turn(random.uniform(0, 2 * math.pi), random.uniform(_LEAST_COLOUR, _MOST_COLOUR))
