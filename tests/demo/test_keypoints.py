@@ -1,9 +1,11 @@
-"""What the keypoint network learns from: pictures whose hues are turned, and figures that are cut out."""
+"""What the keypoint network learns from: hues that are turned, figures that are cut out, and scenes with nobody."""
 
 import numpy as np
 import torch
 
-from masactrl_video.demo.training.keypoints import cut_out, recoloured
+from masactrl_video.demo.folder import WEIGHTS
+from masactrl_video.demo.training.keypoints import cut_out, empty_scenes, recoloured
+from masactrl_video.poses.detectors.network import NetworkPoseDetector
 
 
 def test_recoloured_pictures_keep_their_light_and_shade() -> None:
@@ -31,3 +33,9 @@ def test_a_figure_that_is_cut_out_stands_on_one_colour() -> None:
     even = (grounds == grounds[..., :1]).all(dim=(1, 2))
     assert 4 <= even.sum() <= 16
     torch.testing.assert_close(cut[~even], pictures[~even])
+
+
+def test_nobody_is_found_in_a_scene_without_a_figure() -> None:
+    detector = NetworkPoseDetector(WEIGHTS / "keypoints")
+    scenes = empty_scenes(40, 128, np.random.default_rng(1_000_003))
+    assert sum(detector(scene).has_person for scene in scenes) <= 2

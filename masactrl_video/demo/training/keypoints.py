@@ -1,6 +1,7 @@
 """The keypoint network's training: pictures, some of them spoiled, to heat maps around the true keypoints.
 
-The network is to find figures in colours that the world does not have, and figures that were cut out, as sprites are.
+The network is to find figures in colours that the world does not have, and figures that were cut out, as sprites are;
+and nobody where nobody is.
 """
 
 import math
@@ -14,6 +15,9 @@ from torch.nn import functional as F
 from masactrl_video.demo.training.data import Frames
 from masactrl_video.demo.training.run import Losses
 from masactrl_video.demo.training.vae import to_tensor
+from masactrl_video.demo.world.draw import Canvas
+from masactrl_video.demo.world.identity import random_identity
+from masactrl_video.demo.world.scene import draw_scene
 from masactrl_video.poses.detectors.network import KEYPOINT_WEIGHT, STRIDE, KeypointNetwork
 
 _SPREAD_CELLS = 1.2
@@ -28,6 +32,8 @@ _DARKEST = 0.5
 """Brightness of the darkest recoloured pictures, against their own."""
 _CUT_OUT = 0.25
 """Share of pictures whose figure stands on one colour, without its shadow."""
+_EMPTY = 0.1
+"""Share of pictures that show nobody."""
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
@@ -37,12 +43,23 @@ def keypoint_losses(
     """Binary cross-entropy of the heat maps of random frames."""
     chosen = random.integers(len(frames.images), size=size)
     masks = torch.from_numpy(frames.masks[chosen]).to(device)[:, None] > 0
-    pictures = recoloured(cut_out(to_tensor(frames.images[chosen], device), masks, random), random)
-    pictures = _spoiled(pictures, random)
-    logits = network(pictures)
+    pictures = cut_out(to_tensor(frames.images[chosen], device), masks, random)
+    empty = random.uniform(size=size) < _EMPTY
+    if empty.any():
+        pictures[empty] = to_tensor(empty_scenes(int(empty.sum()), frames.images.shape[1], random), device)
+    logits = network(_spoiled(recoloured(pictures, random), random))
     wanted = heat_maps(frames.keypoints[chosen], logits.shape[2:]).to(device)
+    wanted[empty] = 0
     weight = torch.tensor(KEYPOINT_WEIGHT, device=device)
     return {"heat": F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weight)}
+
+
+def empty_scenes(count: int, side_px: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Scenes of the world without a figure. RGB (count, side, side, 3)"""
+    canvases = [Canvas(side_px, side_px) for _ in range(count)]
+    for canvas in canvases:
+        draw_scene(canvas, random_identity(random))
+    return np.stack([canvas.picture() for canvas in canvases])
 
 
 def heat_maps(keypoints: NDArray[np.float32], grid: tuple[int, ...]) -> Tensor:
