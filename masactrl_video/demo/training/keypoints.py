@@ -94,7 +94,8 @@ def _colour_turn(angle: float, saturation: float) -> Tensor:
     """A matrix for RGB columns that turns hues and leaves brightness. (3, 3)"""
     cosine, sine = saturation * math.cos(angle), saturation * math.sin(angle)
     turn = torch.tensor([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
-    return torch.linalg.inv(_YIQ) @ turn @ _YIQ
+    into_rgb: Tensor = torch.linalg.inv(_YIQ)
+    return into_rgb @ turn @ _YIQ
 
 
 def _spoiled(pictures: Tensor, random: np.random.Generator) -> Tensor:
