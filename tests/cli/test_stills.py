@@ -30,7 +30,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("command", "flags", "names"),
     [
-        ("synthesize", (*SOURCE, "a cat", "--seed", "3"), {"source.png", "target-1.png", "target-2.png"}),
+        ("synthesize", (*SOURCE, "a frog", "--seed", "3"), {"source.png", "target-1.png", "target-2.png"}),
         (
             "sweep",
             (*SOURCE, "--seed", "3", "--rows", "masa_step=0,1"),

@@ -77,8 +77,9 @@ class NetworkPoseDetector:
 
     @property
     def identity(self) -> str:
-        """Weights by content."""
-        return f"keypoints:{files_sha256(sorted(self._folder.glob('*.safetensors')))}:{self._lowest_peak}"
+        """Weights by content, and how peaks are found."""
+        weights = files_sha256(sorted(self._folder.glob("*.safetensors")))
+        return f"keypoints:{weights}:{self._lowest_peak}:between cells"
 
     @property
     def threshold(self) -> float:
@@ -106,7 +107,7 @@ def _peak(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """x and y in cells with fractions, and the confidence, of the highest place."""
     row, column = np.unravel_index(int(logits.argmax()), logits.shape)
     x, y = top_between_cells(log_bump(logits), int(row), int(column))
-    return np.array([x, y, 1 / (1 + np.exp(-logits[row, column]))], np.float32)
+    return np.array([x, y, np.exp(-np.logaddexp(0, -logits[row, column]))], np.float32)
 
 
 def log_bump(logits: NDArray[np.float32]) -> NDArray[np.float32]:
