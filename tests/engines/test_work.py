@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -153,7 +154,7 @@ def test_cases_are_joined_in_their_order(
     elsewhere: Callable[[str], Elsewhere], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure(self: Evaluation, case: Any, *, curves: bool) -> Measured:
-        return Measured({"error": [float(case.seed)]}, [])
+        return Measured({"error": [float(case.seed)]}, [[np.zeros((8, 8, 3), np.uint8)]])
 
     monkeypatch.setattr(Evaluation, "measure", measure)
     for name in ("as_markdown", "sheet", "write_results"):
