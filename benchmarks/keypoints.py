@@ -15,6 +15,7 @@ from masactrl_video.demo.training.keypoints import empty_scenes
 from masactrl_video.demo.world.frame import posed_at_random
 from masactrl_video.demo.world.identity import WORLDS, random_identity
 from masactrl_video.poses.detectors.network import NetworkPoseDetector
+from masactrl_video.poses.pose import BODY_POINTS
 
 SIDE_PX, PICTURES, SCENES, SEED = 128, 200, 40, 99
 FAR_PX = 3
@@ -30,7 +31,7 @@ def errors_px(detector: NetworkPoseDetector, world: str) -> np.ndarray:
             continue
         frame = posed_at_random(identity, random, SIDE_PX, SIDE_PX, WORLDS[world])
         pose = detector(frame.image)
-        body = pose.people[0].body if pose.people else np.zeros((18, 3))
+        body = pose.people[0].body if pose.people else np.zeros((BODY_POINTS, 3))
         away = np.linalg.norm(body[:, :2] - frame.keypoints, axis=1)
         found.append(np.where(body[:, 2] > 0, away, np.nan))
     return np.array(found)

@@ -107,8 +107,8 @@ def _evaluate(files: Sequence[Path], work: _Cases, each: Each, report: Report) -
     report.model = evaluation.way.model
     work = replace(work, weights=each.weights(evaluation.way.model))
     kept = KeptCases(files[0].parent / _CASES, _made_from(work, evaluation))
-    numbers, before = range(work.cases), {number: kept.read(number) for number in range(work.cases)}
-    done = {number: case for number, case in before.items() if case is not None}
+    numbers = range(work.cases)
+    done = {number: case for number in numbers if (case := kept.read(number)) is not None}
     if done:
         logger.info("%s of %d measured before", counted(len(done), "case"), work.cases)
     missing = [number for number in numbers if number not in done]
