@@ -38,11 +38,12 @@ from masactrl_video.demo.world.read import read_identity
 from masactrl_video.poses.cycles import HEIGHT
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import read_poses
-from masactrl_video.sprites.alpha import Rgba, cut_out
+from masactrl_video.sprites.alpha import Rgba, cut_out, matte_of
 from masactrl_video.sprites.body import Body
 from masactrl_video.sprites.cells import soles_px, to_cell, window_of
 from masactrl_video.sprites.ground import enlargement, ground_of
 from masactrl_video.sprites.movements import SOLE_SHARE
+from masactrl_video.sprites.shape import in_agreement
 from masactrl_video.video.png import read_png, read_rgba_png
 
 Picture = NDArray[np.uint8]
@@ -159,12 +160,19 @@ def uncut(frames: Sequence[Picture], drawn: Sequence[Picture], known: Sequence[T
     return {"uncut_levels": float(np.mean(off))}
 
 
+def figures(frames: Sequence[Picture], bodies: Sequence[Body]) -> list[Rgba]:
+    """The figures of all frames but the last ones, which show the ground: one side is seen, as with one facing."""
+    ground = ground_of(frames, bodies, ASIDE)
+    shown, bodies = frames[:-ASIDE], bodies[:-ASIDE]
+    mattes = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=True)]
+    return [cut_out(frame, matte) for frame, matte in zip(shown, in_agreement(shown, bodies, mattes), strict=True)]
+
+
 def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], truths: dict[str, list[Truth]]) -> dict[str, Figures]:
     """What is cut out of frames against several truths."""
     side = len(frames[0])
     bodies = [Body.of(pose, side * enlargement(side)) for pose in poses]
-    ground = ground_of(frames, bodies, ASIDE)
-    cut = [smaller(cut_out(frame, body, ground), side) for frame, body in zip(frames[:-ASIDE], bodies, strict=False)]
+    cut = [smaller(figure, side) for figure in figures(frames, bodies)]
     return {
         name: mean_errors([errors(*figure, truth) for figure, truth in zip(cut, known, strict=True)])
         for name, known in truths.items()
@@ -175,8 +183,7 @@ def cells_of(frames: Sequence[Picture], poses: Sequence[Pose], cell_px: int) -> 
     """Frames as cells, the way that sheets are made."""
     side = len(frames[0]) * enlargement(len(frames[0]))
     bodies = [Body.of(pose, side) for pose in poses]
-    ground = ground_of(frames, bodies, ASIDE)
-    cut = [cut_out(frame, body, ground) for frame, body in zip(frames[:-ASIDE], bodies, strict=False)]
+    cut = figures(frames, bodies)
     soles = soles_px(cut, [body.lowest_px for body in bodies[: len(cut)]], SOLE_SHARE * side)
     window = window_of(cut, soles, cell_px, cell_px * enlargement(len(frames[0])))
     return [to_cell(figure, sole, window, hard=False) for figure, sole in zip(cut, soles, strict=True)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.sprites.body import Body, Flags
-from masactrl_video.sprites.ground import Ground, Picture, enlarged
+from masactrl_video.sprites.ground import Ground, Picture, enlarged, largest
 
 Floats = NDArray[np.float32]
 Rgba = NDArray[np.uint8]
@@ -19,7 +21,7 @@ _SHADE = (0.3, 1.05)
 """A shadow is the ground, so many times as bright."""
 _SHADE_OFF, _LIGHT = 50, 40
 """Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
-_SHADE_LOW, _DIM_LOW = 0.12, 0.3
+_SHADE_LOW, DIM_LOW = 0.12, 0.3
 """From how far above the ankles on it is sought, in lengths of the trunk, and it may make outlines hard to see."""
 _ROUNDS = 3
 _OUTLINE_PX, _OUTLINE_OFF = 7, 45
@@ -43,23 +45,42 @@ _THIN, _SPAN_PX, _BEYOND = 0.3, 6, 30
 the figure has so near."""
 
 
-def cut_out(picture: Picture, body: Body, ground: Ground, hint: Flags | None = None) -> Rgba:
-    """The figure of a frame.
+@dataclass(frozen=True, eq=False)
+class Matte:
+    """How much of each pixel is the figure's, at the enlarged size."""
+
+    alpha: Floats
+    """0 to 1. (side, side)"""
+    behind: Picture
+    """The ground behind it, as bright as where it is seen beside. RGB (side, side, 3)"""
+
+
+def matte_of(picture: Picture, body: Body, ground: Ground, hint: Flags | None = None) -> Matte:
+    """The matte of a frame, from nothing but that frame.
 
     Args:
         picture: RGB (side, side, 3).
         body: where the figure is, at the enlarged size.
         hint: where attention has found it, at the enlarged size: then it may be there too.
-
-    Returns:
-        RGBA at the enlarged size. The colours of a narrow rim are without their share of the ground.
     """
     large = enlarged(picture)
     possible = body.possible() if hint is None else body.possible() | hint
     inside = _figure(large, body, ground, possible)
     whole = _without_gaps(large, _with_outline(large, inside, body, ground), body, ground)
-    alpha, behind = _alpha(large, whole, ground, body)
-    return np.concatenate([_colours(large, alpha, behind), np.round(255 * alpha).astype(np.uint8)[..., None]], axis=2)
+    return _matte(large, whole, ground, body)
+
+
+def cut_out(picture: Picture, matte: Matte) -> Rgba:
+    """The figure of a frame.
+
+    Args:
+        picture: RGB (side, side, 3).
+
+    Returns:
+        RGBA at the enlarged size. The colours of a narrow rim are without their share of the ground.
+    """
+    alpha = np.round(255 * matte.alpha).astype(np.uint8)[..., None]
+    return np.concatenate([_colours(enlarged(picture), matte.alpha, matte.behind), alpha], axis=2)
 
 
 def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flags:
@@ -82,8 +103,8 @@ def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flag
 def _shadow(values: NDArray[np.float32], body: Body, ground: Ground) -> Flags:
     """Where about the feet the ground is only darker."""
     shade = (values * ground.picture).sum(axis=2) / np.maximum((ground.picture**2).sum(axis=2), 1)
-    off = np.abs(values - shade[..., None] * ground.picture).max(axis=2)
-    lighter = (values - ground.picture).max(axis=2)
+    off = largest(np.abs(values - shade[..., None] * ground.picture))
+    lighter = largest(values - ground.picture)
     alike = (shade > _SHADE[0]) & (shade < _SHADE[1]) & (off < _SHADE_OFF) & (lighter < _LIGHT)
     found: Flags = ground.known & body.low(_SHADE_LOW) & alike & ~body.feet()
     return found
@@ -91,7 +112,7 @@ def _shadow(values: NDArray[np.float32], body: Body, ground: Ground) -> Flags:
 
 def _whole(inside: Flags, certain: Flags) -> Flags:
     """Without specks: thin threads go, and what does not hang together with the body."""
-    opened = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, _disc(2))
+    opened = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, disc(2))
     _, numbers = cv2.connectedComponents(opened, connectivity=4)
     kept = np.unique(numbers[certain & (opened > 0)])
     found: Flags = np.isin(numbers, kept[kept > 0])
@@ -102,12 +123,12 @@ def _with_outline(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
     """The figure with the dark line around it, before which the cut often stops: fill and line differ most."""
     values = large.astype(np.float32)
     off = ground.off(values)
-    near = cv2.dilate(inside.astype(np.uint8), _disc(_OUTLINE_PX)) > 0
-    beside = cv2.dilate(inside.astype(np.uint8), _disc(_LINE_PX)) > 0
+    near = cv2.dilate(inside.astype(np.uint8), disc(_OUTLINE_PX)) > 0
+    beside = cv2.dilate(inside.astype(np.uint8), disc(_LINE_PX)) > 0
     alike = _shadow(values, body, ground) & ~beside
     line = (near | body.feet()) & ground.known & (off > _OUTLINE_OFF) & ~alike
-    whole = cv2.morphologyEx((inside | line).astype(np.uint8), cv2.MORPH_OPEN, _disc(1))
-    found: Flags = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, _disc(1)) > 0
+    whole = cv2.morphologyEx((inside | line).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
+    found: Flags = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, disc(1)) > 0
     return found
 
 
@@ -115,7 +136,7 @@ def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
     """The figure without the ground that it shuts in: the cut takes a light gap for the white of an eye."""
     off = ground.off(large.astype(np.float32))
     apart = (ground.known & (off < _OUTLINE_OFF) & ~body.likely() & inside).astype(np.uint8)
-    apart = cv2.morphologyEx(apart, cv2.MORPH_OPEN, _disc(1))
+    apart = cv2.morphologyEx(apart, cv2.MORPH_OPEN, disc(1))
     many, numbers = cv2.connectedComponents(apart, connectivity=4)
     gaps = np.bincount(numbers[off < _ALIKE], minlength=many) >= _LEAST_GAP
     gaps[0] = False
@@ -124,37 +145,43 @@ def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
 
 def _filled(inside: Flags, likely: Flags) -> Flags:
     """The figure without holes and bites where it is thick: an eye, a stripe or a sleeve may look like the ground."""
-    inside = inside | ((cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_CLOSE, _disc(_BITE_PX)) > 0) & likely)
+    inside = inside | ((cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_CLOSE, disc(_BITE_PX)) > 0) & likely)
     _, numbers = cv2.connectedComponents((~inside).astype(np.uint8), connectivity=4)
     found: Flags = inside | ~np.isin(numbers, numbers[~inside & ~likely])
     return found
 
 
-def _alpha(large: Picture, inside: Flags, known: Ground, body: Body) -> tuple[Floats, Floats]:
-    """Alpha, 0 to 1, and the ground behind each pixel: what is known of it, as bright as where it is seen beside.
+def _matte(large: Picture, inside: Flags, known: Ground, body: Body) -> Matte:
+    """Alpha in the rim is how far a pixel is on the way from the ground behind it to the figure beside it.
 
-    In the rim alpha is how far a pixel is on the way from that ground to the figure beside it. Before the shadow about
-    the feet that says little, for outlines are as dark; nor does it in what is like the ground where the figure is
-    thick. There the edge is as wide as elsewhere.
+    Before the shadow about the feet that says little, for outlines are as dark; nor does it in what is like the ground
+    where the figure is thick. There the edge is as wide as elsewhere.
     """
     mask = inside.astype(np.uint8)
-    core, outer = cv2.erode(mask, _disc(_CORE_PX)), cv2.dilate(mask, _disc(_RIM_PX))
+    core, outer = cv2.erode(mask, disc(_CORE_PX)), cv2.dilate(mask, disc(_RIM_PX))
     nearest = _nearest(1 - outer)
     ground = large.reshape(-1, 3)[nearest].astype(np.float32)
     moved = ground - known.picture.reshape(-1, 3)[nearest] + known.picture
     ground = np.where((known.known & known.known.ravel()[nearest])[..., None], moved, ground)
     off = np.linalg.norm(large - ground, axis=2)
-    most = cv2.dilate(np.where(inside, off, 0), _disc(_BLUR_PX))
+    most = cv2.dilate(np.where(inside, off, 0), disc(_BLUR_PX))
     blurred = np.clip((off / np.maximum(most, 1) - _MIXED) / (1 - _MIXED), 0, 1)
     alpha = np.where(most < _FAINT, mask, blurred)
     alpha = np.where(core > 0, 1, np.where(outer > 0, alpha, 0))
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
-    even = np.clip(cv2.GaussianBlur(depth, (0, 0), 1.5) / _EDGE_PX + 0.5, 0, 1)
+    even = even_edge(inside)
     alpha = np.where(inside & body.likely(), np.maximum(alpha, even), alpha)
-    return np.where(body.low(_DIM_LOW), even, alpha).astype(np.float32), ground
+    alpha = np.where(body.low(DIM_LOW), even, alpha).astype(np.float32)
+    return Matte(alpha, np.asarray(ground.round().clip(0, 255), np.uint8))
 
 
-def _colours(large: Picture, alpha: Floats, behind: Floats) -> Picture:
+def even_edge(inside: Flags) -> Floats:
+    """Alpha of a silhouette whose edge is as wide everywhere. (side, side)"""
+    mask = inside.astype(np.uint8)
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    return np.asarray(np.clip(cv2.GaussianBlur(depth, (0, 0), 1.5) / _EDGE_PX + 0.5, 0, 1), np.float32)
+
+
+def _colours(large: Picture, alpha: Floats, behind: Picture) -> Picture:
     """The figure's own colours, with nothing of the ground in them. RGB (side, side, 3)
 
     A pixel of the rim is the figure's by alpha, and the ground's by the rest, which is taken off. What is left may not
@@ -162,8 +189,8 @@ def _colours(large: Picture, alpha: Floats, behind: Floats) -> Picture:
     """
     values, own = large.astype(np.float32), (alpha > 0.95).astype(np.uint8)
     near = values.reshape(-1, 3)[_nearest(own)]
-    darkest = cv2.erode(np.where(own[..., None] > 0, values, 999), _disc(_SPAN_PX))
-    lightest = cv2.dilate(np.where(own[..., None] > 0, values, -999), _disc(_SPAN_PX))
+    darkest = cv2.erode(np.where(own[..., None] > 0, values, 999), disc(_SPAN_PX))
+    lightest = cv2.dilate(np.where(own[..., None] > 0, values, -999), disc(_SPAN_PX))
     lowest = np.where(darkest < 999, darkest - _BEYOND, near)
     highest = np.where(lightest > -999, lightest + _BEYOND, near)
     part = alpha[..., None]
@@ -171,7 +198,8 @@ def _colours(large: Picture, alpha: Floats, behind: Floats) -> Picture:
     return np.asarray(np.where(part > _THIN, unmixed, near).round().clip(0, 255), np.uint8)
 
 
-def _disc(radius_px: int) -> NDArray[np.uint8]:
+def disc(radius_px: int) -> NDArray[np.uint8]:
+    """Kernel of a morphological filter."""
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1,) * 2), np.uint8)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ Floats = NDArray[np.float64]
 
 _TORSO = ((2, 5), (5, 11), (11, 8), (8, 2), (NECK, NOSE))
 _FACE = (NOSE, 14, 15, 16, 17)
+_SIDES = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13), (2, 8), (5, 11))
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 
@@ -41,8 +43,24 @@ _WIDE = _Flesh(limb=0.45, torso=0.45, head=1.3)  # with coat, hair, hat and shoe
 
 
 @dataclass(frozen=True, eq=False)
+class Bone:
+    """What the body is measured along."""
+
+    start: Floats
+    """x and y in px."""
+    way: Floats
+    """From there to its end; a unit."""
+    length_px: float
+    flesh_px: float
+    """How thick the body is about it, as a radius."""
+
+
+@dataclass(frozen=True, eq=False)
 class Body:
     """The first person of a pose on a picture of a given side."""
+
+    BONES: ClassVar = len(_SIDES) + 2
+    """How many `bones` has."""
 
     points: Floats
     """(18, 2), x and y in px of the picture."""
@@ -111,6 +129,28 @@ class Body:
         found: Flags = ((across - feet[:, 0].mean()) / wide) ** 2 + ((down - self.lowest_px) / (0.5 * trunk)) ** 2 < 1
         return found
 
+    def bones(self) -> list[Bone | None]:
+        """Of arms and legs, both sides of the trunk, its middle, and the head; None where an end is not seen."""
+        limbs = [
+            self._bone(self.points[first], self.points[second], _FLESH.limb)
+            if self.seen[[first, second]].all()
+            else None
+            for first, second in _SIDES
+        ]
+        neck, head = self.points[NECK], self._head()
+        up = None if head is None else self._bone(neck, head, _FLESH.head)
+        top = None if up is None or head is None else replace(up, start=head, length_px=0)
+        return [*limbs, self._bone(neck, self.points[HIPS].mean(axis=0), _FLESH.torso), top]
+
+    def _bone(self, start: Floats, end: Floats, radius: float) -> Bone:
+        length_px = float(np.linalg.norm(end - start))
+        return Bone(start, (end - start) / max(length_px, 1e-6), length_px, radius * self.trunk_px)
+
+    def _head(self) -> Floats | None:
+        """The middle of what is seen of the face."""
+        face = [at for at in _FACE if self.seen[at]]
+        return self.points[face].mean(axis=0) if face else None
+
     def _drawn(self, flesh: _Flesh) -> Flags:
         canvas, trunk = np.zeros((self.side_px, self.side_px), np.uint8), self.trunk_px
         torso = [self.points[at] for at in (2, 5, 11, 8)]
@@ -122,9 +162,9 @@ class Body:
                     ends = _fixed(self.points[[first, second]])
                     thick = max(1, round(2 * radius * trunk))
                     cv2.line(canvas, ends[0].tolist(), ends[1].tolist(), 255, thick, cv2.LINE_AA, _SHIFT)
-        face = [at for at in _FACE if self.seen[at]]
-        if face:
-            centre = _fixed(self.points[face].mean(axis=0)[None])[0].tolist()
+        head = self._head()
+        if head is not None:
+            centre = _fixed(head[None])[0].tolist()
             cv2.circle(canvas, centre, round(flesh.head * trunk * 2**_SHIFT), 255, -1, cv2.LINE_AA, _SHIFT)
         drawn: Flags = canvas > 127
         return drawn

@@ -81,6 +81,8 @@ class Movements:
     """On square canvases of SIDE_PX, feet on the ground; the last `aside` ones are there to show the ground."""
     strips: list[Strip]
     aside: int
+    views: list[list[int]]
+    """Those of `poses` that show the figure from one side, for each side."""
 
 
 Change = Callable[[list[Pose]], list[Pose]]
@@ -102,6 +104,7 @@ def plan_movements(
     """
     poses: list[Pose] = []
     strips: list[Strip] = []
+    views: dict[tuple[str, bool], list[int]] = {}
     for action in actions:
         name, own = (Path(action).stem, True) if _is_file(action) else (action, False)
         if own and facings > 2:
@@ -116,13 +119,14 @@ def plan_movements(
                 standing, lifts = _standing(_read(action, view, own), action, change)
                 made = [mirrored(pose) for pose in standing] if key[1] else standing
                 done[key] = range(len(poses), len(poses) + len(made)), lifts
+                views.setdefault(key, []).extend(done[key][0])
                 poses += made
             frames, lifts = done[key]
             own_rate = rate or RATES.get(action, _OWN_RATE)
             strips.append(Strip(name, facing, own_rate, frames, left and mirror, lifts))
     first = poses[0]
     aside = [_moved(first, np.array([way * _ASIDE * SIDE_PX, 0.0])) for way in (-1, 1)]
-    return Movements([*poses, *aside], strips, len(aside))
+    return Movements([*poses, *aside], strips, len(aside), list(views.values()))
 
 
 def _is_file(action: str) -> bool:

@@ -15,10 +15,11 @@ from masactrl_video.demo.world.frame import draw_frame
 from masactrl_video.demo.world.poses import GivenPose
 from masactrl_video.poses.cycles import HEIGHT
 from masactrl_video.poses.pose import Pose
-from masactrl_video.sprites.alpha import Rgba, cut_out
+from masactrl_video.sprites.alpha import Rgba, cut_out, matte_of
 from masactrl_video.sprites.body import Body
 from masactrl_video.sprites.ground import Ground, enlargement, ground_of
 from masactrl_video.sprites.movements import plan_movements
+from masactrl_video.sprites.shape import in_agreement
 
 SIDE_PX = 128
 
@@ -54,7 +55,11 @@ def drawn() -> list[Drawn]:
     frames = [draw_frame(HERO, one, "running", SIDE_PX, SIDE_PX).image for one in placed]
     bodies = [Body.of(pose, SIDE_PX * enlargement(SIDE_PX)) for pose in poses]
     ground = ground_of(frames, bodies, movements.aside)
+    shown, bodies = frames[:-2], bodies[:-2]
+    alone = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=True)]
     return [
-        Drawn(pose, frame, ground, cut_out(frame, body, ground), body, _exact(one, 0), _exact(one, 255))
-        for pose, frame, body, one in list(zip(poses, frames, bodies, placed, strict=True))[:-2]
+        Drawn(pose, frame, ground, cut_out(frame, matte), body, _exact(one, 0), _exact(one, 255))
+        for pose, frame, matte, body, one in zip(
+            poses[:-2], shown, in_agreement(shown, bodies, alone), bodies, placed[:-2], strict=True
+        )
     ]

@@ -1,6 +1,7 @@
 """From names of movements to the poses that are rendered, and the rows of the sheet."""
 
 import logging
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,11 @@ def test_what_cannot_be_a_sprite_is_refused(tmp_path: Path) -> None:
     write_poses(nobody, cycle("idle")[:1])
     with pytest.raises(UserError, match="holds one pose"):
         planned(str(nobody))
+
+
+def test_frames_of_one_side_are_told_apart_from_those_of_another() -> None:
+    assert planned("idle", "walk").views == [list(range(14))]
+    eight = planned("idle", "walk", facings=8)
+    assert len(eight.views) == 5  # left facings are mirror images
+    assert sorted(chain(*eight.views)) == list(range(len(eight.poses) - eight.aside))
+    assert len(planned("idle", facings=2, mirror=False).views) == 2

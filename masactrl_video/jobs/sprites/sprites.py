@@ -200,11 +200,12 @@ def _figures(
     """Each frame's figure, and where its soles are, in px of the cut-out."""
     from masactrl_video.jobs.run.folder import Outputs
     from masactrl_video.progress import counting
-    from masactrl_video.sprites.alpha import cut_out
+    from masactrl_video.sprites.alpha import cut_out, matte_of
     from masactrl_video.sprites.body import Body
     from masactrl_video.sprites.cells import soles_px
     from masactrl_video.sprites.ground import enlarged, enlargement, ground_of
     from masactrl_video.sprites.movements import SOLE_SHARE
+    from masactrl_video.sprites.shape import in_agreement
 
     side = len(frames[0]) * enlargement(len(frames[0]))
     bodies = [Body.of(pose, side) for pose in movements.poses]
@@ -212,11 +213,19 @@ def _figures(
     _tell_ground(ground.unevenness(frames, bodies), report)
     shown = range(len(frames) - movements.aside)
     masks = Outputs(outputs.video).masks(len(frames)) if masked else None
-    figures = []
+    mattes = []
     for number in counting(shown, "figures", "frame", total=len(shown)):
-        body = bodies[number]
         hint = None if masks is None else enlarged(read_png(masks[number]))[..., 0] > 127
-        figures.append(cut_out(frames[number], body, ground, hint))
+        mattes.append(matte_of(frames[number], bodies[number], ground, hint))
+    for numbers in movements.views:
+        agreed = in_agreement(
+            [frames[number] for number in numbers],
+            [bodies[number] for number in numbers],
+            [mattes[number] for number in numbers],
+        )
+        for number, matte in zip(numbers, agreed, strict=True):
+            mattes[number] = matte
+    figures = [cut_out(frames[number], matte) for number, matte in enumerate(mattes)]
     soles = soles_px(figures, [bodies[number].lowest_px for number in shown], SOLE_SHARE * side)
     return list(zip(figures, soles, strict=True))
 
