@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -47,10 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
         opens_browser=arguments.open,
     )
     try:
-        serve(options, lambda where: say(f"{where} (Ctrl-C ends it; jobs that are not done go on with the next start)"))
+        serve(options, _say_where)
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _say_where(url: str) -> None:
+    say(f"{url} (Ctrl-C ends it; jobs that are not done go on with the next start)")
+    sys.stdout.flush()  # the command goes on: a program or a log that reads this would wait for its end
 
 
 def _auth(text: str | None) -> tuple[str, str] | None:
