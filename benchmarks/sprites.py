@@ -160,19 +160,19 @@ def uncut(frames: Sequence[Picture], drawn: Sequence[Picture], known: Sequence[T
     return {"uncut_levels": float(np.mean(off))}
 
 
-def figures(frames: Sequence[Picture], bodies: Sequence[Body]) -> list[Rgba]:
+def cut_from(frames: Sequence[Picture], bodies: Sequence[Body]) -> list[Rgba]:
     """The figures of all frames but the last ones, which show the ground: one side is seen, as with one facing."""
-    ground = ground_of(frames, bodies, ASIDE)
-    shown, bodies = frames[:-ASIDE], bodies[:-ASIDE]
-    mattes = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=True)]
-    return [cut_out(frame, matte) for frame, matte in zip(shown, in_agreement(shown, bodies, mattes), strict=True)]
+    ground, shown = ground_of(frames, bodies, ASIDE), frames[:-ASIDE]
+    mattes = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=False)]
+    agreed = in_agreement(shown, bodies, mattes, [range(len(shown))])
+    return [cut_out(frame, matte) for frame, matte in zip(shown, agreed, strict=True)]
 
 
 def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], truths: dict[str, list[Truth]]) -> dict[str, Figures]:
     """What is cut out of frames against several truths."""
     side = len(frames[0])
     bodies = [Body.of(pose, side * enlargement(side)) for pose in poses]
-    cut = [smaller(figure, side) for figure in figures(frames, bodies)]
+    cut = [smaller(figure, side) for figure in cut_from(frames, bodies)]
     return {
         name: mean_errors([errors(*figure, truth) for figure, truth in zip(cut, known, strict=True)])
         for name, known in truths.items()
@@ -183,7 +183,7 @@ def cells_of(frames: Sequence[Picture], poses: Sequence[Pose], cell_px: int) -> 
     """Frames as cells, the way that sheets are made."""
     side = len(frames[0]) * enlargement(len(frames[0]))
     bodies = [Body.of(pose, side) for pose in poses]
-    cut = figures(frames, bodies)
+    cut = cut_from(frames, bodies)
     soles = soles_px(cut, [body.lowest_px for body in bodies[: len(cut)]], SOLE_SHARE * side)
     window = window_of(cut, soles, cell_px, cell_px * enlargement(len(frames[0])))
     return [to_cell(figure, sole, window, hard=False) for figure, sole in zip(cut, soles, strict=True)]

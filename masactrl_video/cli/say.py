@@ -20,11 +20,12 @@ def replace_unknown_letters() -> None:
 
 
 def say(text: object) -> None:
-    """Print lines of a command's answer; into a file or another program they go as they are."""
+    """Print lines of a command's answer, at once; into a file or another program they go as they are."""
     lines = str(text)
     if sys.stdout.isatty():
         lines = "\n".join(printable(line) for line in lines.split("\n"))
     sys.stdout.write(lines.encode("utf-8", "replace").decode("utf-8") + "\n")
+    sys.stdout.flush()  # the page's server goes on after its address: who reads that from a pipe would wait for its end
 
 
 def say_json(data: Mapping[str, object]) -> None:

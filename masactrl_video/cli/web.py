@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -48,15 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
         opens_browser=arguments.open,
     )
     try:
-        serve(options, _say_where)
+        serve(options, lambda where: say(f"{where} (Ctrl-C ends it; jobs that are not done go on with the next start)"))
     except KeyboardInterrupt:
         return 0
     return 0
-
-
-def _say_where(url: str) -> None:
-    say(f"{url} (Ctrl-C ends it; jobs that are not done go on with the next start)")
-    sys.stdout.flush()  # the command goes on: a program or a log that reads this would wait for its end
 
 
 def _auth(text: str | None) -> tuple[str, str] | None:

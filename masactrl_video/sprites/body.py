@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 _TORSO = ((2, 5), (5, 11), (11, 8), (8, 2), (NECK, NOSE))
 _FACE = (NOSE, 14, 15, 16, 17)
-_SIDES = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13), (2, 8), (5, 11))
+_BONE_ENDS = ((2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13), (2, 8), (5, 11))
 _SHIFT = 4  # fractional bits of OpenCV's coordinates
 
 
@@ -54,12 +54,16 @@ class Bone:
     flesh_px: float
     """How thick the body is about it, as a radius."""
 
+    def point(self) -> Bone:
+        """Its end alone, which keeps its way."""
+        return replace(self, start=self.start + self.length_px * self.way, length_px=0.0)
+
 
 @dataclass(frozen=True, eq=False)
 class Body:
     """The first person of a pose on a picture of a given side."""
 
-    BONES: ClassVar = len(_SIDES) + 2
+    BONES: ClassVar = len(_BONE_ENDS) + 2
     """How many `bones` has."""
 
     points: Floats
@@ -135,12 +139,11 @@ class Body:
             self._bone(self.points[first], self.points[second], _FLESH.limb)
             if self.seen[[first, second]].all()
             else None
-            for first, second in _SIDES
+            for first, second in _BONE_ENDS
         ]
         neck, head = self.points[NECK], self._head()
-        up = None if head is None else self._bone(neck, head, _FLESH.head)
-        top = None if up is None or head is None else replace(up, start=head, length_px=0)
-        return [*limbs, self._bone(neck, self.points[HIPS].mean(axis=0), _FLESH.torso), top]
+        trunk = self._bone(neck, self.points[HIPS].mean(axis=0), _FLESH.torso)
+        return [*limbs, trunk, None if head is None else self._bone(neck, head, _FLESH.head).point()]
 
     def _bone(self, start: Floats, end: Floats, radius: float) -> Bone:
         length_px = float(np.linalg.norm(end - start))

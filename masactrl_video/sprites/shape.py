@@ -51,14 +51,30 @@ class Places:
     """How much a pixel counts there, up to 1: less where another bone is as near. (side, side)"""
 
 
-def in_agreement(frames: Sequence[Picture], bodies: Sequence[Body], mattes: Sequence[Matte]) -> list[Matte]:
-    """The mattes of a figure that is seen from one side, each corrected by all.
+def in_agreement(
+    frames: Sequence[Picture], bodies: Sequence[Body], mattes: Sequence[Matte], views: Sequence[Sequence[int]]
+) -> list[Matte]:
+    """The mattes of a figure, each corrected by all those that show it from the same side.
 
     Args:
         frames: RGB (side, side, 3) each.
         bodies: where the figure is in each, at the enlarged size.
         mattes: what each frame alone says.
+        views: numbers of the frames of each side; each frame is in one of them.
     """
+    agreed = list(mattes)
+    for view in views:
+        own = _of_one_side(
+            [frames[number] for number in view],
+            [bodies[number] for number in view],
+            [mattes[number] for number in view],
+        )
+        for number, matte in zip(view, own, strict=True):
+            agreed[number] = matte
+    return agreed
+
+
+def _of_one_side(frames: list[Picture], bodies: list[Body], mattes: list[Matte]) -> list[Matte]:
     places = [_places(body) for body in bodies]
     seen = _sums(_seen(enlarged(frame), at, matte) for frame, at, matte in zip(frames, places, mattes, strict=True))
     colours = np.where(seen[:, 3:] > _SEEN, seen[:, :3] / np.maximum(seen[:, 3:], 1e-6), np.nan).astype(np.float32)

@@ -57,9 +57,8 @@ def drawn() -> list[Drawn]:
     ground = ground_of(frames, bodies, movements.aside)
     shown, bodies = frames[:-2], bodies[:-2]
     alone = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=True)]
+    agreed = in_agreement(shown, bodies, alone, [range(len(shown))])
     return [
         Drawn(pose, frame, ground, cut_out(frame, matte), body, _exact(one, 0), _exact(one, 255))
-        for pose, frame, matte, body, one in zip(
-            poses[:-2], shown, in_agreement(shown, bodies, alone), bodies, placed[:-2], strict=True
-        )
+        for pose, frame, matte, body, one in zip(poses[:-2], shown, agreed, bodies, placed[:-2], strict=True)
     ]

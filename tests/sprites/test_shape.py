@@ -49,7 +49,7 @@ def test_a_hand_before_its_own_colour_is_told_by_the_other_frames(bodies: list[B
     behind = np.where(place[..., None], np.uint8(MEADOW), mattes[FIRST].behind)
     mattes[FIRST] = Matte(np.where(place, np.float32(0), mattes[FIRST].alpha), behind)
     frames[FIRST] = np.where((place & (mattes[FIRST].alpha == 0))[..., None], np.uint8(MEADOW), frames[FIRST])
-    agreed = in_agreement(frames, bodies, mattes)
+    agreed = in_agreement(frames, bodies, mattes, [range(len(frames))])
     assert (agreed[FIRST].alpha[hand] > 0.5).mean() > 0.95
     beside = about(bodies[FIRST], 50) & ~about(bodies[FIRST], 30) & ~bodies[FIRST].likely()
     assert (agreed[FIRST].alpha[beside] < 0.5).all()
@@ -57,7 +57,7 @@ def test_a_hand_before_its_own_colour_is_told_by_the_other_frames(bodies: list[B
 
 def test_frames_that_tell_for_themselves_stay_as_they_are(bodies: list[Body]) -> None:
     frames, mattes = shown(bodies)
-    for matte, agreed in zip(mattes, in_agreement(frames, bodies, mattes), strict=True):
+    for matte, agreed in zip(mattes, in_agreement(frames, bodies, mattes, [range(len(frames))]), strict=True):
         before, after = matte.alpha > 0.5, agreed.alpha > 0.5
         assert (before & after).sum() / (before | after).sum() > 0.98
 
@@ -68,7 +68,7 @@ def test_what_one_frame_alone_has_stays_if_it_is_no_thread(bodies: list[Body], r
     alone = cv2.line(np.zeros((SIDE_PX, SIDE_PX), np.uint8), (60, 300), (120, 300), 1, 2 * radius_px) > 0
     frames[FIRST][alone] = (200, 40, 40)
     mattes[FIRST] = replace(mattes[FIRST], alpha=np.where(alone, np.float32(1), mattes[FIRST].alpha))
-    agreed = in_agreement(frames, bodies, mattes)[FIRST].alpha
+    agreed = in_agreement(frames, bodies, mattes, [range(len(frames))])[FIRST].alpha
     assert (agreed[alone] > 0.5).mean() == pytest.approx(float(stays), abs=0.05)
 
 
@@ -81,7 +81,15 @@ def test_what_is_not_seen_of_a_body_is_left_out(missing: str) -> None:
         bodies.append(Body.of(replace(pose, people=(Person(body),)), SIDE_PX))
     assert {len(body.bones()) for body in bodies} == {Body.BONES}
     frames, mattes = shown(bodies)
-    agreed = in_agreement(frames, bodies, mattes)
+    agreed = in_agreement(frames, bodies, mattes, [range(len(frames))])
     for matte, body in zip(agreed, bodies, strict=True):
         assert np.isfinite(matte.alpha).all()
         assert (matte.alpha[body.certain()] > 0.5).mean() > 0.99
+
+
+def test_a_side_says_nothing_of_another(bodies: list[Body]) -> None:
+    frames, mattes = shown(bodies)
+    hidden = replace(mattes[FIRST], alpha=np.zeros_like(mattes[FIRST].alpha))
+    apart = in_agreement(frames, bodies, [hidden, *mattes[1:]], [[FIRST], range(1, len(frames))])
+    assert not (apart[FIRST].alpha > 0.5).any()
+    assert (apart[1].alpha == in_agreement(frames[1:], bodies[1:], mattes[1:], [range(len(frames) - 1)])[0].alpha).all()

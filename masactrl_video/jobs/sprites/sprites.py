@@ -217,15 +217,8 @@ def _figures(
     for number in counting(shown, "figures", "frame", total=len(shown)):
         hint = None if masks is None else enlarged(read_png(masks[number]))[..., 0] > 127
         mattes.append(matte_of(frames[number], bodies[number], ground, hint))
-    for numbers in movements.views:
-        agreed = in_agreement(
-            [frames[number] for number in numbers],
-            [bodies[number] for number in numbers],
-            [mattes[number] for number in numbers],
-        )
-        for number, matte in zip(numbers, agreed, strict=True):
-            mattes[number] = matte
-    figures = [cut_out(frames[number], matte) for number, matte in enumerate(mattes)]
+    agreed = in_agreement(frames, bodies, mattes, movements.views)
+    figures = [cut_out(frames[number], matte) for number, matte in enumerate(agreed)]
     soles = soles_px(figures, [bodies[number].lowest_px for number in shown], SOLE_SHARE * side)
     return list(zip(figures, soles, strict=True))
 
