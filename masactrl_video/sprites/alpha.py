@@ -30,6 +30,8 @@ _LINE_PX = 4
 """How wide a line is that lies before a shadow, which is as dark."""
 _LEAST_GAP = 12
 """Pixels of ground, shut in by the figure, from which on they are seen through: between legs, under an arm."""
+_COLOURS, _SELDOM = 10, 0.02
+"""How many colours the body is taken to have, and the share of it below which one of them is none."""
 _BITE_PX = 14
 """Half width of a bite out of the figure that is filled where the figure is thick."""
 _CORE_PX, _RIM_PX, _BLUR_PX = 4, 5, 5
@@ -133,14 +135,32 @@ def _with_outline(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
 
 
 def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
-    """The figure without the ground that it shuts in: the cut takes a light gap for the white of an eye."""
-    off = ground.off(large.astype(np.float32))
-    apart = (ground.known & (off < _OUTLINE_OFF) & ~body.likely() & inside).astype(np.uint8)
-    apart = cv2.morphologyEx(apart, cv2.MORPH_OPEN, disc(1))
-    many, numbers = cv2.connectedComponents(apart, connectivity=4)
+    """The figure without the ground that it shuts in: the cut takes a light gap for the white of an eye.
+
+    What is nearer to a colour of the body than to the ground stays, such as white hands before snow.
+    """
+    values = large.astype(np.float32)
+    off = ground.off(values)
+    apart = ground.known & (off < _OUTLINE_OFF) & ~body.likely() & inside
+    from_ground = np.linalg.norm(values[apart] - ground.picture[apart], axis=1)
+    apart[apart] = from_ground <= _from_body(values[apart], values[body.certain() & inside])
+    many, numbers = cv2.connectedComponents(
+        cv2.morphologyEx(apart.astype(np.uint8), cv2.MORPH_OPEN, disc(1)), connectivity=4
+    )
     gaps = np.bincount(numbers[off < _ALIKE], minlength=many) >= _LEAST_GAP
     gaps[0] = False
     return _filled(_whole(inside & ~gaps[numbers], body.certain()), body.likely())
+
+
+def _from_body(values: Floats, body: Floats) -> Floats:
+    """How far pixels (count, 3) are from the nearest colour of the body's own pixels (other count, 3). (count,)"""
+    if len(body) < _COLOURS:
+        return np.full(len(values), np.inf, np.float32)
+    cv2.setRNGSeed(0)  # k-means draws numbers
+    ends = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
+    _, labels, means = cv2.kmeans(body, _COLOURS, np.empty(0), ends, 1, cv2.KMEANS_PP_CENTERS)
+    often = np.bincount(labels.ravel(), minlength=_COLOURS) >= _SELDOM * len(labels)
+    return np.asarray(np.min([np.linalg.norm(values - mean, axis=1) for mean in means[often]], axis=0), np.float32)
 
 
 def _filled(inside: Flags, likely: Flags) -> Flags:

@@ -70,3 +70,20 @@ def test_nothing_is_at_the_edge_of_the_picture(drawn: list[Drawn]) -> None:
 def test_a_body_without_hips_is_refused(drawn: list[Drawn]) -> None:
     with pytest.raises(UserError, match="without neck and hips"):
         Body.of(Pose((), 512, 512), 512)
+
+
+def test_what_an_outline_shuts_in_stays_if_it_is_nearer_to_the_body_than_to_the_ground(drawn: list[Drawn]) -> None:
+    fur, snow, line = (223, 204, 208), (200, 209, 223), (50, 40, 45)
+    body, hands = drawn[-1].body, []
+    picture = np.full((body.side_px, body.side_px, 3), snow, np.uint8)
+    picture[cv2.dilate(body.likely().astype(np.uint8), np.ones((9, 9))) > 0] = line
+    for (elbow, wrist), inside in zip(((3, 4), (6, 7)), (fur, snow), strict=True):
+        way = body.points[wrist] - body.points[elbow]
+        hands.append(np.round(body.points[wrist] + 36 * way / np.linalg.norm(way)).astype(int).tolist())
+        cv2.circle(picture, hands[-1], 26, line, -1)
+        cv2.circle(picture, hands[-1], 18, inside, -1)
+    picture[body.likely()] = fur
+    frame = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    known = Ground(np.full(picture.shape, snow, np.float32), np.ones(picture.shape[:2], bool))
+    alpha = matte_of(frame, body, known).alpha
+    assert [float(alpha[y, x]) for x, y in hands] == [1, 0]
