@@ -160,32 +160,34 @@ def uncut(frames: Sequence[Picture], drawn: Sequence[Picture], known: Sequence[T
     return {"uncut_levels": float(np.mean(off))}
 
 
-def cut_from(frames: Sequence[Picture], bodies: Sequence[Body]) -> list[Rgba]:
+def cut_from(frames: Sequence[Picture], poses: Sequence[Pose]) -> list[Rgba]:
     """The figures of all frames but the last ones, which show the ground: one side is seen, as with one facing."""
+    bodies = bodies_of(poses, len(frames[0]))
     ground, shown = ground_of(frames, bodies, ASIDE), frames[:-ASIDE]
     mattes = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=False)]
     agreed = in_agreement(shown, bodies, mattes, [range(len(shown))])
     return [cut_out(frame, matte) for frame, matte in zip(shown, agreed, strict=True)]
 
 
-def cut_figures(frames: Sequence[Picture], poses: Sequence[Pose], truths: dict[str, list[Truth]]) -> dict[str, Figures]:
-    """What is cut out of frames against several truths."""
-    side = len(frames[0])
-    bodies = [Body.of(pose, side * enlargement(side)) for pose in poses]
-    cut = [smaller(figure, side) for figure in cut_from(frames, bodies)]
+def bodies_of(poses: Sequence[Pose], side_px: int) -> list[Body]:
+    """Bodies in pictures of that side, at the size at which they are looked at."""
+    return [Body.of(pose, side_px * enlargement(side_px)) for pose in poses]
+
+
+def against(figures: Sequence[Rgba], side_px: int, truths: dict[str, list[Truth]]) -> dict[str, Figures]:
+    """What was cut out of pictures of that side against several truths."""
+    cut = [smaller(figure, side_px) for figure in figures]
     return {
         name: mean_errors([errors(*figure, truth) for figure, truth in zip(cut, known, strict=True)])
         for name, known in truths.items()
     }
 
 
-def cells_of(frames: Sequence[Picture], poses: Sequence[Pose], cell_px: int) -> list[Picture]:
-    """Frames as cells, the way that sheets are made."""
-    side = len(frames[0]) * enlargement(len(frames[0]))
-    bodies = [Body.of(pose, side) for pose in poses]
-    cut = cut_from(frames, bodies)
-    soles = soles_px(cut, [body.lowest_px for body in bodies[: len(cut)]], SOLE_SHARE * side)
-    window = window_of(cut, soles, cell_px, cell_px * enlargement(len(frames[0])))
+def cells_of(cut: Sequence[Rgba], poses: Sequence[Pose], side_px: int, cell_px: int) -> list[Picture]:
+    """What was cut out of pictures of that side as cells, the way that sheets are made."""
+    lowest = [body.lowest_px for body in bodies_of(poses[: len(cut)], side_px)]
+    soles = soles_px(cut, lowest, SOLE_SHARE * len(cut[0]))
+    window = window_of(cut, soles, cell_px, cell_px * enlargement(side_px))
     return [to_cell(figure, sole, window, hard=False) for figure, sole in zip(cut, soles, strict=True)]
 
 
@@ -242,17 +244,18 @@ def main(sheet: Path) -> dict[str, dict[str, float]]:
         for pictures in (frames, drawn)
     )
     decoded = through_autoencoder(drawn)
+    cut = cut_from(decoded, poses)
     return {
-        **cut_figures(frames, poses, {"as drawn": shown, "as it should be": known}),
+        **against(cut_from(frames, poses), side, {"as drawn": shown, "as it should be": known}),
         "as drawn, itself": mean_errors(
             [errors(black, alpha, truth) for (black, _, alpha), truth in zip(itself, known, strict=True)]
         ),
         "before cutting": uncut(frames, drawn, known),
-        **cut_figures(drawn, poses, {"exact pictures": known}),
-        **cut_figures(decoded, poses, {"autoencoder": known}),
+        **against(cut_from(drawn, poses), side, {"exact pictures": known}),
+        **against(cut, side, {"autoencoder": known}),
         "autoencoder, before cutting": uncut(decoded, drawn, known),
         "feet": feet(cells, standing).figures(),
-        "feet, autoencoder": feet(cells_of(decoded, poses, cell_px), standing).figures(),
+        "feet, autoencoder": feet(cells_of(cut, poses, side, cell_px), standing).figures(),
         "soles": soles(cells, report["anchor_px"][1]),
         "palette": {"colours": report["colours"]},
         "seams": seams(sheet, names),
