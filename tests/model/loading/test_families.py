@@ -11,7 +11,7 @@ import pytest
 import torch
 from accelerate import init_empty_weights
 from safetensors.torch import save_file
-from tiny_families import FAMILIES, Family
+from tiny_families import FAMILIES, Family, in_own_memory
 
 from masactrl_video.attention.plan import plan_control
 from masactrl_video.errors import UserError
@@ -46,7 +46,8 @@ def test_a_transformer_in_one_file_takes_the_rest_from_a_folder_and_a_lora_chang
     file = tmp_path / "fine-tuned.safetensors"
     save_file(pipe.transformer.state_dict(), file)
     changed = picture(family, pipe)
-    assert torch.equal(picture(family, load_pipeline(str(file), config=str(tmp_path / "model"), **CPU)), changed)
+    loaded = in_own_memory(load_pipeline(str(file), config=str(tmp_path / "model"), **CPU))
+    assert torch.equal(picture(family, loaded), changed)
     with pytest.raises(UserError, match="the file holds the transformer alone; give as config the folder"):
         load_pipeline(str(file), **CPU)
     plain, strong = (
