@@ -81,7 +81,7 @@ def opened(browser: Any, url: str, **options: Any) -> Any:
     """The page in a tab; it fails where it asks for anything that is not on this server."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     page.left = []
     own = re.match(r"https?://[^/]+", url)
     assert own is not None

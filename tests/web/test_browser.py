@@ -85,7 +85,7 @@ def steps(page: Any, count: int) -> None:
 def made(page: Any, state: str = "Done") -> Any:
     """Wait for the job that is shown to be in a state; returns its section."""
     job = page.locator(".mv-job:visible").filter(has=page.locator(".mv-state", has_text=state)).first
-    job.wait_for(timeout=60_000)
+    job.wait_for()
     return job
 
 
@@ -216,7 +216,7 @@ def test_stills_and_a_grid_whose_cells_set_a_clip(page: Any) -> None:
     page.get_by_label("Columns").locator("visible=true").fill("masa_layer=8,10")
     page.click("#sweep-make")
     cell = page.get_by_role("button", name="Take masa_step 1, masa_layer 10 for clips")
-    cell.wait_for(timeout=60_000)
+    cell.wait_for()
     made(page)
     cell.click()
     page.locator("#clip-make").locator("visible=true").wait_for()
