@@ -144,9 +144,8 @@ def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
     apart = ground.known & (off < _OUTLINE_OFF) & ~body.likely() & inside
     from_ground = np.linalg.norm(values[apart] - ground.picture[apart], axis=1)
     apart[apart] = from_ground <= _from_body(values[apart], values[body.certain() & inside])
-    many, numbers = cv2.connectedComponents(
-        cv2.morphologyEx(apart.astype(np.uint8), cv2.MORPH_OPEN, disc(1)), connectivity=4
-    )
+    opened = cv2.morphologyEx(apart.astype(np.uint8), cv2.MORPH_OPEN, disc(1))
+    many, numbers = cv2.connectedComponents(opened, connectivity=4)
     gaps = np.bincount(numbers[off < _ALIKE], minlength=many) >= _LEAST_GAP
     gaps[0] = False
     return _filled(_whole(inside & ~gaps[numbers], body.certain()), body.likely())
