@@ -38,7 +38,7 @@ from masactrl_video.demo.world.read import read_identity
 from masactrl_video.poses.cycles import HEIGHT
 from masactrl_video.poses.pose import Pose
 from masactrl_video.poses.pose_json import read_poses
-from masactrl_video.sprites.alpha import Rgba, cut_out, matte_of
+from masactrl_video.sprites.alpha import Rgba, cut_out, mattes_of
 from masactrl_video.sprites.body import Body
 from masactrl_video.sprites.cells import soles_px, to_cell, window_of
 from masactrl_video.sprites.ground import enlargement, ground_of
@@ -164,8 +164,8 @@ def cut_from(frames: Sequence[Picture], poses: Sequence[Pose]) -> list[Rgba]:
     """The figures of all frames but the last ones, which show the ground: one side is seen, as with one facing."""
     bodies = bodies_of(poses, len(frames[0]))
     ground, shown = ground_of(frames, bodies, ASIDE), frames[:-ASIDE]
-    mattes = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=False)]
-    agreed = in_agreement(shown, bodies, mattes, [range(len(shown))])
+    bodies = bodies[:-ASIDE]
+    agreed = in_agreement(shown, bodies, mattes_of(shown, bodies, ground), [range(len(shown))])
     return [cut_out(frame, matte) for frame, matte in zip(shown, agreed, strict=True)]
 
 

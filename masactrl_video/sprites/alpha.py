@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.sprites.body import Body, Flags
-from masactrl_video.sprites.ground import Ground, Picture, enlarged, largest
+from masactrl_video.sprites.ground import Ground, Picture, corrected, disc, enlarged, largest
 
 Floats = NDArray[np.float32]
 Rgba = NDArray[np.uint8]
@@ -24,6 +25,8 @@ _SHADE_OFF, _LIGHT = 50, 40
 _SHADE_LOW, DIM_LOW = 0.12, 0.3
 """From how far above the ankles on it is sought, in lengths of the trunk, and it may make outlines hard to see."""
 _ROUNDS = 3
+_THICK_PX = 4
+"""Half width of what is the figure's although its colour is found in the ground elsewhere."""
 _OUTLINE_PX, _OUTLINE_OFF = 7, 45
 """How far outside of what the graph cut takes a line may lie that belongs to the figure, and how unlike the ground."""
 _LINE_PX = 4
@@ -57,6 +60,32 @@ class Matte:
     """The ground behind it, as bright as where it is seen beside. RGB (side, side, 3)"""
 
 
+def mattes_of(
+    pictures: Sequence[Picture],
+    bodies: Sequence[Body],
+    ground: Ground,
+    hint: Callable[[int], Flags | None] = lambda number: None,
+    counted: Callable[[range], Iterable[int]] = iter,
+) -> list[Matte]:
+    """The mattes of all frames; what they do not show of the ground goes from it, and then they are made again.
+
+    Args:
+        pictures: RGB (side, side, 3) each.
+        bodies: where the figure is in each, at the enlarged size.
+        hint: of a frame's number, as for `matte_of`.
+        counted: shows progress.
+    """
+
+    def made(ground: Ground) -> list[Matte]:
+        return [
+            matte_of(pictures[number], bodies[number], ground, hint(number)) for number in counted(range(len(pictures)))
+        ]
+
+    first = made(ground)
+    better = corrected(ground, pictures, bodies, [matte.alpha for matte in first])
+    return first if better is ground else made(better)
+
+
 def matte_of(picture: Picture, body: Body, ground: Ground, hint: Flags | None = None) -> Matte:
     """The matte of a frame, from nothing but that frame.
 
@@ -86,7 +115,11 @@ def cut_out(picture: Picture, matte: Matte) -> Rgba:
 
 
 def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flags:
-    """Pixels of the figure: GrabCut from what body and ground say (Rother et al. 2004)."""
+    """Pixels of the figure: a graph cut from what body and ground say.
+
+    By colours alone a white bobble before the sky is taken for a cloud that is elsewhere. So a second cut sees how
+    pixels differ from the ground right behind them, and what is thick in it stays. Low down the shadow differs, too.
+    """
     values = large.astype(np.float32)
     off = ground.off(values)
     labels = np.full(off.shape, cv2.GC_PR_FGD, np.uint8)
@@ -97,9 +130,18 @@ def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flag
     certain = body.certain()
     labels[ground.known & (off > _ALIKE) & likely] = cv2.GC_FGD
     labels[~possible], labels[certain] = cv2.GC_BGD, cv2.GC_FGD
+    inside = _graph_cut(large, labels)
+    differs = _graph_cut(ground.difference(values), labels) & ~inside & ~body.low(DIM_LOW)
+    more = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, disc(_THICK_PX)) > 0
+    return _whole(inside | more, certain)
+
+
+def _graph_cut(picture: Picture, labels: NDArray[np.uint8]) -> Flags:
+    """Pixels of the figure by GrabCut (Rother et al. 2004). labels: OpenCV's, (side, side)"""
     cv2.setRNGSeed(0)  # k-means in it draws numbers
-    cv2.grabCut(large, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
-    return _whole((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), certain)
+    found = labels.copy()
+    cv2.grabCut(picture, found, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return np.asarray((found == cv2.GC_FGD) | (found == cv2.GC_PR_FGD), np.bool_)
 
 
 def _shadow(values: NDArray[np.float32], body: Body, ground: Ground) -> Flags:
@@ -215,11 +257,6 @@ def _colours(large: Picture, alpha: Floats, behind: Picture) -> Picture:
     part = alpha[..., None]
     unmixed = np.clip((values - (1 - part) * behind) / np.maximum(part, _THIN), lowest, highest)
     return np.asarray(np.where(part > _THIN, unmixed, near).round().clip(0, 255), np.uint8)
-
-
-def disc(radius_px: int) -> NDArray[np.uint8]:
-    """Kernel of a morphological filter."""
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1,) * 2), np.uint8)
 
 
 def _nearest(core: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.sprites.alpha import DIM_LOW, Floats, Matte, disc, even_edge
+from masactrl_video.sprites.alpha import DIM_LOW, Floats, Matte, even_edge
 from masactrl_video.sprites.body import Body
-from masactrl_video.sprites.ground import Picture, enlarged, largest
+from masactrl_video.sprites.ground import Picture, disc, enlarged, largest
 
 Table = NDArray[np.float64]
 """(places, columns)"""

@@ -15,7 +15,7 @@ from masactrl_video.demo.world.frame import draw_frame
 from masactrl_video.demo.world.poses import GivenPose
 from masactrl_video.poses.cycles import HEIGHT
 from masactrl_video.poses.pose import Pose
-from masactrl_video.sprites.alpha import Rgba, cut_out, matte_of
+from masactrl_video.sprites.alpha import Rgba, cut_out, mattes_of
 from masactrl_video.sprites.body import Body
 from masactrl_video.sprites.ground import Ground, enlargement, ground_of
 from masactrl_video.sprites.movements import plan_movements
@@ -56,8 +56,7 @@ def drawn() -> list[Drawn]:
     bodies = [Body.of(pose, SIDE_PX * enlargement(SIDE_PX)) for pose in poses]
     ground = ground_of(frames, bodies, movements.aside)
     shown, bodies = frames[:-2], bodies[:-2]
-    alone = [matte_of(frame, body, ground) for frame, body in zip(shown, bodies, strict=True)]
-    agreed = in_agreement(shown, bodies, alone, [range(len(shown))])
+    agreed = in_agreement(shown, bodies, mattes_of(shown, bodies, ground), [range(len(shown))])
     return [
         Drawn(pose, frame, ground, cut_out(frame, matte), body, _exact(one, 0), _exact(one, 255))
         for pose, frame, matte, body, one in zip(poses[:-2], shown, agreed, bodies, placed[:-2], strict=True)

@@ -7,9 +7,9 @@ from sprites.conftest import SIDE_PX, Drawn
 
 from masactrl_video.errors import UserError
 from masactrl_video.poses.pose import Pose
-from masactrl_video.sprites.alpha import cut_out, matte_of
+from masactrl_video.sprites.alpha import cut_out, matte_of, mattes_of
 from masactrl_video.sprites.body import Body
-from masactrl_video.sprites.ground import Ground
+from masactrl_video.sprites.ground import Ground, corrected
 
 
 def figures(drawn: list[Drawn]) -> np.ndarray:
@@ -87,3 +87,29 @@ def test_what_an_outline_shuts_in_stays_if_it_is_nearer_to_the_body_than_to_the_
     known = Ground(np.full(picture.shape, snow, np.float32), np.ones(picture.shape[:2], bool))
     alpha = matte_of(frame, body, known).alpha
     assert [float(alpha[y, x]) for x, y in hands] == [1, 0]
+
+
+def test_a_cloud_that_no_frame_shows_hides_no_white_bobble(drawn: list[Drawn]) -> None:
+    white, scale, frames, places = (250, 252, 255), len(drawn[0].figure) // SIDE_PX, [], []
+    for one in drawn:
+        x = round(float(one.body.points[0, 0]))
+        top = int(np.flatnonzero(one.figure[:, x, 3] > 127)[0])
+        places.append((x, top - 10))
+        frames.append(cv2.circle(one.frame.copy(), (x // scale, (top - 8) // scale), 4, white, -1, cv2.LINE_AA))
+    picture = drawn[0].ground.picture.copy()
+    cv2.ellipse(picture, np.mean(places, axis=0).astype(int).tolist(), (70, 70), 0, 0, 360, white, -1)
+    ground = Ground(picture, drawn[0].ground.known)
+    bodies = [one.body for one in drawn]
+    alone = [matte_of(frame, body, ground) for frame, body in zip(frames, bodies, strict=True)]
+    together = mattes_of(frames, bodies, ground)
+    lost, kept = (
+        sum(matte.alpha[y, x] < 0.5 for matte, (x, y) in zip(some, places, strict=True)) for some in (alone, together)
+    )
+    assert lost > len(drawn) // 2
+    assert kept == 0
+
+
+def test_a_ground_that_the_frames_show_stays_as_it_is(drawn: list[Drawn]) -> None:
+    alphas = [one.figure[..., 3].astype(np.float32) / 255 for one in drawn]
+    frames, bodies, ground = [one.frame for one in drawn], [one.body for one in drawn], drawn[0].ground
+    assert corrected(ground, frames, bodies, alphas) is ground

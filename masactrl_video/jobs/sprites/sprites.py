@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +200,7 @@ def _figures(
     """Each frame's figure, and where its soles are, in px of the cut-out."""
     from masactrl_video.jobs.run.folder import Outputs
     from masactrl_video.progress import counting
-    from masactrl_video.sprites.alpha import cut_out, matte_of
+    from masactrl_video.sprites.alpha import cut_out, mattes_of
     from masactrl_video.sprites.body import Body
     from masactrl_video.sprites.cells import soles_px
     from masactrl_video.sprites.ground import enlarged, enlargement, ground_of
@@ -211,15 +211,18 @@ def _figures(
     bodies = [Body.of(pose, side) for pose in movements.poses]
     ground = ground_of(frames, bodies, movements.aside)
     _tell_ground(ground.unevenness(frames, bodies), report)
-    shown = range(len(frames) - movements.aside)
+    shown, bodies = frames[: -movements.aside], bodies[: -movements.aside]
     masks = Outputs(outputs.video).masks(len(frames)) if masked else None
-    mattes = []
-    for number in counting(shown, "figures", "frame", total=len(shown)):
-        hint = None if masks is None else enlarged(read_png(masks[number]))[..., 0] > 127
-        mattes.append(matte_of(frames[number], bodies[number], ground, hint))
-    agreed = in_agreement(frames, bodies, mattes, movements.views)
-    figures = [cut_out(frames[number], matte) for number, matte in enumerate(agreed)]
-    soles = soles_px(figures, [bodies[number].lowest_px for number in shown], SOLE_SHARE * side)
+
+    def hint(number: int) -> NDArray[np.bool_] | None:
+        return None if masks is None else enlarged(read_png(masks[number]))[..., 0] > 127
+
+    def counted(numbers: range) -> Iterable[int]:
+        return counting(numbers, "figures", "frame", total=len(numbers))
+
+    agreed = in_agreement(shown, bodies, mattes_of(shown, bodies, ground, hint, counted), movements.views)
+    figures = [cut_out(frame, matte) for frame, matte in zip(shown, agreed, strict=True)]
+    soles = soles_px(figures, [body.lowest_px for body in bodies], SOLE_SHARE * side)
     return list(zip(figures, soles, strict=True))
 
 
