@@ -131,7 +131,7 @@ def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flag
     labels[ground.known & (off > _ALIKE) & likely] = cv2.GC_FGD
     labels[~possible], labels[certain] = cv2.GC_BGD, cv2.GC_FGD
     inside = _graph_cut(large, labels)
-    differs = _graph_cut(ground.difference(values), labels) & ~inside & ~body.low(DIM_LOW)
+    differs = _graph_cut(ground.difference(values), labels) & (off > _ALIKE) & ~inside & ~body.low(DIM_LOW)
     more = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, disc(_THICK_PX)) > 0
     return _whole(inside | more, certain)
 
