@@ -113,3 +113,18 @@ def test_a_ground_that_the_frames_show_stays_as_it_is(drawn: list[Drawn]) -> Non
     alphas = [one.figure[..., 3].astype(np.float32) / 255 for one in drawn]
     frames, bodies, ground = [one.frame for one in drawn], [one.body for one in drawn], drawn[0].ground
     assert corrected(ground, frames, bodies, alphas) is ground
+
+
+def test_an_outline_before_a_dark_ground_is_no_mix_of_ground_and_shirt(drawn: list[Drawn]) -> None:
+    shirt, tree, line = (65, 105, 225), (60, 130, 65), (45, 40, 40)
+    body = drawn[0].body
+    likely = body.likely().astype(np.uint8)
+    outlined = cv2.dilate(likely, np.ones((9, 9))) > 0
+    picture = np.full((body.side_px, body.side_px, 3), tree, np.uint8)
+    picture[outlined], picture[likely > 0] = line, shirt
+    frame = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    known = Ground(np.full(picture.shape, tree, np.float32), np.ones(picture.shape[:2], bool))
+    alpha = matte_of(frame, body, known).alpha
+    in_the_line = (cv2.dilate(likely, np.ones((5, 5))) > cv2.dilate(likely, np.ones((3, 3)))) & ~body.low(0.5)
+    assert alpha[in_the_line].mean() > 0.85
+    assert alpha[cv2.dilate(outlined.astype(np.uint8), np.ones((13, 13))) == 0].max() == 0
