@@ -1,4 +1,4 @@
-"""The figure cut out of a frame: a graph cut between body and ground, then colours without the ground in them."""
+"""The figure cut out of a frame: how much of each pixel it is, then colours without the ground in them."""
 
 from __future__ import annotations
 
@@ -10,33 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masactrl_video.sprites.body import Body, Flags
-from masactrl_video.sprites.ground import Ground, Picture, corrected, disc, enlarged, largest
+from masactrl_video.sprites.ground import Ground, Picture, corrected, disc, enlarged
+from masactrl_video.sprites.silhouette import DIM_LOW, Floats, silhouette
 
-Floats = NDArray[np.float32]
 Rgba = NDArray[np.uint8]
 """(height, width, 4); colours are not multiplied by alpha."""
 
-_SAME, _ALIKE = 12, 30
-"""Levels by which a pixel may differ from the ground and certainly, or probably, be ground."""
-_SHADE = (0.3, 1.05)
-"""A shadow is the ground, so many times as bright."""
-_SHADE_OFF, _LIGHT = 50, 40
-"""Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
-_SHADE_LOW, DIM_LOW = 0.12, 0.3
-"""From how far above the ankles on it is sought, in lengths of the trunk, and it may make outlines hard to see."""
-_ROUNDS = 3
-_THICK_PX = 4
-"""Half width of what is the figure's although its colour is found in the ground elsewhere."""
-_OUTLINE_PX, _OUTLINE_OFF = 7, 45
-"""How far outside of what the graph cut takes a line may lie that belongs to the figure, and how unlike the ground."""
-_LINE_PX = 4
-"""How wide a line is that lies before a shadow, which is as dark."""
-_LEAST_GAP = 12
-"""Pixels of ground, shut in by the figure, from which on they are seen through: between legs, under an arm."""
-_COLOURS, _SELDOM = 10, 0.02
-"""How many colours the body is taken to have, and the share of it below which one of them is none."""
-_BITE_PX = 14
-"""Half width of a bite out of the figure that is filled where the figure is thick."""
 _CORE_PX, _RIM_PX, _BLUR_PX = 4, 5, 5
 """Alpha is 1 so far inside of the figure and 0 so far outside; between, it follows the picture's own blur."""
 _MIXED = 0.23
@@ -101,9 +80,7 @@ def matte_of(picture: Picture, body: Body, ground: Ground, hint: Flags | None = 
     """
     large = enlarged(picture)
     possible = body.possible() if hint is None else body.possible() | hint
-    inside = _figure(large, body, ground, possible)
-    whole = _without_gaps(large, _with_outline(large, inside, body, ground), body, ground)
-    return _matte(large, whole, ground, body)
+    return _matte(large, silhouette(large, body, ground, possible), ground, body)
 
 
 def cut_out(picture: Picture, matte: Matte) -> Rgba:
@@ -117,104 +94,6 @@ def cut_out(picture: Picture, matte: Matte) -> Rgba:
     """
     alpha = np.round(255 * matte.alpha).astype(np.uint8)[..., None]
     return np.concatenate([_colours(enlarged(picture), matte.alpha, matte.behind), alpha], axis=2)
-
-
-def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flags:
-    """Pixels of the figure: a graph cut from what body and ground say.
-
-    By colours alone a white bobble before the sky is taken for a cloud that is elsewhere. So a second cut sees how
-    pixels differ from the ground right behind them, and what is thick in it stays. Low down the shadow differs, too.
-    """
-    values = large.astype(np.float32)
-    off = ground.off(values)
-    labels = np.full(off.shape, cv2.GC_PR_FGD, np.uint8)
-    labels[ground.known & (off < _ALIKE)] = cv2.GC_PR_BGD
-    likely = body.likely()
-    labels[ground.known & (off < _SAME) & ~likely] = cv2.GC_BGD
-    labels[_shadow(values, body, ground)] = cv2.GC_BGD
-    certain = body.certain()
-    labels[ground.known & (off > _ALIKE) & likely] = cv2.GC_FGD
-    labels[~possible], labels[certain] = cv2.GC_BGD, cv2.GC_FGD
-    inside = _graph_cut(large, labels)
-    differs = _graph_cut(ground.difference(values), labels) & (off > _ALIKE) & ~inside & ~body.low(DIM_LOW)
-    more = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, disc(_THICK_PX)) > 0
-    return _whole(inside | more, certain)
-
-
-def _graph_cut(picture: Picture, labels: NDArray[np.uint8]) -> Flags:
-    """Pixels of the figure by GrabCut (Rother et al. 2004). labels: OpenCV's, (side, side)"""
-    cv2.setRNGSeed(0)  # k-means in it draws numbers
-    found = labels.copy()
-    cv2.grabCut(picture, found, None, np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK)
-    return np.asarray((found == cv2.GC_FGD) | (found == cv2.GC_PR_FGD), np.bool_)
-
-
-def _shadow(values: NDArray[np.float32], body: Body, ground: Ground) -> Flags:
-    """Where about the feet the ground is only darker."""
-    shade = (values * ground.picture).sum(axis=2) / np.maximum((ground.picture**2).sum(axis=2), 1)
-    off = largest(np.abs(values - shade[..., None] * ground.picture))
-    lighter = largest(values - ground.picture)
-    alike = (shade > _SHADE[0]) & (shade < _SHADE[1]) & (off < _SHADE_OFF) & (lighter < _LIGHT)
-    found: Flags = ground.known & body.low(_SHADE_LOW) & alike & ~body.feet()
-    return found
-
-
-def _whole(inside: Flags, certain: Flags) -> Flags:
-    """Without specks: thin threads go, and what does not hang together with the body."""
-    opened = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, disc(2))
-    _, numbers = cv2.connectedComponents(opened, connectivity=4)
-    kept = np.unique(numbers[certain & (opened > 0)])
-    found: Flags = np.isin(numbers, kept[kept > 0])
-    return found
-
-
-def _with_outline(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
-    """The figure with the dark line around it, before which the cut often stops: fill and line differ most."""
-    values = large.astype(np.float32)
-    off = ground.off(values)
-    near = cv2.dilate(inside.astype(np.uint8), disc(_OUTLINE_PX)) > 0
-    beside = cv2.dilate(inside.astype(np.uint8), disc(_LINE_PX)) > 0
-    alike = _shadow(values, body, ground) & ~beside
-    line = (near | body.feet()) & ground.known & (off > _OUTLINE_OFF) & ~alike
-    whole = cv2.morphologyEx((inside | line).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
-    found: Flags = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, disc(1)) > 0
-    return found
-
-
-def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
-    """The figure without the ground that it shuts in: the cut takes a light gap for the white of an eye.
-
-    What is nearer to a colour of the body than to the ground stays, such as white hands before snow.
-    """
-    values = large.astype(np.float32)
-    off = ground.off(values)
-    apart = ground.known & (off < _OUTLINE_OFF) & ~body.likely() & inside
-    from_ground = np.linalg.norm(values[apart] - ground.picture[apart], axis=1)
-    apart[apart] = from_ground <= _from_body(values[apart], values[body.certain() & inside])
-    opened = cv2.morphologyEx(apart.astype(np.uint8), cv2.MORPH_OPEN, disc(1))
-    many, numbers = cv2.connectedComponents(opened, connectivity=4)
-    gaps = np.bincount(numbers[off < _ALIKE], minlength=many) >= _LEAST_GAP
-    gaps[0] = False
-    return _filled(_whole(inside & ~gaps[numbers], body.certain()), body.likely())
-
-
-def _from_body(values: Floats, body: Floats) -> Floats:
-    """How far pixels (count, 3) are from the nearest colour of the body's own pixels (other count, 3). (count,)"""
-    if len(body) < _COLOURS:
-        return np.full(len(values), np.inf, np.float32)
-    cv2.setRNGSeed(0)  # k-means draws numbers
-    ends = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
-    _, labels, means = cv2.kmeans(body, _COLOURS, np.empty(0), ends, 1, cv2.KMEANS_PP_CENTERS)
-    often = np.bincount(labels.ravel(), minlength=_COLOURS) >= _SELDOM * len(labels)
-    return np.asarray(np.min([np.linalg.norm(values - mean, axis=1) for mean in means[often]], axis=0), np.float32)
-
-
-def _filled(inside: Flags, likely: Flags) -> Flags:
-    """The figure without holes and bites where it is thick: an eye, a stripe or a sleeve may look like the ground."""
-    inside = inside | ((cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_CLOSE, disc(_BITE_PX)) > 0) & likely)
-    _, numbers = cv2.connectedComponents((~inside).astype(np.uint8), connectivity=4)
-    found: Flags = inside | ~np.isin(numbers, numbers[~inside & ~likely])
-    return found
 
 
 def _matte(large: Picture, inside: Flags, known: Ground, body: Body) -> Matte:

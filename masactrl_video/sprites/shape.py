@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from masactrl_video.sprites.alpha import DIM_LOW, Floats, Matte, even_edge
+from masactrl_video.sprites.alpha import Matte, even_edge
 from masactrl_video.sprites.body import Body
 from masactrl_video.sprites.ground import Picture, disc, enlarged, largest
+from masactrl_video.sprites.silhouette import DIM_LOW, Floats
 
 Table = NDArray[np.float64]
 """(places, columns)"""
