@@ -58,9 +58,14 @@ def soles_px(figures: Sequence[Rgba], ankles_px: Sequence[float], expected_px: f
 
 
 def _lowest_px(figure: Rgba) -> float:
-    """y of the lower edge of the lowest part that is as wide as a foot; NaN where none is."""
-    rows = np.flatnonzero((figure[..., 3] >= _THERE).sum(axis=1) >= max(2, len(figure) // 64))
-    return float(rows[-1] + 1) if len(rows) else float("nan")
+    """y of the lower edge of the lowest part that is as wide as a foot, between rows; NaN where none is."""
+    width = max(2, len(figure) // 64)
+    levels = np.sort(figure[..., 3], axis=1)[:, -width].astype(float)  # what so many pixels of a row have at least
+    rows = np.flatnonzero(levels >= _THERE)
+    if not len(rows):
+        return float("nan")
+    inside, outside = levels[rows[-1]], levels[rows[-1] + 1] if rows[-1] + 1 < len(levels) else 0.0
+    return float(rows[-1] + 0.5 + (inside - 127.5) / (inside - outside))
 
 
 def window_of(figures: Sequence[Rgba], soles_px: Sequence[float], cell_px: int, least_px: int) -> Window:

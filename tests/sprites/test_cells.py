@@ -77,6 +77,12 @@ def test_the_sole_of_one_figure_is_that_of_most_unless_it_is_clearly_elsewhere()
     assert soles_px(figures, [190] * 4, 11) == [201, 201, 208, 201]  # the median is 201
 
 
+def test_a_sole_may_be_between_rows() -> None:
+    figure = box(100, 60, 156, 200)
+    figure[200, 100:156] = (*figure[199, 100, :3], 102)  # alpha would be half 5/6 of a row farther down than its edge
+    assert soles_px([figure], [190], 11) == pytest.approx([200 - 0.5 + 127.5 / 153])
+
+
 def test_pictures_without_a_figure_are_refused() -> None:
     with pytest.raises(UserError, match="no figure was found"):
         window_of([np.zeros((64, 64, 4), np.uint8)], [60], 32, 32)
