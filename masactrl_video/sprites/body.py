@@ -99,6 +99,11 @@ class Body:
         """Where it is, whatever it wears. (side, side)"""
         return self._drawn(_BONE)
 
+    def parts(self) -> list[Flags]:
+        """What is certain of it: the head, and the rest. (side, side) each"""
+        head = self._head_drawn(_BONE)
+        return [head, self.certain() & ~head]
+
     def likely(self) -> Flags:
         """Where it is, unless it is thin. (side, side)"""
         return self._drawn(_FLESH)
@@ -165,10 +170,14 @@ class Body:
                     ends = _fixed(self.points[[first, second]])
                     thick = max(1, round(2 * radius * trunk))
                     cv2.line(canvas, ends[0].tolist(), ends[1].tolist(), 255, thick, cv2.LINE_AA, _SHIFT)
-        head = self._head()
+        drawn: Flags = (canvas > 127) | self._head_drawn(flesh)
+        return drawn
+
+    def _head_drawn(self, flesh: _Flesh) -> Flags:
+        canvas, head = np.zeros((self.side_px, self.side_px), np.uint8), self._head()
         if head is not None:
             centre = _fixed(head[None])[0].tolist()
-            cv2.circle(canvas, centre, round(flesh.head * trunk * 2**_SHIFT), 255, -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(canvas, centre, round(flesh.head * self.trunk_px * 2**_SHIFT), 255, -1, cv2.LINE_AA, _SHIFT)
         drawn: Flags = canvas > 127
         return drawn
 

@@ -17,6 +17,9 @@ _SHADE = (0.3, 1.05)
 """A shadow is the ground, so many times as bright."""
 _SHADE_OFF, _LIGHT = 50, 40
 """Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
+_NEARER = 0.4
+"""What is so many times as far from a colour of the body as from the darker ground is a leg; outlines are as dark as
+shadows, so they do not count."""
 _SHADE_LOW, DIM_LOW = 0.12, 0.3
 """From how far above the ankles on it is sought, in lengths of the trunk, and it may make outlines hard to see."""
 _ROUNDS = 3
@@ -42,11 +45,14 @@ def silhouette(large: Picture, body: Body, ground: Ground, possible: Flags) -> F
         body: where the figure is, at that size.
         possible: where it may be, with all it may wear. (side, side)
     """
-    inside = _figure(large, body, ground, possible)
-    return _without_gaps(large, _with_outline(large, inside, body, ground), body, ground)
+    values = large.astype(np.float32)
+    unlike = _from_body(values, body)
+    shadow = _shadow(values, body, ground, unlike)
+    inside = _figure(large, body, ground, possible, shadow)
+    return _without_gaps(values, _with_outline(values, inside, body, ground, shadow), body, ground, unlike)
 
 
-def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flags:
+def _figure(large: Picture, body: Body, ground: Ground, possible: Flags, shadow: Flags) -> Flags:
     """Pixels of the figure: a graph cut from what body and ground say.
 
     By colours alone a white bobble before the sky is taken for a cloud that is elsewhere. So a second cut sees how
@@ -58,7 +64,7 @@ def _figure(large: Picture, body: Body, ground: Ground, possible: Flags) -> Flag
     labels[ground.known & (off < _ALIKE)] = cv2.GC_PR_BGD
     likely = body.likely()
     labels[ground.known & (off < _SAME) & ~likely] = cv2.GC_BGD
-    labels[_shadow(values, body, ground)] = cv2.GC_BGD
+    labels[shadow] = cv2.GC_BGD
     certain = body.certain()
     labels[ground.known & (off > _ALIKE) & likely] = cv2.GC_FGD
     labels[~possible], labels[certain] = cv2.GC_BGD, cv2.GC_FGD
@@ -76,12 +82,14 @@ def _graph_cut(picture: Picture, labels: NDArray[np.uint8]) -> Flags:
     return np.asarray((found == cv2.GC_FGD) | (found == cv2.GC_PR_FGD), np.bool_)
 
 
-def _shadow(values: NDArray[np.float32], body: Body, ground: Ground) -> Flags:
-    """Where about the feet the ground is only darker."""
+def _shadow(values: Floats, body: Body, ground: Ground, unlike: Floats) -> Flags:
+    """Where about the feet the ground is only darker; what is nearer to a colour of the body is a leg."""
     shade = (values * ground.picture).sum(axis=2) / np.maximum((ground.picture**2).sum(axis=2), 1)
-    off = largest(np.abs(values - shade[..., None] * ground.picture))
+    apart = values - shade[..., None] * ground.picture
+    off = largest(np.abs(apart))
     lighter = largest(values - ground.picture)
     alike = (shade > _SHADE[0]) & (shade < _SHADE[1]) & (off < _SHADE_OFF) & (lighter < _LIGHT)
+    alike &= unlike >= _NEARER * np.linalg.norm(apart, axis=2)
     found: Flags = ground.known & body.low(_SHADE_LOW) & alike & ~body.feet()
     return found
 
@@ -95,29 +103,26 @@ def _whole(inside: Flags, certain: Flags) -> Flags:
     return found
 
 
-def _with_outline(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
+def _with_outline(values: Floats, inside: Flags, body: Body, ground: Ground, shadow: Flags) -> Flags:
     """The figure with the dark line around it, before which the cut often stops: fill and line differ most."""
-    values = large.astype(np.float32)
     off = ground.off(values)
     near = cv2.dilate(inside.astype(np.uint8), disc(_OUTLINE_PX)) > 0
     beside = cv2.dilate(inside.astype(np.uint8), disc(_LINE_PX)) > 0
-    alike = _shadow(values, body, ground) & ~beside
+    alike = shadow & ~beside
     line = (near | body.feet()) & ground.known & (off > _OUTLINE_OFF) & ~alike
     whole = cv2.morphologyEx((inside | line).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
     found: Flags = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, disc(1)) > 0
     return found
 
 
-def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> Flags:
+def _without_gaps(values: Floats, inside: Flags, body: Body, ground: Ground, unlike: Floats) -> Flags:
     """The figure without the ground that it shuts in: the cut takes a light gap for the white of an eye.
 
     What is nearer to a colour of the body than to the ground stays, such as white hands before snow.
     """
-    values = large.astype(np.float32)
     off = ground.off(values)
     apart = ground.known & (off < _OUTLINE_OFF) & ~body.likely() & inside
-    from_ground = np.linalg.norm(values[apart] - ground.picture[apart], axis=1)
-    apart[apart] = from_ground <= _from_body(values[apart], values[body.certain() & inside])
+    apart &= np.linalg.norm(values - ground.picture, axis=2) <= unlike
     opened = cv2.morphologyEx(apart.astype(np.uint8), cv2.MORPH_OPEN, disc(1))
     many, numbers = cv2.connectedComponents(opened, connectivity=4)
     gaps = np.bincount(numbers[off < _ALIKE], minlength=many) >= _LEAST_GAP
@@ -125,15 +130,26 @@ def _without_gaps(large: Picture, inside: Flags, body: Body, ground: Ground) -> 
     return _filled(_whole(inside & ~gaps[numbers], body.certain()), body.likely())
 
 
-def _from_body(values: Floats, body: Floats) -> Floats:
-    """How far pixels (count, 3) are from the nearest colour of the body's own pixels (other count, 3). (count,)"""
-    if len(body) < _COLOURS:
-        return np.full(len(values), np.inf, np.float32)
+def _from_body(values: Floats, body: Body) -> Floats:
+    """How far each pixel is from the nearest colour that the body has along its bones. (side, side)
+
+    Near the head it is one of the head: between ears, what has the colour of the shirt is sky.
+    """
+    parts = body.parts()
+    away = [cv2.distanceTransform(1 - part.astype(np.uint8), cv2.DIST_L2, 5) for part in parts]
+    of_head, of_rest = (_from_colours(values, values[part]) for part in parts)
+    return np.where(away[0] < away[1], of_head, of_rest)
+
+
+def _from_colours(values: Floats, own: Floats) -> Floats:
+    """How far pixels (side, side, 3) are from the nearest colour that others (count, 3) often have. (side, side)"""
+    if len(own) < _COLOURS:
+        return np.full(values.shape[:2], np.inf, np.float32)
     cv2.setRNGSeed(0)  # k-means draws numbers
     ends = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
-    _, labels, means = cv2.kmeans(body, _COLOURS, np.empty(0), ends, 1, cv2.KMEANS_PP_CENTERS)
+    _, labels, means = cv2.kmeans(own, _COLOURS, np.empty(0), ends, 1, cv2.KMEANS_PP_CENTERS)
     often = np.bincount(labels.ravel(), minlength=_COLOURS) >= _SELDOM * len(labels)
-    return np.asarray(np.min([np.linalg.norm(values - mean, axis=1) for mean in means[often]], axis=0), np.float32)
+    return np.asarray(np.min([np.linalg.norm(values - mean, axis=2) for mean in means[often]], axis=0), np.float32)
 
 
 def _filled(inside: Flags, likely: Flags) -> Flags:

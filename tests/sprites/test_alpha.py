@@ -89,6 +89,46 @@ def test_what_an_outline_shuts_in_stays_if_it_is_nearer_to_the_body_than_to_the_
     assert [float(alpha[y, x]) for x, y in hands] == [1, 0]
 
 
+def test_a_gap_between_ears_is_ground_although_the_shirt_is_like_the_sky(drawn: list[Drawn]) -> None:
+    fur, shirt, sky, line = (220, 190, 190), (165, 205, 248), (140, 190, 240), (50, 40, 45)
+    body = drawn[0].body
+    picture = np.full((body.side_px, body.side_px, 3), sky, np.uint8)
+    head = body.points[[0, 14, 15, 16, 17]].mean(axis=0).round().astype(int)
+    ears = [head - away for away in ((32, 110), (-32, 110))]
+    gap = head - (0, 105)
+    cv2.rectangle(picture, (ears[0] - (0, 40)).tolist(), (ears[1] - (0, 30)).tolist(), line, -1)
+    picture[cv2.dilate(body.likely().astype(np.uint8), np.ones((9, 9))) > 0] = line
+    for ear in ears:
+        cv2.ellipse(picture, ear.tolist(), (22, 60), 0, 0, 360, line, -1)
+        cv2.ellipse(picture, ear.tolist(), (17, 55), 0, 0, 360, fur, -1)
+    picture[body.likely()] = shirt
+    cv2.circle(picture, head.tolist(), round(0.45 * body.trunk_px), fur, -1)
+    cv2.rectangle(picture, (gap - (9, 35)).tolist(), (gap - (-9, -50)).tolist(), shirt, -1)
+    frame = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    known = Ground(np.full(picture.shape, sky, np.float32), np.ones(picture.shape[:2], bool))
+    alpha = matte_of(frame, body, known).alpha
+    assert [float(alpha[y, x]) for x, y in (*ears, gap)] == [1, 1, 0]
+
+
+def test_a_green_leg_is_no_shadow_of_the_meadow(drawn: list[Drawn]) -> None:
+    pants, meadow, line, grey = (50, 160, 80), (95, 180, 70), (50, 45, 45), (86, 92, 96)
+    body = drawn[0].body
+    legs = cv2.dilate(body.likely().astype(np.uint8), np.ones((17, 17)))
+    picture = np.full((body.side_px, body.side_px, 3), meadow, np.uint8)
+    foot = body.points[[10, 13]].mean(axis=0)
+    shadow = np.round((foot[0], body.lowest_px + 12)).astype(int).tolist()
+    cv2.ellipse(picture, shadow, (round(body.trunk_px), 14), 0, 0, 360, grey, -1)
+    picture[cv2.dilate(legs, np.ones((7, 7))) > 0] = line
+    picture[legs > 0] = pants
+    frame = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    known = Ground(np.full(picture.shape, meadow, np.float32), np.ones(picture.shape[:2], bool))
+    alpha = matte_of(frame, body, known).alpha
+    low = body.low(0.12) & ~body.feet() & (cv2.erode(legs, np.ones((5, 5))) > 0)
+    assert low.sum() > 200
+    assert alpha[low].mean() > 0.99
+    assert alpha[shadow[1], [shadow[0], shadow[0] - round(0.9 * body.trunk_px)]].max() == 0
+
+
 def test_a_cloud_that_no_frame_shows_hides_no_white_bobble(drawn: list[Drawn]) -> None:
     white, scale, frames, places = (250, 252, 255), len(drawn[0].figure) // SIDE_PX, [], []
     for one in drawn:
