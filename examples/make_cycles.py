@@ -35,16 +35,16 @@ FLAT: dict[str, tuple[int, list[tuple[tuple[float, ...], float]]]] = {
         3,
         [((-18, -10, 18, 10, -5, -3, 5, 3, 0, 0), 0), ((-24, -16, 24, 16, -7, -5, 7, 5, 0, 3), 0)],
     ),
+    # A puppet whose legs cross shows one; both look alike, so where they would pass each other they change places.
     "walk": (
         2,
         [
             ((-16, 0, 16, 28, -2, -12, 4, 2, 3, 0), 0),
-            ((-30, -55, 38, 20, 30, 16, -30, -30, 4, 2), 0),
+            ((-30, -55, 38, 20, -24, -28, 22, 4, 4, 2), 0),
             ((-16, -28, 16, 0, 0, 2, 10, -14, 3, 0), 0),
             ((-38, -20, 30, 55, -24, -28, 22, 4, 4, 2), 0),
         ],
     ),
-    # A puppet whose legs cross shows one; both look alike, so where they would pass each other they change places.
     "run": (
         1,
         [
