@@ -99,10 +99,10 @@ class Body:
         """Where it is, whatever it wears. (side, side)"""
         return self._drawn(_BONE)
 
-    def parts(self) -> list[Flags]:
+    def parts(self) -> tuple[Flags, Flags]:
         """What is certain of it: the head, and the rest. (side, side) each"""
         head = self._head_drawn(_BONE)
-        return [head, self.certain() & ~head]
+        return head, self.certain() & ~head
 
     def likely(self) -> Flags:
         """Where it is, unless it is thin. (side, side)"""

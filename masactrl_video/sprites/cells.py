@@ -65,7 +65,7 @@ def _lowest_px(figure: Rgba) -> float:
     if not len(rows):
         return float("nan")
     inside, outside = levels[rows[-1]], levels[rows[-1] + 1] if rows[-1] + 1 < len(levels) else 0.0
-    return float(rows[-1] + 0.5 + (inside - 127.5) / (inside - outside))
+    return float(rows[-1] + 0.5 + (inside - _THERE + 0.5) / (inside - outside))
 
 
 def window_of(figures: Sequence[Rgba], soles_px: Sequence[float], cell_px: int, least_px: int) -> Window:

@@ -18,8 +18,8 @@ _SHADE = (0.3, 1.05)
 _SHADE_OFF, _LIGHT = 50, 40
 """Levels by which it may differ from that, and by which no channel may be above the ground's: shadows add no light."""
 _NEARER = 0.4
-"""What is so many times as far from a colour of the body as from the darker ground is a leg; outlines are as dark as
-shadows, so they do not count."""
+"""What is less than so many times as far from a colour of the body as from the darker ground is a leg. Less by much,
+because outlines of the body are as dark as shadows."""
 _SHADE_LOW, DIM_LOW = 0.12, 0.3
 """From how far above the ankles on it is sought, in lengths of the trunk, and it may make outlines hard to see."""
 _ROUNDS = 3
@@ -83,7 +83,7 @@ def _graph_cut(picture: Picture, labels: NDArray[np.uint8]) -> Flags:
 
 
 def _shadow(values: Floats, body: Body, ground: Ground, unlike: Floats) -> Flags:
-    """Where about the feet the ground is only darker; what is nearer to a colour of the body is a leg."""
+    """Where about the feet the ground is only darker; what is much nearer to a colour of the body is a leg."""
     shade = (values * ground.picture).sum(axis=2) / np.maximum((ground.picture**2).sum(axis=2), 1)
     apart = values - shade[..., None] * ground.picture
     off = largest(np.abs(apart))
@@ -135,10 +135,9 @@ def _from_body(values: Floats, body: Body) -> Floats:
 
     Near the head it is one of the head: between ears, what has the colour of the shirt is sky.
     """
-    parts = body.parts()
-    away = [cv2.distanceTransform(1 - part.astype(np.uint8), cv2.DIST_L2, 5) for part in parts]
-    of_head, of_rest = (_from_colours(values, values[part]) for part in parts)
-    return np.where(away[0] < away[1], of_head, of_rest)
+    head, rest = body.parts()
+    to_head, to_rest = (cv2.distanceTransform(1 - part.astype(np.uint8), cv2.DIST_L2, 5) for part in (head, rest))
+    return np.where(to_head < to_rest, _from_colours(values, values[head]), _from_colours(values, values[rest]))
 
 
 def _from_colours(values: Floats, own: Floats) -> Floats:

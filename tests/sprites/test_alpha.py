@@ -103,7 +103,7 @@ def test_a_gap_between_ears_is_ground_although_the_shirt_is_like_the_sky(drawn: 
         cv2.ellipse(picture, ear.tolist(), (17, 55), 0, 0, 360, fur, -1)
     picture[body.likely()] = shirt
     cv2.circle(picture, head.tolist(), round(0.45 * body.trunk_px), fur, -1)
-    cv2.rectangle(picture, (gap - (9, 35)).tolist(), (gap - (-9, -50)).tolist(), shirt, -1)
+    cv2.rectangle(picture, (gap - (9, 35)).tolist(), (gap + np.array([9, 50])).tolist(), shirt, -1)
     frame = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     known = Ground(np.full(picture.shape, sky, np.float32), np.ones(picture.shape[:2], bool))
     alpha = matte_of(frame, body, known).alpha
@@ -115,8 +115,7 @@ def test_a_green_leg_is_no_shadow_of_the_meadow(drawn: list[Drawn]) -> None:
     body = drawn[0].body
     legs = cv2.dilate(body.likely().astype(np.uint8), np.ones((17, 17)))
     picture = np.full((body.side_px, body.side_px, 3), meadow, np.uint8)
-    foot = body.points[[10, 13]].mean(axis=0)
-    shadow = np.round((foot[0], body.lowest_px + 12)).astype(int).tolist()
+    shadow = np.round((body.points[[10, 13], 0].mean(), body.lowest_px + 12)).astype(int).tolist()
     cv2.ellipse(picture, shadow, (round(body.trunk_px), 14), 0, 0, 360, grey, -1)
     picture[cv2.dilate(legs, np.ones((7, 7))) > 0] = line
     picture[legs > 0] = pants

@@ -79,7 +79,8 @@ def test_the_sole_of_one_figure_is_that_of_most_unless_it_is_clearly_elsewhere()
 
 def test_a_sole_may_be_between_rows() -> None:
     figure = box(100, 60, 156, 200)
-    figure[200, 100:156] = (*figure[199, 100, :3], 102)  # alpha would be half 5/6 of a row farther down than its edge
+    figure[200, 100:156] = (*figure[199, 100, :3], 102)
+    # From the middle of row 199, whose alpha is 255, it is half 5/6 of the way to that of row 200.
     assert soles_px([figure], [190], 11) == pytest.approx([200 - 0.5 + 127.5 / 153])
 
 
