@@ -29,6 +29,8 @@ _OUTLINE_PX, _OUTLINE_OFF = 7, 45
 """How far outside of what the graph cut takes a line may lie that belongs to the figure, and how unlike the ground."""
 _LINE_PX = 4
 """How wide a line is that lies before a shadow, which is as dark."""
+_DARKER = 10
+"""Levels by which the outline of a leg is darker than its shadow."""
 _LEAST_GAP = 12
 """Pixels of ground, shut in by the figure, from which on they are seen through: between legs, under an arm."""
 _COLOURS, _SELDOM = 10, 0.02
@@ -105,14 +107,29 @@ def _whole(inside: Flags, certain: Flags) -> Flags:
 
 def _with_outline(values: Floats, inside: Flags, body: Body, ground: Ground, shadow: Flags) -> Flags:
     """The figure with the dark line around it, before which the cut often stops: fill and line differ most."""
-    off = ground.off(values)
-    near = cv2.dilate(inside.astype(np.uint8), disc(_OUTLINE_PX)) > 0
-    beside = cv2.dilate(inside.astype(np.uint8), disc(_LINE_PX)) > 0
-    alike = shadow & ~beside
-    line = (near | body.feet()) & ground.known & (off > _OUTLINE_OFF) & ~alike
-    whole = cv2.morphologyEx((inside | line).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
-    found: Flags = cv2.morphologyEx(whole, cv2.MORPH_CLOSE, disc(1)) > 0
+    near, beside = (cv2.dilate(inside.astype(np.uint8), disc(px)) > 0 for px in (_OUTLINE_PX, _LINE_PX))
+    line = (near | body.feet()) & ground.known & (ground.off(values) > _OUTLINE_OFF) & (beside | ~shadow)
+    found = _with_sides_of_legs(values, inside | line, body, shadow)
+    for way in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE):
+        found = cv2.morphologyEx(found.astype(np.uint8), way, disc(1)) > 0
     return found
+
+
+def _with_sides_of_legs(values: Floats, inside: Flags, body: Body, shadow: Flags) -> Flags:
+    """The figure with what is darker than both leg and shadow, between the two.
+
+    Darker than something on the left and on the right, not above and below: under soles shadows are as thin as lines.
+    """
+    dark = cv2.morphologyEx(values.mean(axis=2), cv2.MORPH_BLACKHAT, _across(_OUTLINE_PX)) > _DARKER
+    sides = dark & shadow & (cv2.dilate(body.likely().astype(np.uint8), disc(_OUTLINE_PX)) > 0)
+    closed = cv2.morphologyEx((inside | sides).astype(np.uint8), cv2.MORPH_CLOSE, _across(_LINE_PX)) > 0
+    found: Flags = inside | (closed & shadow)
+    return found
+
+
+def _across(half_px: int) -> NDArray[np.uint8]:
+    """A kernel of one row."""
+    return np.ones((1, 2 * half_px + 1), np.uint8)
 
 
 def _without_gaps(values: Floats, inside: Flags, body: Body, ground: Ground, unlike: Floats) -> Flags:

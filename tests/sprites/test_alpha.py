@@ -110,22 +110,49 @@ def test_a_gap_between_ears_is_ground_although_the_shirt_is_like_the_sky(drawn: 
     assert [float(alpha[y, x]) for x, y in (*ears, gap)] == [1, 1, 0]
 
 
-def test_a_green_leg_is_no_shadow_of_the_meadow(drawn: list[Drawn]) -> None:
-    pants, meadow, line, grey = (50, 160, 80), (95, 180, 70), (50, 45, 45), (86, 92, 96)
-    body = drawn[0].body
-    legs = cv2.dilate(body.likely().astype(np.uint8), np.ones((17, 17)))
-    picture = np.full((body.side_px, body.side_px, 3), meadow, np.uint8)
-    shadow = np.round((body.points[[10, 13], 0].mean(), body.lowest_px + 12)).astype(int).tolist()
-    cv2.ellipse(picture, shadow, (round(body.trunk_px), 14), 0, 0, 360, grey, -1)
-    picture[cv2.dilate(legs, np.ones((7, 7))) > 0] = line
-    picture[legs > 0] = pants
+MEADOW, GREEN_PANTS = (95, 180, 70), (50, 160, 80)
+
+
+def alpha_in_the_meadow(body: Body, legs: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Alpha of a body in green pants, with the outline and a grey shadow under it."""
+    picture = np.full((body.side_px, body.side_px, 3), MEADOW, np.uint8)
+    cv2.ellipse(picture, shadow_of(body), (round(body.trunk_px), 14), 0, 0, 360, (86, 92, 96), -1)
+    picture[line], picture[legs] = (50, 45, 45), GREEN_PANTS
     frame = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    known = Ground(np.full(picture.shape, meadow, np.float32), np.ones(picture.shape[:2], bool))
-    alpha = matte_of(frame, body, known).alpha
-    low = body.low(0.12) & ~body.feet() & (cv2.erode(legs, np.ones((5, 5))) > 0)
+    known = Ground(np.full(picture.shape, MEADOW, np.float32), np.ones(picture.shape[:2], bool))
+    return matte_of(frame, body, known).alpha
+
+
+def shadow_of(body: Body) -> list[int]:
+    """x and y of its middle."""
+    return [round(float(body.points[[10, 13], 0].mean())), round(body.lowest_px + 12)]
+
+
+def wider(flags: np.ndarray, px: int) -> np.ndarray:
+    """Flags, so many px wider on each side."""
+    return cv2.dilate(flags.astype(np.uint8), np.ones((2 * px + 1, 2 * px + 1))) > 0
+
+
+def test_a_green_leg_is_no_shadow_of_the_meadow(drawn: list[Drawn]) -> None:
+    body = drawn[0].body
+    legs = wider(body.likely(), 8)
+    alpha = alpha_in_the_meadow(body, legs, wider(legs, 3))
+    low = body.low(0.12) & ~body.feet() & ~wider(~legs, 2)
     assert low.sum() > 200
     assert alpha[low].mean() > 0.99
-    assert alpha[shadow[1], [shadow[0], shadow[0] - round(0.9 * body.trunk_px)]].max() == 0
+    x, y = shadow_of(body)
+    assert alpha[y, [x, x - round(0.9 * body.trunk_px)]].max() == 0
+
+
+def test_the_outline_of_a_green_leg_is_kept_beside_its_shadow(drawn: list[Drawn]) -> None:
+    kept = []
+    for body in (one.body for one in drawn):
+        legs = wider(body.likely(), 4)
+        line = wider(legs, 4) & ~legs
+        alpha = alpha_in_the_meadow(body, legs, line)
+        beside = line & body.low(0.12) & ~body.feet() & (np.arange(body.side_px)[:, None] < body.lowest_px)
+        kept.append((alpha[beside] > 0.5).mean())
+    assert np.mean(kept) > 0.75
 
 
 def test_a_cloud_that_no_frame_shows_hides_no_white_bobble(drawn: list[Drawn]) -> None:
