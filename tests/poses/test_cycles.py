@@ -40,6 +40,14 @@ def test_what_of_the_face_is_turned_away_is_missing(view: str) -> None:
         assert (pose.people[0].body[FACE, 2] > 0).astype(int).tolist() == SEEN[view]
 
 
+@pytest.mark.parametrize("name", RATES)
+def test_the_legs_of_a_paper_puppet_never_cross(name: str) -> None:
+    right, left = ([BODY_NAMES.index(f"{side} {joint}") for joint in ("knee", "ankle")] for side in ("right", "left"))
+    for pose in cycle(name, "flat"):
+        x = pose.people[0].body[:, 0]
+        assert (x[left] > x[right]).all()
+
+
 def test_a_jump_leaves_the_ground_and_a_walk_does_not() -> None:
     def lowest(name: str) -> list[float]:
         return [float(pose.people[0].body[[10, 13], 1].max() / pose.height_px) for pose in cycle(name, "right")]
