@@ -110,16 +110,14 @@ def test_a_gap_between_ears_is_ground_although_the_shirt_is_like_the_sky(drawn: 
     assert [float(alpha[y, x]) for x, y in (*ears, gap)] == [1, 1, 0]
 
 
-MEADOW, GREEN_PANTS = (95, 180, 70), (50, 160, 80)
-
-
 def alpha_in_the_meadow(body: Body, legs: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Alpha of a body in green pants, with the outline and a grey shadow under it."""
-    picture = np.full((body.side_px, body.side_px, 3), MEADOW, np.uint8)
+    """Alpha of a body in green pants, its outline around it and a grey shadow under it."""
+    meadow = (95, 180, 70)
+    picture = np.full((body.side_px, body.side_px, 3), meadow, np.uint8)
     cv2.ellipse(picture, shadow_of(body), (round(body.trunk_px), 14), 0, 0, 360, (86, 92, 96), -1)
-    picture[line], picture[legs] = (50, 45, 45), GREEN_PANTS
+    picture[line], picture[legs] = (50, 45, 45), (50, 160, 80)
     frame = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    known = Ground(np.full(picture.shape, MEADOW, np.float32), np.ones(picture.shape[:2], bool))
+    known = Ground(np.full(picture.shape, meadow, np.float32), np.ones(picture.shape[:2], bool))
     return matte_of(frame, body, known).alpha
 
 
